@@ -1,0 +1,1 @@
+"""The stateless door: token check, round-robin proxy and upstream health."""

@@ -1,0 +1,1 @@
+"""The leaderboard command: runs and looks after all of the other parts."""

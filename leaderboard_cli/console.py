@@ -1,0 +1,17 @@
+"""How the commands speak to the person at the terminal."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def fail(message: str) -> NoReturn:
+    """Say what went wrong and exit with code 1."""
+    errors.print(message, style="red", markup=False)
+    raise typer.Exit(1)

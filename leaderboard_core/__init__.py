@@ -1,0 +1,1 @@
+"""What the processes share and no business: settings, shards, keys, events, tokens, errors, stores."""

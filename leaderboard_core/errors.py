@@ -1,0 +1,172 @@
+"""One tree of errors, each with its HTTP status, its code and the envelope that clients see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class LeaderboardError(Exception):
+    """Something the caller must know; `message` says what to do about it."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    default_message: ClassVar[str] = "Something went wrong here. Try again; if it stays, give us the X-Request-ID."
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        self.message = message or self.default_message
+        self.details = details
+        super().__init__(self.message)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {}
+
+    def envelope(self) -> dict[str, Any]:
+        """The JSON body: `{"error", "message", …details}`."""
+        return {"error": self.code, "message": self.message, **self.details}
+
+
+class RetryLater(LeaderboardError):
+    """Refused for now; `retry_after` is in seconds."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float = 1.0, **details: Any) -> None:
+        self.retry_after = max(retry_after, 0.001)
+        super().__init__(message, retry_after=round(self.retry_after, 3), **details)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(math.ceil(self.retry_after))}
+
+
+class MissingToken(LeaderboardError):
+    status, code = 401, "missing_token"
+    default_message = "Send 'Authorization: Bearer <token>'; POST /auth/register or /auth/login gives one."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class InvalidToken(MissingToken):
+    code = "invalid_token"
+    default_message = "The token is not valid or has expired; get a new one from POST /auth/login."
+
+
+class InvalidCredentials(LeaderboardError):
+    status, code = 401, "invalid_credentials"
+    default_message = "user_id, name and password do not belong together."
+
+
+class Forbidden(LeaderboardError):
+    status, code = 403, "forbidden"
+    default_message = "This token may not do that."
+
+
+class NotFound(LeaderboardError):
+    status, code = 404, "not_found"
+    default_message = "There is nothing at this path; GET /docs lists the API."
+
+
+class UserNotFound(LeaderboardError):
+    status, code = 404, "user_not_found"
+    default_message = "No such player here."
+
+
+class MethodNotAllowed(LeaderboardError):
+    status, code = 405, "method_not_allowed"
+    default_message = "This path does not take that verb."
+
+    def __init__(self, message: str | None = None, *, allow: str = "", **details: Any) -> None:
+        self.allow = allow
+        super().__init__(message, **details)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Allow": self.allow} if self.allow else {}
+
+
+class RequestTimeout(LeaderboardError):
+    status, code = 408, "request_timeout"
+    default_message = "The request body did not arrive in time."
+
+
+class UserExists(LeaderboardError):
+    status, code = 409, "user_exists"
+    default_message = "This user_id is taken; use POST /auth/login, or another user_id."
+
+
+class RegionMismatch(LeaderboardError):
+    status, code = 409, "region_mismatch"
+    default_message = "The player belongs to another region."
+
+
+class IdempotencyKeyInUse(LeaderboardError):
+    status, code = 422, "idempotency_key_reused"
+    default_message = "This Idempotency-Key was used for another request; take a new key for each write."
+
+
+class PayloadTooLarge(LeaderboardError):
+    status, code = 413, "payload_too_large"
+    default_message = "The request body is too large."
+
+
+class InvalidPayload(LeaderboardError):
+    status, code = 422, "invalid_payload"
+    default_message = "The request is not valid; see 'fields'."
+
+
+class UnknownRegion(LeaderboardError):
+    status, code = 422, "unknown_region"
+
+    def __init__(self, region: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"Choose one of {', '.join(known)}.", region=region[:64], regions=list(known))
+
+
+class ScoreOutOfRange(LeaderboardError):
+    status, code = 422, "score_out_of_range"
+    default_message = "The score would leave ±(2^53-1); nothing was changed."
+
+
+class RateLimited(RetryLater):
+    status, code = 429, "rate_limited"
+    default_message = "Too many score writes by this player; wait 'retry_after' seconds."
+
+
+class RegionRateLimited(RetryLater):
+    status, code = 429, "region_rate_limited"
+    default_message = "Too many score writes in this region; wait 'retry_after' seconds."
+
+
+class QueueFull(RetryLater):
+    status, code = 429, "queue_full"
+    default_message = "Writes wait to be saved to the database; wait 'retry_after' seconds."
+
+
+class BadGateway(LeaderboardError):
+    status, code = 502, "bad_gateway"
+    default_message = "The leaderboard service broke off its answer."
+
+
+class Unavailable(RetryLater):
+    status, code = 503, "unavailable"
+    default_message = "A part of the system cannot be reached; try again shortly."
+
+
+class WarmingUp(RetryLater):
+    status, code = 503, "warming_up"
+    default_message = "The boards are being rebuilt from the database; try again shortly."
+
+
+class GatewayTimeout(LeaderboardError):
+    status, code = 504, "gateway_timeout"
+    default_message = "The leaderboard service did not answer in time."
+
+
+def all_errors(root: type[LeaderboardError] = LeaderboardError) -> Mapping[str, type[LeaderboardError]]:
+    """Every error by its code, for the tests and the API description."""
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found.update(all_errors(child))
+    return found

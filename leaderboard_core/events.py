@@ -1,0 +1,69 @@
+"""The score event that travels from Redis to Postgres, and what makes one impossible to store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+MAX_BIGINT = 2**63 - 1
+MAX_NAME_LENGTH = 200
+MAX_REGION_LENGTH = 50
+MAX_TIMESTAMP = 9_000_000_000_000_000
+"""µs since the epoch; the year 2255, inside what a double and a Postgres TIMESTAMP hold exactly."""
+
+
+class PoisonedEvent(Exception):
+    """An event that Postgres can never take; the text is the reason kept in the dead-letter list."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreEvent:
+    """A player's state after one write; `timestamp` is µs since the epoch and orders a player's writes."""
+
+    user_id: str
+    name: str
+    region: str
+    score: int
+    timestamp: int
+    request_id: str
+
+
+def decode(raw: str | bytes, region: str) -> ScoreEvent:
+    """Parse and check an event taken from `region`'s queue. Raises PoisonedEvent with the reason."""
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise PoisonedEvent(f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise PoisonedEvent("not a JSON object")
+    try:
+        event = ScoreEvent(
+            fields["user_id"],
+            fields["name"],
+            fields["region"],
+            fields["score"],
+            fields["timestamp"],
+            fields.get("request_id", ""),
+        )
+    except KeyError as error:
+        raise PoisonedEvent(f"no {error.args[0]}") from error
+    _check(event, region)
+    return event
+
+
+def _check(event: ScoreEvent, region: str) -> None:
+    for field in ("user_id", "name", "region"):
+        value = getattr(event, field)
+        if not isinstance(value, str) or not value:
+            raise PoisonedEvent(f"{field} is not a text")
+        if "\0" in value:
+            raise PoisonedEvent(f"{field} has a NUL character, which Postgres cannot store")
+    if len(event.name) > MAX_NAME_LENGTH:
+        raise PoisonedEvent(f"name is longer than {MAX_NAME_LENGTH} characters")
+    if len(event.region) > MAX_REGION_LENGTH or event.region != region:
+        raise PoisonedEvent(f"region is {event.region[:MAX_REGION_LENGTH]!r} in the queue of {region}")
+    if type(event.score) is not int or not -MAX_BIGINT - 1 <= event.score <= MAX_BIGINT:
+        raise PoisonedEvent("score is not a whole number that fits a BIGINT")
+    if type(event.timestamp) is not int or not 0 <= event.timestamp <= MAX_TIMESTAMP:
+        raise PoisonedEvent("timestamp is not in µs since the epoch")

@@ -1,0 +1,55 @@
+"""The names of every Redis key, and nothing else."""
+
+from __future__ import annotations
+
+
+class Keys:
+    """Key builders of one shard; `prefix` is empty on a single server (DESIGN §4 fixes those names)."""
+
+    __slots__ = ("prefix",)
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+
+    def board(self, region: str) -> str:
+        return f"{self.prefix}leaderboard:{region}"
+
+    def user(self, user_id: str) -> str:
+        return f"{self.prefix}user:{user_id}"
+
+    def queue(self, region: str) -> str:
+        return f"{self.prefix}queue:scores:{region}"
+
+    def processing(self, region: str, worker: str) -> str:
+        return f"{self.queue(region)}:processing:{worker}"
+
+    def dead(self, region: str) -> str:
+        return f"{self.queue(region)}:dead"
+
+    def user_bucket(self, user_id: str) -> str:
+        return f"{self.prefix}bucket:user:{user_id}"
+
+    def region_bucket(self, region: str) -> str:
+        return f"{self.prefix}bucket:region:{region}"
+
+    def idempotency(self, subject: str, key: str) -> str:
+        """`subject` is the token's user_id: two players may use the same Idempotency-Key."""
+        return f"{self.prefix}idempotency:{subject}:{key}"
+
+    def claim(self, user_id: str) -> str:
+        """A registration in progress holds this lease on its user_id."""
+        return f"{self.prefix}claim:{user_id}"
+
+    @property
+    def ready(self) -> str:
+        """Present when the shard holds everything that Postgres has; a Redis that lost its data lacks it."""
+        return f"{self.prefix}shard:ready"
+
+    @property
+    def rebuild_lock(self) -> str:
+        return f"{self.prefix}shard:rebuild"
+
+    @property
+    def workers(self) -> str:
+        """ZSET of worker names by their last sign of life (µs)."""
+        return f"{self.prefix}workers"

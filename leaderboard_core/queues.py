@@ -1,0 +1,47 @@
+"""How long the queues are, and what waits in them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from leaderboard_core.shards import CONNECTION_ERRORS, Shard, ShardMap, unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLength:
+    """One region's queue: events waiting, taken but not committed, and refused by Postgres."""
+
+    region: str
+    length: int
+    processing: int
+    dead: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+async def queue_lengths(shard_map: ShardMap) -> list[QueueLength]:
+    """The lengths of every region's queue. Raises Unavailable."""
+    return [await _queue_length(shard, region) for shard, region in shard_map.queues()]
+
+
+async def _queue_length(shard: Shard, region: str) -> QueueLength:
+    keys = shard.keys
+    workers = await shard.command("ZRANGE", keys.workers, 0, -1)
+    try:
+        async with shard.client.pipeline(transaction=True) as pipe:
+            pipe.llen(keys.queue(region))
+            pipe.llen(keys.dead(region))
+            for worker in workers:
+                pipe.llen(keys.processing(region, worker))
+            length, dead, *processing = await pipe.execute()
+    except CONNECTION_ERRORS as error:
+        raise unreachable(error) from error
+    return QueueLength(region, length, sum(processing), dead)
+
+
+async def next_events(shard: Shard, region: str, count: int) -> list[str]:
+    """Up to `count` raw events of a region's queue, the next to be taken first. Raises Unavailable."""
+    events: list[str] = await shard.command("LRANGE", shard.keys.queue(region), -count, -1)
+    return events[::-1]

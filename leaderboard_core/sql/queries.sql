@@ -1,0 +1,65 @@
+-- Every statement of the system. Times travel as µs since the epoch (BIGINT) and are stored as UTC.
+
+-- name: create_migrations_table
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    version    INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL,
+    applied_at TIMESTAMP NOT NULL DEFAULT (NOW() AT TIME ZONE 'UTC')
+)
+
+-- name: applied_migrations
+-- Result: version
+SELECT version FROM schema_migrations ORDER BY version
+
+-- name: record_migration
+-- $1 version, $2 name
+INSERT INTO schema_migrations (version, name) VALUES ($1, $2)
+
+-- name: lock_migrations
+-- $1 the advisory lock's key; held until the session ends or unlocks
+SELECT pg_advisory_lock($1)
+
+-- name: unlock_migrations
+SELECT pg_advisory_unlock($1)
+
+-- name: database_exists
+-- $1 name
+SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)
+
+-- name: upsert_scores
+-- $1 user_ids, $2 names, $3 regions, $4 scores, $5 µs: arrays of one length, each user_id once.
+-- An event that is not newer than the row changes nothing, so events may come twice or out of order.
+INSERT INTO leaderboard (user_id, name, region, score, updated_at)
+SELECT user_id, name, region, score, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond'
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+     AS event (user_id, name, region, score, micros)
+ON CONFLICT (user_id) DO UPDATE
+SET name = EXCLUDED.name, region = EXCLUDED.region, score = EXCLUDED.score, updated_at = EXCLUDED.updated_at
+WHERE leaderboard.updated_at IS NULL OR leaderboard.updated_at < EXCLUDED.updated_at
+
+-- name: page_players
+-- $1 last user_id of the page before ('' at first), $2 rows a page
+-- Result: user_id, name, region, score, micros, protected (has a password), by user_id
+SELECT player.user_id, player.name, player.region, player.score,
+       (EXTRACT(EPOCH FROM COALESCE(player.updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros,
+       account.user_id IS NOT NULL AS protected
+FROM leaderboard AS player LEFT JOIN accounts AS account USING (user_id)
+WHERE player.user_id > $1
+ORDER BY player.user_id
+LIMIT $2
+
+-- name: count_players
+SELECT count(*) FROM leaderboard
+
+-- name: save_account
+-- $1 user_id, $2 password_hash. The caller holds the claim on user_id and knows that no player has it.
+INSERT INTO accounts (user_id, password_hash) VALUES ($1, $2)
+ON CONFLICT (user_id) DO UPDATE SET password_hash = EXCLUDED.password_hash, created_at = EXCLUDED.created_at
+
+-- name: password_hash_of
+-- $1 user_id
+SELECT password_hash FROM accounts WHERE user_id = $1
+
+-- name: delete_account
+-- $1 user_id, $2 password_hash: only the account that this registration saved
+DELETE FROM accounts WHERE user_id = $1 AND password_hash = $2

@@ -1,0 +1,92 @@
+"""JSON Web Tokens: issued at login, verified at the gateway and again in the services."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from leaderboard_core.errors import InvalidToken, MissingToken
+from leaderboard_core.settings import AuthSettings
+
+ALGORITHM = "HS256"
+_REQUIRED = ["exp", "user_id", "name", "region"]
+_CACHE_SIZE = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a token speaks for; `role` is "player" or "server"."""
+
+    user_id: str
+    name: str
+    region: str
+    role: str
+    expires_at: float
+
+    @property
+    def is_server(self) -> bool:
+        return self.role == "server"
+
+
+class Tokens:
+    """Issues and verifies tokens with one secret."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self._secret = settings.jwt_secret.get_secret_value()
+        self._ttl = settings.jwt_ttl_seconds
+        self._verified: OrderedDict[str, Identity] = OrderedDict()
+
+    def issue(
+        self, user_id: str, name: str, region: str, *, role: str = "player", ttl_seconds: int | None = None
+    ) -> str:
+        """A signed token that lives `ttl_seconds` (JWT_TTL_SECONDS if None)."""
+        now = int(time.time())
+        claims = {"user_id": user_id, "name": name, "region": region, "iat": now}
+        claims["exp"] = now + (self._ttl if ttl_seconds is None else ttl_seconds)
+        if role != "player":
+            claims["role"] = role
+        return jwt.encode(claims, self._secret, algorithm=ALGORITHM)
+
+    def verify(self, token: str) -> Identity:
+        """The identity in a token. Raises InvalidToken.
+
+        A token verified once is remembered until it expires: its signature cannot change.
+        """
+        cached = self._verified.get(token)
+        if cached is not None:
+            if cached.expires_at > time.time():
+                return cached
+            del self._verified[token]
+            raise InvalidToken
+        identity = self._decode(token)
+        self._verified[token] = identity
+        if len(self._verified) > _CACHE_SIZE:
+            self._verified.popitem(last=False)
+        return identity
+
+    def verify_header(self, authorization: str | None) -> Identity:
+        """The identity in an Authorization header's value. Raises MissingToken or InvalidToken."""
+        if not authorization:
+            raise MissingToken
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise MissingToken
+        return self.verify(token)
+
+    def _decode(self, token: str) -> Identity:
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token, self._secret, algorithms=[ALGORITHM], options={"require": _REQUIRED}
+            )
+        except (jwt.PyJWTError, UnicodeError) as error:
+            raise InvalidToken from error
+        user_id, name, region = claims["user_id"], claims["name"], claims["region"]
+        role = claims.get("role", "player")
+        if not all(isinstance(value, str) and value for value in (user_id, name, region, role)):
+            raise InvalidToken
+        return Identity(user_id, name, region.upper(), role, float(claims["exp"]))

@@ -1,0 +1,1 @@
+"""Accounts, scores and boards: every rule of ranking."""

@@ -1,0 +1,47 @@
+"""Starts one replica of the leaderboard service."""
+
+from __future__ import annotations
+
+import logging
+
+from leaderboard_core.errors import Unavailable
+from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.serving import run, serve, wait_for
+from leaderboard_core.settings import ProcessSettings
+from leaderboard_core.shards import ShardMap
+from leaderboard_service.app import create_app
+from leaderboard_service.state import Services, Settings
+
+log = logging.getLogger(__name__)
+
+
+async def main(process: ProcessSettings) -> None:
+    """Check the settings and the servers, then serve until told to stop."""
+    settings = Settings.from_environment(process)
+    await _check_servers(settings)
+    app = create_app(settings)
+
+    def announce_stop() -> None:
+        parts: Services = app.state.services
+        parts.stopping = True
+
+    await serve(app, process, on_stop=announce_stop)
+
+
+async def _check_servers(settings: Settings) -> None:
+    """Redis must answer; without Postgres only passwords are missing, so that is said and no more."""
+    shard_map = ShardMap.open(settings.topology)
+    databases = await RegionDatabases.open(settings.topology)
+    try:
+        await wait_for(shard_map.wait_until_reachable, seconds=settings.process.start_timeout_seconds)
+        try:
+            await wait_for(databases.wait_until_reachable, seconds=0)
+        except Unavailable as problem:
+            log.warning("starting without Postgres: %s", problem.message)
+    finally:
+        await shard_map.close()
+        await databases.close()
+
+
+if __name__ == "__main__":
+    run("leaderboard_service", main, default_port=5000)

@@ -1,0 +1,97 @@
+"""Board order and competition ranks, as plain functions over rows that shards returned."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """A player as a shard returns it."""
+
+    user_id: str
+    score: int
+    name: str
+    region: str
+
+
+class RankedRow(NamedTuple):
+    """A player with its rank on the whole board."""
+
+    rank: int
+    user_id: str
+    name: str
+    region: str
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Consecutive rows of one shard's part of a board, in board order.
+
+    `total` players are on that part, `start` of them stand before the first row, and `above` of them
+    have a strictly higher score than the first row.
+    """
+
+    total: int
+    start: int
+    above: int
+    rows: Sequence[Row]
+
+
+def board_order(row: Row) -> tuple[int, bytes]:
+    """Sort key, greatest first: score, then user_id in bytes, as ZRANGE … REV orders members."""
+    return row.score, row.user_id.encode()
+
+
+def merge(windows: Sequence[Window]) -> list[RankedRow]:
+    """All rows of all windows in board order, with competition ranks (1 + players with a higher score).
+
+    The ranks are exact for every run of rows around a point that each window covers on both sides as
+    far as the run reaches: a page from the top, or the neighbours of one player.
+    """
+    if len(windows) == 1:
+        return _ranked_alone(windows[0])
+    merged = heapq.merge(
+        *([(row, number) for row in window.rows] for number, window in enumerate(windows)),
+        key=lambda item: board_order(item[0]),
+        reverse=True,
+    )
+    taken = [0] * len(windows)
+    ranked: list[RankedRow] = []
+    rank, score = 0, None
+    for row, number in merged:
+        if row.score != score:
+            score = row.score
+            rank = 1 + sum(_above(window, count, score) for window, count in zip(windows, taken, strict=True))
+        taken[number] += 1
+        ranked.append(RankedRow(rank, row.user_id, row.name, row.region, row.score))
+    return ranked
+
+
+def _above(window: Window, taken: int, score: int) -> int:
+    """Players of a window's part with more than `score`, when its first `taken` rows are those above."""
+    if taken == 0 and window.rows and window.rows[0].score == score:
+        return window.above
+    return window.start + taken
+
+
+def _ranked_alone(window: Window) -> list[RankedRow]:
+    ranked = []
+    rank, score = 0, None
+    for place, (user_id, row_score, name, region) in enumerate(window.rows, window.start):
+        if row_score != score:
+            rank = window.above + 1 if score is None else place + 1
+            score = row_score
+        ranked.append(RankedRow(rank, user_id, name, region, row_score))
+    return ranked
+
+
+def neighbours(
+    ranked: Sequence[RankedRow], user_id: str, reach: int
+) -> tuple[RankedRow, list[RankedRow], list[RankedRow]]:
+    """The player's own row, up to `reach` rows above it and up to `reach` rows below, in board order."""
+    place = next(index for index, row in enumerate(ranked) if row.user_id == user_id)
+    return ranked[place], list(ranked[max(0, place - reach) : place]), list(ranked[place + 1 : place + 1 + reach])

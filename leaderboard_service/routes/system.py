@@ -1,0 +1,41 @@
+"""Health and metrics of this replica."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from leaderboard_core import metrics
+from leaderboard_core.health import postgres_health, redis_health
+from leaderboard_service.http import json_response
+from leaderboard_service.routes.documented import errors
+from leaderboard_service.schemas import Health
+from leaderboard_service.state import services
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/health", response_model=Health, responses=errors(503))
+async def health(request: Request) -> Response:
+    """200 while this replica can serve: every Redis answers and holds its data, and no stop was asked for.
+
+    Postgres is reported and does not count: scores and boards go on without it.
+    """
+    parts = services(request)
+    redis, postgres = await asyncio.gather(redis_health(parts.shard_map), postgres_health(parts.databases))
+    ok = not parts.stopping and all(shard["ok"] for shard in redis)
+    body = {
+        "ok": ok,
+        "instance": parts.process.instance_name,
+        "stopping": parts.stopping,
+        "redis": redis,
+        "postgres": postgres,
+    }
+    return json_response(body, 200 if ok else 503)
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def prometheus(_: Request) -> Response:
+    """Prometheus metrics of this replica."""
+    return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)

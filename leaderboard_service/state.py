@@ -1,0 +1,85 @@
+"""What a running service holds: typed, made once in the lifespan, found through the request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from fastapi import Request
+
+from leaderboard_core.errors import UnknownRegion
+from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.settings import AuthSettings, LimitSettings, ProcessSettings, TopologySettings, load
+from leaderboard_core.shards import ShardMap
+from leaderboard_core.tokens import Identity, Tokens
+from leaderboard_service.accounts import Accounts
+from leaderboard_service.boards import BoardReader
+from leaderboard_service.scores import ScoreWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every settings group that the service reads."""
+
+    process: ProcessSettings
+    topology: TopologySettings
+    auth: AuthSettings
+    limits: LimitSettings
+
+    @classmethod
+    def from_environment(cls, process: ProcessSettings) -> Settings:
+        """Raises SettingsError."""
+        return cls(process, load(TopologySettings), load(AuthSettings), load(LimitSettings))
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts that routes call."""
+
+    process: ProcessSettings
+    regions: tuple[str, ...]
+    shard_map: ShardMap
+    databases: RegionDatabases
+    tokens: Tokens
+    writer: ScoreWriter
+    boards: BoardReader
+    accounts: Accounts
+    stopping: bool = False
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Services:
+        """Make the parts; no server is contacted yet."""
+        shard_map = ShardMap.open(settings.topology)
+        databases = await RegionDatabases.open(settings.topology)
+        writer = ScoreWriter(shard_map, settings.limits)
+        return cls(
+            process=settings.process,
+            regions=settings.topology.regions,
+            shard_map=shard_map,
+            databases=databases,
+            tokens=Tokens(settings.auth),
+            writer=writer,
+            boards=BoardReader(shard_map),
+            accounts=Accounts(writer, databases, settings.auth),
+        )
+
+    async def close(self) -> None:
+        await self.shard_map.close()
+        await self.databases.close()
+
+    def region(self, text: str) -> str:
+        """A region's name as it is stored. Raises UnknownRegion, which lists the known ones."""
+        name = text.upper()
+        if name not in self.regions:
+            raise UnknownRegion(text, self.regions)
+        return name
+
+
+def services(request: Request) -> Services:
+    """The parts, for a route."""
+    return cast(Services, request.app.state.services)
+
+
+def identity(request: Request) -> Identity:
+    """Who the request's token speaks for. Raises MissingToken or InvalidToken."""
+    return services(request).tokens.verify_header(request.headers.get("authorization"))

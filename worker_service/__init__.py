@@ -1,0 +1,1 @@
+"""Write-behind: takes score events from the Redis queues into Postgres."""

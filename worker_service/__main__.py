@@ -1,0 +1,86 @@
+"""Starts one worker: migrations, then a consumer per queue until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+
+from leaderboard_core.migrations import migrate_all
+from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.serving import run, serve, wait_for
+from leaderboard_core.settings import ProcessSettings, SettingsError, TopologySettings, WorkerSettings, load
+from leaderboard_core.shards import ShardMap
+from worker_service.app import create_app
+from worker_service.consumer import Consumer
+from worker_service.liveness import Liveness
+from worker_service.recovery import Rebuilder
+
+log = logging.getLogger(__name__)
+
+
+async def main(process: ProcessSettings) -> None:
+    """Check the settings and the servers, migrate, then consume until told to stop."""
+    topology, settings = load(TopologySettings), load(WorkerSettings)
+    shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(topology)
+    try:
+        await wait_for(
+            shard_map.wait_until_reachable, databases.wait_until_reachable, seconds=process.start_timeout_seconds
+        )
+        await migrate_all(topology, create_databases=False)
+        await _work(process, topology, settings, shard_map, databases)
+    finally:
+        await shard_map.close()
+        await databases.close()
+
+
+async def _work(
+    process: ProcessSettings,
+    topology: TopologySettings,
+    settings: WorkerSettings,
+    shard_map: ShardMap,
+    databases: RegionDatabases,
+) -> None:
+    # A name is never used twice: a processing list belongs to one life of one process.
+    worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    stop = asyncio.Event()
+    rebuilder = Rebuilder(databases, stop)
+    watches = [Liveness(shard, worker, settings.worker_timeout_seconds, rebuilder, stop) for shard in shard_map.shards]
+    for watch in watches:
+        await watch.beat()
+    consumers = [
+        Consumer(
+            shard=shard,
+            region=region,
+            pool=databases[region],
+            worker=worker,
+            settings=settings,
+            stop=stop,
+            block_seconds=min(1.0, topology.redis_timeout_seconds / 2),
+        )
+        for shard, region in shard_map.queues()
+    ]
+    log.info("consuming", extra={"worker": worker, "regions": list(shard_map.regions)})
+    app = create_app(worker, shard_map, databases, stop)
+    loop = asyncio.get_running_loop()
+
+    def announce_stop() -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            server = group.create_task(serve(app, process, on_stop=announce_stop))
+            server.add_done_callback(lambda _: stop.set())
+            for run_part in (*(watch.run for watch in watches), *(consumer.run for consumer in consumers)):
+                group.create_task(run_part())
+    except* SettingsError as problems:
+        raise problems.exceptions[0] from None
+    finally:
+        await rebuilder.close()
+    log.info("stopped", extra={"worker": worker})
+
+
+if __name__ == "__main__":
+    run("worker_service", main, default_port=5100)

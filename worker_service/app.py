@@ -1,0 +1,35 @@
+"""The worker's HTTP side: /health and /metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Response
+
+from leaderboard_core import metrics
+from leaderboard_core.health import postgres_health, redis_health
+from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.queues import queue_lengths
+from leaderboard_core.shards import ShardMap
+
+
+def create_app(worker: str, shard_map: ShardMap, databases: RegionDatabases, stop: asyncio.Event) -> FastAPI:
+    """`/health` is 200 while the worker runs and reaches every Redis and every Postgres."""
+    app = FastAPI(title="Leaderboard worker", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/health")
+    async def health() -> Response:
+        redis, postgres = await asyncio.gather(redis_health(shard_map), postgres_health(databases))
+        ok = not stop.is_set() and all(part["ok"] for part in redis + postgres)
+        body: dict[str, Any] = {"ok": ok, "worker": worker, "redis": redis, "postgres": postgres}
+        if all(part["ok"] for part in redis):
+            body["queues"] = [length.as_dict() for length in await queue_lengths(shard_map)]
+        return Response(orjson.dumps(body), 200 if ok else 503, media_type="application/json")
+
+    @app.get("/metrics")
+    async def prometheus() -> Response:
+        return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+
+    return app

@@ -1,0 +1,121 @@
+"""Consumes one region's queue: take into the processing list, upsert, acknowledge after the commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+
+from leaderboard_core.errors import Unavailable
+from leaderboard_core.metrics import BATCH_SIZE, EVENTS_SAVED, UPSERT_SECONDS
+from leaderboard_core.postgres import Pool
+from leaderboard_core.settings import WorkerSettings
+from leaderboard_core.shards import Shard
+from worker_service import batch as batches
+from worker_service import store
+from worker_service.backoff import Backoff, wait
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Consumer:
+    """One queue's consumer. At most one batch is in its hands; that batch is its processing list."""
+
+    shard: Shard
+    region: str
+    pool: Pool
+    worker: str
+    settings: WorkerSettings
+    stop: asyncio.Event
+    block_seconds: float
+    _list_is_known: bool = field(default=True, init=False)
+    _redis_backoff: Backoff = field(init=False)
+    _postgres_backoff: Backoff = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._redis_backoff = Backoff(self.stop)
+        self._postgres_backoff = Backoff(self.stop)
+
+    async def run(self) -> None:
+        """Consume until the stop; the batch in hand is finished unless Postgres is away."""
+        while not self.stop.is_set():
+            try:
+                raw_events = await self._take()
+                if raw_events:
+                    await self._save(raw_events)
+            except Unavailable as error:
+                # An answer may have been lost, and with it an event that is in the list unseen.
+                self._list_is_known = False
+                log.warning("redis is away: %s", error.__cause__, extra={"region": self.region})
+                await self._redis_backoff.pause()
+            else:
+                self._redis_backoff.reset()
+
+    async def _take(self) -> list[str]:
+        """The next batch, oldest first; empty when nothing came for a while. Raises Unavailable."""
+        if not self._list_is_known:
+            held = await self._read_own_list()
+            self._list_is_known = True
+            if held:
+                return held
+        keys = self.shard.keys
+        queue, processing = keys.queue(self.region), keys.processing(self.region, self.worker)
+        first = await self.shard.command("BLMOVE", queue, processing, "RIGHT", "LEFT", self.block_seconds)
+        if first is None:
+            return []
+        events: list[str] = [first]
+        for lingers in (True, False):
+            room = self.settings.batch_size - len(events)
+            if room == 0:
+                break
+            events += await self.shard.run("take_batch", (queue, processing, keys.workers), (room, self.worker))
+            if lingers and len(events) < self.settings.batch_size and self.settings.batch_linger_ms:
+                await wait(self.stop, self.settings.batch_linger_ms / 1000)
+            else:
+                break
+        return events
+
+    async def _read_own_list(self) -> list[str]:
+        own = self.shard.keys.processing(self.region, self.worker)
+        held: list[str] = await self.shard.command("LRANGE", own, 0, -1)
+        return held[::-1]
+
+    async def _save(self, raw_events: list[str]) -> None:
+        """Commit a batch and acknowledge it. Raises Unavailable when Redis goes away before the end."""
+        batch = batches.build(raw_events, self.region)
+        dead = list(batch.dead)
+        started = time.perf_counter()
+        while True:
+            try:
+                refused = await store.upsert(self.pool, batch.events)
+            except store.PostgresAway as error:
+                log.warning("postgres is away: %s", error, extra={"region": self.region, "held": len(raw_events)})
+                await self._postgres_backoff.pause()
+                if self.stop.is_set():
+                    return  # the processing list keeps the batch for the next worker
+            else:
+                break
+        self._postgres_backoff.reset()
+        dead += [batches.DeadLetter(batch.raw_of[event.user_id], reason) for event, reason in refused]
+        for letter in dead:
+            log.error("event refused", extra={"region": self.region, "reason": letter.reason})
+        UPSERT_SECONDS.labels(self.region).observe(time.perf_counter() - started)
+        BATCH_SIZE.labels(self.region).observe(len(raw_events))
+        await self._acknowledge(len(raw_events), dead)
+        EVENTS_SAVED.labels(self.region, "saved").inc(len(batch.events) - len(refused))
+        EVENTS_SAVED.labels(self.region, "superseded").inc(batch.superseded)
+        EVENTS_SAVED.labels(self.region, "dead").inc(len(dead))
+
+    async def _acknowledge(self, count: int, dead: list[batches.DeadLetter]) -> None:
+        keys = self.shard.keys
+        outcome = await self.shard.run(
+            "acknowledge_batch",
+            (keys.processing(self.region, self.worker), keys.dead(self.region)),
+            (count, *(letter.encode() for letter in dead)),
+        )
+        if outcome == "changed":
+            self._list_is_known = False
+        elif outcome == "gone":
+            log.warning("the batch was taken over or acknowledged before", extra={"region": self.region})

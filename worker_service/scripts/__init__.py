@@ -1,0 +1,1 @@
+"""Tools an operator runs next to a worker."""

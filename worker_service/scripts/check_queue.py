@@ -1,0 +1,59 @@
+"""Shows what waits between Redis and Postgres: python worker_service/scripts/check_queue.py [events]."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a file, from anywhere
+
+from leaderboard_core.errors import Unavailable
+from leaderboard_core.queues import QueueLength, next_events, queue_lengths
+from leaderboard_core.settings import SettingsError, TopologySettings, load
+from leaderboard_core.shards import ShardMap
+
+MOST_EVENTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class QueueReport:
+    """The queues' lengths and the events that are taken next, by region."""
+
+    lengths: list[QueueLength]
+    events: dict[str, list[str]]
+
+
+async def report(environ: Mapping[str, str] | None = None, most_events: int = MOST_EVENTS) -> QueueReport:
+    """Look at every region's queue; changes nothing. Raises SettingsError or Unavailable."""
+    shard_map = ShardMap.open(load(TopologySettings, environ))
+    try:
+        lengths = await queue_lengths(shard_map)
+        events = {region: await next_events(shard, region, most_events) for shard, region in shard_map.queues()}
+    finally:
+        await shard_map.close()
+    return QueueReport(lengths, events)
+
+
+def main() -> int:
+    """Print the report as text."""
+    most = int(sys.argv[1]) if len(sys.argv) > 1 else MOST_EVENTS
+    try:
+        found = asyncio.run(report(most_events=most))
+    except (SettingsError, Unavailable) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    for queue in found.lengths:
+        sys.stdout.write(
+            f"{queue.region}: {queue.length} waiting, {queue.processing} being saved, {queue.dead} dead letters\n"
+        )
+        for event in found.events[queue.region]:
+            sys.stdout.write(f"  {event}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
