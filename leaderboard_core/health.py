@@ -3,29 +3,68 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
+from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres import RegionDatabases
-from leaderboard_core.shards import CONNECTION_ERRORS, Shard, ShardMap
+from leaderboard_core.shards import Shard, ShardMap
+
+FRESH_SECONDS = 1.0
+"""Three gateways ask three services every second: they share what one look found."""
 
 
-async def redis_health(shard_map: ShardMap) -> list[dict[str, Any]]:
-    """One entry per shard: `{shard, regions, ok, ready}`; ok when it answers and holds its data."""
-    return list(await asyncio.gather(*(_shard_health(shard) for shard in shard_map.shards)))
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """One entry per shard `{shard, regions, ok, ready}` and one per region's database `{region, ok}`.
+
+    A shard is ok when it answers and holds its data.
+    """
+
+    redis: list[dict[str, Any]]
+    postgres: list[dict[str, Any]]
+
+    @property
+    def redis_ok(self) -> bool:
+        return all(entry["ok"] for entry in self.redis)
+
+    @property
+    def ok(self) -> bool:
+        return self.redis_ok and all(entry["ok"] for entry in self.postgres)
+
+
+class HealthProbe:
+    """Looks at every store at most once in FRESH_SECONDS, however many ask."""
+
+    def __init__(self, shard_map: ShardMap, databases: RegionDatabases) -> None:
+        self._map = shard_map
+        self._databases = databases
+        self._look: asyncio.Task[StoreHealth] | None = None
+        self._stale_at = 0.0
+
+    async def stores(self) -> StoreHealth:
+        """The stores' health, at most FRESH_SECONDS old."""
+        now = asyncio.get_running_loop().time()
+        if self._look is None or (self._look.done() and now >= self._stale_at):
+            self._look = asyncio.create_task(self._probe())
+        return await asyncio.shield(self._look)
+
+    async def _probe(self) -> StoreHealth:
+        redis, postgres = await asyncio.gather(
+            asyncio.gather(*(_shard_health(shard) for shard in self._map.shards)),
+            asyncio.gather(*(self._database_health(region) for region in self._databases.regions)),
+        )
+        self._stale_at = asyncio.get_running_loop().time() + FRESH_SECONDS
+        return StoreHealth(list(redis), list(postgres))
+
+    async def _database_health(self, region: str) -> dict[str, Any]:
+        return {"region": region, "ok": await self._databases.reachable(region) is None}
 
 
 async def _shard_health(shard: Shard) -> dict[str, Any]:
     entry: dict[str, Any] = {"shard": shard.name, "regions": list(shard.regions)}
     try:
-        ready = bool(await shard.client.exists(shard.keys.ready))
-    except CONNECTION_ERRORS as error:
-        return {**entry, "ok": False, "ready": False, "error": type(error).__name__}
+        ready = bool(await shard.command("EXISTS", shard.keys.ready))
+    except Unavailable as error:
+        return {**entry, "ok": False, "ready": False, "error": type(error.__cause__).__name__}
     return {**entry, "ok": ready, "ready": ready}
-
-
-async def postgres_health(databases: RegionDatabases) -> list[dict[str, Any]]:
-    """One entry per region: `{region, ok}`."""
-    problems = await asyncio.gather(*(databases.reachable(region) for region in databases.regions))
-    return [
-        {"region": region, "ok": problem is None} for region, problem in zip(databases.regions, problems, strict=True)
-    ]

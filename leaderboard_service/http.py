@@ -34,6 +34,9 @@ access_log = logging.getLogger("leaderboard_service.access")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
+_PROBES = frozenset({"/health", "/metrics"})
+"""Asked for every second by machines: their log lines would drown those of people."""
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -161,7 +164,8 @@ class RequestContext:
             HTTP_REQUESTS.labels(route, scope["method"], status).inc()
             HTTP_SECONDS.labels(route).observe(seconds)
             if self._access_log:
-                access_log.info(
+                access_log.log(
+                    logging.DEBUG if scope["path"] in _PROBES else logging.INFO,
                     "request",
                     extra={
                         "method": scope["method"],

@@ -8,6 +8,7 @@ from typing import cast
 from fastapi import Request
 
 from leaderboard_core.errors import UnknownRegion
+from leaderboard_core.health import HealthProbe
 from leaderboard_core.postgres import RegionDatabases
 from leaderboard_core.settings import AuthSettings, LimitSettings, ProcessSettings, TopologySettings, load
 from leaderboard_core.shards import ShardMap
@@ -44,6 +45,7 @@ class Services:
     writer: ScoreWriter
     boards: BoardReader
     accounts: Accounts
+    health: HealthProbe
     stopping: bool = False
 
     @classmethod
@@ -61,6 +63,7 @@ class Services:
             writer=writer,
             boards=BoardReader(shard_map),
             accounts=Accounts(writer, databases, settings.auth),
+            health=HealthProbe(shard_map, databases),
         )
 
     async def close(self) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter, Request, Response
 
 from leaderboard_core import metrics
-from leaderboard_core.health import postgres_health, redis_health
 from leaderboard_service.http import json_response
 from leaderboard_service.routes.documented import errors
 from leaderboard_service.schemas import Health
@@ -23,14 +20,14 @@ async def health(request: Request) -> Response:
     Postgres is reported and does not count: scores and boards go on without it.
     """
     parts = services(request)
-    redis, postgres = await asyncio.gather(redis_health(parts.shard_map), postgres_health(parts.databases))
-    ok = not parts.stopping and all(shard["ok"] for shard in redis)
+    stores = await parts.health.stores()
+    ok = not parts.stopping and stores.redis_ok
     body = {
         "ok": ok,
         "instance": parts.process.instance_name,
         "stopping": parts.stopping,
-        "redis": redis,
-        "postgres": postgres,
+        "redis": stores.redis,
+        "postgres": stores.postgres,
     }
     return json_response(body, 200 if ok else 503)
 

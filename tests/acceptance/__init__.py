@@ -1,0 +1,1 @@
+"""The real processes with NGINX in front, driven over HTTP."""

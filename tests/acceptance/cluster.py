@@ -1,0 +1,120 @@
+"""A local cluster under test: `leaderboard up` on free ports, and what the tests do to its processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+START_SECONDS = 90
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+Result = TypeVar("Result")
+
+_OWN_VARIABLES = (
+    *("REDIS_URL", "POSTGRES_", "DATABASE_URL_", "PG_DATABASE_", "JWT_", "LEADERBOARD_", "REGIONS", "PORT", "HOST"),
+    *("USER_RATE_LIMIT_", "REGION_RATE_LIMIT_", "QUEUE_", "BATCH_", "WORKER_", "AUTH_"),
+)
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """The environment without any setting of the system, so that a developer's own do not leak in."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
+    return {**kept, **extra}
+
+
+def eventually(check: Callable[[], Result], *, seconds: float = 20, what: str = "the condition") -> Result:
+    """The first truthy result of `check`; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (result := check()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true within {seconds} s")
+        time.sleep(0.05)
+    return result
+
+
+@dataclass
+class LocalCluster:
+    """A running `leaderboard up`."""
+
+    process: subprocess.Popen[bytes]
+    data_dir: Path
+
+    @property
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads((self.data_dir / "cluster.json").read_text("utf-8"))
+        return state
+
+    @property
+    def url(self) -> str:
+        return str(self.state["url"])
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal to a process by its name in cluster.json; returns its pid."""
+        pid = int(self.state["pids"][name])
+        os.kill(pid, number)
+        return pid
+
+    def wait_restarted(self, name: str, old_pid: int) -> None:
+        """Wait until the supervisor has started `name` again."""
+        eventually(lambda: self.state["pids"][name] not in (None, old_pid), what=f"the restart of {name}")
+
+    def log_lines(self, name: str) -> list[dict[str, Any]]:
+        """The JSON lines of a process's log."""
+        text = Path(self.state["logs"][name]).read_text("utf-8", errors="replace")
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def environment(self) -> dict[str, str]:
+        """Variables with which a command finds this cluster."""
+        return clean_environment(LEADERBOARD_DATA_DIR=str(self.data_dir))
+
+
+def command(*words: str) -> list[str]:
+    """The argv of a `leaderboard` command."""
+    return [sys.executable, "-m", "leaderboard_cli", *words]
+
+
+@contextmanager
+def local_cluster(data_dir: Path, *options: str, environ: Mapping[str, str] | None = None) -> Iterator[LocalCluster]:
+    """Start a cluster, yield it when it serves, stop it."""
+    output = data_dir.with_suffix(".log")
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            command("up", "--free-ports", "--servers", "wheels", "--data-dir", str(data_dir), *options),
+            cwd=REPOSITORY,
+            env=clean_environment(**(environ or {})),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    cluster = LocalCluster(process, data_dir)
+
+    def ready() -> bool:
+        if process.poll() is not None:
+            raise AssertionError(f"leaderboard up ended with {process.returncode}:\n{output.read_text()[-4000:]}")
+        if not (data_dir / "cluster.json").exists():
+            return False
+        state = cluster.state
+        # A supervisor that was killed leaves its file behind.
+        return bool(state["supervisor_pid"] == process.pid and state["state"] == "ready")
+
+    try:
+        eventually(ready, seconds=START_SECONDS, what="the start of the cluster")
+        yield cluster
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise

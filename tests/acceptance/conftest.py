@@ -1,0 +1,68 @@
+"""The system under test: ACCEPTANCE_URL when it is set, else a local cluster of our own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.acceptance.cluster import LocalCluster, local_cluster
+
+Register = Callable[..., "Player"]
+
+
+class Player:
+    """A registered player and a client that carries its token."""
+
+    def __init__(self, base_url: str, user_id: str, region: str, token: str) -> None:
+        self.user_id = user_id
+        self.region = region
+        self.token = token
+        self.http = httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {token}"}, timeout=20)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """The processes themselves, to look into and to kill; only without ACCEPTANCE_URL."""
+    if "ACCEPTANCE_URL" in os.environ:
+        pytest.fail("this test needs local processes: deselect it with -m 'not local_cluster'")
+    with local_cluster(tmp_path_factory.mktemp("cluster") / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def url(request: pytest.FixtureRequest) -> str:
+    """Where NGINX answers."""
+    given = os.environ.get("ACCEPTANCE_URL")
+    if given:
+        return given.rstrip("/")
+    running: LocalCluster = request.getfixturevalue("cluster")
+    return running.url
+
+
+@pytest.fixture
+def http(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def register(url: str) -> Iterator[Register]:
+    """Registers players with names of their own, so that tests do not see each other's."""
+    players: list[Player] = []
+
+    def make(region: str = "ASIA", score: int = 0, **more: Any) -> Player:
+        user_id = more.pop("user_id", f"player-{secrets.token_hex(6)}")
+        body = {"user_id": user_id, "name": f"Name of {user_id}", "region": region, "initialScore": score, **more}
+        answer = httpx.post(f"{url}/auth/register", json=body, timeout=20)
+        assert answer.status_code == 201, answer.text
+        players.append(Player(url, user_id, region, answer.json()["token"]))
+        return players[-1]
+
+    yield make
+    for player in players:
+        player.http.close()

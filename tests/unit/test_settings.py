@@ -1,0 +1,126 @@
+"""Settings: what is read, what is refused, and that the message names the variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from leaderboard_core.settings import (
+    AuthSettings,
+    GatewaySettings,
+    Group,
+    LimitSettings,
+    ProcessSettings,
+    SettingsError,
+    TopologySettings,
+    WorkerSettings,
+    load,
+)
+
+SECRET = "b7e151628aed2a6abf7158809cf4f3c7"
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    topology = load(TopologySettings, {})
+    assert topology.regions == ("ASIA", "EU", "NA", "GLOBAL")
+    assert topology.redis_url_of("EU") == "redis://127.0.0.1:6379/0"
+    assert topology.database_url_of("EU") == "postgresql://postgres:postgres@127.0.0.1:5432/leaderboard_eu"
+
+
+def test_one_region_can_have_servers_of_its_own() -> None:
+    environ = {
+        "REDIS_URL": "redis://one/0",
+        "REDIS_URL_EU": "redis://two/0",
+        "PG_DATABASE_NA": "north america",
+        "DATABASE_URL_ASIA": "postgresql://asia/db",
+        "POSTGRES_PASSWORD": "p@ss/word",
+    }
+    topology = load(TopologySettings, environ)
+    assert [topology.redis_url_of(region) for region in ("ASIA", "EU")] == ["redis://one/0", "redis://two/0"]
+    assert topology.redis_variable_of("EU") == "REDIS_URL_EU"
+    assert topology.database_url_of("NA") == "postgresql://postgres:p%40ss%2Fword@127.0.0.1:5432/north%20america"
+    assert topology.database_url_of("ASIA") == "postgresql://asia/db"
+
+
+def test_an_empty_value_counts_as_not_set() -> None:
+    assert load(ProcessSettings, {"PORT": "", "LOG_LEVEL": " "}, port=4000).port == 4000
+
+
+def test_regions_are_upper_case_and_global_is_needed() -> None:
+    assert load(TopologySettings, {"REGIONS": " mars, global "}).regions == ("MARS", "GLOBAL")
+    with pytest.raises(SettingsError, match="REGIONS: add GLOBAL"):
+        load(TopologySettings, {"REGIONS": "MARS"})
+    with pytest.raises(SettingsError, match="REGIONS: a region is named twice"):
+        load(TopologySettings, {"REGIONS": "EU,eu,GLOBAL"})
+
+
+def test_the_secret_comes_from_the_variable_or_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"{SECRET}\n")
+    assert load(AuthSettings, {"JWT_SECRET_FILE": str(file)}).jwt_secret.get_secret_value() == SECRET
+    other = SECRET[::-1]
+    both = {"JWT_SECRET": other, "JWT_SECRET_FILE": str(file)}
+    assert load(AuthSettings, both).jwt_secret.get_secret_value() == other
+    with pytest.raises(SettingsError, match="JWT_SECRET_FILE: cannot read"):
+        load(AuthSettings, {"JWT_SECRET_FILE": str(tmp_path / "missing")})
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "",
+        "b7e151628aed2a6abf7158809cf4f3c",
+        "x" * 40,
+        "change-me-change-me-change-me-1234",
+        "my-super-secret-jwt-key-0123456789",
+    ],
+)
+def test_a_weak_secret_is_refused_and_not_shown(secret: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(AuthSettings, {"JWT_SECRET": secret})
+    assert str(caught.value).startswith("JWT_SECRET:")
+    assert not secret or secret not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("group", "variable", "value"),
+    [
+        (ProcessSettings, "PORT", "0"),
+        (ProcessSettings, "PORT", "many"),
+        (ProcessSettings, "LOG_LEVEL", "LOUD"),
+        (TopologySettings, "REDIS_URL", "localhost:6379"),
+        (TopologySettings, "REDIS_URL_EU", "localhost"),
+        (TopologySettings, "REDIS_URL_MOON", "redis://moon"),
+        (TopologySettings, "DATABASE_URL_EU", "mysql://x"),
+        (TopologySettings, "PG_DATABASE_MOON", "moon"),
+        (LimitSettings, "USER_RATE_LIMIT_COUNT", "0"),
+        (LimitSettings, "USER_RATE_LIMIT_COUNT", "9999999999"),
+        (LimitSettings, "REGION_RATE_LIMIT_PER_SEC", "9999999999999"),
+        (WorkerSettings, "BATCH_SIZE", "0"),
+        (GatewaySettings, "LEADERBOARD_SERVICE_URLS", "127.0.0.1:5000"),
+        (AuthSettings, "JWT_TTL_SECONDS", "-1"),
+        (AuthSettings, "AUTH_REQUIRE_PASSWORD", "perhaps"),
+    ],
+)
+def test_a_bad_value_is_refused_by_its_variables_name(group: type[Group], variable: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(group, {"JWT_SECRET": SECRET, variable: value})
+    assert any(line.startswith(f"{variable}:") for line in str(caught.value).splitlines())
+
+
+def test_every_wrong_variable_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(WorkerSettings, {"BATCH_SIZE": "x", "WORKER_TIMEOUT_SECONDS": "1"})
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "BATCH_SIZE",
+        "WORKER_TIMEOUT_SECONDS",
+    ]
+
+
+def test_no_secret_shows_in_a_printed_group() -> None:
+    shown = repr(load(AuthSettings, {"JWT_SECRET": SECRET})) + repr(
+        load(TopologySettings, {"POSTGRES_PASSWORD": "hidden"})
+    )
+    assert SECRET not in shown
+    assert "hidden" not in shown
