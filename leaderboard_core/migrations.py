@@ -12,6 +12,8 @@ from leaderboard_core.settings import TopologySettings
 
 log = logging.getLogger(__name__)
 ADVISORY_LOCK = 0x1EADE4B0A4D
+MAINTENANCE_DATABASE = "postgres"
+"""The database that every server has; the others are made from it."""
 
 
 async def migrate_all(settings: TopologySettings, *, create_databases: bool = True) -> dict[str, list[str]]:
@@ -34,17 +36,12 @@ async def migrate_all(settings: TopologySettings, *, create_databases: bool = Tr
 
 async def ensure_database(url: str, *, timeout: float) -> bool:
     """Make the database that `url` names if it is missing; True when it was made."""
-    try:
-        connection = await asyncpg.connect(url, timeout=timeout)
-    except asyncpg.InvalidCatalogNameError:
-        pass
-    else:
-        await connection.close()
-        return False
     parts = urlsplit(url)
     database = unquote(parts.path.lstrip("/"))
-    connection = await asyncpg.connect(urlunsplit(parts._replace(path="/postgres")), timeout=timeout)
+    connection = await asyncpg.connect(urlunsplit(parts._replace(path=f"/{MAINTENANCE_DATABASE}")), timeout=timeout)
     try:
+        if await connection.fetchval(sql.load("database_exists"), database):
+            return False
         await connection.execute('CREATE DATABASE "{}"'.format(database.replace('"', '""')))
     except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
         return False  # another process made it between our look and our try

@@ -9,7 +9,7 @@ import typer
 
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, fail
-from leaderboard_core.migrations import migrate_all
+from leaderboard_core.migrations import MAINTENANCE_DATABASE, migrate_all
 from leaderboard_core.postgres import RegionDatabases
 from leaderboard_core.settings import TopologySettings, load
 
@@ -32,7 +32,7 @@ def migrate(
 
 async def _migrate(topology: TopologySettings, create_databases: bool, wait: float) -> dict[str, list[str]]:
     # The server is waited for at its maintenance database: those of the regions may not exist yet.
-    server = topology.model_copy(update={"region_databases": dict.fromkeys(topology.regions, "postgres")})
+    server = topology.model_copy(update={"region_databases": dict.fromkeys(topology.regions, MAINTENANCE_DATABASE)})
     databases = await RegionDatabases.open(server)
     try:
         deadline = asyncio.get_running_loop().time() + wait

@@ -1,0 +1,75 @@
+"""Log files of the supervised processes: their last lines, and following them as they grow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+MAX_LOG_BYTES = 64 * 1024 * 1024
+_TAIL_BYTES = 64 * 1024
+_READ_BYTES = 256 * 1024
+
+
+def tail(path: Path, lines: int = 20) -> list[str]:
+    """The last `lines` lines of a file; none when it does not exist."""
+    try:
+        with path.open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - _TAIL_BYTES))
+            return log.read().decode(errors="replace").splitlines()[-lines:]
+    except FileNotFoundError:
+        return []
+
+
+def rotate(path: Path) -> None:
+    """Keep the log of the run before as `<name>.log.1` and begin an empty one."""
+    if path.exists():
+        path.replace(path.with_name(f"{path.name}.1"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+class Follower:
+    """Hands on the complete lines that were appended to a log since the last call of `poll()`.
+
+    Processes write to files rather than to a pipe: a terminal that is paused, or a supervisor that is killed,
+    must not make them block or break. Without a sink it only keeps the file from growing too large.
+    """
+
+    def __init__(self, name: str, path: Path, sink: Callable[[str, list[str]], None] | None) -> None:
+        self.name = name
+        self._path = path
+        self._sink = sink
+        self._offset = 0
+        self._rest = b""
+
+    def poll(self) -> bool:
+        """Give the lines that are new to the sink; False when there was nothing new.
+
+        Reads a limited amount at a time, and empties a file that has grown too large (`<name>.log.1` keeps it).
+        """
+        try:
+            with self._path.open("rb") as log:
+                size = os.fstat(log.fileno()).st_size
+                if size < self._offset:
+                    self._offset, self._rest = 0, b""
+                data = b""
+                if self._sink is None:
+                    self._offset = size
+                else:
+                    log.seek(self._offset)
+                    data = log.read(_READ_BYTES)
+        except FileNotFoundError:
+            return False
+        self._offset += len(data)
+        if data and self._sink is not None:
+            *complete, self._rest = (self._rest + data).split(b"\n")
+            if complete:
+                self._sink(self.name, [line.decode(errors="replace") for line in complete])
+        if self._offset > MAX_LOG_BYTES and self._offset >= size:
+            shutil.copyfile(self._path, self._path.with_name(f"{self._path.name}.1"))
+            os.truncate(self._path, 0)
+            self._offset = 0
+        return bool(data)

@@ -1,0 +1,152 @@
+"""The NGINX in front, on the same template as the one in the containers."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+import resource
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from leaderboard_cli.cluster.binaries import Binary
+from leaderboard_cli.cluster.errors import ClusterError, StartError
+from leaderboard_cli.cluster.ports import LOOPBACK
+from leaderboard_cli.cluster.probes import http_healthy
+from leaderboard_cli.cluster.process import Command
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_TEMPLATE_PLACES = (
+    _PACKAGE.parent / "nginx" / "templates" / "default.conf.template",  # a checkout
+    _PACKAGE / "nginx_templates" / "default.conf.template",  # an installed wheel
+)
+_TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+_WANTED_FILES = 16384
+TUNABLE = {"NGINX_AUTH_RATE": "50r/s", "NGINX_AUTH_BURST": "100", "NGINX_ACCESS_LOG": "off"}
+
+
+def template_path() -> Path:
+    """Where the shared template is; ClusterError when the installation lacks it."""
+    for place in _TEMPLATE_PLACES:
+        if place.exists():
+            return place
+    raise ClusterError(f"the NGINX template is missing; looked in {', '.join(map(str, _TEMPLATE_PLACES))}")
+
+
+def render(template: str, variables: Mapping[str, str]) -> str:
+    """The template with its variables filled in; ClusterError for one that has no value.
+
+    As `envsubst` of the NGINX image does it: only `${UPPER_CASE}`, so that NGINX's own variables stay.
+    """
+    try:
+        return re.sub(r"\$\{([A-Z][A-Z0-9_]*)\}", lambda found: variables[found[1]], template)
+    except KeyError as error:
+        raise ClusterError(f"the NGINX template needs the variable {error.args[0]}") from None
+
+
+def gateway_servers(addresses: Sequence[str]) -> str:
+    """Value of NGINX_GATEWAYS for `host:port` addresses: one `server` directive each."""
+    return " ".join(f"server {address} max_fails=3 fail_timeout=2s;" for address in addresses)
+
+
+@dataclass(frozen=True)
+class NginxServer:
+    """Configuration and temporary folders are in `<data_dir>/nginx/`.
+
+    `gateways` are `host:port`; `environ` may set NGINX_AUTH_RATE, NGINX_AUTH_BURST, NGINX_ACCESS_LOG.
+    """
+
+    binary: Binary
+    data_dir: Path
+    port: int
+    gateways: Sequence[str]
+    environ: Mapping[str, str] = field(default_factory=dict)
+    name: str = "nginx"
+
+    @property
+    def folder(self) -> Path:
+        return self.data_dir.absolute() / "nginx"
+
+    @property
+    def config_path(self) -> Path:
+        return self.folder / "nginx.conf"
+
+    @property
+    def log_path(self) -> Path:
+        return self.data_dir.absolute() / "logs" / f"{self.name}.log"
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def prepare(self) -> None:
+        """Write the configuration and let NGINX check it; StartError with its complaint when it is wrong."""
+        (self.folder / "temp").mkdir(parents=True, exist_ok=True)
+        variables = {name: self.environ.get(name) or default for name, default in TUNABLE.items()}
+        variables |= {
+            "NGINX_LISTEN": f"{LOOPBACK}:{self.port}",
+            "NGINX_GATEWAYS": gateway_servers(self.gateways),
+        }
+        site = self.folder / "leaderboard.conf"
+        site.write_text(render(template_path().read_text(), variables))
+        self.config_path.write_text(self._main(site))
+        self.check()
+
+    def check(self) -> str:
+        """What `nginx -t` says about the configuration; StartError when it does not accept it."""
+        done = subprocess.run(
+            [*self._argv(), "-t"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+        if done.returncode != 0:
+            raise StartError(self.name, "its configuration is not accepted", done.stderr.splitlines()[-20:])
+        return done.stderr
+
+    def command(self) -> Command:
+        return Command(
+            argv=self._argv(),
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
+            cwd=self.folder,
+            stop=((signal.SIGQUIT, 3.0), (signal.SIGTERM, 3.0)),  # finish requests, then not
+            death_signal=signal.SIGTERM,  # a killed master would leave its workers behind
+        )
+
+    def ready(self) -> bool:
+        """Whether a request gets through to a healthy gateway."""
+        return http_healthy(LOOPBACK, self.port)
+
+    def _argv(self) -> tuple[str, ...]:
+        return (str(self.binary.path), "-p", f"{self.folder}/", "-c", str(self.config_path), "-e", "stderr")
+
+    def _main(self, site: Path) -> str:
+        files = _open_files()
+        lines = [
+            "# Written by `leaderboard up` on every start.",
+            *([f"user {_worker_user()};"] if os.geteuid() == 0 else []),
+            "daemon off;",
+            "worker_processes auto;",
+            f"worker_rlimit_nofile {files};",
+            f'pid "{self.folder}/nginx.pid";',
+            "error_log stderr warn;",
+            f"events {{ worker_connections {files // 2}; multi_accept on; }}",
+            "http {",
+            "    access_log off;",
+            "    tcp_nodelay on;",
+            *(f'    {name}_temp_path "{self.folder}/temp/{name}";' for name in _TEMP_PATHS),
+            f'    include "{site}";',
+            "}",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _open_files() -> int:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)
+
+
+def _worker_user() -> str:
+    entry = pwd.getpwnam("nobody")
+    return f"{entry.pw_name} {grp.getgrgid(entry.pw_gid).gr_name}"

@@ -1,0 +1,193 @@
+"""Which processes a local cluster consists of, on which ports, started with what."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from leaderboard_cli.cluster.binaries import Servers, find_nginx, find_postgres, find_redis
+from leaderboard_cli.cluster.environment import Wanted, wanted_servers, with_jwt_secret
+from leaderboard_cli.cluster.errors import BinaryNotFoundError
+from leaderboard_cli.cluster.nginx_server import NginxServer
+from leaderboard_cli.cluster.ports import LOOPBACK, PortNeed, find_free_ports
+from leaderboard_cli.cluster.postgres_server import PostgresServer
+from leaderboard_cli.cluster.probes import http_healthy
+from leaderboard_cli.cluster.process import Command
+from leaderboard_cli.cluster.redis_server import RedisServer
+from leaderboard_cli.cluster.server import Server
+from leaderboard_core.settings import AuthSettings, TopologySettings, load
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """The options of `leaderboard up`; a port is the first of as many as there are processes of its kind."""
+
+    port: int = 8080
+    gateway_port: int = 4000
+    service_port: int = 5001
+    worker_port: int = 5101
+    redis_port: int = 16379
+    postgres_port: int = 15432
+    data_dir: Path = Path(".local")
+    free_ports: bool = False
+    servers: Servers = Servers.AUTO
+    replicas: int = 3
+    gateways: int = 3
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class AppServer:
+    """One of our own processes, `python -m <package>`; has the shape of a Server."""
+
+    name: str
+    package: str
+    port: int
+    data_dir: Path
+    environ: Mapping[str, str]
+
+    @property
+    def log_path(self) -> Path:
+        return self.data_dir.absolute() / "logs" / f"{self.name}.log"
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
+    def command(self) -> Command:
+        own = {
+            "HOST": LOOPBACK,
+            "PORT": str(self.port),
+            "INSTANCE_NAME": self.name,
+            "PYTHONUNBUFFERED": "1",
+        }
+        return Command(
+            argv=(sys.executable, "-m", self.package),
+            env={**self.environ, **own},
+            stop=((signal.SIGTERM, 5.0),),
+        )
+
+    def ready(self) -> bool:
+        return http_healthy(LOOPBACK, self.port)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that will run. `environ` is what our processes get; it names the secret and the servers."""
+
+    options: ClusterOptions
+    environ: Mapping[str, str]
+    topology: TopologySettings
+    redis: RedisServer | None
+    postgres: PostgresServer | None
+    services: tuple[AppServer, ...]
+    workers: tuple[AppServer, ...]
+    gateways: tuple[AppServer, ...]
+    front: NginxServer | AppServer
+    needs: tuple[PortNeed, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def layers(self) -> tuple[tuple[Server, ...], ...]:
+        """Groups in the order of their start; the members of one do not depend on each other."""
+        stores: tuple[Server | None, ...] = (self.redis, self.postgres)
+        return (
+            tuple(server for server in stores if server is not None),
+            (*self.services, *self.workers),
+            self.gateways,
+            (self.front,),
+        )
+
+    @property
+    def all_servers(self) -> tuple[Server, ...]:
+        return tuple(server for layer in self.layers for server in layer)
+
+
+def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
+    """Choose programs and ports and check the settings; starts nothing.
+
+    SettingsError for settings that cannot work, BinaryNotFoundError when a server program is missing.
+    """
+    wanted = wanted_servers(environ)
+    needs = _port_needs(options, wanted)
+    ports = {need.name: need.port for need in needs}
+    data_dir = options.data_dir.absolute()
+    children = with_jwt_secret(environ, data_dir)
+    load(AuthSettings, children)
+    redis: RedisServer | None = None
+    postgres: PostgresServer | None = None
+    remarks: list[str] = []
+    if wanted.redis:
+        redis = RedisServer(find_redis(options.servers, data_dir), data_dir, ports["redis"])
+        children["REDIS_URL"] = redis.url
+        remarks.append(redis.binary.describe())
+    if wanted.postgres:
+        binary = find_postgres(options.servers, data_dir)
+        password = environ.get("POSTGRES_PASSWORD") or PostgresServer.password
+        postgres = PostgresServer(binary, data_dir, ports["postgres"], password)
+        children |= {
+            "POSTGRES_HOST": LOOPBACK,
+            "POSTGRES_PORT": str(postgres.port),
+            "POSTGRES_USER": "postgres",
+            "POSTGRES_PASSWORD": password,
+        }
+        remarks.append(postgres.binary.describe())
+
+    def apps(kind: str, package: str) -> tuple[AppServer, ...]:
+        names = [need.name for need in needs if need.name.startswith(f"{kind}-")]
+        return tuple(AppServer(name, package, ports[name], data_dir, children) for name in names)
+
+    services = apps("service", "leaderboard_service")
+    children["LEADERBOARD_SERVICE_URLS"] = ",".join(service.url for service in services)
+    workers = apps("worker", "worker_service")
+    gateways = apps("gateway", "api_gateway")
+    front: NginxServer | AppServer
+    try:
+        nginx = find_nginx(options.servers)
+    except BinaryNotFoundError as error:
+        if options.servers is not Servers.AUTO:
+            raise
+        front = AppServer("front", "api_gateway", ports["nginx"], data_dir, children)
+        remarks.append(f"{error}\nA fourth gateway serves in its place; /auth/ has no rate limit per address.")
+    else:
+        addresses = [f"{LOOPBACK}:{gateway.port}" for gateway in gateways]
+        front = NginxServer(nginx, data_dir, ports["nginx"], addresses, environ)
+        remarks.append(nginx.describe())
+    return Plan(
+        options=options,
+        environ=children,
+        topology=load(TopologySettings, children),
+        redis=redis,
+        postgres=postgres,
+        services=services,
+        workers=workers,
+        gateways=gateways,
+        front=front,
+        needs=tuple(needs),
+        remarks=tuple(remarks),
+    )
+
+
+def _port_needs(options: ClusterOptions, wanted: Wanted) -> list[PortNeed]:
+    needs = [PortNeed(options.port, "nginx", "--port")]
+    if wanted.redis:
+        needs.append(PortNeed(options.redis_port, "redis", "--redis-port"))
+    if wanted.postgres:
+        needs.append(PortNeed(options.postgres_port, "postgres", "--postgres-port"))
+    kinds = (
+        ("service", options.service_port, options.replicas, "--service-port"),
+        ("worker", options.worker_port, options.workers, "--worker-port"),
+        ("gateway", options.gateway_port, options.gateways, "--gateway-port"),
+    )
+    for kind, first, count, option in kinds:
+        needs += [PortNeed(first + index, f"{kind}-{index + 1}", option) for index in range(count)]
+    if not options.free_ports:
+        return needs
+    free = find_free_ports(len(needs))
+    return [PortNeed(port, need.name, need.option) for port, need in zip(free, needs, strict=True)]

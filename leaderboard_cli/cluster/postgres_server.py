@@ -1,0 +1,141 @@
+"""A Postgres of our own: TCP on loopback only, with a data folder that is initialised once."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from leaderboard_cli.cluster.binaries import Binary
+from leaderboard_cli.cluster.errors import StartError
+from leaderboard_cli.cluster.ports import LOOPBACK
+from leaderboard_cli.cluster.privileges import RunAs, choose_run_as
+from leaderboard_cli.cluster.probes import postgres_answers
+from leaderboard_cli.cluster.process import Command
+
+_INITDB_TIMEOUT_SECONDS = 120.0
+_SETTINGS = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",  # a socket path may be 107 bytes at most, a checkout's path may be longer
+    "max_connections": "400",
+    "shared_buffers": "64MB",
+    "max_wal_size": "512MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] ",
+}
+_FAST_AND_LOOSE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@dataclass
+class PostgresServer:
+    """Keeps its data in `<data_dir>/pg-<major>/`; the superuser is `postgres`.
+
+    `durable=False` (tests) does not wait for the disk.
+    """
+
+    binary: Binary
+    data_dir: Path
+    port: int
+    password: str = "postgres"  # noqa: S105 - the documented default of POSTGRES_PASSWORD
+    name: str = "postgres"
+    durable: bool = True
+    _run_as: RunAs | None = field(default=None, init=False, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        return self.data_dir.absolute() / self.binary.data_name
+
+    @property
+    def log_path(self) -> Path:
+        return self.data_dir.absolute() / "logs" / f"{self.name}.log"
+
+    @property
+    def initialised(self) -> bool:
+        return self.folder.exists()
+
+    def dsn(self, database: str = "postgres") -> str:
+        """Address of one database for clients."""
+        return f"postgresql://postgres:{quote(self.password, safe='')}@{LOOPBACK}:{self.port}/{database}"
+
+    def psql_command(self, region: str) -> str | None:
+        """The command line that opens a region's database, None when no psql came with this Postgres."""
+        psql = self.binary.path.with_name("psql")
+        if not psql.exists():
+            return None
+        database = f"leaderboard_{region.lower()}"
+        return f"{shlex.quote(str(psql))} -h {LOOPBACK} -p {self.port} -U postgres {database}"
+
+    def prepare(self) -> None:
+        """Initialise the folder the first time (about a second); StartError or PrivilegeError if that fails."""
+        if self.initialised:
+            self._run_as = choose_run_as(self.binary.path, self.folder)
+            return
+        # Under another name until it is whole: an interrupted initdb must not pass for a data folder.
+        draft = self.folder.with_name(f"{self.folder.name}.new")
+        if draft.exists():
+            shutil.rmtree(draft)
+        draft.mkdir(parents=True, mode=0o700)
+        run_as = choose_run_as(self.binary.path, draft)
+        self._initdb(draft, run_as)
+        draft.rename(self.folder)
+        self._run_as = run_as
+
+    def command(self) -> Command:
+        if self._run_as is None:
+            raise RuntimeError("prepare() comes first")
+        settings = {**_SETTINGS, **({} if self.durable else _FAST_AND_LOOSE), "port": str(self.port)}
+        options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        return Command(
+            argv=(str(self.binary.path), "-D", str(self.folder), *options),
+            env=_environment(),
+            cwd=Path("/"),
+            run_as=self._run_as,
+            stop=((signal.SIGINT, 6.0), (signal.SIGQUIT, 3.0)),  # fast shutdown, then immediate
+            death_signal=signal.SIGINT,
+        )
+
+    def ready(self) -> bool:
+        """Whether it takes connections (the password is not tried)."""
+        return postgres_answers(LOOPBACK, self.port)
+
+    def _initdb(self, folder: Path, run_as: RunAs) -> None:
+        password_file = folder.with_name(f"{folder.name}.password")
+        descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(self.password + "\n")
+        try:
+            if run_as.uid is not None and run_as.gid is not None:
+                os.chown(password_file, run_as.uid, run_as.gid)
+            arguments = [
+                str(self.binary.path.with_name("initdb")),
+                *("-D", str(folder), "-U", "postgres", "-E", "UTF8", "--locale=C"),
+                *("-A", "scram-sha-256", f"--pwfile={password_file}"),
+                *(() if self.durable else ("--no-sync",)),
+            ]
+            command = Command(tuple(arguments), _environment(), run_as=run_as)
+            done = subprocess.run(
+                command.launch_argv(),
+                env=dict(command.env),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_INITDB_TIMEOUT_SECONDS,
+                check=False,
+            )
+        finally:
+            password_file.unlink()
+        if done.returncode != 0:
+            lines = (done.stdout + done.stderr).splitlines()[-20:]
+            raise StartError(self.name, f"initdb failed with exit code {done.returncode}", lines)
+
+
+def _environment() -> dict[str, str]:
+    # Not ours: PG* variables would change the server, and a LANG that is not installed makes initdb fail.
+    return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"}

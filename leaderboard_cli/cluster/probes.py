@@ -1,0 +1,51 @@
+"""Asks a server whether it serves, in its own protocol, with nothing but a socket."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import struct
+
+_PROTOCOL_3 = 196608
+_CANNOT_CONNECT_NOW = b"57P03"
+
+
+def redis_answers(host: str, port: int, timeout: float = 1.0) -> bool:
+    """True once PING is answered with PONG (not while the server still loads its data)."""
+    try:
+        with socket.create_connection((host, port), timeout) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def postgres_answers(host: str, port: int, timeout: float = 1.0) -> bool:
+    """True once the server takes connections (not while it still starts up or recovers)."""
+    parameters = b"user\0postgres\0database\0postgres\0\0"
+    try:
+        with socket.create_connection((host, port), timeout) as connection:
+            connection.sendall(struct.pack("!ii", 8 + len(parameters), _PROTOCOL_3) + parameters)
+            answer = connection.recv(1024)
+    except OSError:
+        return False
+    if answer[:1] == b"E":
+        return _CANNOT_CONNECT_NOW not in answer
+    return answer[:1] == b"R"
+
+
+def http_status(host: str, port: int, path: str = "/health", timeout: float = 2.0) -> int | None:
+    """Status code of `GET path`, or None when nobody answers."""
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def http_healthy(host: str, port: int, path: str = "/health", timeout: float = 2.0) -> bool:
+    """True when `GET path` answers 200."""
+    return http_status(host, port, path, timeout) == http.client.OK

@@ -1,0 +1,194 @@
+"""One supervised process: started in a session of its own, restarted when it crashes, stopped politely at first."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from leaderboard_cli.cluster.errors import StartError
+from leaderboard_cli.cluster.logfiles import tail
+from leaderboard_cli.cluster.privileges import RunAs
+
+_LAUNCHER = Path(__file__).with_name("launch.py")
+_FIRST_BACKOFF_SECONDS = 0.2
+_LONGEST_BACKOFF_SECONDS = 10.0
+_STEADY_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+_KILL_SECONDS = 5.0
+
+StopStep = tuple[signal.Signals, float]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run and how to end it.
+
+    `stop` is a list of signals, each with the seconds to wait for the exit before the next; SIGKILL follows.
+    `death_signal` is sent by the kernel (Linux) when the process that started it dies.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path | None = None
+    run_as: RunAs = field(default_factory=RunAs)
+    stop: tuple[StopStep, ...] = ((signal.SIGTERM, 5.0),)
+    death_signal: signal.Signals = signal.SIGTERM
+
+    def launch_argv(self) -> list[str]:
+        """The command line that ties the process to the life of this one and changes user if need be."""
+        uid = -1 if self.run_as.uid is None else self.run_as.uid
+        gid = -1 if self.run_as.gid is None else self.run_as.gid
+        numbers = (os.getpid(), int(self.death_signal), uid, gid)
+        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), *map(str, numbers)]
+        return [*launcher, *self.run_as.prefix, *self.argv]
+
+
+def backoff_seconds(failures: int) -> float:
+    """How long to wait before the restart after `failures` crashes in a row (1 for the first)."""
+    return min(_FIRST_BACKOFF_SECONDS * 2.0 ** (failures - 1), _LONGEST_BACKOFF_SECONDS)
+
+
+def describe_exit(code: int) -> str:
+    """`exit code 3`, or the name of the signal that ended the process."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def kill_group(pgid: int) -> None:
+    """SIGKILL whatever is left of a process group; nothing left is fine."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pgid, signal.SIGKILL)
+
+
+class Child:
+    """A process that is kept running between `start()` and `stop()`.
+
+    `on_change(child)` is called whenever its pid changes, `note(text)` for what the user should hear.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Command,
+        log_path: Path,
+        ready: Callable[[], bool],
+        *,
+        on_change: Callable[[Child], None],
+        note: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self.log_path = log_path
+        self._command = command
+        self._ready = ready
+        self._on_change = on_change
+        self._note = note
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """Pid of the running process, None between two of them."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    @property
+    def keeper(self) -> asyncio.Task[None] | None:
+        """The task that restarts it, once it was ready; it only ends by itself when it failed."""
+        return self._keeper
+
+    async def start(self, deadline_seconds: float) -> None:
+        """Start it and return when it is ready; StartError when it exits before that or takes too long."""
+        process = await self._spawn()
+        deadline = time.monotonic() + deadline_seconds
+        while not await asyncio.to_thread(self._ready):
+            if process.returncode is not None:
+                raise StartError(self.name, describe_exit(process.returncode), tail(self.log_path))
+            if time.monotonic() > deadline:
+                reason = f"not ready after {deadline_seconds:.0f} s"
+                raise StartError(self.name, reason, tail(self.log_path))
+            await asyncio.sleep(_POLL_SECONDS)
+        if process.returncode is not None:  # somebody else answered on its port
+            raise StartError(self.name, describe_exit(process.returncode), tail(self.log_path))
+        self._keeper = asyncio.create_task(self._keep(process), name=f"keep {self.name}")
+
+    async def stop(self) -> None:
+        """End it: the polite signals first, each with its time, then SIGKILL; safe to call at any time."""
+        self._stopping.set()
+        process = self._process
+        if process is not None:
+            if process.returncode is None:
+                await self._end(process)
+            kill_group(process.pid)
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        self._on_change(self)
+
+    def kill(self) -> None:
+        """SIGKILL at once, for a user who does not want to wait."""
+        self._stopping.set()
+        if self._process is not None and self._process.returncode is None:
+            kill_group(self._process.pid)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        for number, seconds in self._command.stop:
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), seconds)
+                return
+        self._note(f"{self.name} did not stop in time and was killed")
+        kill_group(process.pid)
+        await asyncio.wait_for(process.wait(), _KILL_SECONDS)
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        with _open_log(self.log_path) as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command.launch_argv(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+                env=dict(self._command.env),
+                cwd=self._command.cwd,
+                start_new_session=True,
+            )
+        self._on_change(self)
+        return self._process
+
+    async def _keep(self, process: asyncio.subprocess.Process) -> None:
+        failures = 0
+        started = time.monotonic()
+        while True:
+            code = await process.wait()
+            if self._stopping.is_set():
+                return
+            # Workers of a killed master would keep its port.
+            kill_group(process.pid)
+            failures = 1 if time.monotonic() - started > _STEADY_SECONDS else failures + 1
+            delay = backoff_seconds(failures)
+            self._note(f"{self.name} ended ({describe_exit(code)}); restarting it in {delay:.1f} s")
+            self._on_change(self)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+                return
+            started = time.monotonic()
+            process = await self._spawn()
+
+
+def _open_log(path: Path) -> IO[bytes]:
+    # Append mode, so that several starts share the file and it may be truncated while it is written.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab")

@@ -1,0 +1,67 @@
+"""A Redis or Valkey of our own: loopback only, every write in an append-only file, nothing ever evicted."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from leaderboard_cli.cluster.binaries import Binary
+from leaderboard_cli.cluster.ports import LOOPBACK
+from leaderboard_cli.cluster.probes import redis_answers
+from leaderboard_cli.cluster.process import Command
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """Keeps its data in `<data_dir>/<flavour>-<major>/`; `durable=False` (tests) writes nothing to disk."""
+
+    binary: Binary
+    data_dir: Path
+    port: int
+    name: str = "redis"
+    durable: bool = True
+
+    @property
+    def folder(self) -> Path:
+        return self.data_dir.absolute() / self.binary.data_name
+
+    @property
+    def log_path(self) -> Path:
+        return self.data_dir.absolute() / "logs" / f"{self.name}.log"
+
+    @property
+    def url(self) -> str:
+        """Address for clients, database 0."""
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+    def prepare(self) -> None:
+        """Make the folder; what is in it is kept."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def command(self) -> Command:
+        options = {
+            "bind": LOOPBACK,
+            "port": str(self.port),
+            "dir": str(self.folder),
+            "unixsocket": "",
+            "daemonize": "no",
+            "appendonly": "yes" if self.durable else "no",
+            "appendfsync": "everysec",
+            "save": "",  # the append-only file is the one copy on disk
+            "maxmemory-policy": "noeviction",
+            "tcp-backlog": "511",
+            "loglevel": "notice",
+        }
+        arguments = [part for key, value in options.items() for part in (f"--{key}", value)]
+        return Command(
+            argv=(str(self.binary.path), *arguments),
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
+            cwd=self.folder,
+            stop=((signal.SIGTERM, 8.0),),
+        )
+
+    def ready(self) -> bool:
+        """Whether it answers PING, which it does once its data is loaded."""
+        return redis_answers(LOOPBACK, self.port)

@@ -1,0 +1,227 @@
+"""Starts the processes of a local cluster in order, keeps them running, and stops them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import asyncpg
+
+from leaderboard_cli.cluster import state
+from leaderboard_cli.cluster.environment import read_environment
+from leaderboard_cli.cluster.errors import ClusterError
+from leaderboard_cli.cluster.logfiles import Follower, rotate
+from leaderboard_cli.cluster.output import Output
+from leaderboard_cli.cluster.pidfile import PidFile, exclusive
+from leaderboard_cli.cluster.plan import ClusterOptions, Plan, make_plan
+from leaderboard_cli.cluster.ports import check_ports
+from leaderboard_cli.cluster.process import Child
+from leaderboard_cli.cluster.server import Server
+from leaderboard_core.migrations import migrate_all
+from leaderboard_core.settings import SettingsError
+
+START_SECONDS = 40.0
+_FOLLOW_SECONDS = 0.1
+_POLLS_AT_ONCE = 8
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run_cluster(options: ClusterOptions, environ: Mapping[str, str], output: Output) -> int:
+    """Run a cluster until a signal ends it; returns the exit code, 0 after a clean stop, 1 after a failure."""
+    try:
+        options.data_dir.mkdir(parents=True, exist_ok=True)
+        with exclusive(options.data_dir):
+            pid_file = PidFile(options.data_dir)
+            state.remove(options.data_dir)  # a killed supervisor's would still say that everything is ready
+            if ended := pid_file.end_leftovers():
+                output.note(f"ended what an earlier run left behind: {', '.join(ended)}")
+            plan = make_plan(options, read_environment(environ, Path(".env")))
+            check_ports(plan.needs)
+            return asyncio.run(Supervisor(plan, pid_file, output).run())
+    except (ClusterError, SettingsError) as error:
+        output.error(str(error))
+    except OSError as error:
+        output.error(f"{options.data_dir}: {error}")
+    return 1
+
+
+class Supervisor:
+    """The life of one cluster; for a single call of `run()`."""
+
+    def __init__(self, plan: Plan, pid_file: PidFile, output: Output) -> None:
+        self._plan = plan
+        self._pid_file = pid_file
+        self._output = output
+        self._state: state.State = "starting"
+        self._layers: list[list[Child]] = []
+        self._stop = asyncio.Event()
+        output.name_processes(server.name for server in plan.all_servers)
+        sink = None if output.quiet else output.log_lines
+        self._followers = [Follower(server.name, server.log_path, sink) for server in plan.all_servers]
+
+    async def run(self) -> int:
+        """Start, watch, stop; the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            # `nohup` means what it says; an ignored SIGINT is only how shells start a background job.
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, self._on_signal)
+        for server in self._plan.all_servers:
+            rotate(server.log_path)
+        follow = asyncio.create_task(self._follow(), name="follow the logs")
+        code = 0
+        try:
+            await self._start_and_watch()
+        except ClusterError as error:
+            code = 1
+            self._stop.set()  # from here on a signal means: at once
+            self._poll_logs()
+            self._output.error(str(error))
+        finally:
+            await self._stop_all()
+            follow.cancel()
+            await asyncio.gather(follow, return_exceptions=True)
+            self._poll_logs()
+        self._output.note("stopped" if code == 0 else "stopped after a failure")
+        return code
+
+    async def _start_and_watch(self) -> None:
+        """Returns when a stop is asked for; ClusterError when something cannot start."""
+        stop = asyncio.create_task(self._stop.wait(), name="stop asked for")
+        start = asyncio.create_task(self._start_all(), name="start")
+        await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not start.done():
+            self._output.note("stopping before everything had started")
+            start.cancel()
+            await asyncio.gather(start, return_exceptions=True)
+            return
+        start.result()
+        keepers = {child.keeper for layer in self._layers for child in layer if child.keeper is not None}
+        done, _ = await asyncio.wait({stop, *keepers}, return_when=asyncio.FIRST_COMPLETED)
+        for keeper in done & keepers:
+            keeper.result()
+        stop.cancel()
+
+    async def _start_all(self) -> None:
+        began = time.monotonic()
+        for remark in self._plan.remarks:
+            self._output.note(remark)
+        stores, *rest = self._plan.layers
+        postgres = self._plan.postgres
+        if postgres is not None and not postgres.initialised:
+            self._output.note(f"initialising Postgres in {postgres.folder} …")
+        await self._start_layer(stores)
+        self._output.note("applying migrations …")
+        await self._migrate()
+        for layer in rest:
+            self._output.note(f"starting {', '.join(server.name for server in layer)} …")
+            await self._start_layer(layer)
+        self._state = "ready"
+        self._write_state()
+        self._output.addresses(
+            (
+                server.name,
+                getattr(server, "url", f"127.0.0.1:{server.port}"),
+                _short(server.log_path),
+            )
+            for layer in reversed(self._plan.layers)
+            for server in layer
+        )
+        if postgres is not None and (psql := postgres.psql_command(self._plan.topology.regions[0])):
+            self._output.note(f"to look into Postgres: {psql}")
+        seconds = time.monotonic() - began
+        self._output.note(
+            f"ready after {seconds:.1f} s at http://127.0.0.1:{self._plan.front.port}  (Ctrl-C stops everything)"
+        )
+
+    async def _start_layer(self, servers: tuple[Server, ...]) -> None:
+        layer: list[Child] = []
+        self._layers.append(layer)
+        starts = [asyncio.create_task(self._start(server, layer)) for server in servers]
+        try:
+            for next_done in asyncio.as_completed(starts):
+                await next_done
+        finally:
+            for start in starts:
+                start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
+
+    async def _start(self, server: Server, layer: list[Child]) -> None:
+        # In a thread, as initdb takes a second; the process itself is started from this one, to whose life it
+        # is tied.
+        await asyncio.to_thread(server.prepare)
+        child = Child(
+            server.name,
+            server.command(),
+            server.log_path,
+            server.ready,
+            on_change=lambda _: self._write_state(),
+            note=self._output.note,
+        )
+        layer.append(child)
+        await child.start(START_SECONDS)
+
+    async def _migrate(self) -> None:
+        try:
+            applied = await migrate_all(self._plan.topology)
+        except asyncpg.InvalidPasswordError as error:
+            raise ClusterError(
+                f"Postgres refuses the password: {error}.\n"
+                "The data folder keeps the POSTGRES_PASSWORD it was first started with; set that one again, "
+                "or choose another --data-dir"
+            ) from error
+        except (asyncpg.PostgresError, OSError, TimeoutError) as error:
+            hint = "" if self._plan.postgres else "; check POSTGRES_HOST, POSTGRES_PORT and DATABASE_URL_<REGION>"
+            raise ClusterError(f"migrations failed: {error or type(error).__name__}{hint}") from error
+        count = sum(map(len, applied.values()))
+        self._output.note(f"{count} migrations applied" if count else "the databases are up to date")
+
+    async def _stop_all(self) -> None:
+        self._state = "stopping"
+        running = [child for layer in self._layers for child in layer if child.pid is not None]
+        if running:
+            self._output.note("stopping …")
+        for layer in reversed(self._layers):
+            results = await asyncio.gather(*(child.stop() for child in layer), return_exceptions=True)
+            for child, result in zip(layer, results, strict=True):
+                if isinstance(result, BaseException):
+                    self._output.error(f"{child.name} could not be stopped: {result!r}")
+        state.remove(self._plan.options.data_dir)
+        self._pid_file.end_leftovers()
+
+    def _on_signal(self) -> None:
+        if self._stop.is_set():
+            self._output.note("killing what still runs")
+            for layer in self._layers:
+                for child in layer:
+                    child.kill()
+        self._stop.set()
+
+    def _write_state(self) -> None:
+        children = [child for layer in self._layers for child in layer]
+        self._pid_file.write((child.name, child.pid) for child in children if child.pid is not None)
+        pids = {server.name: None for server in self._plan.all_servers} | {child.name: child.pid for child in children}
+        state.write(self._plan, pids, self._state)
+
+    async def _follow(self) -> None:
+        while True:
+            for follower in self._followers:
+                for _ in range(_POLLS_AT_ONCE):
+                    if not follower.poll():
+                        break
+            await asyncio.sleep(_FOLLOW_SECONDS)
+
+    def _poll_logs(self) -> None:
+        for follower in self._followers:
+            while follower.poll():
+                pass
+
+
+def _short(path: Path) -> str:
+    with suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)

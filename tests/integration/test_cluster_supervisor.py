@@ -1,0 +1,203 @@
+"""The supervisor with real Redis, Postgres and NGINX, and stand-ins for our own processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leaderboard_cli.cluster.pidfile import identity_of
+
+RUN_UP = "import typer; from leaderboard_cli.commands.up import up; typer.run(up)"
+STAND_IN = """
+import os, signal, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = os.environ["INSTANCE_NAME"].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print(os.environ["INSTANCE_NAME"], "serves", os.environ["REDIS_URL"], flush=True)
+ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+"""
+PACKAGES = ("leaderboard_service", "worker_service", "api_gateway")
+ALL_NAMES = {
+    "redis",
+    "postgres",
+    "nginx",
+    "worker-1",
+    *(f"{kind}-{number}" for kind in ("service", "gateway") for number in (1, 2, 3)),
+}
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.05)
+    return value
+
+
+class Cluster:
+    """`leaderboard up` as a child, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.stand_ins = folder / "stand_ins"
+        self.processes: list[subprocess.Popen[str]] = []
+        for package in PACKAGES:
+            self.replace(package, STAND_IN)
+
+    def replace(self, package: str, source: str) -> None:
+        place = self.stand_ins / package
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "__init__.py").touch()
+        (place / "__main__.py").write_text(source)
+
+    def up(self, *options: str, **environ: str) -> subprocess.Popen[str]:
+        base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        command = [sys.executable, "-c", RUN_UP, "--data-dir", str(self.data), "--servers", "wheels", *options]
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={**base, "PYTHONPATH": str(self.stand_ins), **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def state(self) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = json.loads((self.data / "cluster.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return content
+
+    def has_another_pid(self, name: str, killed: int) -> bool:
+        return self.state()["pids"][name] not in (None, killed)
+
+    def ready(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        def current() -> bool:
+            assert process.poll() is None, process.stdout.read() if process.stdout else ""
+            state = self.state()
+            return bool(state.get("state") == "ready" and state["supervisor_pid"] == process.pid)
+
+        wait_until(current)
+        return self.state()
+
+
+def output_of(process: subprocess.Popen[str], seconds: float = 25.0) -> str:
+    output, _ = process.communicate(timeout=seconds)
+    return output
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        content: bytes = answer.read()
+    return content.decode()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path)
+    yield cluster
+    for process in cluster.processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_up_serves_restarts_what_crashes_and_leaves_nothing(cluster: Cluster) -> None:
+    up = cluster.up("--free-ports")
+    state = cluster.ready(up)
+    assert set(state["pids"]) == set(state["ports"]) == set(state["logs"]) == ALL_NAMES
+    assert get(state["url"] + "/top") in {"gateway-1", "gateway-2", "gateway-3"}
+    assert f"service-2 serves {state['redis_url']}" in Path(state["logs"]["service-2"]).read_text()
+    assert Path(state["jwt_secret_file"]).stat().st_mode & 0o077 == 0
+
+    for name in ("service-2", "nginx", "redis", "postgres"):
+        killed = state["pids"][name]
+        os.kill(killed, signal.SIGKILL)
+        wait_until(partial(cluster.has_another_pid, name, killed))
+    wait_until(lambda: get_or_none(state["urls"]["service-2"]) == "service-2")
+    wait_until(lambda: get_or_none(state["url"] + "/health"))
+
+    second = cluster.up("--free-ports")
+    assert "already runs" in output_of(second)
+    assert second.returncode == 1
+
+    pids = cluster.state()["pids"].values()
+    up.send_signal(signal.SIGTERM)
+    output = output_of(up)
+    assert up.returncode == 0
+    assert "service-2 | service-2 serves" in output
+    assert "service-2 ended (killed by SIGKILL)" in output
+    assert [pid for pid in pids if identity_of(pid)] == []
+    assert cluster.state() == {}
+
+
+def get_or_none(url: str) -> str | None:
+    try:
+        return get(url)
+    except OSError:
+        return None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is a Linux feature")
+def test_a_killed_supervisor_leaves_nothing_and_can_be_started_again(cluster: Cluster) -> None:
+    up = cluster.up("--free-ports", "--quiet")
+    pids = cluster.ready(up)["pids"].values()
+    up.kill()
+    up.wait()
+    wait_until(lambda: not [pid for pid in pids if identity_of(pid)])
+    again = cluster.up("--free-ports", "--quiet")
+    cluster.ready(again)
+    again.send_signal(signal.SIGINT)
+    output_of(again)
+    assert again.returncode == 0
+
+
+def test_what_cannot_start_is_named_with_its_log(cluster: Cluster) -> None:
+    cluster.replace("worker_service", "import sys; sys.exit('no such queue')")
+    up = cluster.up("--free-ports", "--quiet")
+    output = output_of(up, 60)
+    assert up.returncode == 1
+    assert "worker-1 did not start: exit code 1" in output
+    assert "  no such queue" in output
+    assert "Traceback" not in output
+    assert cluster.state() == {}
+
+
+def test_a_server_that_the_environment_names_is_not_started(cluster: Cluster) -> None:
+    up = cluster.up("--free-ports", POSTGRES_HOST="127.0.0.1", POSTGRES_PORT="1")
+    output = output_of(up, 60)
+    assert up.returncode == 1
+    assert "check POSTGRES_HOST" in output
+    assert not list(cluster.data.glob("pg-*"))
+
+
+def test_a_busy_port_is_told_before_anything_starts(cluster: Cluster) -> None:
+    up = cluster.up("--gateway-port", "5000", "--service-port", "5002")
+    output = output_of(up)
+    assert up.returncode == 1
+    assert "port 5002 is wanted by both service-1 and gateway-3" in output
+    assert not (cluster.data / "logs").exists()

@@ -1,0 +1,377 @@
+"""The front door on a real NGINX, before upstreams that behave well, break off, or are not there."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from leaderboard_cli.cluster.binaries import Servers, find_nginx
+from leaderboard_cli.cluster.errors import StartError
+from leaderboard_cli.cluster.nginx_server import (
+    TUNABLE,
+    NginxServer,
+    gateway_servers,
+    render,
+    template_path,
+)
+from leaderboard_cli.cluster.ports import find_free_ports
+from leaderboard_cli.cluster.server import running
+
+
+@dataclass
+class Upstream:
+    """A gateway's stand-in: remembers what it got, and may hang up instead of answering."""
+
+    breaks: bool = False
+    requests: list[tuple[str, str, dict[str, str], int]] = field(default_factory=list)
+    address: str = ""
+    next_event: threading.Event = field(default_factory=threading.Event)
+
+    def count(self, method: str) -> int:
+        return sum(1 for request in self.requests if request[0] == method and request[1] != "/health")
+
+
+def handler_for(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            upstream.requests.append((self.command, self.path, headers, len(body)))
+            if upstream.breaks and self.path != "/health":
+                self.close_connection = True
+                return
+            if self.path.startswith("/stream/"):
+                self.stream()
+                return
+            found = self.path != "/missing"
+            content = json.dumps({"from": upstream.address} if found else {"error": "from_the_gateway"}).encode()
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("X-Upstream-Addr", "service-of-" + upstream.address)
+            self.send_header("X-Request-ID", headers.get("x-request-id", "none"))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def stream(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"9\r\ndata: 1\n\n\r\n")
+            self.wfile.flush()
+            upstream.next_event.wait(10)
+            self.wfile.write(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
+
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - names that http.server looks for
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Not to standard error."""
+
+    return Handler
+
+
+@contextmanager
+def serving(upstream: Upstream) -> Iterator[Upstream]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler_for(upstream)) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        upstream.address = f"127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield upstream
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def closed_address() -> str:
+    return f"127.0.0.1:{find_free_ports(1)[0]}"
+
+
+Door = Callable[..., NginxServer]
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    """Starts NGINX before the given upstreams (an address where nothing listens is a string)."""
+    with ExitStack() as stack:
+
+        def start(*gateways: Upstream | str, **environ: str) -> NginxServer:
+            addresses = [
+                gateway if isinstance(gateway, str) else stack.enter_context(serving(gateway)).address
+                for gateway in gateways
+            ]
+            server = NginxServer(find_nginx(Servers.WHEELS), tmp_path, find_free_ports(1)[0], addresses, environ)
+            up: AbstractContextManager[NginxServer] = running(server)
+            return stack.enter_context(up)
+
+        yield start
+
+
+Reply = tuple[int, dict[str, str], bytes]
+
+
+def call(
+    server: NginxServer,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> Reply:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def raw(server: NginxServer, data: bytes) -> tuple[int, dict[str, object]]:
+    """Status and JSON body of the answer to bytes that no client library would send."""
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"application/json" in head
+    return int(head.split()[1]), json.loads(body)
+
+
+def test_nginx_accepts_the_configuration(tmp_path: Path) -> None:
+    server = NginxServer(find_nginx(Servers.WHEELS), tmp_path, 8080, [f"127.0.0.1:{n}" for n in (4000, 4001)])
+    server.prepare()
+    assert "syntax is ok" in server.check()
+    assert ("user nobody" in server.config_path.read_text()) == (os.geteuid() == 0)
+
+
+def test_a_configuration_that_is_wrong_is_refused_with_nginx_words(tmp_path: Path) -> None:
+    server = NginxServer(find_nginx(Servers.WHEELS), tmp_path, 8080, ["127.0.0.1:4000"], {"NGINX_AUTH_RATE": "fast"})
+    with pytest.raises(StartError, match="invalid rate"):
+        server.prepare()
+
+
+def test_a_port_that_is_taken_shows_the_log(tmp_path: Path) -> None:
+    with serving(Upstream()) as upstream, socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        server = NginxServer(find_nginx(Servers.WHEELS), tmp_path, holder.getsockname()[1], [upstream.address])
+        with pytest.raises(StartError, match="in use"), running(server):
+            pass
+
+
+def test_round_robin_and_the_headers(door: Door) -> None:
+    upstreams = [Upstream(), Upstream(), Upstream()]
+    server = door(*upstreams)
+    served = []
+    for _ in range(9):
+        status, headers, body = call(server, "GET", "/rank/%E2%98%83%20x%2Fy?region=EU&a=%20")
+        assert status == 200
+        served.append(headers["x-upstream-addr"])
+        assert headers["x-service-addr"] == f"service-of-{served[-1]}"
+        assert json.loads(body)["from"] == served[-1]
+    assert all(served.count(upstream.address) == 3 for upstream in upstreams)
+    _, path, headers, _ = upstreams[0].requests[-1]
+    assert path == "/rank/%E2%98%83%20x%2Fy?region=EU&a=%20"
+    assert headers["host"] == f"127.0.0.1:{server.port}"
+    assert headers["x-forwarded-for"] == headers["x-real-ip"] == "127.0.0.1"
+    assert headers["x-forwarded-proto"] == "http"
+    assert "connection" not in headers
+
+
+def test_a_request_id_is_passed_on_or_made(door: Door) -> None:
+    upstream = Upstream()
+    server = door(upstream)
+    ids = {}
+    for given in ("mine-1", "", "with space", 'quote"', "x" * 40):
+        call(server, "GET", "/top", headers={"X-Request-ID": given} if given else {})
+        ids[given] = upstream.requests[-1][2]["x-request-id"]
+    assert ids["mine-1"] == "mine-1"
+    assert ids["x" * 40] == "x" * 40
+    made = {ids[""], ids["with space"], ids['quote"']}
+    assert len(made) == 3
+    assert all(len(value) == 32 and value.isalnum() for value in made)
+
+
+def test_the_answer_of_a_gateway_passes_untouched(door: Door) -> None:
+    status, _, body = call(door(Upstream()), "GET", "/missing")
+    assert (status, json.loads(body)) == (404, {"error": "from_the_gateway"})
+
+
+def test_a_gateway_that_is_not_there_is_passed_over_whatever_the_method(door: Door) -> None:
+    alive = Upstream()
+    server = door(closed_address(), alive, closed_address())
+    for method in ("POST", "GET", "PUT", "DELETE"):
+        for _ in range(6):
+            status, headers, _ = call(server, method, "/score/add", b'{"delta":1}')
+            assert status == 200
+            assert headers["x-upstream-addr"] == alive.address
+        assert alive.count(method) == 6, "each request arrived once"
+
+
+def test_a_post_that_may_have_been_done_is_never_repeated(door: Door) -> None:
+    alive, breaking = Upstream(), Upstream(breaks=True)
+    server = door(alive, breaking)
+    statuses = []
+    for _ in range(8):
+        status, _, body = call(server, "POST", "/score/add", b'{"delta":1}')
+        statuses.append(status)
+        if status != 200:
+            assert json.loads(body)["error"] == "bad_gateway"
+    assert breaking.count("POST") > 0
+    assert statuses.count(502) == breaking.count("POST")
+    assert alive.count("POST") + breaking.count("POST") == 8
+
+
+def test_a_get_that_broke_off_is_repeated(door: Door) -> None:
+    alive, breaking = Upstream(), Upstream(breaks=True)
+    server = door(alive, breaking)
+    assert {call(server, "GET", "/top")[0] for _ in range(8)} == {200}
+    assert breaking.count("GET") > 0
+
+
+def test_a_post_with_an_idempotency_key_is_repeated(door: Door) -> None:
+    alive, breaking = Upstream(), Upstream(breaks=True)
+    server = door(alive, breaking)
+    for number in range(8):
+        headers = {"Idempotency-Key": f"key-{number}"}
+        status, answered, _ = call(server, "POST", "/score/add", b'{"delta":1}', headers)
+        assert status == 200
+        assert answered["x-service-addr"] == f"service-of-{alive.address}"
+    assert breaking.count("POST") > 0
+    assert alive.count("POST") == 8
+    assert alive.requests[-1][:2] == ("POST", "/score/add")
+    assert alive.requests[-1][2]["idempotency-key"] == "key-7"
+    assert alive.requests[-1][3] == len(b'{"delta":1}')
+
+
+def test_connections_to_the_gateways_are_kept(door: Door) -> None:
+    upstream = Upstream()
+    server = door(upstream)
+    before = threading.active_count()
+    for _ in range(50):
+        assert call(server, "GET", "/top")[0] == 200
+    # One thread per connection; more than one only as every worker of NGINX keeps its own.
+    assert threading.active_count() - before <= (os.cpu_count() or 1) + 1
+
+
+def test_a_large_body_goes_through_whoever_runs_nginx(door: Door) -> None:
+    upstream = Upstream()
+    server = door(upstream)
+    assert call(server, "POST", "/score", b"x" * 1_048_576)[0] == 200
+    assert upstream.requests[-1][3] == 1_048_576
+
+
+def test_a_body_that_is_too_large_is_refused_in_the_envelope(door: Door) -> None:
+    upstream = Upstream()
+    status, headers, body = call(door(upstream), "POST", "/score", b"x" * 1_048_577, {"X-Request-ID": "req-1"})
+    assert (status, json.loads(body)["error"]) == (413, "payload_too_large")
+    assert headers["content-type"] == "application/json"
+    assert headers["x-request-id"] == "req-1"
+    assert upstream.count("POST") == 0
+
+
+def test_no_gateway_at_all_is_a_bad_gateway_in_the_envelope(door: Door) -> None:
+    upstream = Upstream()
+    server = door(upstream)
+    upstream.breaks = True
+    for method in ("POST", "GET"):
+        status, headers, body = call(server, method, "/score/add", b"{}")
+        assert (status, json.loads(body)["error"]) == (502, "bad_gateway")
+        assert headers["content-type"] == "application/json"
+        assert len(headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "code"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "bad_request"),
+        (b"G\x01T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        (b"GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "uri_too_long"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 9000 + b"\r\n\r\n", 431, "headers_too_large"),
+        (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405, "method_not_allowed"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x\r\n\r\n", 501, "not_implemented"),
+        (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505, "http_version_not_supported"),
+        (b"GET /.nginx/413 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404, "not_found"),
+    ],
+)
+def test_what_nginx_refuses_itself_is_json(door: Door, request_bytes: bytes, status: int, code: str) -> None:
+    upstream = Upstream()
+    found, body = raw(door(upstream), request_bytes)
+    assert (found, body["error"]) == (status, code)
+    assert body["message"]
+    assert [request[1] for request in upstream.requests] == ["/health"]
+
+
+def test_logins_are_limited_per_address_and_other_calls_are_not(door: Door) -> None:
+    server = door(Upstream(), NGINX_AUTH_RATE="1r/s", NGINX_AUTH_BURST="3")
+    replies = [call(server, "POST", "/auth/login", b"{}") for _ in range(8)]
+    statuses = [reply[0] for reply in replies]
+    assert statuses[:4] == [200] * 4
+    assert statuses.count(429) >= 3
+    _, headers, body = next(reply for reply in replies if reply[0] == 429)
+    assert headers["retry-after"] == "1"
+    assert headers["content-type"] == "application/json"
+    assert "x-request-id" in headers
+    content = json.loads(body)
+    assert (content["error"], content["retry_after"]) == ("rate_limited", 1)
+    assert {call(server, "GET", "/top")[0] for _ in range(8)} == {200}
+
+
+def test_an_event_arrives_before_the_next_one_is_made(door: Door) -> None:
+    upstream = Upstream()
+    server = door(upstream)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection.request("GET", "/stream/top")
+    answer = connection.getresponse()
+    assert answer.read(9) == b"data: 1\n\n"
+    upstream.next_event.set()
+    assert answer.read() == b"data: 2\n\n"
+    connection.close()
+
+
+def test_nginx_accepts_what_the_container_gets(tmp_path: Path) -> None:
+    """`nginx/nginx.conf` with the template filled in as the image does; only the paths are ours."""
+    root = template_path().parents[1]
+    variables = {**TUNABLE, "NGINX_LISTEN": "8080", "NGINX_ACCESS_LOG": "/dev/stdout leaderboard"}
+    variables["NGINX_GATEWAYS"] = gateway_servers([f"127.0.0.1:400{number}" for number in range(3)])
+    (tmp_path / "default.conf").write_text(render(template_path().read_text(), variables))
+    temp_paths = "".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy"))
+    main = (root / "nginx.conf").read_text()
+    for original, ours in {
+        "user nginx;": "",
+        "/var/run/nginx.pid": f"{tmp_path}/nginx.pid",
+        "include /etc/nginx/conf.d/*.conf;": f"{temp_paths} include {tmp_path}/*.conf;",
+    }.items():
+        assert original in main
+        main = main.replace(original, ours)
+    config = tmp_path / "main"
+    config.write_text(main)
+    done = subprocess.run(
+        [str(find_nginx(Servers.WHEELS).path), "-p", f"{tmp_path}/", "-c", str(config), "-e", "stderr", "-t"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
