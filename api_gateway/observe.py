@@ -1,0 +1,191 @@
+"""What the gateway tells about its work: a log line and a few counters a request, cheap enough to stay on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Final
+
+import orjson
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from api_gateway.upstreams import State, Upstream
+
+METRICS_CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+OWN_PAGES: Final = frozenset({"/health", "/metrics"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_ROUTES: Final = frozenset(
+    {
+        "/auth/register",
+        "/auth/login",
+        "/score",
+        "/score/create",
+        "/score/update",
+        "/score/add",
+        "/scores",
+        "/top",
+        "/health",
+        "/metrics",
+    }
+)
+_FLUSH_LINES = 200
+_FLUSH_SECONDS = 0.05
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way through; `status` 499 says that the client left without an answer."""
+
+    method: str
+    path: str
+    request_id: str
+    started_at: float = field(default_factory=perf_counter)
+    status: int = 499
+    upstream: Upstream | None = None
+    retries: int = 0
+    response_started: bool = False
+    note: str | None = None
+
+
+def route_of(path: str) -> str:
+    """The route class of a path: one of a dozen names, whatever clients ask for."""
+    if path in _ROUTES:
+        return path
+    if path.startswith("/rank/"):
+        return "/rank/{user_id}"
+    if path.startswith("/around/"):
+        return "/around/{user_id}"
+    return "other"
+
+
+class Metrics:
+    """The gateway's counters, in a registry of their own so that several gateways can live in one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._requests = Counter(
+            "gateway_requests",
+            "Requests answered, by verb, route class and status.",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self._latency = Histogram(
+            "gateway_upstream_seconds",
+            "Time from asking a service to the head of its answer.",
+            ("upstream",),
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self.registry,
+        )
+        self._healthy = Gauge(
+            "gateway_upstream_healthy",
+            "1 while a service is in the rotation.",
+            ("upstream",),
+            registry=self.registry,
+        )
+        self._retries = Counter(
+            "gateway_retries",
+            "Attempts repeated, by the service that failed.",
+            ("upstream", "reason"),
+            registry=self.registry,
+        )
+        self._ejections = Counter(
+            "gateway_ejections",
+            "Times a service left the rotation.",
+            ("upstream", "reason"),
+            registry=self.registry,
+        )
+        self.health_task_failures = Counter(
+            "gateway_health_task_failures",
+            "Times the health task died and was restarted.",
+            registry=self.registry,
+        )
+        # Looking a child up by its labels costs more than counting with it.
+        self._request_children: dict[tuple[str, str, int], Counter] = {}
+        self._latency_children: dict[str, Histogram] = {}
+
+    def answered(self, exchange: Exchange) -> None:
+        method = exchange.method if exchange.method in _METHODS else "other"
+        key = (method, route_of(exchange.path), exchange.status)
+        child = self._request_children.get(key)
+        if child is None:
+            child = self._request_children[key] = self._requests.labels(key[0], key[1], str(key[2]))
+        child.inc()
+
+    def upstream_answered(self, upstream: Upstream, seconds: float) -> None:
+        child = self._latency_children.get(upstream.address)
+        if child is None:
+            child = self._latency_children[upstream.address] = self._latency.labels(upstream.address)
+        child.observe(seconds)
+
+    def retried(self, upstream: Upstream, reason: str) -> None:
+        self._retries.labels(upstream.address, reason).inc()
+
+    def upstream_state(self, upstream: Upstream, state: State) -> None:
+        self._healthy.labels(upstream.address).set(1 if state is State.HEALTHY else 0)
+
+    def left_rotation(self, upstream: Upstream, state: State) -> None:
+        self._ejections.labels(upstream.address, state.value).inc()
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class AccessLog:
+    """A JSON line a request, in the shape of `leaderboard_core.logs`, written a handful at a time.
+
+    Lines wait at most 50 ms; `flush` writes them at once. The logging module would cost more than the line.
+    Without `probes`, the pages that machines ask for every second leave no line.
+    """
+
+    def __init__(
+        self, process: str, *, enabled: bool = True, probes: bool = True, write: Callable[[bytes], None] | None = None
+    ) -> None:
+        self._process = process
+        self._enabled = enabled
+        self._probes = probes
+        self._write = write or _to_stdout
+        self._lines: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def answered(self, exchange: Exchange) -> None:
+        if not self._enabled or (exchange.path in OWN_PAGES and not self._probes):
+            return
+        line: dict[str, object] = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "level": "INFO",
+            "process": self._process,
+            "logger": "api_gateway.access",
+            "message": "request",
+            "request_id": exchange.request_id,
+            "method": exchange.method,
+            "path": exchange.path,
+            "status": exchange.status,
+            "upstream": exchange.upstream.address if exchange.upstream else None,
+            "ms": round((perf_counter() - exchange.started_at) * 1000, 2),
+            "retries": exchange.retries,
+        }
+        if exchange.note is not None:
+            line["note"] = exchange.note
+        self._lines.append(orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
+        if len(self._lines) >= _FLUSH_LINES:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._lines:
+            lines, self._lines = self._lines, []
+            self._write(b"".join(lines))
+
+
+def _to_stdout(lines: bytes) -> None:
+    sys.stdout.buffer.write(lines)
+    sys.stdout.buffer.flush()
