@@ -7,11 +7,15 @@ import sys
 import typer
 
 from leaderboard_cli import healthcheck
+from leaderboard_cli.commands.check import check
 from leaderboard_cli.commands.check_queue import check_queue
+from leaderboard_cli.commands.dead_letters import app as dead_letters
 from leaderboard_cli.commands.migrate import migrate
+from leaderboard_cli.commands.rebuild import rebuild_command
 from leaderboard_cli.commands.seed import seed
 from leaderboard_cli.commands.token import token
 from leaderboard_cli.commands.up import up
+from leaderboard_cli.commands.verify import verify
 from leaderboard_cli.console import errors
 from leaderboard_core.errors import LeaderboardError
 from leaderboard_core.settings import SettingsError
@@ -23,8 +27,12 @@ app = typer.Typer(
     help="Runs and looks after the leaderboard system.",
 )
 app.command()(up)
+app.command()(check)
 app.command()(migrate)
 app.command("check-queue")(check_queue)
+app.command()(verify)
+app.command("rebuild")(rebuild_command)
+app.add_typer(dead_letters, name="dead-letters")
 app.command()(token)
 app.command()(seed)
 
@@ -40,5 +48,5 @@ def main() -> None:
     try:
         app()
     except (SettingsError, LeaderboardError) as error:
-        errors.print(str(error), style="red", markup=False)
+        errors.print("\n".join((str(error), *getattr(error, "__notes__", ()))), style="red", markup=False)
         sys.exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,12 @@ from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres import RegionDatabases
 from leaderboard_core.shards import Shard, ShardMap
 
+log = logging.getLogger(__name__)
+
 FRESH_SECONDS = 1.0
 """Three gateways ask three services every second: they share what one look found."""
+PATIENCE_SECONDS = 1.0
+"""A server that hangs must not make the answer about it hang: who asks would take this process for dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +63,25 @@ class HealthProbe:
         return StoreHealth(list(redis), list(postgres))
 
     async def _database_health(self, region: str) -> dict[str, Any]:
-        return {"region": region, "ok": await self._databases.reachable(region) is None}
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return {"region": region, "ok": await self._databases.reachable(region) is None}
+        except TimeoutError:
+            return {"region": region, "ok": False}
 
 
 async def _shard_health(shard: Shard) -> dict[str, Any]:
-    entry: dict[str, Any] = {"shard": shard.name, "regions": list(shard.regions)}
+    entry: dict[str, Any] = {"shard": shard.name, "regions": list(shard.regions), "ok": False, "ready": False}
     try:
-        ready = bool(await shard.command("EXISTS", shard.keys.ready))
-    except Unavailable as error:
-        return {**entry, "ok": False, "ready": False, "error": type(error.__cause__).__name__}
-    return {**entry, "ok": ready, "ready": ready}
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            ready, warnings = await asyncio.gather(shard.is_ready(), shard.warnings())
+    except (Unavailable, TimeoutError) as error:
+        return {**entry, "error": type(error.__cause__ or error).__name__}
+    return {**entry, "ok": ready, "ready": ready, "warnings": warnings}
+
+
+async def log_warnings(shard_map: ShardMap) -> None:
+    """Say once, at the start, what can lose data."""
+    for shard in shard_map.shards:
+        for warning in await shard.warnings():
+            log.warning("%s: %s", shard.name, warning)

@@ -29,12 +29,18 @@ class Keys:
     def user_bucket(self, user_id: str) -> str:
         return f"{self.prefix}bucket:user:{user_id}"
 
+    def login_bucket(self, user_id: str) -> str:
+        return f"{self.prefix}bucket:login:{user_id}"
+
     def region_bucket(self, region: str) -> str:
         return f"{self.prefix}bucket:region:{region}"
 
     def idempotency(self, subject: str, key: str) -> str:
-        """`subject` is the token's user_id: two players may use the same Idempotency-Key."""
-        return f"{self.prefix}idempotency:{subject}:{key}"
+        """`subject` is the token's user_id: two players may use the same Idempotency-Key.
+
+        A user_id has no "/", so that no two pairs make one name.
+        """
+        return f"{self.prefix}idempotency:{subject}/{key}"
 
     def claim(self, user_id: str) -> str:
         """A registration in progress holds this lease on its user_id."""
@@ -42,7 +48,7 @@ class Keys:
 
     @property
     def ready(self) -> str:
-        """Present when the shard holds everything that Postgres has; a Redis that lost its data lacks it."""
+        """Names the server's run_id and the regions of which it holds everything that Postgres has."""
         return f"{self.prefix}shard:ready"
 
     @property

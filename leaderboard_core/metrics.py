@@ -14,6 +14,7 @@ HTTP_SECONDS = Histogram(
     ["route"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
+READS = Counter("leaderboard_reads", "Reads of boards by their source: redis or postgres.", ["source"])
 SCORE_WRITES = Counter(
     "leaderboard_score_writes", "Score writes by outcome: ok, replay or the refusal's code.", ["outcome"]
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from leaderboard_core.shards import CONNECTION_ERRORS, Shard, ShardMap, unreachable
+from leaderboard_core.shards import Shard, ShardMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +23,15 @@ class QueueLength:
 
 async def queue_lengths(shard_map: ShardMap) -> list[QueueLength]:
     """The lengths of every region's queue. Raises Unavailable."""
-    return [await _queue_length(shard, region) for shard, region in shard_map.queues()]
+    return [await queue_length(shard, region) for shard, region in shard_map.queues()]
 
 
-async def _queue_length(shard: Shard, region: str) -> QueueLength:
+async def queue_length(shard: Shard, region: str) -> QueueLength:
+    """The length of one region's queue. Raises Unavailable."""
     keys = shard.keys
-    workers = await shard.command("ZRANGE", keys.workers, 0, -1)
-    try:
-        async with shard.client.pipeline(transaction=True) as pipe:
-            pipe.llen(keys.queue(region))
-            pipe.llen(keys.dead(region))
-            for worker in workers:
-                pipe.llen(keys.processing(region, worker))
-            length, dead, *processing = await pipe.execute()
-    except CONNECTION_ERRORS as error:
-        raise unreachable(error) from error
+    workers: list[str] = await shard.command("ZRANGE", keys.workers, 0, -1)
+    lists = [keys.queue(region), keys.dead(region), *(keys.processing(region, worker) for worker in workers)]
+    length, dead, *processing = await shard.pipeline(("LLEN", name) for name in lists)
     return QueueLength(region, length, sum(processing), dead)
 
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import uvicorn
 import uvloop
 
 from leaderboard_core import logs
 from leaderboard_core.errors import Unavailable
+from leaderboard_core.http_server import create_server, listen
 from leaderboard_core.settings import ProcessSettings, SettingsError, load
 
 log = logging.getLogger(__name__)
-
-KEEP_ALIVE_SECONDS = 75
-"""How long an idle connection stays open; clients of ours give theirs up well before."""
-GRACE_SECONDS = 8
-"""How long a stopping process waits for the requests in hand."""
 
 
 def run(process: str, main: Callable[[ProcessSettings], Coroutine[Any, Any, None]], default_port: int) -> None:
@@ -37,52 +33,23 @@ def run(process: str, main: Callable[[ProcessSettings], Coroutine[Any, Any, None
         sys.exit(1)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server with a hook: it tells the application the moment that a stop was asked for."""
-
-    on_stop: Callable[[], None] | None = None
-
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        if self.on_stop is not None:
-            self.on_stop()
-        super().handle_exit(sig, frame)
-
-
-async def serve(app: Any, settings: ProcessSettings, *, on_stop: Callable[[], None] | None = None) -> None:
+async def serve(
+    app: Any, settings: ProcessSettings, *, on_stop: Callable[[], None] = lambda: None, notice_seconds: float = 0
+) -> None:
     """Serve an ASGI application until SIGTERM or SIGINT, then finish the requests in hand.
 
-    `on_stop` is called in the signal handler, before connections are closed.
+    `on_stop` is called when the stop begins; for `notice_seconds` more everything is served.
     Raises SettingsError when the port cannot be had.
     """
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        backlog=4096,
-    )
-    server = _Server(config)
-    server.on_stop = on_stop
+    listener = listen(settings.host, settings.port)
+    server = create_server(app, on_stop=on_stop, notice_seconds=notice_seconds)
     # uvicorn raises the signal again when it is done, to die of it; the handler it finds then is this one.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    try:
-        await server.serve()
-    except SystemExit as error:
-        raise SettingsError(
-            f"HOST/PORT: cannot listen on {settings.host}:{settings.port}. "
-            "Another process may have the port; stop it or set PORT to a free one."
-        ) from error
+    # What lives now lives as long as the process: the garbage collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    await server.serve(sockets=[listener])
     if not server.started:
         raise SettingsError("The application could not start; the log lines above say why.")
 

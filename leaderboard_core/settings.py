@@ -197,6 +197,10 @@ class LimitSettings(Group):
     user_rate_limit_count: int = Field(100, ge=1, description="Score writes a player may make in a burst.")
     user_rate_limit_window: int = Field(10, ge=1, le=86_400, description="Seconds in which an empty user bucket fills.")
     region_rate_limit_per_sec: int = Field(20_000, ge=1, description="Score writes per second into one region.")
+    login_rate_limit_count: int = Field(10, ge=1, description="Failed logins into one account in a burst.")
+    login_rate_limit_window: int = Field(
+        60, ge=1, le=86_400, description="Seconds in which an empty bucket of login tries fills."
+    )
     queue_reject_length: int = Field(
         500_000, ge=1, description="Length of a region's queue at which writes get 429 queue_full."
     )

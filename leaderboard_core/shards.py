@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
@@ -11,50 +13,89 @@ from zlib import crc32
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, NoScriptError, RedisError
+from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from leaderboard_core import lua
-from leaderboard_core.errors import Unavailable
+from leaderboard_core.breaker import CircuitBreaker
+from leaderboard_core.errors import Unavailable, WarmingUp
 from leaderboard_core.keys import Keys
 from leaderboard_core.postgres import describe, without_password
 from leaderboard_core.settings import TopologySettings
+
+log = logging.getLogger(__name__)
 
 GLOBAL = "GLOBAL"
 CONNECTION_ERRORS = (RedisError, OSError, asyncio.TimeoutError)
 """What a Redis that is away raises."""
 
 
+_ADMITTED_ONLY = frozenset(
+    {"write_score", "read_top", "read_rank", "read_around", "count_above", "find_user", "claim_user"}
+)
+"""Scripts that trust the boards. They are loaded into a Redis only when it is known to hold all its data."""
+
+
 @dataclass(slots=True, eq=False)
 class Shard:
-    """One Redis: its client, its key prefix, and the regions whose players it holds."""
+    """One Redis: its client, its key prefix, and the regions whose players it holds.
+
+    Redis forgets loaded scripts when it restarts, so the first EVALSHA of every life of it fails. That
+    failure is the gate: a script that trusts the boards is loaded only if `shard:ready` names the server's
+    present run_id, which a worker writes after comparing the data with Postgres. A Redis that came back
+    empty or older is thus never read or written before it has been mended (docs/decisions/0007).
+    """
 
     name: str
     variable: str
     client: redis.Redis
     keys: Keys
     regions: tuple[str, ...]
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     _scripts: dict[str, lua.Script] = field(default_factory=lua.all_scripts)
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int] = ()) -> Any:
-        """Run a script of `leaderboard_core/lua` in one round trip (two the first time on a server).
+        """Run a script of `leaderboard_core/lua` in one round trip (more, once, after a restart of Redis).
 
-        Raises Unavailable when Redis does not answer; a write may then have been done or not.
+        Raises Unavailable when Redis does not answer (a write may then have been done or not), and
+        WarmingUp when the script trusts the boards and they are not known to be complete.
         """
         loaded = self._scripts[script]
+        words = ("EVALSHA", loaded.sha, loaded.number_of_keys, *keys, *args)
         try:
-            try:
-                return await self.client.evalsha(loaded.sha, loaded.number_of_keys, *keys, *args)
-            except NoScriptError:
-                return await self.client.eval(loaded.source, loaded.number_of_keys, *keys, *args)
-        except CONNECTION_ERRORS as error:
-            raise unreachable(error) from error
+            return await self.command(*words)
+        except NoScriptError:
+            await self._load(loaded)
+        try:
+            return await self.command(*words)
+        except NoScriptError as error:
+            raise unreachable(error) from error  # restarted again just now
 
     async def command(self, *words: str | int | float) -> Any:
         """Run one Redis command. Raises Unavailable when Redis does not answer."""
-        try:
+        with self._guarded():
             return await self.client.execute_command(*words)  # type: ignore[no-untyped-call]
-        except CONNECTION_ERRORS as error:
-            raise unreachable(error) from error
+
+    async def pipeline(self, commands: Iterable[Sequence[str | int]]) -> list[Any]:
+        """Run commands in one round trip and one transaction. Raises Unavailable."""
+        with self._guarded():
+            async with self.client.pipeline(transaction=True) as pipe:
+                for words in commands:
+                    pipe.execute_command(*words)
+                return await pipe.execute()
+
+    async def run_id(self) -> str:
+        """The name of this life of the server. Raises Unavailable."""
+        return str((await self.command("INFO", "server"))["run_id"])
+
+    def ready_value(self, run_id: str) -> str:
+        """What `shard:ready` holds when the server of that run_id has every player of this shard's regions."""
+        return f"{run_id} {','.join(sorted(self.regions))}"
+
+    async def is_ready(self) -> bool:
+        """Whether this life of the server is known to hold all its data. Raises Unavailable."""
+        run_id, ready = await asyncio.gather(self.run_id(), self.command("GET", self.keys.ready))
+        return bool(self.ready_value(run_id) == ready)
 
     async def reachable(self) -> str | None:
         """None when Redis answers, else what is wrong."""
@@ -64,9 +105,60 @@ class Shard:
             return describe(error)
         return None
 
+    async def warnings(self) -> list[str]:
+        """What about this server's configuration can lose data. Raises Unavailable."""
+        with self._guarded():
+            try:
+                found = await self.client.config_get("maxmemory-policy", "appendonly")
+            except ResponseError:
+                return []  # a managed Redis that does not show its configuration
+        problems = []
+        if found.get("maxmemory-policy", "noeviction") != "noeviction":
+            problems.append(f"maxmemory-policy is {found['maxmemory-policy']}: players may vanish; set noeviction")
+        if found.get("appendonly", "yes") != "yes":
+            problems.append("appendonly is off: a crash of Redis loses the scores that are not in Postgres yet")
+        return problems
 
-def unreachable(error: BaseException) -> Unavailable:
+    async def _load(self, script: lua.Script) -> None:
+        # One connection, so that the server asked and the server that loads are the same life of it.
+        with self._guarded():
+            async with self.client.client() as connection:
+                if script.name in _ADMITTED_ONLY:
+                    run_id = (await connection.info("server"))["run_id"]
+                    if await connection.get(self.keys.ready) != self.ready_value(run_id):
+                        raise WarmingUp
+                await connection.script_load(script.source)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        if not self.breaker.allows():
+            raise unreachable(None)
+        try:
+            yield
+        except (NoScriptError, WarmingUp):
+            self.breaker.succeeded()
+            raise
+        except ResponseError as error:
+            self.breaker.succeeded()
+            log.exception("redis refused a command", extra={"shard": self.name})
+            raise Unavailable(
+                "A Redis server refuses commands (out of memory or read-only?); its log says why."
+            ) from error
+        except CONNECTION_ERRORS as error:
+            self.breaker.failed()
+            problem = unreachable(error)
+            problem.add_note(f"{self.variable}: {self.name}: {describe(error)}")  # for operators, never for clients
+            raise problem from error
+        except BaseException:
+            self.breaker.abandoned()
+            raise
+        self.breaker.succeeded()
+
+
+def unreachable(error: BaseException | None) -> Unavailable:
     """The error a caller sees when a shard does not answer; the driver's own words stay in the log."""
+    if error is None:
+        return Unavailable("A Redis server did not answer the last calls; nothing was done. Try again shortly.")
     reason = "is loading its data" if isinstance(error, BusyLoadingError) else "cannot be reached"
     return Unavailable(
         f"A Redis server {reason}; a write may have been done or not: repeat it with its Idempotency-Key."
@@ -157,5 +249,7 @@ def _client(url: str, settings: TopologySettings) -> redis.Redis:
         socket_connect_timeout=settings.redis_timeout_seconds,
         # A repeated EVALSHA could count a score twice: only the caller knows whether to try again.
         retry=Retry(NoBackoff(), 0),
+        # While these are on, redis-py hands out connections without a look whether the server closed them.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     return redis.Redis.from_pool(pool)

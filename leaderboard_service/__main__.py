@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from leaderboard_core.errors import Unavailable
+from leaderboard_core.health import log_warnings
 from leaderboard_core.postgres import RegionDatabases
 from leaderboard_core.serving import run, serve, wait_for
 from leaderboard_core.settings import ProcessSettings
@@ -13,6 +14,9 @@ from leaderboard_service.app import create_app
 from leaderboard_service.state import Services, Settings
 
 log = logging.getLogger(__name__)
+
+NOTICE_SECONDS = 2.5
+"""A stopping replica serves on until the gateways' health checks, a second apart, have seen it coming."""
 
 
 async def main(process: ProcessSettings) -> None:
@@ -25,7 +29,7 @@ async def main(process: ProcessSettings) -> None:
         parts: Services = app.state.services
         parts.stopping = True
 
-    await serve(app, process, on_stop=announce_stop)
+    await serve(app, process, on_stop=announce_stop, notice_seconds=NOTICE_SECONDS)
 
 
 async def _check_servers(settings: Settings) -> None:
@@ -34,6 +38,7 @@ async def _check_servers(settings: Settings) -> None:
     databases = await RegionDatabases.open(settings.topology)
     try:
         await wait_for(shard_map.wait_until_reachable, seconds=settings.process.start_timeout_seconds)
+        await log_warnings(shard_map)
         try:
             await wait_for(databases.wait_until_reachable, seconds=0)
         except Unavailable as problem:

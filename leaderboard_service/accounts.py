@@ -16,6 +16,7 @@ from leaderboard_core.errors import (
     LeaderboardError,
     RegionMismatch,
     Unavailable,
+    UserExists,
     UserNotFound,
 )
 from leaderboard_core.postgres import CONNECTION_ERRORS, RegionDatabases
@@ -50,7 +51,9 @@ class Accounts:
         async with self._turns:
             password_hash = await asyncio.to_thread(self._hasher.hash, password)
         async with self._writer.claim(write) as claim:
-            await self._execute(write.region, "save_account", write.user_id, password_hash)
+            saved = await self._execute(write.region, "save_account", write.user_id, password_hash, claim.taken_at)
+            if not saved:
+                raise UserExists("This user_id is being registered by another request.")
             try:
                 return await self._writer.write_claimed(replace(write, protected=True), claim)
             except Unavailable:
@@ -60,14 +63,19 @@ class Accounts:
                 raise
 
     async def login(self, user_id: str, name: str, region: str | None, password: str | None) -> StoredPlayer:
-        """The player that these credentials enter. Raises UserNotFound, InvalidCredentials, RegionMismatch."""
+        """The player that these credentials enter.
+
+        Raises UserNotFound, InvalidCredentials, RegionMismatch, or RateLimited after too many failed tries.
+        """
         if password is None:
             self._refuse_without_password()
         player = await self._writer.find(user_id)
         if player is None:
             raise UserNotFound
+        await self._writer.try_login(user_id)
         if player.name != name or not await self._password_fits(player, password):
             raise InvalidCredentials
+        await self._writer.forgive_login_tries(user_id)
         if region is not None and region != player.region:
             raise RegionMismatch(region=player.region)
         return player
@@ -100,11 +108,13 @@ class Accounts:
         except (VerificationError, InvalidHashError):
             return False
 
-    async def _execute(self, region: str, statement: str, *args: str) -> None:
+    async def _execute(self, region: str, statement: str, *args: str | int) -> int:
+        """Run a statement; the number of rows it changed."""
         try:
-            await self._databases[region].execute(sql.load(statement), *args)
+            done = await self._databases[region].execute(sql.load(statement), *args)
         except CONNECTION_ERRORS as error:
             raise _postgres_away(error) from error
+        return int(done.rpartition(" ")[2])
 
 
 def _postgres_away(error: BaseException) -> Unavailable:

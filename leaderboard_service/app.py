@@ -27,7 +27,7 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             await app.state.services.close()
 
-    app = FastAPI(title="Leaderboard", version="1", description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(title="Leaderboard", version="1", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
     app.add_middleware(RequestContext, access_log=settings.process.access_log)
     add_error_handlers(app)
     for part in (auth, scores, boards, system):

@@ -74,9 +74,14 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A lease on a user_id: its nonce, and where it is not on the player's own shard, that shard's deadline (µs)."""
+    """A lease on a user_id: its nonce, when it was taken, and where it is not on the player's own shard, a deadline.
+
+    Both times are in µs: `taken_at` on the clock of the shard that has the claim, so that it orders the
+    claims of one user_id, and `deadline` on the clock of the player's shard.
+    """
 
     nonce: str = ""
+    taken_at: int = 0
     deadline: int = 0
 
 
@@ -132,7 +137,8 @@ class ScoreWriter:
         shard = self._map.claim_shard_of(write.user_id)
         key, nonce = shard.keys.claim(write.user_id), secrets.token_hex(8)
         loop = asyncio.get_running_loop()
-        started = await self._take_claim(shard, key, nonce, wait=write.operation != "register")
+        started, taken_at = await self._take_claim(shard, key, nonce, wait=write.operation != "register")
+        settled = True
         try:
             home = self._map.shard_of(write.region, write.user_id)
             found = await self._look_everywhere(write.user_id)
@@ -141,30 +147,60 @@ class ScoreWriter:
                     raise UserExists
                 if player is not None and player.region != write.region:
                     raise RegionMismatch(region=player.region)
-            if home is shard:
-                yield Claim(nonce)
-            else:
+            deadline = 0
+            if home is not shard:
                 # Counted on the home shard's own clock, from before the lease began: no two clocks are compared.
                 left = CLAIM_SECONDS - (loop.time() - started)
-                yield Claim(nonce, deadline=found[home][0] + max(0, int(left * 1_000_000)))
+                deadline = found[home][0] + max(0, int(left * 1_000_000))
+            settled = False
+            yield Claim(nonce, taken_at, deadline)
+            settled = True
+        except LeaderboardError as error:
+            settled = settled or not isinstance(error, Unavailable)
+            raise
         finally:
-            try:
-                await shard.run("release_claim", (key,), (nonce,))
-            except Unavailable:
-                log.warning("a claim could not be given back and ends by itself", extra={"user_id": write.user_id})
+            # A write without an answer may still be on its way: the lease must outlive it.
+            if settled:
+                await self._release_claim(shard, key, nonce)
 
     async def find(self, user_id: str) -> StoredPlayer | None:
         """The player of that user_id, wherever it lives. Raises WarmingUp or Unavailable."""
         return next((player for _, player in (await self._look_everywhere(user_id)).values() if player), None)
 
-    async def _take_claim(self, shard: Shard, key: str, nonce: str, *, wait: bool) -> float:
+    async def try_login(self, user_id: str) -> None:
+        """Count a login try against the account. Raises RateLimited when there were too many."""
+        shard = self._map.claim_shard_of(user_id)
+        limits = self._limits
+        wait = await shard.run(
+            "try_login",
+            (shard.keys.login_bucket(user_id),),
+            (limits.login_rate_limit_count, limits.login_rate_limit_window * 1_000_000),
+        )
+        if wait:
+            raise RateLimited(
+                "Too many login tries for this account; wait 'retry_after' seconds.", retry_after=wait / 1e6
+            )
+
+    async def forgive_login_tries(self, user_id: str) -> None:
+        """A login succeeded: the tries before it count no more."""
+        shard = self._map.claim_shard_of(user_id)
+        await shard.command("DEL", shard.keys.login_bucket(user_id))
+
+    async def _release_claim(self, shard: Shard, key: str, nonce: str) -> None:
+        try:
+            await shard.run("release_claim", (key,), (nonce,))
+        except Unavailable:
+            log.warning("a claim could not be given back and ends by itself", extra={"claim": key})
+
+    async def _take_claim(self, shard: Shard, key: str, nonce: str, *, wait: bool) -> tuple[float, int]:
+        """Take the lease; returns this process's clock from before it (s) and the shard's clock (µs)."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + CLAIM_SECONDS / 2
         while True:
             started = loop.time()
             answer = await shard.run("claim_user", (key, shard.keys.ready), (nonce, CLAIM_SECONDS * 1000))
             if answer[0] == "ok":
-                return started
+                return started, int(answer[1])
             if answer[0] == "cold":
                 raise WarmingUp
             if not wait:

@@ -15,6 +15,8 @@ from leaderboard_core.shards import ShardMap
 from leaderboard_core.tokens import Identity, Tokens
 from leaderboard_service.accounts import Accounts
 from leaderboard_service.boards import BoardReader
+from leaderboard_service.fallback import PostgresBoards
+from leaderboard_service.reads import Reads
 from leaderboard_service.scores import ScoreWriter
 
 
@@ -43,7 +45,7 @@ class Services:
     databases: RegionDatabases
     tokens: Tokens
     writer: ScoreWriter
-    boards: BoardReader
+    reads: Reads
     accounts: Accounts
     health: HealthProbe
     stopping: bool = False
@@ -61,7 +63,7 @@ class Services:
             databases=databases,
             tokens=Tokens(settings.auth),
             writer=writer,
-            boards=BoardReader(shard_map),
+            reads=Reads(BoardReader(shard_map), PostgresBoards(databases)),
             accounts=Accounts(writer, databases, settings.auth),
             health=HealthProbe(shard_map, databases),
         )

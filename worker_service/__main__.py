@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 
+from leaderboard_core.health import log_warnings
 from leaderboard_core.migrations import migrate_all
 from leaderboard_core.postgres import RegionDatabases
 from leaderboard_core.serving import run, serve, wait_for
@@ -29,6 +30,7 @@ async def main(process: ProcessSettings) -> None:
         await wait_for(
             shard_map.wait_until_reachable, databases.wait_until_reachable, seconds=process.start_timeout_seconds
         )
+        await log_warnings(shard_map)
         await migrate_all(topology, create_databases=False)
         await _work(process, topology, settings, shard_map, databases)
     finally:
@@ -64,14 +66,9 @@ async def _work(
     ]
     log.info("consuming", extra={"worker": worker, "regions": list(shard_map.regions)})
     app = create_app(worker, shard_map, databases, stop)
-    loop = asyncio.get_running_loop()
-
-    def announce_stop() -> None:
-        loop.call_soon_threadsafe(stop.set)
-
     try:
         async with asyncio.TaskGroup() as group:
-            server = group.create_task(serve(app, process, on_stop=announce_stop))
+            server = group.create_task(serve(app, process, on_stop=stop.set))
             server.add_done_callback(lambda _: stop.set())
             for run_part in (*(watch.run for watch in watches), *(consumer.run for consumer in consumers)):
                 group.create_task(run_part())

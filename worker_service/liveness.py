@@ -35,14 +35,13 @@ class Liveness:
             await wait(self._stop, min(1.0, self._timeout / 4))
 
     async def beat(self) -> None:
-        """One sign of life; takes over what silent workers hold and rebuilds a shard without data.
+        """One sign of life; takes over what silent workers hold and mends a Redis that lost data.
 
         Raises Unavailable.
         """
         shard, silence = self._shard, self._timeout * 1_000_000
         keys = shard.keys
-        ready, *silent = await shard.run("heartbeat", (keys.workers, keys.ready), (self._worker, silence))
-        for other in silent:
+        for other in await shard.run("heartbeat", (keys.workers,), (self._worker, silence)):
             for region in shard.regions:
                 moved = await shard.run(
                     "take_over",
@@ -53,5 +52,5 @@ class Liveness:
                     log.warning(
                         "took over from a silent worker", extra={"worker": other, "region": region, "events": moved}
                     )
-        if not ready:
+        if not await shard.is_ready():
             self._rebuilder.start(shard)

@@ -1,11 +1,12 @@
-"""Rebuilds a Redis that has lost its data from Postgres, page by page, and marks it ready when complete."""
+"""Brings a Redis that is empty, new or older than Postgres up to date, and marks it ready when it is complete."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import asyncpg
@@ -13,7 +14,8 @@ import asyncpg
 from leaderboard_core import sql
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres import CONNECTION_ERRORS, Pool, RegionDatabases, describe
-from leaderboard_core.shards import Shard
+from leaderboard_core.queues import queue_length
+from leaderboard_core.shards import GLOBAL, Shard
 from worker_service.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -21,63 +23,121 @@ log = logging.getLogger(__name__)
 PAGE = 5_000
 PLAYERS_PER_CALL = 250
 LOCK_SECONDS = 30
+PAGE_TIMEOUT_SECONDS = 120
+CLOCK_MARGIN_SECONDS = 60
+"""How far the clock of a Redis may have stepped back without a lost row being overlooked."""
+
+OnPage = Callable[[str, int], None]
 
 
 class RebuildInterrupted(Exception):
-    """Postgres went away, or another process holds or has taken the lock; the rebuild must be tried again."""
+    """The rebuild could not be completed and must be tried again; the text says why."""
 
 
-async def rebuild(shard: Shard, databases: RegionDatabases, on_page: Callable[[str, int], None] | None = None) -> int:
+async def rebuild(
+    shard: Shard, databases: RegionDatabases, on_page: OnPage | None = None, *, whole: bool = False
+) -> int:
     """Fill `shard` from the databases of its regions and mark it ready; returns the players read.
 
-    One rebuild at a time per shard: the lock is renewed with every page, so that a dead holder's lock
-    ends. Nothing newer in Redis is overwritten, and no reader sees the boards before the end.
+    Of a region that an earlier life of this Redis held completely only the rows that are newer than its
+    last write are read (all of them with `whole`): what Redis lost is the end of its history. One rebuild
+    at a time per shard: the lock is renewed with every page, so that a dead holder's lock ends. Nothing
+    newer in Redis is overwritten, and no reader sees the boards before the end.
     Raises Unavailable (Redis) or RebuildInterrupted.
     """
     nonce, players = secrets.token_hex(8), 0
-    if not await _set_lock(shard, nonce, only_if_free=True):
+    if not await _take_lock(shard, nonce):
         raise RebuildInterrupted("another process is rebuilding")
     try:
+        run_id = await shard.run_id()
+        held = await _regions_held(shard)
         for region in shard.regions:
-            last = ""
-            while page := await _page(databases[region], last):
-                if not await _set_lock(shard, nonce, only_if_free=False):
-                    raise RebuildInterrupted("the lock was lost")
-                await _restore(shard, region, page)
-                last = page[-1]["user_id"]
-                players += len(page)
-                if on_page is not None:
-                    on_page(region, len(page))
-        await shard.command("SET", shard.keys.ready, "1")
+            since = await _last_write(shard, region) if region in held and not whole else 0
+            async with aclosing(pages(databases[region], since)) as found:
+                async for page in found:
+                    if not await _renew_lock(shard, nonce):
+                        raise RebuildInterrupted("the lock was lost")
+                    await _restore(shard, region, page)
+                    players += len(page)
+                    if on_page is not None:
+                        on_page(region, len(page))
+        for region in held - set(shard.regions):
+            await _forget_region(shard, region)
+        if not await shard.run("mark_ready", (shard.keys.ready,), (run_id, shard.ready_value(run_id))):
+            raise RebuildInterrupted("redis was restarted meanwhile")
     finally:
         await _release_lock(shard, nonce)
     return players
 
 
-async def _page(pool: Pool, last: str) -> Sequence[Any]:
+async def _regions_held(shard: Shard) -> set[str]:
+    """The regions that this Redis, in this life or the one before, held completely."""
+    ready: str | None = await shard.command("GET", shard.keys.ready)
+    _, _, regions = (ready or "").partition(" ")
+    return set(regions.split(",")) - {""}
+
+
+async def _last_write(shard: Shard, region: str) -> int:
+    """µs of the last write into a region that this Redis knows of, less a margin; 0 when it knows of none."""
+    at: str | None = await shard.command("HGET", shard.keys.region_bucket(region), "at")
+    return max(0, int(at) - CLOCK_MARGIN_SECONDS * 1_000_000) if at else 0
+
+
+async def pages(pool: Pool, since: int) -> AsyncGenerator[Sequence[Any], None]:
+    """Keyset pages of the rows changed after `since` (µs); the next one is fetched while one is worked on."""
+    coming = asyncio.create_task(_page(pool, "", since))
     try:
-        page: list[asyncpg.Record] = await pool.fetch(sql.load("page_players"), last, PAGE)
+        while page := await coming:
+            coming = asyncio.create_task(_page(pool, page[-1]["user_id"], since))
+            yield page
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+
+
+async def _page(pool: Pool, last: str, since: int) -> Sequence[Any]:
+    try:
+        page: list[asyncpg.Record] = await pool.fetch(
+            sql.load("page_players"), last, PAGE, since, timeout=PAGE_TIMEOUT_SECONDS
+        )
     except (*CONNECTION_ERRORS, asyncpg.UndefinedTableError) as error:
         raise RebuildInterrupted(describe(error)) from error
     return page
 
 
 async def _restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
-    keys = shard.keys
+    keys, calls = shard.keys, []
     for first in range(0, len(page), PLAYERS_PER_CALL):
         args: list[str | int] = [keys.user(""), region]
-        for row in page[first : first + PLAYERS_PER_CALL]:
-            args += (row["user_id"], row["name"], row["score"], row["micros"], "1" if row["protected"] else "0")
-        await shard.run("restore_players", (keys.board(region), keys.board("GLOBAL")), args)
+        for user_id, name, _, score, micros, protected in page[first : first + PLAYERS_PER_CALL]:
+            args += (user_id, name, score, micros, "1" if protected else "0")
+        calls.append(shard.run("restore_players", (keys.board(region), keys.board(GLOBAL)), args))
+    await asyncio.gather(*calls)
 
 
-async def _set_lock(shard: Shard, nonce: str, *, only_if_free: bool) -> bool:
-    key = shard.keys.rebuild_lock
-    if only_if_free:
-        return bool(await shard.command("SET", key, nonce, "NX", "EX", LOCK_SECONDS))
-    if await shard.command("GET", key) != nonce:
+async def _forget_region(shard: Shard, region: str) -> None:
+    """Take the players of a region that has moved to another Redis off this one's GLOBAL board."""
+    waiting = await queue_length(shard, region)
+    if waiting.length or waiting.processing:
+        raise RebuildInterrupted(
+            f"{waiting.length + waiting.processing} events of region {region} wait on {shard.name}, which is not "
+            f"its Redis any more: set REDIS_URL_{region} back until `leaderboard check-queue` shows 0, then move it"
+        )
+    keys = shard.keys
+    boards = (keys.board(region), keys.board(GLOBAL))
+    while await shard.run("forget_players", boards, (keys.user(""), region, PLAYERS_PER_CALL)):
+        continue
+    log.warning("a region that has moved away was forgotten", extra={"region": region, "shard": shard.name})
+
+
+async def _take_lock(shard: Shard, nonce: str) -> bool:
+    return bool(await shard.command("SET", shard.keys.rebuild_lock, nonce, "NX", "EX", LOCK_SECONDS))
+
+
+async def _renew_lock(shard: Shard, nonce: str) -> bool:
+    if await shard.command("GET", shard.keys.rebuild_lock) != nonce:
         return False
-    return bool(await shard.command("EXPIRE", key, LOCK_SECONDS))
+    return bool(await shard.command("EXPIRE", shard.keys.rebuild_lock, LOCK_SECONDS))
 
 
 async def _release_lock(shard: Shard, nonce: str) -> None:
@@ -103,18 +163,22 @@ class Rebuilder:
 
     async def _until_done(self, shard: Shard) -> None:
         backoff = Backoff(self._stop, most=2)
-        log.warning("redis does not hold the boards: rebuilding from postgres", extra={"shard": shard.name})
+        log.warning("redis may not hold all players: reading postgres", extra={"shard": shard.name})
         while not self._stop.is_set():
             try:
-                if await shard.command("EXISTS", shard.keys.ready):
+                if await shard.is_ready():
                     return
-                players = await rebuild(shard, self._databases)
+                players = await rebuild(shard, self._databases, self._log_progress)
             except (RebuildInterrupted, Unavailable) as error:
                 log.warning("rebuild waits: %s", error, extra={"shard": shard.name})
                 await backoff.pause()
             else:
                 log.info("rebuild complete", extra={"shard": shard.name, "players": players})
                 return
+
+    @staticmethod
+    def _log_progress(region: str, players: int) -> None:
+        log.info("rebuild page", extra={"region": region, "players": players})
 
     async def close(self) -> None:
         """Stop what runs; the ready marker is set only at the end, so a half rebuild is never served."""

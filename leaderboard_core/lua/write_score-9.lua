@@ -126,7 +126,6 @@ if user_count > 0 then
 end
 if region_count > 0 then
   redis.call('HSET', KEYS[7], 'level', string.format('%.0f', region_level - 1000000), 'at', stamp)
-  redis.call('PEXPIRE', KEYS[7], 1000)
 end
 
 local updated_at = stamp

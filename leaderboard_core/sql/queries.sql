@@ -38,13 +38,14 @@ SET name = EXCLUDED.name, region = EXCLUDED.region, score = EXCLUDED.score, upda
 WHERE leaderboard.updated_at IS NULL OR leaderboard.updated_at < EXCLUDED.updated_at
 
 -- name: page_players
--- $1 last user_id of the page before ('' at first), $2 rows a page
+-- $1 last user_id of the page before ('' at first), $2 rows a page, $3 µs: only rows changed after that
 -- Result: user_id, name, region, score, micros, protected (has a password), by user_id
 SELECT player.user_id, player.name, player.region, player.score,
        (EXTRACT(EPOCH FROM COALESCE(player.updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros,
        account.user_id IS NOT NULL AS protected
 FROM leaderboard AS player LEFT JOIN accounts AS account USING (user_id)
 WHERE player.user_id > $1
+  AND ($3::bigint = 0 OR player.updated_at > TIMESTAMP 'epoch' + $3::bigint * INTERVAL '1 microsecond')
 ORDER BY player.user_id
 LIMIT $2
 
@@ -52,9 +53,12 @@ LIMIT $2
 SELECT count(*) FROM leaderboard
 
 -- name: save_account
--- $1 user_id, $2 password_hash. The caller holds the claim on user_id and knows that no player has it.
-INSERT INTO accounts (user_id, password_hash) VALUES ($1, $2)
+-- $1 user_id, $2 password_hash, $3 µs at which the caller took the claim on user_id.
+-- Saves nothing when a later claim has saved: this statement may arrive after its own claim has ended.
+INSERT INTO accounts (user_id, password_hash, created_at)
+VALUES ($1, $2, TIMESTAMP 'epoch' + $3::bigint * INTERVAL '1 microsecond')
 ON CONFLICT (user_id) DO UPDATE SET password_hash = EXCLUDED.password_hash, created_at = EXCLUDED.created_at
+WHERE accounts.created_at < EXCLUDED.created_at
 
 -- name: password_hash_of
 -- $1 user_id
@@ -63,3 +67,49 @@ SELECT password_hash FROM accounts WHERE user_id = $1
 -- name: delete_account
 -- $1 user_id, $2 password_hash: only the account that this registration saved
 DELETE FROM accounts WHERE user_id = $1 AND password_hash = $2
+
+-- The boards, while Redis cannot give them. $1 is always the region; the row comparisons fit the index.
+
+-- name: board_count
+SELECT count(*) FROM leaderboard WHERE region = $1
+
+-- name: board_top
+-- $2 rows, $3 offset. Result: user_id, score, name, region, in board order
+SELECT user_id, score, name, region FROM leaderboard
+WHERE region = $1
+ORDER BY score DESC, user_id COLLATE "C" DESC
+LIMIT $2 OFFSET $3
+
+-- name: board_above_score
+-- $2 score. Result: players with a strictly higher score
+SELECT count(*) FROM leaderboard WHERE region = $1 AND score > $2
+
+-- name: board_player
+-- $2 user_id. Result: user_id, score, name, region
+SELECT user_id, score, name, region FROM leaderboard WHERE region = $1 AND user_id = $2
+
+-- name: board_count_before
+-- $2 score, $3 user_id. Result: rows before that place in board order
+SELECT count(*) FROM leaderboard WHERE region = $1 AND (score, user_id COLLATE "C") > ($2, $3)
+
+-- name: board_rows_before
+-- $2 score, $3 user_id, $4 rows. Result: the nearest rows before that place, nearest first
+SELECT user_id, score, name, region FROM leaderboard
+WHERE region = $1 AND (score, user_id COLLATE "C") > ($2, $3)
+ORDER BY score, user_id COLLATE "C"
+LIMIT $4
+
+-- name: board_rows_from
+-- $2 score, $3 user_id, $4 rows. Result: the rows at and after that place, in board order
+SELECT user_id, score, name, region FROM leaderboard
+WHERE region = $1 AND (score, user_id COLLATE "C") <= ($2, $3)
+ORDER BY score DESC, user_id COLLATE "C" DESC
+LIMIT $4
+
+-- name: players_by_id
+-- $1 user_ids. Result: as page_players
+SELECT player.user_id, player.name, player.region, player.score,
+       (EXTRACT(EPOCH FROM COALESCE(player.updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros,
+       account.user_id IS NOT NULL AS protected
+FROM leaderboard AS player LEFT JOIN accounts AS account USING (user_id)
+WHERE player.user_id = ANY($1::text[])

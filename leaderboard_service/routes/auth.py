@@ -43,7 +43,7 @@ async def register(request: Request) -> Response:
 @router.post(
     "/login",
     response_model=LoggedIn,
-    responses=errors(401, 404, 409, 413, 422, 503),
+    responses=errors(401, 404, 409, 413, 422, 429, 503),
     openapi_extra=request_body(LoginBody),
 )
 async def login(request: Request) -> Response:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from leaderboard_service.http import json_response
-from leaderboard_service.ranking import RankedRow
+from leaderboard_service.reads import Source
 from leaderboard_service.routes.documented import errors
 from leaderboard_service.schemas import USER_ID_PATTERN, AroundAnswer, RankAnswer, TopPage
 from leaderboard_service.state import services
@@ -29,8 +29,8 @@ async def top(
     """The best players of a board. Equal scores have equal ranks (1,1,3) and come by descending user_id."""
     parts = services(request)
     name = parts.region(region)
-    page = await parts.boards.top(name, limit, offset)
-    return json_response({"region": name, "total": page.total, "rows": [row._asdict() for row in page.rows]})
+    page, source = await parts.reads.top(name, limit, offset)
+    return _answer({"region": name, "total": page.total, "rows": [row._asdict() for row in page.rows]}, source)
 
 
 @router.get("/rank/{user_id}", response_model=RankAnswer, responses=errors(404, 422, 503))
@@ -38,8 +38,8 @@ async def rank(request: Request, user_id: UserIdParameter, region: RegionParamet
     """A player's rank on a board: 1 + the number of players with a strictly higher score."""
     parts = services(request)
     name = parts.region(region)
-    place = await parts.boards.rank(name, user_id)
-    return json_response(
+    place, source = await parts.reads.rank(name, user_id)
+    return _answer(
         {
             "found": True,
             "region": name,
@@ -48,7 +48,8 @@ async def rank(request: Request, user_id: UserIdParameter, region: RegionParamet
             "user_id": user_id,
             "name": place.row.name,
             "score": place.row.score,
-        }
+        },
+        source,
     )
 
 
@@ -62,17 +63,18 @@ async def around(
     """A player and up to `range` rows above and below it, in board order."""
     parts = services(request)
     name = parts.region(region)
-    found = await parts.boards.around(name, user_id, reach)
-    return json_response(
+    found, source = await parts.reads.around(name, user_id, reach)
+    return _answer(
         {
             "found": True,
             "region": name,
             "total": found.total,
-            "self": _row(found.row),
-            "around": [_row(row) for row in found.around],
-        }
+            "self": found.row._asdict(),
+            "around": [row._asdict() for row in found.around],
+        },
+        source,
     )
 
 
-def _row(row: RankedRow) -> dict[str, Any]:
-    return row._asdict()
+def _answer(content: object, source: Source) -> Response:
+    return json_response(content, headers={"X-Leaderboard-Source": source})

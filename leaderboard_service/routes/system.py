@@ -6,14 +6,17 @@ from fastapi import APIRouter, Request, Response
 
 from leaderboard_core import metrics
 from leaderboard_service.http import json_response
-from leaderboard_service.routes.documented import errors
 from leaderboard_service.schemas import Health
 from leaderboard_service.state import services
 
 router = APIRouter(tags=["system"])
 
 
-@router.get("/health", response_model=Health, responses=errors(503))
+@router.get(
+    "/health",
+    response_model=Health,
+    responses={503: {"model": Health, "description": "This replica cannot serve; the answer says which store is why."}},
+)
 async def health(request: Request) -> Response:
     """200 while this replica can serve: every Redis answers and holds its data, and no stop was asked for.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from api_gateway.app import Gateway, Settings, create_app
-from api_gateway.server import GatewayServer, create_server, listen
+from leaderboard_core.http_server import DrainingServer, create_server, listen
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings
 from leaderboard_core.tokens import Tokens
 
@@ -179,7 +179,7 @@ class Running:
     """A gateway that serves; `log` collects its access lines."""
 
     app: Gateway
-    server: GatewayServer
+    server: DrainingServer
     client: httpx.AsyncClient
     port: int
     log: list[bytes]
@@ -221,7 +221,7 @@ async def gateway(*upstreams: Service | str, **values: object) -> AsyncIterator[
     app.access_log._write = log.append
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    server = create_server(app, loop="asyncio")
+    server = create_server(app, on_stop=app.stop, loop="asyncio")
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await eventually(lambda: server.started or serving.done(), "the start of the gateway")
     try:

@@ -1,26 +1,26 @@
-"""The HTTP server under the gateway: uvicorn with our envelope for what is not HTTP, and an orderly stop."""
+"""The HTTP server under every process: uvicorn with our envelope for what is not HTTP, and an orderly stop."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-import signal
 import socket
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, Literal, cast
 
 import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api_gateway.app import Gateway
 from leaderboard_core.settings import SettingsError
 
-# Together with what comes before and after it, this stays under the 10 s a stop may take.
-GRACE_SECONDS = 6
+# Together with the notice and what comes after them, these stay under the 10 s that a stop may take.
+GRACE_SECONDS = 5
 DRAIN_SECONDS = 1.5
-_DRAIN_TICKS = 30
-# Longer than NGINX keeps its connections to us (60 s), so that NGINX is the side that closes.
-KEEPALIVE_SECONDS = 75
+DRAIN_TICK_SECONDS = 0.05
+# Longer than NGINX (60 s) and the gateways (30 s) keep theirs, so that the side that sends requests closes.
+KEEP_ALIVE_SECONDS = 75
+BACKLOG = 2048
 _NOT_WORTH_COPYING = 65_536
 
 
@@ -65,7 +65,7 @@ class OneWriteTransport:
                 self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
 
-class GatewayProtocol(HttpToolsProtocol):
+class EnvelopeProtocol(HttpToolsProtocol):
     """Answers what cannot be parsed in the envelope, as everything else is, and sends each answer at once."""
 
     retiring = False
@@ -97,38 +97,50 @@ class GatewayProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-class GatewayServer(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """Stops without breaking a request that is on its way.
 
     A connection closed while idle may be closed just as a request is written to it, and whoever wrote a POST
-    cannot tell whether it was done. So new connections are refused first, and the open ones end with their next
-    answer; only those that stay idle for DRAIN_SECONDS are closed.
+    cannot tell whether it was done. So `on_stop` says first that the process is ending; for `notice_seconds`
+    everything is still served, while health checks spread the word; then new connections are refused and the
+    open ones end with their next answer; only those that stay idle for DRAIN_SECONDS are closed.
     """
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None], notice_seconds: float) -> None:
         super().__init__(config)
-        self._gateway = gateway
+        self._on_stop = on_stop
+        self._notice_seconds = notice_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._gateway.stop()
+        self._on_stop()
+        connections = self.server_state.connections
+        await self._drain(connections, self._notice_seconds, even_idle=True)
         for server in self.servers:
             server.close()
-        connections = self.server_state.connections
-        for connection in list(connections):
-            if isinstance(connection, GatewayProtocol):
-                connection.retire()
-        for _ in range(_DRAIN_TICKS):
-            if not connections:
-                break
-            await asyncio.sleep(DRAIN_SECONDS / _DRAIN_TICKS)
+        await self._drain(connections, DRAIN_SECONDS, even_idle=False)
         await super().shutdown(sockets)
 
+    @staticmethod
+    async def _drain(connections: set[Any], seconds: float, *, even_idle: bool) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while (even_idle or connections) and asyncio.get_running_loop().time() < deadline:
+            for connection in list(connections):
+                if isinstance(connection, EnvelopeProtocol):
+                    connection.retire()
+            await asyncio.sleep(DRAIN_TICK_SECONDS)
 
-def create_server(gateway: Gateway, *, loop: str = "uvloop") -> GatewayServer:
-    """A server for one gateway; run it with the listening sockets."""
+
+def create_server(
+    app: Any,
+    *,
+    on_stop: Callable[[], None] = lambda: None,
+    notice_seconds: float = 0,
+    loop: Literal["uvloop", "asyncio"] = "uvloop",
+) -> DrainingServer:
+    """A server for one ASGI application; run it with the listening sockets."""
     config = uvicorn.Config(
-        gateway,
-        http=GatewayProtocol,
+        app,
+        http=EnvelopeProtocol,
         ws="none",
         loop=loop,
         lifespan="on",
@@ -137,11 +149,11 @@ def create_server(gateway: Gateway, *, loop: str = "uvloop") -> GatewayServer:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEPALIVE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        backlog=2048,
+        backlog=BACKLOG,
     )
-    return GatewayServer(config, gateway)
+    return DrainingServer(config, on_stop, notice_seconds)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -155,16 +167,6 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-async def run_until_signal(server: GatewayServer, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, then finish the requests in hand. Raises SettingsError on a bad start."""
-    # The server raises the signal again when it is done, to die of it; the handler it finds then is this one.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    await server.serve(sockets=[listener])
-    if not server.started:
-        raise SettingsError("The gateway could not start; the log lines above say why.")
-
-
 def _listen(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -173,7 +175,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(2048)
+        listener.listen(BACKLOG)
         listener.setblocking(False)
     except OSError:
         listener.close()

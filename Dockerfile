@@ -1,0 +1,40 @@
+# One image for every process of ours: services, gateways, worker and the `leaderboard` command.
+# What a container runs is its command; without one it is a service replica.
+
+FROM python:3.13-slim AS build
+ARG UV_VERSION=0.13.9
+ENV UV_PROJECT_ENVIRONMENT=/opt/leaderboard \
+    UV_PYTHON_DOWNLOADS=never \
+    UV_LINK_MODE=copy \
+    UV_COMPILE_BYTECODE=1
+RUN pip install --no-cache-dir --disable-pip-version-check "uv==${UV_VERSION}"
+WORKDIR /src
+
+# The dependencies first and alone: a change of our code does not install them again.
+COPY pyproject.toml uv.lock ./
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv sync --locked --no-dev --no-install-project
+
+COPY README.md LICENSE ./
+COPY nginx/templates nginx/templates
+COPY leaderboard_core leaderboard_core
+COPY leaderboard_service leaderboard_service
+COPY api_gateway api_gateway
+COPY worker_service worker_service
+COPY leaderboard_cli leaderboard_cli
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv sync --locked --no-dev --no-editable
+
+
+FROM python:3.13-slim
+# The folder for the signing secret belongs to the user, so that a new volume mounted there does too.
+RUN groupadd --system --gid 10001 leaderboard \
+    && useradd --system --uid 10001 --gid leaderboard --no-create-home --shell /usr/sbin/nologin leaderboard \
+    && install --directory --owner=leaderboard --group=leaderboard --mode=0700 /var/lib/leaderboard
+COPY --from=build /opt/leaderboard /opt/leaderboard
+ENV PATH=/opt/leaderboard/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+WORKDIR /app
+USER 10001:10001
+CMD ["python", "-m", "leaderboard_service"]

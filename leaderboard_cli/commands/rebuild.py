@@ -1,0 +1,59 @@
+"""`leaderboard rebuild`: fills Redis from Postgres, with a progress bar."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from leaderboard_cli.commands.stores import open_stores
+from leaderboard_cli.console import console, errors, fail
+from leaderboard_core import sql
+from leaderboard_core.postgres import CONNECTION_ERRORS, RegionDatabases, describe
+from leaderboard_core.shards import Shard
+from worker_service.recovery import RebuildInterrupted, rebuild
+
+_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TimeRemainingColumn(),
+)
+
+
+def rebuild_command(
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Read every row, though Redis counts as complete or only a little behind.")
+    ] = False,
+) -> None:
+    """Bring each Redis up to date from Postgres and mark it ready. Nothing newer in Redis is overwritten."""
+    try:
+        asyncio.run(_rebuild(whole))
+    except RebuildInterrupted as problem:
+        fail(f"Not rebuilt: {problem}. A worker rebuilds by itself too; try again when it is done.")
+    except CONNECTION_ERRORS as error:
+        fail(f"Postgres cannot be reached: {describe(error)}")
+
+
+async def _rebuild(whole: bool) -> None:
+    async with open_stores() as (shard_map, databases):
+        for shard in shard_map.shards:
+            if not whole and await shard.is_ready():
+                console.print(f"{shard.name} is complete (--whole reads every row all the same)")
+                continue
+            players = await _with_progress(shard, databases, whole)
+            console.print(f"{shard.name}: {players} players read, complete")
+
+
+async def _with_progress(shard: Shard, databases: RegionDatabases, whole: bool) -> int:
+    with Progress(*_COLUMNS, console=errors) as progress:
+        tasks = {
+            region: progress.add_task(region, total=await databases[region].fetchval(sql.load("count_players")))
+            for region in shard.regions
+        }
+        return await rebuild(
+            shard, databases, lambda region, count: progress.advance(tasks[region], count), whole=whole
+        )

@@ -1,0 +1,24 @@
+"""Redis and Postgres for the length of one command."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from leaderboard_cli.commands.environment import command_environment
+from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.settings import TopologySettings, load
+from leaderboard_core.shards import ShardMap
+
+
+@asynccontextmanager
+async def open_stores() -> AsyncIterator[tuple[ShardMap, RegionDatabases]]:
+    """Both, made from the command's environment; nothing connects before the first use. Raises SettingsError."""
+    topology = load(TopologySettings, command_environment())
+    shard_map = ShardMap.open(topology)
+    databases = await RegionDatabases.open(topology)
+    try:
+        yield shard_map, databases
+    finally:
+        await shard_map.close()
+        await databases.close()

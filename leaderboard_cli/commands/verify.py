@@ -1,0 +1,52 @@
+"""`leaderboard verify`: is everything saved? Compares every player in Redis with Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from leaderboard_cli.commands.stores import open_stores
+from leaderboard_cli.console import console, errors, fail
+from leaderboard_core.postgres import CONNECTION_ERRORS, describe
+from worker_service.recovery import RebuildInterrupted
+from worker_service.verify import Report, Verifier
+
+
+def verify(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend each difference from the newer side.")] = False,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for events that are on their way.")] = 10,
+) -> None:
+    """Compare boards, hashes and Postgres rows; print each difference; exit 1 when one remains."""
+    try:
+        report = asyncio.run(_verify(repair, wait))
+    except RebuildInterrupted as problem:
+        fail(f"Postgres cannot be reached: {problem}")
+    except CONNECTION_ERRORS as error:
+        fail(f"Postgres cannot be reached: {describe(error)}")
+    outcome = dict(report.mended)
+    for difference in report.differences:
+        console.print(
+            f"{difference.region}  {difference.user_id}: {difference.problem}"
+            + (f" -> {outcome[difference]}" if difference in outcome else ""),
+            markup=False,
+        )
+    if report.truncated:
+        console.print("There are more differences than are listed.", style="yellow")
+    if report.behind:
+        console.print(f"Postgres is {report.behind} events behind; their players were not judged.", style="yellow")
+    mended = f", {len(report.mended)} mended" if repair else ""
+    console.print(f"{report.players} players compared, {len(report.differences)} differences{mended}")
+    if report.truncated or report.behind or len(report.differences) > len(report.mended):
+        raise typer.Exit(1)
+
+
+async def _verify(repair: bool, wait: float) -> Report:
+    columns = (SpinnerColumn(), TextColumn("{task.description}: {task.completed} players"), TimeElapsedColumn())
+    async with open_stores() as (shard_map, databases):
+        with Progress(*columns, console=errors) as progress:
+            tasks = {region: progress.add_task(region, total=None) for region in shard_map.regions}
+            verifier = Verifier(shard_map, databases, wait_seconds=wait)
+            return await verifier.verify(lambda region, count: progress.advance(tasks[region], count), repair=repair)

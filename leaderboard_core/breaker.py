@@ -1,0 +1,59 @@
+"""A circuit breaker: after a few failures in a row, callers are refused at once instead of waiting in line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+FAILURES = 3
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 2.0
+
+
+class CircuitBreaker:
+    """Closed: calls pass. Open: none passes for a while. Then one call is let through to try (half-open).
+
+    The pause doubles with every try that fails. Source: Nygard, "Release It!", the Circuit Breaker pattern.
+    """
+
+    __slots__ = ("_clock", "_failures", "_opened_until", "_pause", "_trying")
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._pause = FIRST_PAUSE_SECONDS
+        self._opened_until = 0.0
+        self._trying = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._failures >= FAILURES
+
+    def allows(self) -> bool:
+        """Whether a call may be made now; a caller that is let through must report back."""
+        if self._failures < FAILURES:
+            return True
+        if self._trying or self._clock() < self._opened_until:
+            return False
+        self._trying = True
+        return True
+
+    def succeeded(self) -> None:
+        """The call was answered, be it with an error of its own."""
+        if self._failures:
+            self._failures = 0
+            self._pause = FIRST_PAUSE_SECONDS
+        self._trying = False
+
+    def abandoned(self) -> None:
+        """The caller gave up before an answer: that says nothing about the server."""
+        self._trying = False
+
+    def failed(self) -> None:
+        """The call was not answered."""
+        self._failures += 1
+        if self._failures >= FAILURES:
+            self._opened_until = self._clock() + self._pause
+            if self._trying:
+                self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+        self._trying = False

@@ -1,0 +1,48 @@
+--[[
+Make a player's hash, boards and (through the queue) Postgres row agree, from the newer side. What was
+read from Postgres may be old by now: the times decide, in this one step.
+
+KEYS  1 player's hash   2 region's board   3 GLOBAL board   4 queue
+ARGV  1 user_id   2 region   3 request_id for the event
+      4 updated_at of the Postgres row ('' when there is none)   5 its name   6 its score   7 protected '1' | '0'
+Result 'from_postgres' | 'from_redis' | 'removed' (on a board, and nowhere else) | 'elsewhere' (another region's)
+]]
+local function on_boards(score)
+  redis.call('ZADD', KEYS[2], score, ARGV[1])
+  if KEYS[2] ~= KEYS[3] then
+    redis.call('ZADD', KEYS[3], score, ARGV[1])
+  end
+end
+
+local user = redis.call('HMGET', KEYS[1], 'region', 'name', 'score', 'updated_at')
+if user[1] and user[1] ~= ARGV[2] then
+  return 'elsewhere'
+end
+if not user[1] and ARGV[4] == '' then
+  redis.call('ZREM', KEYS[2], ARGV[1])
+  redis.call('ZREM', KEYS[3], ARGV[1])
+  return 'removed'
+end
+if not user[1] or (ARGV[4] ~= '' and tonumber(ARGV[4]) > tonumber(user[4])) then
+  redis.call('HSET', KEYS[1], 'name', ARGV[5], 'region', ARGV[2], 'score', ARGV[6], 'updated_at', ARGV[4])
+  if ARGV[7] == '1' then
+    redis.call('HSET', KEYS[1], 'protected', '1')
+  end
+  on_boards(ARGV[6])
+  return 'from_postgres'
+end
+on_boards(user[3])
+if ARGV[7] == '1' then
+  redis.call('HSET', KEYS[1], 'protected', '1')
+end
+if ARGV[4] ~= '' and tonumber(ARGV[4]) == tonumber(user[4]) and ARGV[5] == user[2] and ARGV[6] == user[3] then
+  return 'from_redis'
+end
+local time = redis.call('TIME')
+local updated_at = string.format('%.0f', math.max(time[1] * 1000000 + time[2], tonumber(user[4]) + 1))
+redis.call('HSET', KEYS[1], 'updated_at', updated_at)
+redis.call('LPUSH', KEYS[4],
+  '{"user_id":' .. cjson.encode(ARGV[1]) .. ',"name":' .. cjson.encode(user[2])
+  .. ',"region":' .. cjson.encode(ARGV[2]) .. ',"score":' .. user[3]
+  .. ',"timestamp":' .. updated_at .. ',"request_id":' .. cjson.encode(ARGV[3]) .. '}')
+return 'from_redis'

@@ -1,0 +1,112 @@
+"""Reads of boards from Postgres, while Redis is away or being rebuilt: same order, same ranks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from leaderboard_core import sql
+from leaderboard_core.errors import Unavailable, UserNotFound
+from leaderboard_core.postgres import CONNECTION_ERRORS, RegionDatabases
+from leaderboard_core.shards import GLOBAL
+from leaderboard_service.boards import MERGED_DEPTH, Page, Place, Surroundings
+from leaderboard_service.ranking import RankedRow, Row, Window, merge, neighbours
+
+
+class PostgresBoards:
+    """Each region's database is one part of a board, as each shard is in Redis; the merge is the same."""
+
+    def __init__(self, databases: RegionDatabases) -> None:
+        self._databases = databases
+
+    async def top(self, region: str, limit: int, offset: int) -> Page:
+        """As BoardReader.top. Raises Unavailable, for a deep page of the GLOBAL board too."""
+        regions = self._regions(region)
+        alone, depth = len(regions) == 1, offset + limit
+        if not alone and depth > MERGED_DEPTH:
+            raise Unavailable("So deep a page cannot be read while Redis is away; try again shortly.")
+        windows = await asyncio.gather(
+            *(self._top(part, limit if alone else depth, offset if alone else 0) for part in regions)
+        )
+        ranked = merge(windows)
+        return Page(sum(window.total for window in windows), ranked if alone else ranked[offset:depth])
+
+    async def rank(self, region: str, user_id: str) -> Place:
+        """As BoardReader.rank. Raises UserNotFound or Unavailable."""
+        regions = self._regions(region)
+        player = await self._player(regions, user_id)
+        counts = await asyncio.gather(*(self._count_above(part, player.score) for part in regions))
+        rank = 1 + sum(above for _, above in counts)
+        row = RankedRow(rank, user_id, player.name, player.region, player.score)
+        return Place(sum(total for total, _ in counts), row)
+
+    async def around(self, region: str, user_id: str, reach: int) -> Surroundings:
+        """As BoardReader.around. Raises UserNotFound or Unavailable."""
+        regions = self._regions(region)
+        player = await self._player(regions, user_id)
+        windows = await asyncio.gather(*(self._around(part, player, reach) for part in regions))
+        own, above, below = neighbours(merge(windows), user_id, reach)
+        return Surroundings(sum(window.total for window in windows), own, above + below)
+
+    def _regions(self, region: str) -> tuple[str, ...]:
+        return self._databases.regions if region == GLOBAL else (region,)
+
+    async def _player(self, regions: Iterable[str], user_id: str) -> Row:
+        for row in await asyncio.gather(*(self._find(region, user_id) for region in regions)):
+            if row is not None:
+                return row
+        raise UserNotFound(found=False)
+
+    async def _find(self, region: str, user_id: str) -> Row | None:
+        async with self._snapshot(region) as connection:
+            row = await connection.fetchrow(sql.load("board_player"), region, user_id)
+        return None if row is None else Row(*row)
+
+    async def _count_above(self, region: str, score: int) -> tuple[int, int]:
+        async with self._snapshot(region) as connection:
+            total = await connection.fetchval(sql.load("board_count"), region)
+            above = await connection.fetchval(sql.load("board_above_score"), region, score)
+        return total, above
+
+    async def _top(self, region: str, limit: int, offset: int) -> Window:
+        async with self._snapshot(region) as connection:
+            total = await connection.fetchval(sql.load("board_count"), region)
+            rows = _rows(await connection.fetch(sql.load("board_top"), region, limit, offset))
+            return Window(total, offset, await self._above_first(connection, region, rows, offset), rows)
+
+    async def _around(self, region: str, player: Row, reach: int) -> Window:
+        place = (region, player.score, player.user_id)
+        async with self._snapshot(region) as connection:
+            total = await connection.fetchval(sql.load("board_count"), region)
+            before = await connection.fetchval(sql.load("board_count_before"), *place)
+            above = _rows(await connection.fetch(sql.load("board_rows_before"), *place, reach))[::-1]
+            rows = above + _rows(await connection.fetch(sql.load("board_rows_from"), *place, reach + 1))
+            start = before - len(above)
+            return Window(total, start, await self._above_first(connection, region, rows, start), rows)
+
+    @staticmethod
+    async def _above_first(connection: Any, region: str, rows: list[Row], start: int) -> int:
+        if not rows or start == 0:
+            return 0
+        above: int = await connection.fetchval(sql.load("board_above_score"), region, rows[0].score)
+        return above
+
+    @asynccontextmanager
+    async def _snapshot(self, region: str) -> AsyncIterator[Any]:
+        """A connection whose statements all see the same moment. Raises Unavailable."""
+        try:
+            async with (
+                self._databases[region].acquire() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                yield connection
+        except (*CONNECTION_ERRORS, asyncpg.UndefinedTableError) as error:
+            raise Unavailable("Neither Redis nor Postgres can be reached; try again shortly.") from error
+
+
+def _rows(records: Iterable[Any]) -> list[Row]:
+    return [Row(*record) for record in records]

@@ -1,0 +1,64 @@
+"""Where a read comes from: Redis, or Postgres while Redis is away or does not hold its data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Literal, Protocol, TypeVar
+
+from leaderboard_core.errors import Unavailable, WarmingUp
+from leaderboard_core.metrics import READS
+from leaderboard_service.boards import Page, Place, Surroundings
+
+log = logging.getLogger(__name__)
+
+Source = Literal["redis", "postgres"]
+Answer = TypeVar("Answer")
+
+
+class BoardSource(Protocol):
+    """Reads of boards; BoardReader says what each gives and raises."""
+
+    async def top(self, region: str, limit: int, offset: int) -> Page: ...
+    async def rank(self, region: str, user_id: str) -> Place: ...
+    async def around(self, region: str, user_id: str, reach: int) -> Surroundings: ...
+
+
+class Reads:
+    """Asks Redis first; an answer is always whole from one source, never a mixture."""
+
+    def __init__(self, redis: BoardSource, postgres: BoardSource) -> None:
+        self._redis = redis
+        self._postgres = postgres
+        self._degraded = False
+
+    async def top(self, region: str, limit: int, offset: int) -> tuple[Page, Source]:
+        return await self._read(
+            self._redis.top(region, limit, offset), lambda: self._postgres.top(region, limit, offset)
+        )
+
+    async def rank(self, region: str, user_id: str) -> tuple[Place, Source]:
+        return await self._read(self._redis.rank(region, user_id), lambda: self._postgres.rank(region, user_id))
+
+    async def around(self, region: str, user_id: str, reach: int) -> tuple[Surroundings, Source]:
+        return await self._read(
+            self._redis.around(region, user_id, reach), lambda: self._postgres.around(region, user_id, reach)
+        )
+
+    async def _read(
+        self, from_redis: Awaitable[Answer], from_postgres: Callable[[], Awaitable[Answer]]
+    ) -> tuple[Answer, Source]:
+        try:
+            answer = await from_redis
+        except (WarmingUp, Unavailable) as problem:
+            if not self._degraded:
+                self._degraded = True
+                log.warning("reads come from postgres: %s", problem.message)
+            answer = await from_postgres()
+            READS.labels("postgres").inc()
+            return answer, "postgres"
+        if self._degraded:
+            self._degraded = False
+            log.info("reads come from redis again")
+        READS.labels("redis").inc()
+        return answer, "redis"

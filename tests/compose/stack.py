@@ -1,0 +1,127 @@
+"""One compose project of its own: own name, own free ports, and nothing of the developer's settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from tests.compose.commands import ROOT, StepFailedError, run, say
+
+COMPOSE_FILE = ROOT / "docker-compose.yml"
+PORT_VARIABLES = (
+    "LEADERBOARD_PORT",
+    "LEADERBOARD_GATEWAY_PORT_1",
+    "LEADERBOARD_GATEWAY_PORT_2",
+    "LEADERBOARD_GATEWAY_PORT_3",
+)
+BUILD_SECONDS = 600.0  # the first build downloads the dependencies
+UP_SECONDS = 180.0
+DOWN_SECONDS = 120.0
+COMMAND_SECONDS = 60.0
+
+
+class Stack:
+    """The project `name`; `url` is its NGINX. Every method raises StepFailedError."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        ports = dict(zip(PORT_VARIABLES, _free_ports(len(PORT_VARIABLES)), strict=True))
+        self.url = f"http://127.0.0.1:{ports['LEADERBOARD_PORT']}"
+        # What the compose file reads, and what steers compose, comes from here and not from the caller's shell.
+        ours = set(re.findall(r"\$\{([A-Z][A-Z0-9_]*)", COMPOSE_FILE.read_text("utf-8")))
+        kept = {key: value for key, value in os.environ.items() if key not in ours and not key.startswith("COMPOSE_")}
+        self.env = {**kept, **{key: str(port) for key, port in ports.items()}, "LEADERBOARD_ENV_FILE": os.devnull}
+
+    def compose(self, *arguments: str, seconds: float = COMMAND_SECONDS, capture: bool = False) -> str:
+        """`docker compose` on this project, without the developer's .env."""
+        options = ("--ansi", "never", "--env-file", os.devnull, "--file", str(COMPOSE_FILE), "-p", self.name)
+        return run(["docker", "compose", *options, *arguments], env=self.env, seconds=seconds, capture=capture)
+
+    def docker(self, *arguments: str, seconds: float = COMMAND_SECONDS) -> str:
+        return run(["docker", *arguments], env=self.env, seconds=seconds, capture=True).strip()
+
+    def up(self) -> None:
+        """Build, start, and return when every container is healthy."""
+        self.compose("build", seconds=BUILD_SECONDS)
+        self.compose("up", "--build", "--wait", "--quiet-pull", seconds=UP_SECONDS)
+
+    def down(self) -> None:
+        """Remove containers, networks, volumes and the image built for this project."""
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "10", seconds=DOWN_SECONDS)
+        image = f"{self.name}-app"
+        if self.docker("image", "ls", "--quiet", image):
+            self.docker("image", "rm", "--force", image)
+
+    def show_logs(self, lines: int = 40) -> None:
+        """The containers' states and the last lines that each wrote."""
+        self.compose("ps", "--all")
+        self.compose("logs", "--no-color", "--timestamps", "--tail", str(lines))
+
+    def psql(self, database: str, statement: str) -> str:
+        """What psql in the Postgres container prints for one statement."""
+        command = ("psql", "--no-psqlrc", "-U", "postgres", "-d", database, "-v", "ON_ERROR_STOP=1", "-c", statement)
+        return self.inside("postgres", *command)
+
+    def psql_rows(self, database: str, statement: str) -> list[list[str]]:
+        """The rows of one query, each a list of texts."""
+        wrapped = f"COPY ({statement}) TO STDOUT"
+        return [line.split("\t") for line in self.psql(database, wrapped).splitlines()]
+
+    def inside(self, service: str, *command: str) -> str:
+        """What a command in a running container prints."""
+        return self.compose("exec", "--no-TTY", service, *command, capture=True).strip()
+
+    def container(self, service: str) -> str:
+        """The id of a service's container, running or not."""
+        found = self.compose("ps", "--all", "--quiet", service, capture=True).split()
+        if len(found) != 1:
+            raise StepFailedError(f"{service} has {len(found)} containers, not one")
+        return found[0]
+
+    def kill(self, service: str) -> None:
+        """End a container as a power cut would; the engine does not start it again after this."""
+        self.docker("kill", "--signal", "KILL", self.container(service))
+
+    def start(self, service: str) -> None:
+        """Start one stopped container and return when it is healthy."""
+        self.compose("up", "--wait", "--no-deps", "--no-build", "--no-recreate", service, capture=True)
+
+    def crash(self, service: str) -> None:
+        """Kill a container's process from inside, and return when the engine has started it again by itself."""
+        container = self.container(service)
+        before = self._restarts_and_health(container)[0]
+        # The command dies of its own signal, or not: the restart that follows is what counts.
+        self.inside(service, "sh", "-c", "kill -9 -1 || true")
+
+        def healthy_again() -> bool:
+            restarts, health = self._restarts_and_health(container)
+            return restarts > before and health == "healthy"
+
+        wait_until(healthy_again, f"the engine has started {service} again and it is healthy", seconds=60)
+
+    def _restarts_and_health(self, container: str) -> tuple[int, str]:
+        form = "{{.RestartCount}} {{.State.Health.Status}}"
+        restarts, health = self.docker("inspect", "--format", form, container).split()
+        return int(restarts), health
+
+
+def wait_until(condition: Callable[[], bool], what: str, *, seconds: float) -> None:
+    """Ask four times a second; StepFailedError when `condition` has not come true in time."""
+    say(f"waiting until {what}")
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise StepFailedError(f"not seen within {seconds:.0f} s: {what}")
+        time.sleep(0.25)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

@@ -1,0 +1,189 @@
+"""Fixtures: real Redis and Postgres servers once a session, emptied for each test, and the service on them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+import redis.asyncio as redis
+from hypothesis import settings as hypothesis_settings
+
+from leaderboard_core import migrations
+from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.settings import TopologySettings, load
+from leaderboard_core.shards import ShardMap
+from tests.support.infrastructure import Infrastructure, infrastructure
+from tests.support.service import REGIONS, SECRET, Api, running_service
+from worker_service.recovery import rebuild
+
+hypothesis_settings.register_profile("leaderboard", deadline=None, derandomize=True, max_examples=50)
+hypothesis_settings.load_profile("leaderboard")
+
+
+@pytest.fixture(scope="session")
+def infra() -> Iterator[Infrastructure]:
+    """The servers of this session. A test that asks for them fails when they cannot be had."""
+    with infrastructure(os.environ) as servers:
+        yield servers
+
+
+@dataclass(frozen=True)
+class TestDatabases:
+    """Names of this session's databases: one per region, made from a migrated template."""
+
+    __test__ = False
+
+    prefix: str
+    infra: Infrastructure
+
+    @property
+    def template(self) -> str:
+        return f"{self.prefix}_template"
+
+    def dsn(self, region: str) -> str:
+        return self.infra.dsn(f"{self.prefix}_{region.lower()}")
+
+    async def execute(self, *statements: str) -> None:
+        """Run statements on the server's own database, outside any transaction."""
+        connection = await asyncpg.connect(self.infra.postgres_dsn)
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def make(self) -> None:
+        await self.execute(f'CREATE DATABASE "{self.template}"')
+        await migrations.migrate(self.infra.dsn(self.template), timeout=10)
+        await self.execute(
+            *(f'CREATE DATABASE "{self.prefix}_{region.lower()}" TEMPLATE "{self.template}"' for region in REGIONS)
+        )
+
+    async def drop(self) -> None:
+        names = [self.template, *(f"{self.prefix}_{region.lower()}" for region in REGIONS)]
+        await self.execute(*(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)' for name in names))
+
+
+@pytest.fixture(scope="session")
+def test_databases(infra: Infrastructure) -> Iterator[TestDatabases]:
+    made = TestDatabases(f"leaderboard_test_{secrets.token_hex(4)}", infra)
+    asyncio.run(made.make())
+    try:
+        yield made
+    finally:
+        asyncio.run(made.drop())
+
+
+@pytest.fixture
+async def fresh_database(test_databases: TestDatabases) -> AsyncIterator[str]:
+    """The DSN of a database without tables, dropped after the test."""
+    name = f"{test_databases.prefix}_{secrets.token_hex(4)}"
+    await test_databases.execute(f'CREATE DATABASE "{name}"')
+    yield test_databases.infra.dsn(name)
+    await test_databases.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def environ(test_databases: TestDatabases) -> dict[str, str]:
+    """The environment of a process on one Redis."""
+    return {
+        "REDIS_URL": test_databases.infra.redis_urls[0],
+        "JWT_SECRET": SECRET,
+        "ACCESS_LOG": "false",
+        "USER_RATE_LIMIT_COUNT": "100000",
+        "USER_RATE_LIMIT_WINDOW": "1",
+        "REGION_RATE_LIMIT_PER_SEC": "1000000",
+        **{f"DATABASE_URL_{region}": test_databases.dsn(region) for region in REGIONS},
+    }
+
+
+@pytest.fixture
+def sharded_environ(environ: dict[str, str], infra: Infrastructure) -> dict[str, str]:
+    """The environment of a process on two Redis: EU lives on the second one."""
+    return {**environ, "REDIS_URL_EU": infra.redis_urls[1]}
+
+
+@pytest.fixture
+async def redis_1(infra: Infrastructure) -> AsyncIterator[redis.Redis]:
+    """A client of the first Redis, emptied."""
+    async with redis.Redis.from_url(infra.redis_urls[0], decode_responses=True) as client:
+        await client.flushdb()
+        yield client
+
+
+@pytest.fixture
+async def redis_2(infra: Infrastructure) -> AsyncIterator[redis.Redis]:
+    """A client of the second Redis, emptied."""
+    async with redis.Redis.from_url(infra.redis_urls[1], decode_responses=True) as client:
+        await client.flushdb()
+        yield client
+
+
+@pytest.fixture
+async def databases(environ: dict[str, str]) -> AsyncIterator[RegionDatabases]:
+    """Every region's database, with its tables empty."""
+    opened = await RegionDatabases.open(load(TopologySettings, {**environ, "POSTGRES_POOL_SIZE": "2"}))
+    try:
+        for region in opened.regions:
+            await opened[region].execute("DELETE FROM leaderboard; DELETE FROM accounts")
+        yield opened
+    finally:
+        await opened.close()
+
+
+async def mark_ready(environ: dict[str, str], databases: RegionDatabases) -> None:
+    """Bring every Redis to where a worker brings it at its start."""
+    shard_map = ShardMap.open(load(TopologySettings, environ))
+    try:
+        for shard in shard_map.shards:
+            await rebuild(shard, databases)
+    finally:
+        await shard_map.close()
+
+
+Start = Callable[..., Awaitable[Api]]
+
+
+@pytest.fixture
+async def start(
+    environ: dict[str, str],
+    sharded_environ: dict[str, str],
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+    databases: RegionDatabases,
+) -> AsyncIterator[Start]:
+    """Starts services: `await start(shards=2, ready=True, USER_RATE_LIMIT_COUNT=3, …)`; all stop after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start_one(*, shards: int = 1, ready: bool = True, **overrides: object) -> Api:
+            chosen = {1: environ, 2: sharded_environ}[shards]
+            chosen = {**chosen, **{name: str(value) for name, value in overrides.items()}}
+            if ready:
+                await mark_ready(chosen, databases)
+            return await stack.enter_async_context(running_service(chosen))
+
+        yield start_one
+
+
+@pytest.fixture
+async def api(start: Start) -> Api:
+    """The service on one Redis."""
+    return await start()
+
+
+@pytest.fixture
+async def sharded_api(start: Start) -> Api:
+    """The service on two Redis, EU on the second one."""
+    return await start(shards=2)
+
+
+@pytest.fixture(params=[1, 2], ids=["one-redis", "two-redis"])
+async def any_api(request: pytest.FixtureRequest, start: Start) -> Api:
+    """The service on one and on two Redis."""
+    return await start(shards=request.param)

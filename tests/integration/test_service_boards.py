@@ -1,0 +1,192 @@
+"""Reads: order, competition ranks, windows and totals, on one and on two Redis, for user_ids of any script."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+import redis.asyncio as redis
+
+from tests.conftest import Start
+from tests.support.redis_dump import dump
+from tests.support.service import Api, gather
+
+ODD_IDS = (
+    "ascii",
+    "user:1",
+    "100%",
+    "%41",
+    "a%2Fb",
+    "{tag}",
+    "{}",
+    "'",
+    '"quoted"',
+    "back\\slash",
+    "a;DROP",
+    "a+b&c=d?e#f",
+    "é",
+    "e\u0301",  # the same to the eye, another user
+    "ÅNGSTRÖM",
+    "日本語",
+    "한국어",
+    "مرحبا",
+    "\u202eרוטב",
+    "🎮👨‍👩‍👧‍👦",
+    "a\u200bb",
+    "\ufeffbom",
+    "\uffff",
+    "\U0010ffff",
+    "-0",
+    "null",
+    "inf",
+    "x" * 128,
+    "𝔘" * 128,
+)
+
+
+async def test_ranks_are_competition_ranks(any_api: Api) -> None:
+    for user_id, region, score in (
+        ("a", "ASIA", 50),
+        ("b", "EU", 50),
+        ("c", "EU", 30),
+        ("d", "NA", 30),
+        ("e", "ASIA", 10),
+    ):
+        await any_api.register(user_id, region, score)
+    page = await any_api.top()
+    assert page["total"] == 5
+    assert page["rows"] == [
+        {"rank": 1, "user_id": "b", "name": "b", "region": "EU", "score": 50},
+        {"rank": 1, "user_id": "a", "name": "a", "region": "ASIA", "score": 50},
+        {"rank": 3, "user_id": "d", "name": "d", "region": "NA", "score": 30},
+        {"rank": 3, "user_id": "c", "name": "c", "region": "EU", "score": 30},
+        {"rank": 5, "user_id": "e", "name": "e", "region": "ASIA", "score": 10},
+    ]
+    rank = await any_api.get("/rank/d")
+    assert rank.json() == {
+        "found": True,
+        "region": "GLOBAL",
+        "total": 5,
+        "rank": 3,
+        "user_id": "d",
+        "name": "d",
+        "score": 30,
+    }
+    around = (await any_api.get("/around/d", range=1)).json()
+    assert around == {
+        "found": True,
+        "region": "GLOBAL",
+        "total": 5,
+        "self": page["rows"][2],
+        "around": [page["rows"][1], page["rows"][3]],
+    }
+    assert (await any_api.get("/rank/c", region="eu")).json()["rank"] == 2
+    eu = (await any_api.get("/around/c", region="Eu", range=100)).json()
+    assert (eu["total"], eu["self"]["rank"], [row["user_id"] for row in eu["around"]]) == (2, 2, ["b"])
+
+
+async def test_pages_fit_together(any_api: Api) -> None:
+    await gather([any_api.try_register(f"p{n:02}", ("ASIA", "EU")[n % 2], n // 3) for n in range(31)])
+    whole = await any_api.top()
+    assert [row["user_id"] for row in whole["rows"]] == [
+        f"p{n:02}" for n in sorted(range(31), key=lambda n: (n // 3, n), reverse=True)
+    ]
+    for limit in (1, 4, 7):
+        rows = []
+        for offset in range(0, 31, limit):
+            page = await any_api.top(limit=limit, offset=offset)
+            assert page["total"] == 31
+            rows += page["rows"]
+        assert rows == whole["rows"]
+    beyond = await any_api.top(limit=10, offset=31)
+    assert (beyond["total"], beyond["rows"]) == (31, [])
+
+
+async def test_an_empty_board(any_api: Api) -> None:
+    for region in ("ASIA", "EU", "NA", "GLOBAL", "global", "Asia"):
+        assert await any_api.top(region) == {"region": region.upper(), "total": 0, "rows": []}
+
+
+@pytest.mark.parametrize("path", ["/rank/nobody", "/around/nobody"])
+async def test_a_missing_player(any_api: Api, path: str) -> None:
+    await any_api.register("alice", "EU")
+    for region in ("GLOBAL", "EU", "ASIA"):
+        response = await any_api.get(path, region=region)
+        assert response.status_code == 404
+        assert response.json()["found"] is False
+        assert response.json()["error"] == "user_not_found"
+        assert response.json()["message"]
+    # A player of one region is not on the board of another.
+    response = await any_api.get(path.replace("nobody", "alice"), region="ASIA")
+    assert response.status_code == 404
+
+
+async def test_user_ids_of_any_script(any_api: Api, redis_1: redis.Redis, redis_2: redis.Redis) -> None:
+    """All of one score: the order is that of the bytes of user_id, and each is found under its own name."""
+    for number, user_id in enumerate(ODD_IDS):
+        name = f"{user_id[:60]} \u0301 'n' \"q\" {{}} % 🏆 \u202e"
+        region = ("ASIA", "EU", "GLOBAL")[number % 3]
+        response = await any_api.try_register(user_id, region, 7, name=name)
+        assert response.status_code == 201, (user_id, response.text)
+        assert response.json()["user"] == {"user_id": user_id, "name": name, "region": region, "score": 7}
+    rows = (await any_api.top())["rows"]
+    in_order = sorted(ODD_IDS, key=lambda user_id: user_id.encode(), reverse=True)
+    assert [row["user_id"] for row in rows] == in_order
+    assert {row["rank"] for row in rows} == {1}
+    for place, user_id in enumerate(in_order):
+        rank = await any_api.http.get(f"/rank/{quote(user_id, safe='')}")
+        assert (rank.status_code, rank.json().get("user_id"), rank.json().get("rank")) == (200, user_id, 1)
+        around = (await any_api.http.get(f"/around/{quote(user_id, safe='')}", params={"range": 2})).json()
+        assert around["self"] == rows[place]
+        assert around["around"] == rows[max(0, place - 2) : place] + rows[place + 1 : place + 3]
+        token = any_api.player_token(user_id, rows[place]["region"])
+        assert (await any_api.post("/score/add", {"delta": 0}, token=token)).json()["user_id"] == user_id
+    on_redis = await redis_1.zrange("leaderboard:GLOBAL", 0, -1) + await redis_2.zrange("leaderboard:GLOBAL", 0, -1)
+    assert sorted(on_redis) == sorted(ODD_IDS)
+
+
+@pytest.mark.parametrize("limit", [1, 1000])
+async def test_limits_at_their_ends(any_api: Api, limit: int) -> None:
+    await any_api.register("alice", "EU")
+    assert len((await any_api.top(limit=limit))["rows"]) == 1
+    assert len((await any_api.get("/around/alice", range=100)).json()["around"]) == 0
+
+
+async def test_the_deepest_page(api: Api, sharded_api: Api) -> None:
+    page = await api.get("/top", offset=2**53 - 1, limit=1000)
+    assert (page.status_code, page.json()["rows"]) == (200, [])
+    deep = await sharded_api.get("/top", offset=10_000, limit=1)
+    assert (deep.status_code, deep.json()["error"]) == (422, "invalid_payload")
+    assert (await sharded_api.get("/top", offset=9_999, limit=1)).status_code == 200
+    assert (await sharded_api.get("/top", region="EU", offset=10**12, limit=1)).status_code == 200
+
+
+async def test_reads_do_not_change_redis(any_api: Api, redis_1: redis.Redis, redis_2: redis.Redis) -> None:
+    await any_api.register("alice", "EU")
+    before = await dump(redis_1), await dump(redis_2)
+    for path in ("/top", "/rank/alice", "/around/alice", "/rank/nobody", "/health", "/metrics"):
+        await any_api.get(path)
+    assert (await dump(redis_1), await dump(redis_2)) == before
+
+
+async def test_a_read_is_one_script_call(start: Start, redis_1: redis.Redis) -> None:
+    """One round trip a read on a single Redis, names included."""
+    api = await start()
+    for n in range(20):
+        await api.register(f"p{n}", "EU", n)
+    for path in ("/top", "/rank/p3", "/around/p3", "/rank/nobody"):
+        await api.get(path)  # loads the scripts
+        await redis_1.config_resetstat()
+        await api.get(path)
+        stats = await redis_1.info("commandstats")
+        assert stats["cmdstat_evalsha"]["calls"] == 1
+        assert "cmdstat_eval" not in stats
+
+
+async def test_homes_are_remembered_and_still_right(sharded_api: Api) -> None:
+    for user_id, region in (("a", "ASIA"), ("b", "EU")):
+        assert (await sharded_api.get(f"/rank/{user_id}")).status_code == 404
+        await sharded_api.register(user_id, region, 5)
+        for board in ("GLOBAL", region, "GLOBAL"):
+            assert (await sharded_api.get(f"/rank/{user_id}", region=board)).status_code == 200
+            assert (await sharded_api.get(f"/around/{user_id}", region=board)).status_code == 200

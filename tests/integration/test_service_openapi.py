@@ -1,0 +1,224 @@
+"""The OpenAPI document is true: its paths are the routes, and answers fit the schemas it gives for them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+import redis.asyncio as redis
+from fastapi.routing import APIRoute
+
+from tests.conftest import Start
+from tests.support.service import Api
+
+
+def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: str = "answer") -> None:
+    """The parts of JSON Schema that the document uses; an unknown part fails."""
+    known = {"$ref", "type", "properties", "required", "items", "anyOf", "minLength", "maxLength", "pattern"}
+    known |= {"minimum", "maximum", "title", "description", "examples", "default", "additionalProperties"}
+    assert set(schema) <= known, f"{where}: this check does not know {set(schema) - known}"
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix("#/components/schemas/")
+        check(value, document["components"]["schemas"][name], document, where)
+        return
+    if "anyOf" in schema:
+        problems = []
+        for option in schema["anyOf"]:
+            try:
+                check(value, option, document, where)
+            except AssertionError as problem:
+                problems.append(str(problem))
+        assert len(problems) < len(schema["anyOf"]), f"{where}: {problems}"
+    types = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "number": (int, float)}
+    if kind := schema.get("type"):
+        assert isinstance(value, types[kind]), f"{where} is {value!r}, not {kind}"
+        assert kind != "integer" or type(value) is int, f"{where} is {value!r}, not a number"
+    if isinstance(value, str):
+        assert schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10**9), where
+    if type(value) is int:
+        assert schema.get("minimum", value) <= value <= schema.get("maximum", value), where
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            check(item, schema["items"], document, f"{where}[{number}]")
+    if isinstance(value, dict):
+        for name in schema.get("required", ()):
+            assert name in value, f"{where} has no {name}"
+        properties = schema.get("properties", {})
+        if schema.get("additionalProperties") is not True:
+            assert set(value) <= set(properties), f"{where} has {set(value) - set(properties)}, which is not documented"
+        for name, part in properties.items():
+            if name in value:
+                check(value[name], part, document, f"{where}.{name}")
+
+
+class Checked:
+    """Calls the API and holds every answer against the document."""
+
+    def __init__(self, api: Api, document: dict[str, Any]) -> None:
+        self.api = api
+        self.document = document
+        self.seen: set[tuple[str, str, str]] = set()
+
+    async def call(self, method: str, path: str, template: str | None = None, **kwargs: Any) -> httpx.Response:
+        response = await self.api.http.request(method, path, **kwargs)
+        template = template or path
+        operation = self.document["paths"][template][method.lower()]
+        status = str(response.status_code)
+        assert status in operation["responses"], f"{method} {template} answered {status}: {response.text[:200]}"
+        content = operation["responses"][status].get("content", {})
+        media = response.headers["content-type"].split(";")[0]
+        assert media in content, f"{method} {template} {status} has {media}"
+        if media == "application/json":
+            check(response.json(), content[media]["schema"], self.document, f"{method} {template} {status}")
+        self.seen.add((method, template, status))
+        return response
+
+
+@pytest.fixture
+async def document(api: Api) -> dict[str, Any]:
+    response = await api.get("/openapi.json")
+    assert response.status_code == 200
+    found: dict[str, Any] = response.json()
+    return found
+
+
+async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dict[str, Any]) -> None:
+    operations = {
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+    }
+    assert operations == {
+        ("POST", "/auth/register"),
+        ("POST", "/auth/login"),
+        ("POST", "/score/create"),
+        ("POST", "/score/update"),
+        ("POST", "/score/add"),
+        ("POST", "/score"),
+        ("GET", "/top"),
+        ("GET", "/rank/{user_id}"),
+        ("GET", "/around/{user_id}"),
+        ("GET", "/health"),
+        ("GET", "/metrics"),
+    }
+    routes = {(method, route.path) for route in api.app.routes if isinstance(route, APIRoute) for method in route.methods}
+    assert routes <= operations
+
+
+async def test_answers_are_as_documented(start: Start, document: dict[str, Any], redis_1: redis.Redis) -> None:
+    api = await start(QUEUE_REJECT_LENGTH=50)
+    checked = Checked(api, document)
+    call = checked.call
+    body = {"user_id": "alice", "name": "Alice", "region": "EU", "initialScore": 5}
+    token = (await call("POST", "/auth/register", json=body)).json()["token"]
+    own = {"Authorization": f"Bearer {token}"}
+    server = {"Authorization": f"Bearer {api.server_token()}"}
+    new = {"Authorization": f"Bearer {api.player_token('new', 'EU')}"}
+    nobody = {"Authorization": f"Bearer {api.player_token('nobody', 'EU')}"}
+    login = {"user_id": "alice", "name": "Alice"}
+    submit = {"user_id": "alice", "region": "EU", "score": 7}
+
+    await call("POST", "/auth/register", json=body)
+    await call("POST", "/auth/register", json={})
+    await call("POST", "/auth/register", content=b"x" * 2_000_000)
+    await call("POST", "/auth/login", json=login)
+    await call("POST", "/auth/login", json={**login, "name": "Bob"})
+    await call("POST", "/auth/login", json={**login, "user_id": "bob"})
+    await call("POST", "/auth/login", json={**login, "region": "NA"})
+    await call("POST", "/auth/login", json={**login, "region": "MARS"})
+    await call("POST", "/auth/login", content=b"x" * 2_000_000)
+    await call("POST", "/score/create", json={"region": "EU"}, headers=new)
+    await call("POST", "/score/create", json={"region": "EU"}, headers=new)
+    await call("POST", "/score/create", json={"region": "NA"}, headers=new)
+    for path, good in (
+        ("/score/create", {"region": "EU"}),
+        ("/score/update", {"score": 1}),
+        ("/score/add", {"delta": 1}),
+        ("/score", submit),
+    ):
+        await call("POST", path, json=good)
+        await call("POST", path, json=good, headers={**own, "Idempotency-Key": f"key-{path}"})
+        await call("POST", path, json={**good, "x": 1}, headers={**own, "Idempotency-Key": f"key-{path}"})
+        await call("POST", path, json=[], headers=own)
+        await call("POST", path, content=b"x" * 2_000_000, headers=own)
+        if path != "/score":
+            await call("POST", path, json=good, headers=server)
+        if path in ("/score/update", "/score/add"):
+            await call("POST", path, json=good, headers=nobody)
+            moved = {"Authorization": f"Bearer {api.player_token('alice', 'NA')}"}
+            await call("POST", path, json=good, headers=moved)
+    await call("POST", "/score", json={**submit, "user_id": "made"}, headers=server)
+    await call("POST", "/score", json=submit, headers=new)
+    await call("POST", "/score", json={**submit, "user_id": "nobody"}, headers=nobody)
+    await call("POST", "/score", json={**submit, "region": "NA"}, headers=server)
+    for query in ("", "?region=mars", "?limit=0"):
+        await call("GET", f"/top{query}", "/top")
+        await call("GET", f"/rank/alice{query}", "/rank/{user_id}") if "limit" not in query else None
+        await call("GET", f"/around/alice{query}", "/around/{user_id}") if "limit" not in query else None
+    for read in ("rank", "around"):
+        await call("GET", f"/{read}/nobody", f"/{read}/{{user_id}}")
+    await call("GET", "/health")
+    await call("GET", "/metrics")
+
+    await redis_1.lpush("queue:scores:EU", *["x"] * 50)  # type: ignore[misc]
+    await call("POST", "/auth/register", json={**body, "user_id": "bob"})
+    for path, good in (
+        ("/score/create", {"region": "EU"}),
+        ("/score/update", {"score": 1}),
+        ("/score/add", {"delta": 1}),
+        ("/score", submit),
+    ):
+        await call("POST", path, json=good, headers=own)
+    # No Redis at all: reads and writes say so as documented, and so does /health.
+    away = await start(ready=False, REDIS_URL="redis://127.0.0.1:1/0")
+    checked.api = away
+    await call("POST", "/auth/register", json={**body, "user_id": "bob"})
+    await call("POST", "/auth/login", json=login)
+    for path, good in (("/score/update", {"score": 1}), ("/score/add", {"delta": 1}), ("/score", submit)):
+        await call("POST", path, json=good, headers=own)
+    await call("POST", "/score/create", json={"region": "EU"}, headers=own)
+    await call("GET", "/top")
+    await call("GET", "/rank/alice", "/rank/{user_id}")
+    await call("GET", "/around/alice", "/around/{user_id}")
+    await call("GET", "/health")
+
+    documented = {
+        (method.upper(), path, status)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        for status in operation["responses"]
+    }
+    reads_without_redis = {("GET", path, "503") for path in ("/top", "/rank/{user_id}", "/around/{user_id}")}
+    assert documented - checked.seen <= reads_without_redis, "documented, and never seen here"
+
+
+async def test_bodies_and_parameters_are_documented(document: dict[str, Any]) -> None:
+    expected = {
+        "/auth/register": ({"user_id", "name", "region"}, {"initialScore", "password"}),
+        "/auth/login": ({"user_id", "name"}, {"region", "password"}),
+        "/score/create": ({"region"}, {"initialScore"}),
+        "/score/update": ({"score"}, set()),
+        "/score/add": ({"delta"}, set()),
+        "/score": ({"user_id", "region", "score"}, {"name"}),
+    }
+    for path, (required, optional) in expected.items():
+        operation = document["paths"][path]["post"]
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        assert set(schema["required"]) == required
+        assert set(schema["properties"]) == required | optional
+        assert "$ref" not in str(schema), "a schema that points outside itself cannot be followed"
+        headers = [parameter["name"] for parameter in operation.get("parameters", ())]
+        assert ("Idempotency-Key" in headers) is path.startswith("/score")
+        assert ("security" in operation) is path.startswith("/score")
+    for path, names in (
+        ("/top", {"region", "limit", "offset"}),
+        ("/rank/{user_id}", {"user_id", "region"}),
+        ("/around/{user_id}", {"user_id", "region", "range"}),
+    ):
+        parameters = document["paths"][path]["get"]["parameters"]
+        assert {parameter["name"] for parameter in parameters} == names
+
+
+async def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any]) -> None:
+    for reference in re.findall(r"#/components/schemas/(\w+)", str(document)):
+        assert reference in document["components"]["schemas"]

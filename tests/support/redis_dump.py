@@ -1,0 +1,28 @@
+"""The whole content of a Redis database, to compare before and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis.asyncio as redis
+
+
+async def dump(client: redis.Redis) -> dict[str, Any]:
+    """Every key with its value; what can expire is marked so, without its time."""
+    content: dict[str, Any] = {}
+    async for key in client.scan_iter(count=1000):
+        kind = await client.type(key)
+        value: Any
+        match kind:
+            case "string":
+                value = await client.get(key)
+            case "hash":
+                value = await client.hgetall(key)
+            case "list":
+                value = await client.lrange(key, 0, -1)
+            case "zset":
+                value = await client.zrange(key, 0, -1, withscores=True)
+            case _:
+                raise AssertionError(f"{key!r} is a {kind!r}")
+        content[key] = (kind, value, await client.ttl(key) >= 0)
+    return content

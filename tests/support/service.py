@@ -1,0 +1,205 @@
+"""The leaderboard service on a real port, built as production builds it, and a small client for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from leaderboard_core.settings import AuthSettings, LimitSettings, ProcessSettings, TopologySettings, load
+from leaderboard_core.tokens import Tokens
+from leaderboard_service.app import create_app
+from leaderboard_service.state import Services, Settings
+
+SECRET = "c0ffee5eed7a11ad0b57ac1e9f3d2468ab"  # known to tests only
+REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
+
+
+def settings_of(environ: Mapping[str, str]) -> Settings:
+    """The service's settings as it reads them from its environment."""
+    return Settings(
+        load(ProcessSettings, environ),
+        load(TopologySettings, environ),
+        load(AuthSettings, environ),
+        load(LimitSettings, environ),
+    )
+
+
+@dataclass
+class Api:
+    """Calls a running service; methods answer with the raw response."""
+
+    app: FastAPI
+    http: httpx.AsyncClient
+    settings: Settings
+
+    @property
+    def parts(self) -> Services:
+        parts: Services = self.app.state.services
+        return parts
+
+    @property
+    def tokens(self) -> Tokens:
+        return self.parts.tokens
+
+    def player_token(self, user_id: str, region: str = "ASIA", name: str | None = None, **claims: Any) -> str:
+        return self.tokens.issue(user_id, user_id if name is None else name, region, **claims)
+
+    def server_token(self, user_id: str = "game-server") -> str:
+        return self.tokens.issue(user_id, user_id, "GLOBAL", role="server")
+
+    async def post(
+        self, path: str, body: object, *, token: str | None = None, key: str | None = None, **headers: str
+    ) -> httpx.Response:
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        return await self.http.post(path, json=body, headers=headers)
+
+    async def post_raw(self, path: str, content: bytes | str, *, token: str | None = None) -> httpx.Response:
+        headers = {"Content-Type": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return await self.http.post(path, content=content, headers=headers)
+
+    async def get(self, path: str, **params: Any) -> httpx.Response:
+        return await self.http.get(path, params=params)
+
+    async def try_register(
+        self,
+        user_id: str,
+        region: str = "ASIA",
+        score: int = 0,
+        *,
+        name: str | None = None,
+        password: str | None = None,
+    ) -> httpx.Response:
+        body: dict[str, Any] = {
+            "user_id": user_id,
+            "name": user_id if name is None else name,
+            "region": region,
+            "initialScore": score,
+        }
+        if password is not None:
+            body["password"] = password
+        return await self.post("/auth/register", body)
+
+    async def register(
+        self,
+        user_id: str,
+        region: str = "ASIA",
+        score: int = 0,
+        *,
+        name: str | None = None,
+        password: str | None = None,
+    ) -> str:
+        """Make a player; its token."""
+        response = await self.try_register(user_id, region, score, name=name, password=password)
+        assert response.status_code == 201, response.text
+        token = response.json()["token"]
+        assert isinstance(token, str)
+        return token
+
+    async def login(
+        self, user_id: str, *, name: str | None = None, region: str | None = None, password: str | None = None
+    ) -> httpx.Response:
+        body = {"user_id": user_id, "name": user_id if name is None else name}
+        if region is not None:
+            body["region"] = region
+        if password is not None:
+            body["password"] = password
+        return await self.post("/auth/login", body)
+
+    async def top(self, region: str = "GLOBAL", limit: int = 1000, offset: int = 0) -> dict[str, Any]:
+        response = await self.get("/top", region=region, limit=limit, offset=offset)
+        assert response.status_code == 200, response.text
+        page: dict[str, Any] = response.json()
+        return page
+
+    async def scores(self, region: str = "GLOBAL") -> dict[str, int]:
+        """The first thousand scores of a board by user_id."""
+        return {row["user_id"]: row["score"] for row in (await self.top(region))["rows"]}
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers and its ticking loop."""
+
+    async def open(self, listener: socket.socket) -> None:
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup(sockets=[listener])
+        assert self.started, "the application did not start"
+
+    async def close(self, listener: socket.socket) -> None:
+        # Clients have hung up by now; shutdown() would look only every 100 ms whether that was noticed.
+        deadline = asyncio.get_running_loop().time() + 1
+        while self.server_state.connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.001)
+        await self.shutdown(sockets=[listener])
+
+
+@asynccontextmanager
+async def serving(app: FastAPI) -> AsyncIterator[str]:
+    """Serve an application on a free port of loopback, in this loop; the base URL."""
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
+    )
+    server = _Server(config)
+    # asyncio turns Nagle's algorithm off only for sockets that name their protocol.
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)) as listener:
+        listener.bind(("127.0.0.1", 0))
+        await server.open(listener)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            await server.close(listener)
+
+
+@asynccontextmanager
+async def running_service(environ: Mapping[str, str]) -> AsyncIterator[Api]:
+    """The service with these environment variables, and a client for it."""
+    settings = settings_of(environ)
+    idle = _idle_apps.setdefault(tuple(sorted(environ.items())), [])
+    app = idle.pop() if idle else create_app(settings)
+    async with (
+        serving(app) as url,
+        httpx.AsyncClient(
+            base_url=url, timeout=15, transport=httpx.AsyncHTTPTransport(verify=False, limits=httpx.Limits())
+        ) as client,
+    ):
+        yield Api(app, client, settings)
+    idle.append(app)
+
+
+_idle_apps: dict[tuple[tuple[str, str], ...], list[FastAPI]] = {}
+"""Building the routes takes longer than most tests; the lifespan, and with it every store, is new each time."""
+
+
+async def gather(calls: list[Any], most: int = 32) -> list[Any]:
+    """The results of coroutines, run `most` at a time."""
+    turns = asyncio.Semaphore(most)
+
+    async def one(call: Any) -> Any:
+        async with turns:
+            return await call
+
+    return await asyncio.gather(*(one(call) for call in calls))

@@ -1,0 +1,98 @@
+"""Key names are those of DESIGN §4; a script's file name says how many KEYS it uses; statements are found by name."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from leaderboard_core import lua, sql
+from leaderboard_core.keys import Keys
+
+SCRIPTS = sorted(lua.all_scripts())
+
+
+def test_the_names_of_the_keys() -> None:
+    keys = Keys()
+    assert keys.board("EU") == "leaderboard:EU"
+    assert keys.board("GLOBAL") == "leaderboard:GLOBAL"
+    assert keys.user("alice") == "user:alice"
+    assert keys.queue("EU") == "queue:scores:EU"
+    assert keys.processing("EU", "host-1") == "queue:scores:EU:processing:host-1"
+    assert keys.dead("EU") == "queue:scores:EU:dead"
+    assert keys.user_bucket("alice") == "bucket:user:alice"
+    assert keys.region_bucket("EU") == "bucket:region:EU"
+
+
+def test_a_prefix_stands_before_every_name() -> None:
+    plain, prefixed = Keys(), Keys("{s1}:")
+    for name, member in inspect.getmembers(Keys):
+        if name.startswith("_") or name == "prefix":
+            continue
+        if isinstance(member, property):
+            assert getattr(prefixed, name) == "{s1}:" + getattr(plain, name)
+        else:
+            arguments = ["x"] * (len(inspect.signature(member).parameters) - 1)
+            assert getattr(prefixed, name)(*arguments) == "{s1}:" + getattr(plain, name)(*arguments)
+
+
+def test_idempotency_keys_of_two_players_never_meet() -> None:
+    parts = ["a", "b", ":", "a:b", ":a", "b:"]
+    pairs = list(itertools.product(parts, ["x", "x/y", "/", ":", "b:x", ":x", "a/x"]))
+    assert len({Keys().idempotency(subject, key) for subject, key in pairs}) == len(pairs)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_uses_as_many_keys_as_its_file_name_says(name: str) -> None:
+    script = lua.load(name)
+    header, _, body = script.source.partition("]]")
+    used = {int(number) for number in re.findall(r"\bKEYS\[(\d+)\]", body)}
+    assert used <= set(range(1, script.number_of_keys + 1))
+    if not re.search(r"\bKEYS\[[^\d]", body):
+        assert used == set(range(1, script.number_of_keys + 1))
+    described = header[header.index("KEYS") : header.index("ARGV")] if "ARGV" in header else header
+    numbers = {int(number) for number in re.findall(r"(?:KEYS|\s{2,})\s*(\d+) ", described)}
+    assert numbers == set(range(1, script.number_of_keys + 1)), "the header describes each key"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_uses_as_many_arguments_as_its_header_says(name: str) -> None:
+    header, _, body = lua.load(name).source.partition("]]")
+    assert header.startswith("--[[\n")
+    assert "Result" in header
+    used = {int(number) for number in re.findall(r"\bARGV\[(\d+)\]", body)}
+    assert bool(used) == ("ARGV" in header)
+    if used:
+        arguments = header[header.index("ARGV") : header.index("Result")]
+        numbers = {int(number) for number in re.findall(r"(?:ARGV|\s{2,})\s*(\d+) ", arguments)}
+        assert used <= numbers, "the header describes each argument"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_script_names_a_key_itself(name: str) -> None:
+    """The key builders are the one place for names; a script gets keys, or a prefix, from its caller."""
+    _, _, body = lua.load(name).source.partition("]]")
+    assert not re.search(r"['\"](leaderboard|user|queue|bucket|claim|shard|idempotency):", body)
+
+
+def test_a_missing_script_or_statement_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        lua.load("nothing")
+    with pytest.raises(KeyError):
+        sql.load("nothing")
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [migration.version for migration in sql.migrations()] == list(range(1, len(sql.migrations()) + 1))
+
+
+def test_there_is_no_sql_or_lua_in_python() -> None:
+    root = Path(lua.__file__).parents[2]
+    packages = ("api_gateway", "leaderboard_core", "leaderboard_service", "worker_service")
+    pattern = re.compile(r"redis\.call|\b(SELECT .+ FROM|INSERT INTO|DELETE FROM|UPDATE \w+ SET)\b")
+    for package in packages:
+        for path in (root / package).rglob("*.py"):
+            assert not pattern.search(path.read_text("utf-8")), path
