@@ -243,6 +243,8 @@ def _client(url: str, settings: TopologySettings) -> redis.Redis:
     pool = redis.BlockingConnectionPool.from_url(
         url,
         decode_responses=True,
+        # Bytes that are no UTF-8 in a queue must reach the dead letters, not end the worker that reads them.
+        encoding_errors="backslashreplace",
         max_connections=settings.redis_max_connections,
         timeout=settings.redis_timeout_seconds,
         socket_timeout=settings.redis_timeout_seconds,

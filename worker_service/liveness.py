@@ -52,5 +52,6 @@ class Liveness:
                     log.warning(
                         "took over from a silent worker", extra={"worker": other, "region": region, "events": moved}
                     )
+            await shard.run("forget_worker", (keys.workers,), (other,))
         if not await shard.is_ready():
             self._rebuilder.start(shard)

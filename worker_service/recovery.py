@@ -63,8 +63,9 @@ async def rebuild(
                         on_page(region, len(page))
         for region in held - set(shard.regions):
             await _forget_region(shard, region)
-        if not await shard.run("mark_ready", (shard.keys.ready,), (run_id, shard.ready_value(run_id))):
-            raise RebuildInterrupted("redis was restarted meanwhile")
+        keys = (shard.keys.ready, shard.keys.rebuild_lock)
+        if not await shard.run("mark_ready", keys, (run_id, shard.ready_value(run_id), nonce)):
+            raise RebuildInterrupted("redis was restarted or emptied meanwhile, or the lock was lost")
     finally:
         await _release_lock(shard, nonce)
     return players
@@ -108,10 +109,12 @@ async def _page(pool: Pool, last: str, since: int) -> Sequence[Any]:
 async def _restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
     keys, calls = shard.keys, []
     for first in range(0, len(page), PLAYERS_PER_CALL):
-        args: list[str | int] = [keys.user(""), region]
-        for user_id, name, _, score, micros, protected in page[first : first + PLAYERS_PER_CALL]:
-            args += (user_id, name, score, micros, "1" if protected else "0")
-        calls.append(shard.run("restore_players", (keys.board(region), keys.board(GLOBAL)), args))
+        players = (
+            f"{user_id}\0{name}\0{score}\0{micros}\0{'1' if protected else '0'}"
+            for user_id, name, _, score, micros, protected in page[first : first + PLAYERS_PER_CALL]
+        )
+        boards = (keys.board(region), keys.board(GLOBAL))
+        calls.append(shard.run("restore_players", boards, (keys.user(""), region, *players)))
     await asyncio.gather(*calls)
 
 

@@ -11,7 +11,7 @@ from leaderboard_core.events import ScoreEvent
 from leaderboard_core.postgres import CONNECTION_ERRORS, Pool, describe
 from worker_service.batch import columns
 
-REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 """Errors that the event itself causes; all others may go away by themselves."""
 
 

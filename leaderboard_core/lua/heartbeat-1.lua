@@ -1,6 +1,5 @@
 --[[
-A worker's sign of life. Names stay known for a day after the last one: a paused worker that wakes up
-may take an event before its next sign of life.
+A worker's sign of life.
 
 KEYS  1 ZSET of workers
 ARGV  1 worker   2 silence in microseconds that counts as dead
@@ -8,6 +7,5 @@ Result silent workers
 ]]
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - 86400000000))
 redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
 return redis.call('ZRANGE', KEYS[1], '-inf', '(' .. string.format('%.0f', now - ARGV[2]), 'BYSCORE')

@@ -3,12 +3,14 @@ Put players read from Postgres back, but for those that are here already and not
 
 KEYS  1 region's board   2 GLOBAL board
 ARGV  1 prefix of the players' hashes   2 region
-      then for each player: user_id, name, score, updated_at, protected '1' | '0'
+      then a text per player: user_id, name, score, updated_at, protected '1' | '0', with NULs between them,
+      which no text in Postgres has (one argument instead of five: half of the time went into reading them)
 Result number of players put back
 ]]
-local restored = 0
-for i = 3, #ARGV, 5 do
-  local user_id, name, score, updated_at, protected = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+local PLAYER = '^(%Z+)%z(%Z*)%z(%Z+)%z(%Z+)%z(%Z)$'
+local members, n = {}, 0
+for i = 3, #ARGV do
+  local user_id, name, score, updated_at, protected = string.match(ARGV[i], PLAYER)
   local key = ARGV[1] .. user_id
   local kept = redis.call('HGET', key, 'updated_at')
   if not kept or tonumber(kept) < tonumber(updated_at) then
@@ -16,11 +18,14 @@ for i = 3, #ARGV, 5 do
     if protected == '1' then
       redis.call('HSET', key, 'protected', '1')
     end
-    redis.call('ZADD', KEYS[1], score, user_id)
-    if KEYS[1] ~= KEYS[2] then
-      redis.call('ZADD', KEYS[2], score, user_id)
-    end
-    restored = restored + 1
+    members[n + 1], members[n + 2] = score, user_id
+    n = n + 2
   end
 end
-return restored
+if n > 0 then
+  redis.call('ZADD', KEYS[1], unpack(members))
+  if KEYS[1] ~= KEYS[2] then
+    redis.call('ZADD', KEYS[2], unpack(members))
+  end
+end
+return n / 2

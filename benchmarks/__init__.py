@@ -1,0 +1,1 @@
+"""Measurements, each against a bare version of the same work in the same run."""

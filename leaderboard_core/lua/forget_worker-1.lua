@@ -1,0 +1,14 @@
+--[[
+Forget a silent worker whose lists have been taken over. Names stay known for a day after the last sign
+of life: a paused worker that wakes up may take an event before its next one.
+
+KEYS  1 ZSET of workers
+ARGV  1 the silent worker
+Result 1 when it is forgotten, else 0
+]]
+local time = redis.call('TIME')
+local seen = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if seen and time[1] * 1000000 + time[2] - tonumber(seen) > 86400000000 then
+  return redis.call('ZREM', KEYS[1], ARGV[1])
+end
+return 0
