@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help up check fix test test-compose lock clean
+.PHONY: help up check fix test test-compose soak bench-recovery lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -14,17 +14,29 @@ check: .venv/.ready ## lint, format check, strict types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests
+	$(BIN)/mypy tests benchmarks
 
 fix: .venv/.ready ## mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: .venv/.ready ## every test, against real servers
+test: .venv/.ready ## every test, against real servers; with a Docker engine also against containers
 	$(BIN)/pytest
+	@if docker info >/dev/null 2>&1; then \
+		echo "A Docker engine answers: the integration tests once more, against containers ..."; \
+		TEST_INFRA=containers $(BIN)/pytest -q tests/integration -k "service or worker or database or verify"; \
+	else \
+		echo "No Docker engine answers: the run against containers is left out."; \
+	fi
 
 test-compose: .venv/.ready ## build the containers, run the acceptance tests against them, take them down
 	$(BIN)/python -m tests.compose
+
+soak: .venv/.ready ## faults for MINUTES=10 with random seeds, or SEED=n
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+bench-recovery: .venv/.ready ## rebuild, drain and memory per player, next to bare loops
+	$(BIN)/python -m benchmarks.recovery
 
 lock: .venv/.ready ## bring the lock file up to date with pyproject.toml
 	$(BIN)/uv lock

@@ -52,6 +52,7 @@ class Shard:
     keys: Keys
     regions: tuple[str, ...]
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    _admitted: bool = False
     _scripts: dict[str, lua.Script] = field(default_factory=lua.all_scripts)
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int] = ()) -> Any:
@@ -62,6 +63,8 @@ class Shard:
         """
         loaded = self._scripts[script]
         words = ("EVALSHA", loaded.sha, loaded.number_of_keys, *keys, *args)
+        if not self._admitted and script in _ADMITTED_ONLY:
+            await self._load(loaded)  # our own start: the regions may be others than those of the mark
         try:
             return await self.command(*words)
         except NoScriptError:
@@ -127,6 +130,7 @@ class Shard:
                     run_id = (await connection.info("server"))["run_id"]
                     if await connection.get(self.keys.ready) != self.ready_value(run_id):
                         raise WarmingUp
+                    self._admitted = True
                 await connection.script_load(script.source)
 
     @contextmanager

@@ -27,6 +27,7 @@ class Proxy:
         self.answers_seen = 0
         self._trap: tuple[bytes, ...] = ()
         self._trap_count = 0
+        self._tells_server = True
 
     @property
     def url(self) -> str:
@@ -37,6 +38,7 @@ class Proxy:
 
     async def open(self) -> None:
         """Take connections (again)."""
+        self._tells_server = True
         self._flows.set()
         self._answers.set()
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
@@ -76,6 +78,7 @@ class Proxy:
 
     async def drop_clients(self) -> None:
         """Break the clients' side only: the server does not notice."""
+        self._tells_server = False
         for writer in [writer for writer in self._writers if writer.get_extra_info("sockname")[1] == self.port]:
             writer.transport.abort()
 
@@ -111,8 +114,8 @@ class Proxy:
                     await gate.wait()
                 sink.write(data)
                 await sink.drain()
-        if keep and source.exception() is not None:
-            return  # dropped by the test: the server keeps its side
+        if keep and not self._tells_server:
+            return
         with suppress(OSError):
             sink.write_eof()
 

@@ -1,0 +1,132 @@
+"""Workers inside a test: consumers of some queues, with signs of life if asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import redis.asyncio as redis
+
+from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.settings import TopologySettings, WorkerSettings, load
+from leaderboard_core.shards import ShardMap
+from tests.support.waiting import eventually
+from worker_service.consumer import Consumer
+from worker_service.liveness import Liveness
+from worker_service.recovery import Rebuilder
+
+
+@dataclass
+class Worker:
+    """A running worker."""
+
+    name: str
+    shard_map: ShardMap
+    stop: asyncio.Event
+    watches: list[Liveness]
+    tasks: list[asyncio.Task[None]]
+
+    async def finish(self, seconds: float = 8.0) -> None:
+        """Ask for a stop and wait for the consumers' own end."""
+        self.stop.set()
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*self.tasks)
+
+    async def kill(self) -> None:
+        """End at once, as kill -9 does: nothing is finished."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def working(
+    environ: Mapping[str, str], name: str = "worker-1", *, watch: bool = False, block_seconds: float = 1.0
+) -> AsyncIterator[Worker]:
+    """A worker with this environment; with `watch` it gives signs of life, takes over and rebuilds."""
+    topology, settings = load(TopologySettings, environ), load(WorkerSettings, environ)
+    shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(topology)
+    stop = asyncio.Event()
+    rebuilder = Rebuilder(databases, stop)
+    watches = [Liveness(shard, name, settings.worker_timeout_seconds, rebuilder, stop) for shard in shard_map.shards]
+    consumers = [
+        Consumer(
+            shard=shard,
+            region=region,
+            pool=databases[region],
+            worker=name,
+            settings=settings,
+            stop=stop,
+            block_seconds=block_seconds,
+        )
+        for shard, region in shard_map.queues()
+    ]
+    tasks = [asyncio.create_task(consumer.run()) for consumer in consumers]
+    if watch:
+        tasks += [asyncio.create_task(one.run()) for one in watches]
+    worker = Worker(name, shard_map, stop, watches, tasks)
+    try:
+        yield worker
+    finally:
+        stop.set()
+        _, late = await asyncio.wait(tasks, timeout=8)
+        for task in late:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        await rebuilder.close()
+        await shard_map.close()
+        await databases.close()
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+
+def event(user_id: str = "alice", score: int = 5, timestamp: int = 1_700_000_000_000_001, **changed: Any) -> str:
+    """A raw event of EU."""
+    fields = {"user_id": user_id, "name": user_id, "region": "EU", "score": score, "timestamp": timestamp}
+    return json.dumps({**fields, "request_id": "r", **changed})
+
+
+async def push(client: redis.Redis, *events: str | bytes, region: str = "EU") -> None:
+    """Put events into a queue, in their order, as the service does."""
+    await client.lpush(f"queue:scores:{region}", *events)  # type: ignore[misc]
+
+
+async def held(client: redis.Redis) -> dict[str, int]:
+    """The lengths of the queues and processing lists that are not empty; dead letters are not counted."""
+    lengths = {}
+    async for key in client.scan_iter("queue:scores:*"):
+        if not key.endswith(":dead"):
+            lengths[key] = await client.llen(key)  # type: ignore[misc]
+    return lengths
+
+
+async def drained(*clients: redis.Redis, seconds: float = 10.0) -> None:
+    """Wait until every queue and processing list is empty."""
+
+    async def empty() -> bool:
+        return not any([await held(client) for client in clients])
+
+    try:
+        await eventually(empty, "the end of the queues", seconds=seconds)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {[await held(client) for client in clients]}") from None
+
+
+async def dead_letters(client: redis.Redis, region: str = "EU") -> list[dict[str, Any]]:
+    """The dead letters, oldest first."""
+    return [json.loads(raw) for raw in reversed(await client.lrange(f"queue:scores:{region}:dead", 0, -1))]  # type: ignore[misc]
+
+
+async def rows(databases: RegionDatabases, region: str = "EU") -> dict[str, tuple[str, int, int]]:
+    """The players of one database: user_id → (name, score, µs since the epoch)."""
+    found = await databases[region].fetch(
+        "SELECT user_id, name, region, score, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros "
+        "FROM leaderboard"
+    )
+    assert {row["region"] for row in found} <= {region}
+    return {row["user_id"]: (row["name"], row["score"], row["micros"]) for row in found}
