@@ -70,8 +70,15 @@ class NotFound(LeaderboardError):
 
 
 class UserNotFound(LeaderboardError):
+    """`source` says which store a read had looked into: Postgres may not know the newest players yet."""
+
     status, code = 404, "user_not_found"
     default_message = "No such player here."
+    source: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"X-Leaderboard-Source": self.source} if self.source else {}
 
 
 class MethodNotAllowed(LeaderboardError):

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol, TypeVar
 
-from leaderboard_core.errors import Unavailable, WarmingUp
+from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.metrics import READS
 from leaderboard_service.boards import Page, Place, Surroundings
 
@@ -54,7 +54,11 @@ class Reads:
             if not self._degraded:
                 self._degraded = True
                 log.warning("reads come from postgres: %s", problem.message)
-            answer = await from_postgres()
+            try:
+                answer = await from_postgres()
+            except UserNotFound as error:
+                error.source = "postgres"
+                raise
             READS.labels("postgres").inc()
             return answer, "postgres"
         if self._degraded:

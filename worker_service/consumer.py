@@ -64,6 +64,8 @@ class Consumer:
         queue, processing = keys.queue(self.region), keys.processing(self.region, self.worker)
         first = await self.shard.command("BLMOVE", queue, processing, "RIGHT", "LEFT", self.block_seconds)
         if first is None:
+            # Redis may have given an event to a connection that had broken unnoticed: look once in a while.
+            self._list_is_known = False
             return []
         events: list[str] = [first]
         for lingers in (True, False):

@@ -203,7 +203,7 @@ async def test_a_service_that_says_503_is_alive() -> None:
             service.health = (503, b'{"ok":false,"redis":false}')
             service.behave = says(503, b'{"error":"unavailable","message":"Redis is down"}')
             seen = service.checks
-            await eventually(lambda service=service, seen=seen: service.checks > seen + 3, "health checks")  # type: ignore[misc]
+            await eventually(lambda service=service, seen=seen: service.checks > seen + 3, "health checks")
         assert (await gate.get("/health")).status_code == 200
         assert all(one["healthy"] and one["health_status"] == 503 for one in gate.app.pool.report())
         response = await gate.post("/auth/login")
@@ -355,10 +355,10 @@ async def test_a_service_killed_under_load_fails_no_request() -> None:
         clients = [asyncio.create_task(load(number)) for number in range(16)]
         for _ in range(3):
             want = len(victim.requests) + 50
-            await eventually(lambda want=want: len(victim.requests) > want, "load on the victim")  # type: ignore[misc]
+            await eventually(lambda want=want: len(victim.requests) > want, "load on the victim")
             await victim.kill()
             count = len(statuses) + 50
-            await eventually(lambda count=count: len(statuses) > count, "load on the others")  # type: ignore[misc]
+            await eventually(lambda count=count: len(statuses) > count, "load on the others")
             await victim.start()
         stop.set()
         await asyncio.gather(*clients)

@@ -14,7 +14,7 @@ import redis.asyncio as redis
 from tests.support.redis_dump import dump
 from tests.support.service import SECRET, Api
 
-WRITES = {
+WRITES: dict[str, dict[str, Any]] = {
     "/auth/register": {"user_id": "new", "name": "New", "region": "EU"},
     "/auth/login": {"user_id": "alice", "name": "alice"},
     "/score/create": {"region": "EU"},
@@ -76,7 +76,7 @@ async def test_scores_that_are_not_whole_numbers_in_range(api: Api, redis_1: red
     assert await dump(redis_1) == before
 
 
-BAD_USER_IDS = ("", " ", "a b", "a\tb", "a\nb", "a\0b", "a/b", "/", "\x7f", "\x85", "\u00a0", "\u2028", "\u3000", "x" * 129)
+BAD_USER_IDS = ("", " ", "a b", "a\tb", "a\nb", "a\0b", "a/b", "/", "\x7f", "\x85", "\u00a0", "\u2028", "\u3000")
 BAD_NAMES = ("", "a\nb", "a\0b", "\x1b[31m", "\x7f", "\x9f", "x" * 201, "🎮" * 201)
 
 
@@ -84,7 +84,7 @@ BAD_NAMES = ("", "a\nb", "a\0b", "\x1b[31m", "\x7f", "\x9f", "x" * 201, "🎮" *
 async def test_names_that_are_not_allowed(api: Api, redis_1: redis.Redis, path: str) -> None:
     token = await api.register("alice", "EU")
     before = await dump(redis_1)
-    for field, values in (("user_id", BAD_USER_IDS), ("name", BAD_NAMES)):
+    for field, values in (("user_id", (*BAD_USER_IDS, "x" * 129)), ("name", BAD_NAMES)):
         for value in (*values, 5, True, ["a"], {"a": 1}):
             response = await api.post(path, {**WRITES[path], field: value}, token=token)
             body = check_envelope(response, 422, "invalid_payload")
@@ -119,7 +119,7 @@ BAD_BODIES: dict[str, bytes] = {
     "a string": b'"score"',
     "not UTF-8": b'{"user_id": "\xff\xfe", "score": 5}',
     "UTF-16": json.dumps({"score": 5}).encode("utf-16"),
-    "lone surrogate": b'{"user_id": "\\ud800", "name": "\\udfff", "region": "EU", "score": 5, "delta": 5, "x": "\\ud800"}',
+    "lone surrogate": b'{"user_id": "\\ud800", "name": "\\udfff", "region": "EU", "score": 5,"x": "\\udfff"}',
     "deep list": b"[" * 100_000,
     "deep object": b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
     "deep field": b'{"score":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
@@ -170,7 +170,7 @@ def tokens_that_are_not_valid() -> dict[str, str]:
         return jwt.encode(payload, key, algorithm=algorithm)
 
     good = signed()
-    head, payload, signature = good.split(".")
+    head, payload, _ = good.split(".")
     return {
         "garbage": "garbage",
         "dots": "..",

@@ -20,11 +20,11 @@ PASSWORD = "correct horse battery"
 
 async def places(user_id: str, *clients: redis.Redis) -> list[str]:
     """The regions in which a player is stored."""
-    found = []
+    found: list[str] = []
     for client in clients:
-        region = await client.hget(f"user:{user_id}", "region")  # type: ignore[misc]
+        region = await client.hget(f"user:{user_id}", "region")
         if region:
-            found.append(region)
+            found.append(str(region))
     return found
 
 
@@ -49,7 +49,7 @@ async def test_of_many_registrations_in_many_regions_one_wins(
             event
             for client in (redis_1, redis_2)
             for region in ("ASIA", "EU", "NA", "GLOBAL")
-            for event in await client.lrange(f"queue:scores:{region}", 0, -1)  # type: ignore[misc]
+            for event in await client.lrange(f"queue:scores:{region}", 0, -1)
         ]
         assert sum(f'"name":"{winners[0]["name"]}"' in event for event in events) >= 1
     leftovers = [key for client in (redis_1, redis_2) async for key in client.scan_iter("claim:*")]

@@ -20,7 +20,7 @@ def code(response: httpx.Response) -> tuple[int, str]:
 
 async def events(client: redis.Redis, region: str) -> list[dict[str, object]]:
     """The queue's events, oldest first."""
-    raw: list[str] = await client.lrange(f"queue:scores:{region}", 0, -1)  # type: ignore[misc]
+    raw = await client.lrange(f"queue:scores:{region}", 0, -1)
     return [json.loads(event) for event in reversed(raw)]
 
 
@@ -72,7 +72,7 @@ async def test_every_write_is_on_the_board_in_the_hash_and_in_the_queue(api: Api
     response = await api.post("/score/add", {"delta": 5}, token=token, **{"X-Request-ID": "req-1"})
     updated_at = response.json()["updated_at"]
     assert await redis_1.zscore("leaderboard:EU", "alice") == await redis_1.zscore("leaderboard:GLOBAL", "alice") == 15
-    stored = await redis_1.hgetall("user:alice")  # type: ignore[misc]
+    stored = await redis_1.hgetall("user:alice")
     assert stored == {"name": "Alice", "region": "EU", "score": "15", "updated_at": str(updated_at)}
     newest = (await events(redis_1, "EU"))[-1]
     assert newest == {
@@ -191,7 +191,7 @@ async def test_parallel_adds_sum_exactly(any_api: Api) -> None:
 async def test_a_clock_that_stepped_back_does_not_reorder_writes(api: Api, redis_1: redis.Redis) -> None:
     token = await api.register("alice", "EU", 7)
     future = 4_000_000_000_000_000
-    await redis_1.hset("user:alice", "updated_at", str(future))  # type: ignore[misc]
+    await redis_1.hset("user:alice", "updated_at", str(future))
     for n in (1, 2):
         response = await api.post("/score/add", {"delta": 1}, token=token)
         assert response.json()["updated_at"] == future + n
@@ -219,9 +219,7 @@ async def test_without_the_ready_marker_everything_says_warming_up(start: Start,
         assert await dump(redis_1) == {}
 
 
-async def test_one_cold_redis_does_not_stop_writes_of_the_other(
-    start: Start, redis_2: redis.Redis
-) -> None:
+async def test_one_cold_redis_does_not_stop_writes_of_the_other(start: Start, redis_2: redis.Redis) -> None:
     api = await start(shards=2)
     asia, eu = await api.register("asia", "ASIA"), await api.register("eu", "EU")
     await redis_2.flushdb()

@@ -125,6 +125,22 @@ def postgres_container() -> Iterator[str]:
         container.stop()
 
 
+def engine_answers() -> bool:
+    """Whether there is a Docker engine to start containers on."""
+    import docker  # type: ignore[import-untyped]
+
+    try:
+        client = docker.from_env(timeout=5)
+    except docker.errors.DockerException:
+        return False
+    try:
+        return bool(client.ping())
+    except (docker.errors.DockerException, OSError):
+        return False
+    finally:
+        client.close()
+
+
 def _two_databases(url: str, second: str | None) -> tuple[str, str]:
     if second:
         return url, second

@@ -45,7 +45,7 @@ class Worker:
 
 @asynccontextmanager
 async def working(
-    environ: Mapping[str, str], name: str = "worker-1", *, watch: bool = False, block_seconds: float = 1.0
+    environ: Mapping[str, str], name: str = "worker-1", *, watch: bool = False, block_seconds: float = 0.2
 ) -> AsyncIterator[Worker]:
     """A worker with this environment; with `watch` it gives signs of life, takes over and rebuilds."""
     topology, settings = load(TopologySettings, environ), load(WorkerSettings, environ)
@@ -93,7 +93,7 @@ def event(user_id: str = "alice", score: int = 5, timestamp: int = 1_700_000_000
 
 async def push(client: redis.Redis, *events: str | bytes, region: str = "EU") -> None:
     """Put events into a queue, in their order, as the service does."""
-    await client.lpush(f"queue:scores:{region}", *events)  # type: ignore[misc]
+    await client.lpush(f"queue:scores:{region}", *events)
 
 
 async def held(client: redis.Redis) -> dict[str, int]:
@@ -101,7 +101,7 @@ async def held(client: redis.Redis) -> dict[str, int]:
     lengths = {}
     async for key in client.scan_iter("queue:scores:*"):
         if not key.endswith(":dead"):
-            lengths[key] = await client.llen(key)  # type: ignore[misc]
+            lengths[key] = await client.llen(key)
     return lengths
 
 
@@ -119,7 +119,7 @@ async def drained(*clients: redis.Redis, seconds: float = 10.0) -> None:
 
 async def dead_letters(client: redis.Redis, region: str = "EU") -> list[dict[str, Any]]:
     """The dead letters, oldest first."""
-    return [json.loads(raw) for raw in reversed(await client.lrange(f"queue:scores:{region}:dead", 0, -1))]  # type: ignore[misc]
+    return [json.loads(raw) for raw in reversed(await client.lrange(f"queue:scores:{region}:dead", 0, -1))]
 
 
 async def rows(databases: RegionDatabases, region: str = "EU") -> dict[str, tuple[str, int, int]]:

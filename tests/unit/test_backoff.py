@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
-from worker_service import backoff
 from worker_service.backoff import Backoff, wait
 
 
@@ -15,10 +16,12 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Collects the pauses instead of making them."""
     taken: list[float] = []
 
-    async def note(stop: asyncio.Event, seconds: float) -> None:
+    async def note(waiting: Coroutine[Any, Any, Any], seconds: float) -> None:
+        waiting.close()
         taken.append(seconds)
+        raise TimeoutError
 
-    monkeypatch.setattr(backoff, "wait", note)
+    monkeypatch.setattr(asyncio, "wait_for", note)
     return taken
 
 
