@@ -1,0 +1,115 @@
+"""After the dust: everything runs, nothing waits, and boards and rows are what the ledger allows, to the last write."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import httpx
+
+from tests.faults.answers import check_order
+from tests.faults.ledger import NEVER, Violation, board_order, ranks
+from tests.faults.stage import Stage
+from tests.faults.world import REGIONS
+
+_SAMPLE = 12
+_PAGE = 1000
+_NEIGHBOURS = 3
+
+
+async def settle(stage: Stage) -> None:
+    """Wait until the system has come to rest, then compare. Raises Violation."""
+    await stage.healthy(*stage.world.cluster.state["pids"])
+    await stage.drained()
+    problems: list[str] = []
+
+    async def as_told() -> bool:
+        # A write whose client got no answer may still be on its way: what differs must stay.
+        problems[:] = await _problems(stage)
+        return not problems
+
+    try:
+        await stage.until(as_told, "agreement with the ledger", seconds=20)
+    except Violation as error:
+        raise Violation("\n".join(problems) or str(error)) from None
+    code, output = await stage.world.command("verify")
+    if code or " 0 differences" not in output:
+        raise Violation(f"leaderboard verify ended with {code}:\n{output[-2000:]}")
+    code, output = await stage.world.command("check-queue")
+    if code:
+        raise Violation(f"leaderboard check-queue ended with {code}:\n{output[-2000:]}")
+    await stage.swarm.repeat_some(_SAMPLE)
+
+
+async def _problems(stage: Stage) -> list[str]:
+    """Everything that differs from the ledger now; empty when all is well."""
+    world, ledger = stage.world, stage.world.ledger
+    found: list[str] = []
+    rows: dict[str, dict[str, int]] = {}
+    for region in REGIONS:
+        async with world.postgres(region) as connection:
+            records = await connection.fetch("SELECT user_id, name, region, score FROM leaderboard")
+        rows[region] = {}
+        for user_id, name, home, score in records:
+            player = ledger.players.get(user_id)
+            if player is None or (player.name, player.region) != (name, region) or home != region:
+                found.append(f"row of {region} in Postgres: {user_id}, {name}, {home}")
+            rows[region][user_id] = score
+    async with httpx.AsyncClient(base_url=world.cluster.url, timeout=40) as http:
+        for region in REGIONS:
+            expected = rows[region] if region != "GLOBAL" else {k: v for part in rows.values() for k, v in part.items()}
+            board = await _whole_board(http, region)
+            if board != board_order(expected.items()):
+                differences = sorted(set(board) ^ set(expected.items()))
+                found.append(f"board of {region} and Postgres differ: {differences[:10]} ({len(differences)})")
+        everybody = {user_id: score for part in rows.values() for user_id, score in part.items()}
+        for player in ledger.players.values():
+            score = everybody.get(player.user_id)
+            if score is None:
+                if player.created_at != NEVER:
+                    found.append(f"{player.user_id} of {player.region} was made and is gone")
+                continue
+            try:
+                player.check(score, player.floor(ledger.clock))
+            except Violation as error:
+                found.append(f"{player.region}: {error}")
+        if not found:
+            found += await _places(http, rows, stage.chaos.rng)
+    return found
+
+
+async def _whole_board(http: httpx.AsyncClient, region: str) -> list[tuple[str, int]]:
+    rows: list[dict[str, Any]] = []
+    while True:
+        answer = await http.get("/top", params={"region": region, "limit": _PAGE, "offset": len(rows)})
+        if answer.status_code != 200 or answer.headers["X-Leaderboard-Source"] != "redis":
+            raise OSError(f"the board of {region} is not served from redis: {answer.text[:200]}")
+        page = answer.json()["rows"]
+        rows += page
+        if len(page) < _PAGE:
+            break
+    check_order(rows, first_rank=1)
+    return [(row["user_id"], row["score"]) for row in rows]
+
+
+async def _places(http: httpx.AsyncClient, rows: dict[str, dict[str, int]], rng: random.Random) -> list[str]:
+    """Rank and neighbours of some players against a sort of our own."""
+    found = []
+    for region in REGIONS:
+        scores = rows[region] if region != "GLOBAL" else {k: v for part in rows.values() for k, v in part.items()}
+        board = board_order(scores.items())
+        places = ranks(board)
+        for index in rng.sample(range(len(board)), min(_SAMPLE, len(board))):
+            user_id = board[index][0]
+            place = (await http.get(f"/rank/{user_id}", params={"region": region})).json()
+            if (place["rank"], place["score"], place["total"]) != (places[index], board[index][1], len(board)):
+                found.append(f"rank of {user_id} on {region}: {place}, not {places[index]} of {len(board)}")
+            params: dict[str, Any] = {"region": region, "range": _NEIGHBOURS}
+            around = (await http.get(f"/around/{user_id}", params=params)).json()["around"]
+            first = max(0, index - _NEIGHBOURS)
+            wanted = [
+                (*board[at], places[at]) for at in range(first, min(len(board), index + _NEIGHBOURS + 1)) if at != index
+            ]
+            if [(row["user_id"], row["score"], row["rank"]) for row in around] != wanted:
+                found.append(f"around {user_id} on {region}: {around}, not {wanted}")
+    return found

@@ -1,0 +1,146 @@
+"""Checks of single answers: the envelope, and boards that could have been."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.faults.ledger import Ledger, Source, Violation
+
+_STATUSES = frozenset({200, 201, 404, 409, 429, 502, 503, 504})
+_NOTHING_DONE = frozenset({"warming_up", "rate_limited", "region_rate_limited", "queue_full"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of the API: its status, JSON body, error code and the source of a read."""
+
+    status: int
+    body: dict[str, Any]
+    source: Source
+
+    @property
+    def ok(self) -> bool:
+        return self.status in (200, 201)
+
+    @property
+    def code(self) -> str:
+        return str(self.body.get("error", ""))
+
+    @property
+    def changed_nothing(self) -> bool:
+        """Whether a write so answered was certainly not done by this try."""
+        return self.code in _NOTHING_DONE
+
+
+def read_answer(request: str, response: httpx.Response, *, more: Collection[int] = ()) -> Answer:
+    """Raises Violation for what no client should ever see: HTML, a 500, an error outside the envelope.
+
+    `more` are statuses that are right here besides the usual ones.
+    """
+    text = " ".join(response.text[:300].split())
+    evidence = f"{request} -> {response.status_code} {response.headers.get('content-type')}: {text}"
+    try:
+        body = response.json()
+    except ValueError:
+        raise Violation(f"not JSON: {evidence}") from None
+    if not isinstance(body, dict) or response.status_code not in {*_STATUSES, *more}:
+        raise Violation(f"unexpected: {evidence}")
+    if response.status_code >= 400 and not (body.get("error") and (body.get("message") or "found" in body)):
+        raise Violation(f"not in the envelope: {evidence}")
+    source: Source = "postgres" if response.headers.get("X-Leaderboard-Source") == "postgres" else "redis"
+    return Answer(response.status_code, body, source)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the ledger knew when a read was sent; the answer is judged against it and what has begun since."""
+
+    ledger: Ledger
+    board: str
+    clock: int
+    totals: dict[Source, int]
+
+    @classmethod
+    def now(cls, ledger: Ledger, board: str) -> Expectation:
+        totals: dict[Source, int] = {"redis": ledger.there[board], "postgres": ledger.saved[board]}
+        return cls(ledger, board, ledger.clock, totals)
+
+    def check_total(self, answer: Answer) -> None:
+        """Raises Violation when a board has lost players, or has more than ever came."""
+        total, least, most = answer.body["total"], self.totals[answer.source], self.ledger.begun[self.board]
+        if not least <= total <= most:
+            raise Violation(f"{self.board} from {answer.source} has {total} players, not {least} to {most}")
+        if answer.source == "postgres":
+            self.ledger.see_total(self.board, total)
+
+    def check_row(self, answer: Answer, user_id: str, score: int) -> None:
+        """Raises Violation for a score that was impossible at any moment between question and answer."""
+        player = self.ledger.players.get(user_id)
+        if player is None:
+            raise Violation(f"nobody has made {user_id}, which is on {self.board}")
+        try:
+            found = player.check(score, player.floor(self.clock, answer.source))
+        except Violation as error:
+            raise Violation(f"read from {answer.source}: {error}") from None
+        if answer.source == "postgres":
+            self.ledger.saw_row(player, found)
+
+    def check_missing(self, answer: Answer, user_id: str) -> None:
+        """Raises Violation when a player that must be there was not found."""
+        if self.ledger.players[user_id].must_exist(self.clock, answer.source):
+            raise Violation(f"{user_id} exists and was not found: {answer.source} said {answer.body}")
+
+
+def check_top(expected: Expectation, answer: Answer) -> None:
+    """A page from the top: its total, its order, its ranks and each score. Raises Violation."""
+    expected.check_total(answer)
+    check_order(answer.body["rows"], first_rank=1)
+    for row in answer.body["rows"]:
+        expected.check_row(answer, row["user_id"], row["score"])
+
+
+def check_rank(expected: Expectation, answer: Answer, user_id: str) -> None:
+    """A player's place. Raises Violation."""
+    if answer.status == 404:
+        expected.check_missing(answer, user_id)
+        return
+    expected.check_total(answer)
+    expected.check_row(answer, user_id, answer.body["score"])
+    # Postgres is asked twice, and the player itself may rise in between.
+    if not 1 <= answer.body["rank"] <= answer.body["total"] + (answer.source == "postgres"):
+        raise Violation(f"{user_id} has rank {answer.body['rank']} of {answer.body['total']}")
+
+
+def check_around(expected: Expectation, answer: Answer, user_id: str) -> None:
+    """A player among its neighbours. Raises Violation."""
+    if answer.status == 404:
+        expected.check_missing(answer, user_id)
+        return
+    expected.check_total(answer)
+    own, rows = answer.body["self"], answer.body["around"]
+    if own["user_id"] != user_id or any(row["user_id"] == user_id for row in rows):
+        raise Violation(f"around {user_id}: self is {own}, rows are {rows}")
+    place = sum((row["score"], row["user_id"].encode()) > (own["score"], user_id.encode()) for row in rows)
+    check_order([*rows[:place], own, *rows[place:]], first_rank=None)
+    for row in (own, *rows):
+        expected.check_row(answer, row["user_id"], row["score"])
+
+
+def check_order(rows: list[dict[str, Any]], first_rank: int | None) -> None:
+    """Rows in board order with standard competition ranks, the first rank as given. Raises Violation."""
+    for index, row in enumerate(rows):
+        if index == 0:
+            wrong = first_rank is not None and row["rank"] != first_rank
+        else:
+            before = rows[index - 1]
+            tie = before["score"] == row["score"]
+            wrong = (before["score"], before["user_id"].encode()) <= (row["score"], row["user_id"].encode())
+            # The first row may be in the middle of a tie, so only inside the page the places can be counted.
+            wrong = wrong or (row["rank"] == before["rank"]) != tie
+            wrong = wrong or (first_rank == 1 and not tie and row["rank"] != index + 1)
+        if wrong:
+            raise Violation(f"wrong order or ranks at row {index}: {rows[max(0, index - 1) : index + 1]}")

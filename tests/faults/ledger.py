@@ -1,0 +1,209 @@
+"""What the clients were told: from it follows exactly which scores are possible.
+
+A player makes one kind of write. The n-th write of an *adding* player adds 4^n, so that a score read in base 4
+says how often each single write was counted. The n-th write of a *setting* player sets the score n.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+NEVER = sys.maxsize
+MOST_WRITES = 26
+"""4^26 is the largest power of four whose sums stay under 2^53."""
+
+Source = Literal["redis", "postgres"]
+
+
+class Fate(Enum):
+    """OPEN: sent, and nobody knows; DONE: acknowledged; REFUSED: every try was refused, nothing may have changed."""
+
+    OPEN = "open"
+    DONE = "done"
+    REFUSED = "refused"
+
+
+class Violation(AssertionError):
+    """A guarantee was broken; the text is the evidence."""
+
+
+@dataclass(slots=True, eq=False)
+class Player:
+    """One player and the fate of each of its writes.
+
+    Creation is a setting player's write 0. Of each acknowledgement, and of each first sight in Postgres, the
+    ledger's clock is kept: what was known when a read was sent must be in its answer.
+    """
+
+    user_id: str
+    name: str
+    region: str
+    adds: bool
+    token: str = ""
+    fates: list[Fate] = field(default_factory=list)
+    created_at: int = NEVER
+    saved_at: int = NEVER
+    done_at: dict[int, int] = field(default_factory=dict)
+    write_saved_at: dict[int, int] = field(default_factory=dict)
+
+    def begin(self) -> int:
+        """Enter a write before it is sent; returns its number."""
+        self.fates.append(Fate.OPEN)
+        return len(self.fates) - 1
+
+    def amount(self, number: int) -> int:
+        """What the write `number` sends: a delta or a score."""
+        return 4**number if self.adds else number
+
+    def floor(self, at: int, source: Source = "redis") -> frozenset[int]:
+        """The writes that an answer must include when it was asked for at `at` (setting players: the last of them)."""
+        known = self.done_at if source == "redis" else self.write_saved_at
+        numbers = [number for number, when in known.items() if when <= at]
+        return frozenset(numbers if self.adds or not numbers else {max(numbers)})
+
+    def must_exist(self, at: int, source: Source) -> bool:
+        """Whether an answer that was asked for at `at` must know this player."""
+        return (self.created_at if source == "redis" else self.saved_at) <= at
+
+    def applied(self, score: int) -> frozenset[int]:
+        """The writes that a score includes. Raises Violation when it cannot be made by writes counted once."""
+        if not self.adds:
+            if score not in range(len(self.fates)):
+                raise Violation(f"{self.user_id} has score {score}, which nobody has set")
+            return frozenset({score})
+        found, rest, number = [], score, 0
+        while rest > 0:
+            rest, times = divmod(rest, 4)
+            if times > 1:
+                raise Violation(f"{self.user_id}: write {number} was counted {times} times ({self._fate(number)})")
+            if times:
+                found.append(number)
+            number += 1
+        if rest or number > len(self.fates):
+            raise Violation(f"{self.user_id} has score {score}, which no sum of its {len(self.fates)} writes makes")
+        return frozenset(found)
+
+    def check(self, score: int, floor: frozenset[int]) -> frozenset[int]:
+        """The writes that a score includes. Raises Violation when one of `floor` is missing, or a refused one there."""
+        found = self.applied(score)
+        refused = sorted(number for number in found if self.fates[number] is Fate.REFUSED)
+        if refused:
+            raise Violation(f"{self.user_id}: refused writes {refused} were counted")
+        if self.adds:
+            missing = sorted(floor - found)
+            if missing:
+                raise Violation(f"{self.user_id}: acknowledged writes {missing} are missing in score {score}")
+        elif floor and score < max(floor) and self.fates[score] is not Fate.OPEN:
+            # An open one may come late and stand on top of a later one.
+            raise Violation(f"{self.user_id} has score {score}; {max(floor)} was acknowledged after it")
+        return found
+
+    def _fate(self, number: int) -> str:
+        return self.fates[number].value if number < len(self.fates) else "never sent"
+
+
+class Ledger:
+    """All players, how many must be on each board, and every violation found on the way."""
+
+    def __init__(self, regions: Iterable[str]) -> None:
+        self.regions = tuple(regions)
+        self.players: dict[str, Player] = {}
+        self.begun: Counter[str] = Counter()
+        self.there: Counter[str] = Counter()
+        self.saved: Counter[str] = Counter()
+        self.clock = 0
+        self.acknowledged = 0
+        self.answers: Counter[str] = Counter()
+        self.violations: list[str] = []
+
+    def new_player(self, user_id: str, name: str, region: str, *, adds: bool) -> Player:
+        """Enter a player before its creation is sent."""
+        player = self.players[user_id] = Player(user_id, name, region, adds)
+        if not adds:
+            player.begin()
+        for board in {region, "GLOBAL"}:
+            self.begun[board] += 1
+        return player
+
+    def created(self, player: Player) -> None:
+        """Its creation was acknowledged."""
+        if player.created_at == NEVER:
+            self._advance()
+            player.created_at = self.clock
+            self.acknowledged += 1
+            if not player.adds:
+                player.fates[0] = Fate.DONE
+                player.done_at[0] = self.clock
+            for board in {player.region, "GLOBAL"}:
+                self.there[board] += 1
+
+    def settle(self, player: Player, number: int, fate: Fate) -> None:
+        """Enter the fate of a write."""
+        player.fates[number] = fate
+        if fate is Fate.DONE:
+            self._advance()
+            player.done_at[number] = self.clock
+            self.acknowledged += 1
+
+    def _advance(self) -> None:
+        self.clock += 1
+
+    def saw_row(self, player: Player, found: frozenset[int]) -> None:
+        """Postgres answered a row with these writes: from now on it never has fewer."""
+        self._advance()  # a read that was sent before may have looked before
+        player.saved_at = min(player.saved_at, self.clock)
+        if player.adds:
+            for number in found:
+                player.write_saved_at.setdefault(number, self.clock)
+
+    def fewest(self, board: str, source: Source) -> int:
+        """The total that any answer asked for from now on must reach."""
+        return self.there[board] if source == "redis" else self.saved[board]
+
+    def all_is_saved(self) -> None:
+        """Nothing is in hand and the queues are empty: Postgres has everything that was acknowledged."""
+        self._advance()
+        for player in self.players.values():
+            if player.created_at != NEVER:
+                player.saved_at = min(player.saved_at, self.clock)
+            for number in player.done_at:
+                player.write_saved_at.setdefault(number, self.clock)
+        self.see_saved({region: self._living(region) for region in self.regions})
+
+    def _living(self, region: str) -> int:
+        return sum(player.region == region and player.created_at != NEVER for player in self.players.values())
+
+    def see_saved(self, counts: dict[str, int]) -> None:
+        """Postgres was seen to hold that many players of each home region: it never holds fewer from now on."""
+        for region, count in counts.items():
+            if region != "GLOBAL":
+                self.see_total(region, count)
+        self.see_total("GLOBAL", sum(counts.values()))
+
+    def see_total(self, board: str, count: int) -> None:
+        """An answer from Postgres gave that total of a board."""
+        self.saved[board] = max(self.saved[board], count)
+        others = sum(count for region, count in self.saved.items() if region != "GLOBAL")
+        self.saved["GLOBAL"] = max(self.saved["GLOBAL"], others)
+
+    def report(self, problem: str) -> None:
+        """Enter a violation."""
+        self.violations.append(problem)
+
+
+def board_order(rows: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    """(user_id, score) pairs in the order of a board."""
+    return sorted(rows, key=lambda row: (row[1], row[0].encode()), reverse=True)
+
+
+def ranks(rows: list[tuple[str, int]]) -> list[int]:
+    """The standard competition ranks of rows in board order."""
+    found: list[int] = []
+    for index, (_, score) in enumerate(rows):
+        found.append(found[-1] if index and rows[index - 1][1] == score else index + 1)
+    return found

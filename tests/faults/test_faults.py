@@ -1,0 +1,99 @@
+"""Every schedule of faults, once, from a fixed seed; `make soak` runs them for longer, from random ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.faults.answers import read_answer
+from tests.faults.chaos import Chaos
+from tests.faults.rounds import play
+from tests.faults.schedules import DOORS, EVERYTHING, POSTGRES, REDIS, WORKERS, Schedule
+from tests.faults.world import World, running_world
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.local_cluster
+
+
+class Worlds:
+    """One cluster for all schedules, until one of them breaks it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._world: World | None = None
+        self._number = 0
+
+    def get(self) -> World:
+        if self._world is None:
+            self._number += 1
+            folder = self._folder / str(self._number)
+            folder.mkdir()
+            self._world = self._stack.enter_context(running_world(folder))
+        return self._world
+
+    def close(self) -> None:
+        self._world = None
+        self._stack.close()
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
+    made = Worlds(tmp_path_factory.mktemp("faults"))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "seed", "kills"),
+    [(WORKERS, 1, 6), (DOORS, 2, 10), (REDIS, 3, 5), (POSTGRES, 4, 6), (EVERYTHING, 5, 8)],
+    ids=lambda value: value.name.replace(" ", "-") if isinstance(value, Schedule) else "",
+)
+async def test_nothing_acknowledged_is_lost_and_nothing_counts_twice(
+    worlds: Worlds, schedule: Schedule, seed: int, kills: int
+) -> None:
+    played = await play(worlds.get(), schedule, seed, kills=kills)
+    print(played.summary())  # noqa: T201 - pytest shows it with the failure
+    if played.violations:
+        worlds.close()
+        pytest.fail(played.evidence())
+    assert played.kills.total() >= kills
+    assert played.acknowledged >= 100, played.evidence()
+
+
+async def test_without_any_gateway_every_error_is_in_the_envelope(worlds: Worlds) -> None:
+    world = worlds.get()
+    chaos = Chaos(world.cluster, random.Random(6))
+    for name in chaos.names("gateway"):
+        await chaos.running(name)
+    for name in chaos.names("gateway"):
+        await chaos.kill(name)
+    async with httpx.AsyncClient(base_url=world.cluster.url, timeout=40) as http:
+        for headers in ({}, {"Idempotency-Key": "without-any-gateway"}):
+            for path in ("/score/add", "/auth/register"):
+                read_answer(f"POST {path} {headers}", await http.post(path, json={}, headers=headers), more={401, 422})
+
+
+async def test_a_player_that_only_postgres_was_asked_for_is_missing_in_postgres(worlds: Worlds) -> None:
+    world = worlds.get()
+    chaos = Chaos(world.cluster, random.Random(7))
+
+    async with httpx.AsyncClient(base_url=world.cluster.url, timeout=40) as http:
+
+        async def not_found() -> bool:
+            return (await http.get("/rank/nobody-at-all")).status_code == 404
+
+        await eventually(not_found, "an answer", seconds=90)
+        await chaos.running("redis")
+        chaos.freeze("redis")
+        try:
+            response = await http.get("/rank/nobody-at-all")
+        finally:
+            chaos.thaw("redis")
+    answer = read_answer("GET /rank/nobody-at-all", response)
+    assert (answer.status, answer.source, answer.code) == (404, "postgres", "user_not_found")
