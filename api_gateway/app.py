@@ -13,9 +13,10 @@ from api_gateway.body import linger, too_large
 from api_gateway.client import UpstreamClient
 from api_gateway.headers import RequestHead, read_request_head
 from api_gateway.health import HealthMonitor
-from api_gateway.observe import METRICS_CONTENT_TYPE, OWN_PAGES, AccessLog, Exchange, Metrics
+from api_gateway.observe import METRICS_CONTENT_TYPE, Exchange, Metrics, log_fields
 from api_gateway.proxy import Proxy
 from api_gateway.upstreams import Pool, State, Upstream
+from leaderboard_core.access_log import PROBES, AccessLog
 from leaderboard_core.errors import (
     LeaderboardError,
     MethodNotAllowed,
@@ -50,6 +51,7 @@ class Gateway:
         level = settings.process.log_level
         self.access_log = AccessLog(
             self._name,
+            "api_gateway.access",
             enabled=settings.process.access_log and level in ("DEBUG", "INFO"),
             probes=level == "DEBUG",
         )
@@ -121,11 +123,11 @@ class Gateway:
             await self._refuse(LeaderboardError(), receive, send, exchange)
         finally:
             self.metrics.answered(exchange)
-            self.access_log.answered(exchange)
+            self.access_log.answered(exchange.path, log_fields(exchange))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, head: RequestHead, exchange: Exchange) -> None:
         path = exchange.path
-        if path in OWN_PAGES:
+        if path in PROBES:
             await self._own_page(send, exchange)
             return
         if head.content_length is not None and head.content_length > self._max_body:

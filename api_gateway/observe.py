@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from time import perf_counter
 from typing import Final
 
-import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from api_gateway.upstreams import State, Upstream
 
 METRICS_CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
-OWN_PAGES: Final = frozenset({"/health", "/metrics"})
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ROUTES: Final = frozenset(
     {
@@ -32,8 +26,6 @@ _ROUTES: Final = frozenset(
         "/metrics",
     }
 )
-_FLUSH_LINES = 200
-_FLUSH_SECONDS = 0.05
 
 
 @dataclass(slots=True)
@@ -135,57 +127,17 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class AccessLog:
-    """A JSON line a request, in the shape of `leaderboard_core.logs`, written a handful at a time.
-
-    Lines wait at most 50 ms; `flush` writes them at once. The logging module would cost more than the line.
-    Without `probes`, the pages that machines ask for every second leave no line.
-    """
-
-    def __init__(
-        self, process: str, *, enabled: bool = True, probes: bool = True, write: Callable[[bytes], None] | None = None
-    ) -> None:
-        self._process = process
-        self._enabled = enabled
-        self._probes = probes
-        self._write = write or _to_stdout
-        self._lines: list[bytes] = []
-        self._timer: asyncio.TimerHandle | None = None
-
-    def answered(self, exchange: Exchange) -> None:
-        if not self._enabled or (exchange.path in OWN_PAGES and not self._probes):
-            return
-        line: dict[str, object] = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "level": "INFO",
-            "process": self._process,
-            "logger": "api_gateway.access",
-            "message": "request",
-            "request_id": exchange.request_id,
-            "method": exchange.method,
-            "path": exchange.path,
-            "status": exchange.status,
-            "upstream": exchange.upstream.address if exchange.upstream else None,
-            "ms": round((perf_counter() - exchange.started_at) * 1000, 2),
-            "retries": exchange.retries,
-        }
-        if exchange.note is not None:
-            line["note"] = exchange.note
-        self._lines.append(orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
-        if len(self._lines) >= _FLUSH_LINES:
-            self.flush()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
-
-    def flush(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._lines:
-            lines, self._lines = self._lines, []
-            self._write(b"".join(lines))
-
-
-def _to_stdout(lines: bytes) -> None:
-    sys.stdout.buffer.write(lines)
-    sys.stdout.buffer.flush()
+def log_fields(exchange: Exchange) -> dict[str, object]:
+    """What the access log says of an exchange."""
+    fields: dict[str, object] = {
+        "request_id": exchange.request_id,
+        "method": exchange.method,
+        "path": exchange.path,
+        "status": exchange.status,
+        "upstream": exchange.upstream.address if exchange.upstream else None,
+        "ms": round((perf_counter() - exchange.started_at) * 1000, 2),
+        "retries": exchange.retries,
+    }
+    if exchange.note is not None:
+        fields["note"] = exchange.note
+    return fields

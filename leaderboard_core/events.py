@@ -19,7 +19,10 @@ class PoisonedEvent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ScoreEvent:
-    """A player's state after one write; `timestamp` is µs since the epoch and orders a player's writes."""
+    """A player's state after one write; `timestamp` is µs since the epoch and orders a player's writes.
+
+    `protected` says that the account has a password.
+    """
 
     user_id: str
     name: str
@@ -27,6 +30,7 @@ class ScoreEvent:
     score: int
     timestamp: int
     request_id: str
+    protected: bool = False
 
 
 def decode(raw: str | bytes, region: str) -> ScoreEvent:
@@ -45,6 +49,7 @@ def decode(raw: str | bytes, region: str) -> ScoreEvent:
             fields["score"],
             fields["timestamp"],
             fields.get("request_id", ""),
+            fields.get("protected", False) is True,
         )
     except KeyError as error:
         raise PoisonedEvent(f"no {error.args[0]}") from error

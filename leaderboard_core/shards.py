@@ -20,12 +20,14 @@ from leaderboard_core import lua
 from leaderboard_core.breaker import CircuitBreaker
 from leaderboard_core.errors import Unavailable, WarmingUp
 from leaderboard_core.keys import Keys
+from leaderboard_core.pipelining import Pipeliner
 from leaderboard_core.postgres import describe, without_password
 from leaderboard_core.settings import TopologySettings
 
 log = logging.getLogger(__name__)
 
 GLOBAL = "GLOBAL"
+NEARLY_FULL = 0.9
 CONNECTION_ERRORS = (RedisError, OSError, asyncio.TimeoutError)
 """What a Redis that is away raises."""
 
@@ -51,6 +53,7 @@ class Shard:
     client: redis.Redis
     keys: Keys
     regions: tuple[str, ...]
+    pipeliner: Pipeliner
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     _admitted: bool = False
     _scripts: dict[str, lua.Script] = field(default_factory=lua.all_scripts)
@@ -66,13 +69,17 @@ class Shard:
         if not self._admitted and script in _ADMITTED_ONLY:
             await self._load(loaded)  # our own start: the regions may be others than those of the mark
         try:
-            return await self.command(*words)
+            return await self._pipelined(words)
         except NoScriptError:
             await self._load(loaded)
         try:
-            return await self.command(*words)
+            return await self._pipelined(words)
         except NoScriptError as error:
             raise unreachable(error) from error  # restarted again just now
+
+    async def _pipelined(self, words: Sequence[str | int]) -> Any:
+        with self._guarded():
+            return await self.pipeliner.execute(words)
 
     async def command(self, *words: str | int | float) -> Any:
         """Run one Redis command. Raises Unavailable when Redis does not answer."""
@@ -113,9 +120,13 @@ class Shard:
         with self._guarded():
             try:
                 found = await self.client.config_get("maxmemory-policy", "appendonly")
+                memory = await self.client.info("memory")
             except ResponseError:
                 return []  # a managed Redis that does not show its configuration
         problems = []
+        most, used = int(memory.get("maxmemory", 0)), int(memory["used_memory"])
+        if most and used > most * NEARLY_FULL:
+            problems.append(f"{used:,} of {most:,} bytes of maxmemory are used: writes will be refused; give it more")
         if found.get("maxmemory-policy", "noeviction") != "noeviction":
             problems.append(f"maxmemory-policy is {found['maxmemory-policy']}: players may vanish; set noeviction")
         if found.get("appendonly", "yes") != "yes":
@@ -144,7 +155,7 @@ class Shard:
             raise
         except ResponseError as error:
             self.breaker.succeeded()
-            log.exception("redis refused a command", extra={"shard": self.name})
+            log.warning("redis refused a command: %s", error, extra={"shard": self.name})
             raise Unavailable(
                 "A Redis server refuses commands (out of memory or read-only?); its log says why."
             ) from error
@@ -165,7 +176,8 @@ def unreachable(error: BaseException | None) -> Unavailable:
         return Unavailable("A Redis server did not answer the last calls; nothing was done. Try again shortly.")
     reason = "is loading its data" if isinstance(error, BusyLoadingError) else "cannot be reached"
     return Unavailable(
-        f"A Redis server {reason}; a write may have been done or not: repeat it with its Idempotency-Key."
+        f"A Redis server {reason}; try again shortly. A write may have been done or not: repeat it with its "
+        "Idempotency-Key."
     )
 
 
@@ -187,16 +199,7 @@ class ShardMap:
         by_url: dict[str, list[str]] = {}
         for region in settings.regions:
             by_url.setdefault(settings.redis_url_of(region), []).append(region)
-        return cls(
-            Shard(
-                name=without_password(url),
-                variable=settings.redis_variable_of(regions[0]),
-                client=_client(url, settings),
-                keys=Keys(),
-                regions=tuple(regions),
-            )
-            for url, regions in by_url.items()
-        )
+        return cls(_shard(url, tuple(regions), settings) for url, regions in by_url.items())
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -243,7 +246,7 @@ class ShardMap:
                 pause = min(pause * 2, 1.0)
 
 
-def _client(url: str, settings: TopologySettings) -> redis.Redis:
+def _shard(url: str, regions: tuple[str, ...], settings: TopologySettings) -> Shard:
     pool = redis.BlockingConnectionPool.from_url(
         url,
         decode_responses=True,
@@ -258,4 +261,11 @@ def _client(url: str, settings: TopologySettings) -> redis.Redis:
         # While these are on, redis-py hands out connections without a look whether the server closed them.
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
-    return redis.Redis.from_pool(pool)
+    return Shard(
+        name=without_password(url),
+        variable=settings.redis_variable_of(regions[0]),
+        client=redis.Redis.from_pool(pool),
+        keys=Keys(),
+        regions=regions,
+        pipeliner=Pipeliner(pool),
+    )

@@ -10,9 +10,11 @@ from typing import Any
 import jwt
 
 from leaderboard_core.errors import InvalidToken, MissingToken
+from leaderboard_core.names import is_name, is_user_id
 from leaderboard_core.settings import AuthSettings
 
 ALGORITHM = "HS256"
+ROLES = ("player", "server")
 _REQUIRED = ["exp", "user_id", "name", "region"]
 _CACHE_SIZE = 50_000
 
@@ -83,10 +85,14 @@ class Tokens:
             claims: dict[str, Any] = jwt.decode(
                 token, self._secret, algorithms=[ALGORITHM], options={"require": _REQUIRED}
             )
-        except (jwt.PyJWTError, UnicodeError) as error:
+            expires_at = float(claims["exp"])
+        except (jwt.PyJWTError, UnicodeError, ArithmeticError, ValueError, TypeError) as error:
             raise InvalidToken from error
         user_id, name, region = claims["user_id"], claims["name"], claims["region"]
         role = claims.get("role", "player")
-        if not all(isinstance(value, str) and value for value in (user_id, name, region, role)):
+        if not all(isinstance(value, str) and value for value in (user_id, name, region)) or role not in ROLES:
             raise InvalidToken
-        return Identity(user_id, name, region.upper(), role, float(claims["exp"]))
+        # Tokens may be made elsewhere with our secret: what could not be registered cannot be played either.
+        if not is_user_id(user_id) or not is_name(name):
+            raise InvalidToken("The token's user_id or name is not one that this system takes.")
+        return Identity(user_id, name, region.upper(), role, expires_at)

@@ -11,7 +11,7 @@ from leaderboard_core.serving import run, serve, wait_for
 from leaderboard_core.settings import ProcessSettings
 from leaderboard_core.shards import ShardMap
 from leaderboard_service.app import create_app
-from leaderboard_service.state import Services, Settings
+from leaderboard_service.state import Settings
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +24,7 @@ async def main(process: ProcessSettings) -> None:
     settings = Settings.from_environment(process)
     await _check_servers(settings)
     app = create_app(settings)
-
-    def announce_stop() -> None:
-        parts: Services = app.state.services
-        parts.stopping = True
-
-    await serve(app, process, on_stop=announce_stop, notice_seconds=NOTICE_SECONDS)
+    await serve(app, process, on_stop=app.announce_stop, notice_seconds=NOTICE_SECONDS)
 
 
 async def _check_servers(settings: Settings) -> None:

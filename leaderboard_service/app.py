@@ -4,32 +4,74 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
-from leaderboard_service.http import RequestContext, add_error_handlers
+from leaderboard_core.access_log import AccessLog
+from leaderboard_service.asgi import Receive, Scope, Send
+from leaderboard_service.door import Door
+from leaderboard_service.http import add_error_handlers, describe
 from leaderboard_service.routes import auth, boards, scores, system
+from leaderboard_service.routes.documented import BEARER_SCHEME
 from leaderboard_service.state import Services, Settings
 
+ROUTES = (*auth.ROUTES, *scores.ROUTES, *boards.ROUTES, *system.ROUTES)
 DESCRIPTION = """Real-time leaderboards. Send `Authorization: Bearer <token>` where a lock is shown.
 
 Every error is `{"error": "<code>", "message": "<what to do>"}`."""
 
 
-def create_app(settings: Settings) -> FastAPI:
+class Service:
     """The service as an ASGI application; its stores are opened in the lifespan."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._services: Services | None = None
+        self.documentation = _documentation(self._lifespan)
+        process = settings.process
+        access_log = AccessLog(
+            process.instance_name,
+            "leaderboard_service.access",
+            enabled=process.access_log,
+            probes=process.log_level == "DEBUG",
+        )
+        self._door = Door(self.documentation, ROUTES, access_log)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._door(scope, receive, send)
+
+    @property
+    def services(self) -> Services:
+        """The parts, while the application runs."""
+        if self._services is None:
+            raise RuntimeError("the service is not running")
+        return self._services
+
+    def announce_stop(self) -> None:
+        """Let /health tell the gateways that this replica is ending."""
+        self.services.stopping = True
+
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.services = await Services.open(settings)
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        self._services = await Services.open(self._settings)
+        self._door.open(self._services)
         try:
             yield
         finally:
-            await app.state.services.close()
+            self._door.close()
+            await self._services.close()
 
+
+def create_app(settings: Settings) -> Service:
+    """One replica."""
+    return Service(settings)
+
+
+def _documentation(lifespan: Any) -> FastAPI:
     app = FastAPI(title="Leaderboard", version="1", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
-    app.add_middleware(RequestContext, access_log=settings.process.access_log)
     add_error_handlers(app)
-    for part in (auth, scores, boards, system):
-        app.include_router(part.router)
+    for route in ROUTES:
+        describe(app, route)
+    app.openapi()["components"]["securitySchemes"] = BEARER_SCHEME
     return app

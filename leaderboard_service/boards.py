@@ -123,11 +123,8 @@ def _warm(answer: list[str]) -> list[str]:
 
 def _window(answer: list[str]) -> Window:
     _, total, start, above, *flat = answer
-    rows = [
-        Row(user_id, int(score), name, region)
-        for user_id, score, name, region in zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True)
-    ]
-    return Window(int(total), int(start), int(above), rows)
+    rows = map(Row._make, zip(flat[::4], map(int, flat[1::4]), flat[2::4], flat[3::4], strict=True))
+    return Window(int(total), int(start), int(above), list(rows))
 
 
 async def _read_top(shard: Shard, region: str, offset: int, limit: int) -> Window:

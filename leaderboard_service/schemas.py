@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from leaderboard_core.names import MAX_NAME, MAX_USER_ID, NAME_PATTERN, USER_ID_PATTERN
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 
-USER_ID_PATTERN = r"^[^\s\p{Cc}/]+$"
-NAME_PATTERN = r"^[^\p{Cc}]+$"
-
-UserId = Annotated[str, Field(min_length=1, max_length=128, pattern=USER_ID_PATTERN, examples=["alice"])]
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NAME_PATTERN, examples=["Alice"])]
+UserId = Annotated[str, Field(min_length=1, max_length=MAX_USER_ID, pattern=USER_ID_PATTERN, examples=["alice"])]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=NAME_PATTERN, examples=["Alice"])]
 Region = Annotated[str, Field(min_length=1, max_length=50, examples=["ASIA"])]
 Score = Annotated[int, Field(ge=-MAX_EXACT_INTEGER, le=MAX_EXACT_INTEGER, examples=[100])]
 Password = Annotated[str, Field(min_length=8, max_length=1024, examples=["correct horse battery"])]
@@ -30,6 +28,19 @@ class RegisterBody(Body):
     region: Region
     initialScore: Score = 0  # noqa: N815 - the API's name
     password: Password | None = None
+
+
+class BoardQuery(BaseModel):
+    region: Annotated[str, Field(description="The board; GLOBAL ranks every player of every region.")] = "GLOBAL"
+
+
+class TopQuery(BoardQuery):
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    offset: Annotated[int, Field(ge=0, le=MAX_EXACT_INTEGER)] = 0
+
+
+class AroundQuery(BoardQuery):
+    range: Annotated[int, Field(ge=1, le=100)] = 10
 
 
 class LoginBody(Body):
@@ -57,6 +68,37 @@ class SubmitBody(Body):
     region: Region
     score: Score
     name: Name | None = None
+
+
+class BatchBody(Body):
+    scores: Annotated[
+        list[dict[str, Any]],
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="`{user_id, region, score | delta, name?}`; each is accepted or refused on its own.",
+        ),
+    ]
+
+
+class BatchItem(Body):
+    """One score of a batch: either `score`, to set it, or `delta`, to add to it."""
+
+    user_id: UserId
+    region: Region
+    score: Score | None = None
+    delta: Score | None = None
+    name: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.score is None) == (self.delta is None):
+            raise ValueError("give either score or delta")
+        return self
+
+    @property
+    def amount(self) -> int:
+        return self.score if self.score is not None else self.delta or 0
 
 
 class Card(BaseModel):
@@ -88,6 +130,18 @@ class ScoreWritten(BaseModel):
     region: Region
     score: Score
     updated_at: Annotated[int, Field(description="µs since the epoch", examples=[1_700_000_000_000_000])]
+
+
+class BatchWritten(BaseModel):
+    ok: Annotated[bool, Field(description="every score was accepted")]
+    accepted: int
+    results: Annotated[
+        list[dict[str, Any]],
+        Field(
+            description="In the order of the request: `{ok: true, user_id, region, score, updated_at}`, or "
+            "`{ok: false, error, message, …}` as the single submit would answer."
+        ),
+    ]
 
 
 class BoardRow(BaseModel):
@@ -137,9 +191,3 @@ class Health(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     ok: bool
-
-
-def request_body(model: type[Body]) -> dict[str, Any]:
-    """The OpenAPI description of a body that the route parses itself."""
-    schema = model.model_json_schema()
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+import orjson
+
 from leaderboard_core.errors import (
     IdempotencyKeyInUse,
     LeaderboardError,
@@ -32,7 +34,7 @@ log = logging.getLogger(__name__)
 CLAIM_SECONDS = 10
 _CLAIM_POLL_SECONDS = 0.02
 
-Operation = Literal["register", "create", "set", "add", "put"]
+Operation = Literal["register", "create", "set", "add"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,10 @@ class Idempotency:
 
     key: str
     fingerprint: str
+
+    def of_item(self, place: int) -> Idempotency:
+        """The key of one score in a batch; no client's own key has a blank in it."""
+        return Idempotency(f"{self.key} {place}", self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +252,7 @@ class ScoreWriter:
                 write.region,
                 write.name,
                 write.amount,
-                write.request_id,
+                _event_start(write),
                 limits.queue_reject_length,
                 limits.user_rate_limit_count if write.user_bucket else 0,
                 limits.user_rate_limit_window * 1_000_000,
@@ -269,6 +275,11 @@ class ScoreWriter:
             answer = answer[2:]
         _, region, name, score, updated_at, created = answer
         return Written(write.user_id, region, name, int(score), int(updated_at), created == "1")
+
+
+def _event_start(write: Write) -> str:
+    fields = {"user_id": write.user_id, "region": write.region, "request_id": write.request_id}
+    return orjson.dumps(fields)[:-1].decode()
 
 
 class _ClaimNeeded(Exception):

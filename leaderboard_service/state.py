@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
-
-from fastapi import Request
+from typing import Any
 
 from leaderboard_core.errors import UnknownRegion
 from leaderboard_core.health import HealthProbe
 from leaderboard_core.postgres import RegionDatabases
 from leaderboard_core.settings import AuthSettings, LimitSettings, ProcessSettings, TopologySettings, load
 from leaderboard_core.shards import ShardMap
-from leaderboard_core.tokens import Identity, Tokens
+from leaderboard_core.tokens import Tokens
 from leaderboard_service.accounts import Accounts
 from leaderboard_service.boards import BoardReader
 from leaderboard_service.fallback import PostgresBoards
 from leaderboard_service.reads import Reads
 from leaderboard_service.scores import ScoreWriter
+from leaderboard_service.sharing import SharedReads
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,7 @@ class Services:
     reads: Reads
     accounts: Accounts
     health: HealthProbe
+    shared: SharedReads[Any]
     stopping: bool = False
 
     @classmethod
@@ -66,6 +66,7 @@ class Services:
             reads=Reads(BoardReader(shard_map), PostgresBoards(databases)),
             accounts=Accounts(writer, databases, settings.auth),
             health=HealthProbe(shard_map, databases),
+            shared=SharedReads(),
         )
 
     async def close(self) -> None:
@@ -74,17 +75,7 @@ class Services:
 
     def region(self, text: str) -> str:
         """A region's name as it is stored. Raises UnknownRegion, which lists the known ones."""
-        name = text.upper()
+        name = text.upper() if text.isascii() else text  # "ſ".upper() is "S"
         if name not in self.regions:
             raise UnknownRegion(text, self.regions)
         return name
-
-
-def services(request: Request) -> Services:
-    """The parts, for a route."""
-    return cast(Services, request.app.state.services)
-
-
-def identity(request: Request) -> Identity:
-    """Who the request's token speaks for. Raises MissingToken or InvalidToken."""
-    return services(request).tokens.verify_header(request.headers.get("authorization"))

@@ -4,15 +4,15 @@ One score write: every check, the boards, the player's hash and the event, in on
 KEYS  1 ready marker        4 GLOBAL board    7 region's bucket
       2 player's hash       5 queue           8 idempotency answer
       3 region's board      6 player's bucket 9 registration claim
-ARGV  1 operation: register | create | set | add | put
+ARGV  1 operation: register | create | set | add
       2 user_id   3 region   4 name ('' keeps the stored one)   5 score, or delta for add
-      6 request_id
+      6 start of the event's JSON: user_id, region, request_id, without the closing brace
       7 queue length at which writes are refused
       8 player's bucket: tokens ('0' does not look at it)   9 and its window in microseconds
      10 region's bucket: tokens per second ('0' does not look at it)
      11 seconds to keep the answer for an Idempotency-Key ('0' when there is none)
      12 fingerprint of the request, to tell a reused key
-     13 may a missing player be made by put: '1' | '0'
+     13 may a missing player be made by set or add: '1' | '0' (register and create always may)
      14 claim's nonce held by the caller ('' when it holds none)
      15 microseconds, Redis time, after which a claim held elsewhere has ended ('0' when it is held here)
      16 '1' when the new player has a password
@@ -26,16 +26,18 @@ Numbers stay strings or go through '%.0f': tostring and cjson print 14 digits on
 Token bucket: level counts 1/window parts of a token, so that refilling is exact whole-number
 arithmetic (count parts a microsecond, a token costs window parts).
 ]]
+-- Locals are several times cheaper than looking a function up in a table: a fifth of the script's time.
+local call, format = redis.call, string.format
 local MAX_SCORE = 9007199254740991
 local operation, user_id, region, name, amount = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
-if redis.call('EXISTS', KEYS[1]) == 0 then
+if call('EXISTS', KEYS[1]) == 0 then
   return {'refused', 'cold'}
 end
 
 local keep_answer = tonumber(ARGV[11])
 if keep_answer > 0 then
-  local kept = redis.call('GET', KEYS[8])
+  local kept = call('GET', KEYS[8])
   if kept then
     local answer = {'replay'}
     for part in string.gmatch(kept, '[^\n]+') do
@@ -45,31 +47,28 @@ if keep_answer > 0 then
   end
 end
 
-local length = redis.call('LLEN', KEYS[5])
+local length = call('LLEN', KEYS[5])
 if length >= tonumber(ARGV[7]) then
-  return {'refused', 'queue_full', string.format('%.0f', length)}
+  return {'refused', 'queue_full', format('%.0f', length)}
 end
 
-local time = redis.call('TIME')
+local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 
-local stored = redis.call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at')
+local stored = call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at', 'protected')
 local exists = stored[1] and true or false
 local score
 
-if operation == 'register' or (not exists and (operation == 'create' or operation == 'put')) then
+if operation == 'register' or (not exists and (operation == 'create' or ARGV[13] == '1')) then
   if exists then
     return {'refused', 'user_exists'}
-  end
-  if operation == 'put' and ARGV[13] ~= '1' then
-    return {'refused', 'user_not_found'}
   end
   if ARGV[15] ~= '0' then
     if now >= tonumber(ARGV[15]) then
       return {'refused', 'claim_lost'}
     end
   else
-    local holder = redis.call('GET', KEYS[9]) or ''
+    local holder = call('GET', KEYS[9]) or ''
     if holder ~= ARGV[14] then
       return {'refused', ARGV[14] == '' and 'claimed' or 'claim_lost'}
     end
@@ -86,7 +85,7 @@ elseif operation == 'add' then
   if sum > MAX_SCORE or sum < -MAX_SCORE then
     return {'refused', 'score_out_of_range'}
   end
-  score = string.format('%.0f', sum)
+  score = format('%.0f', sum)
 else
   score = amount
 end
@@ -95,7 +94,7 @@ if name == '' then
 end
 
 local function look(bucket, count, window)
-  local kept = redis.call('HMGET', bucket, 'level', 'at')
+  local kept = call('HMGET', bucket, 'level', 'at')
   local full = count * window
   local level = full
   if kept[1] then
@@ -109,46 +108,49 @@ local region_count, user_level, region_level, wait = tonumber(ARGV[10]), 0, 0, 0
 if user_count > 0 then
   user_level, wait = look(KEYS[6], user_count, user_window)
   if wait > 0 then
-    return {'refused', 'rate_limited', string.format('%.0f', wait)}
+    return {'refused', 'rate_limited', format('%.0f', wait)}
   end
 end
 if region_count > 0 then
   region_level, wait = look(KEYS[7], region_count, 1000000)
   if wait > 0 then
-    return {'refused', 'region_rate_limited', string.format('%.0f', wait)}
+    return {'refused', 'region_rate_limited', format('%.0f', wait)}
   end
 end
 
-local stamp = string.format('%.0f', now)
+local stamp = format('%.0f', now)
 if user_count > 0 then
-  redis.call('HSET', KEYS[6], 'level', string.format('%.0f', user_level - user_window), 'at', stamp)
-  redis.call('PEXPIRE', KEYS[6], string.format('%.0f', math.ceil(user_window / 1000)))
+  call('HSET', KEYS[6], 'level', format('%.0f', user_level - user_window), 'at', stamp)
+  call('PEXPIRE', KEYS[6], format('%.0f', math.ceil(user_window / 1000)))
 end
 if region_count > 0 then
-  redis.call('HSET', KEYS[7], 'level', string.format('%.0f', region_level - 1000000), 'at', stamp)
+  call('HSET', KEYS[7], 'level', format('%.0f', region_level - 1000000), 'at', stamp)
 end
 
 local updated_at = stamp
 if stored[4] and tonumber(stored[4]) >= now then
-  updated_at = string.format('%.0f', tonumber(stored[4]) + 1)
+  updated_at = format('%.0f', tonumber(stored[4]) + 1)
 end
 
-redis.call('HSET', KEYS[2], 'name', name, 'region', region, 'score', score, 'updated_at', updated_at)
-if not exists and ARGV[16] == '1' then
-  redis.call('HSET', KEYS[2], 'protected', '1')
+call('HSET', KEYS[2], 'name', name, 'region', region, 'score', score, 'updated_at', updated_at)
+local protected = ''
+if stored[5] then
+  protected = ',"protected":true'
+elseif not exists and ARGV[16] == '1' then
+  protected = ',"protected":true'
+  call('HSET', KEYS[2], 'protected', '1')
 end
-redis.call('ZADD', KEYS[3], score, user_id)
+call('ZADD', KEYS[3], score, user_id)
 if KEYS[4] ~= KEYS[3] then
-  redis.call('ZADD', KEYS[4], score, user_id)
+  call('ZADD', KEYS[4], score, user_id)
 end
-redis.call('LPUSH', KEYS[5],
-  '{"user_id":' .. cjson.encode(user_id) .. ',"name":' .. cjson.encode(name)
-  .. ',"region":' .. cjson.encode(region) .. ',"score":' .. score
-  .. ',"timestamp":' .. updated_at .. ',"request_id":' .. cjson.encode(ARGV[6]) .. '}')
+call('LPUSH', KEYS[5],
+  ARGV[6] .. ',"name":' .. cjson.encode(name) .. ',"score":' .. score
+  .. ',"timestamp":' .. updated_at .. protected .. '}')
 
 local created = exists and '0' or '1'
 if keep_answer > 0 then
-  redis.call('SET', KEYS[8],
+  call('SET', KEYS[8],
     table.concat({ARGV[12], 'ok', region, name, score, updated_at, created}, '\n'), 'EX', ARGV[11])
 end
 return {'ok', region, name, score, updated_at, created}

@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
 
-from fastapi import APIRouter, Path, Query, Request, Response
-
-from leaderboard_core.settings import MAX_EXACT_INTEGER
-from leaderboard_service.http import json_response
+from leaderboard_service.asgi import Call, Reply, json_reply
+from leaderboard_service.ranking import RankedRow
 from leaderboard_service.reads import Source
-from leaderboard_service.routes.documented import errors
-from leaderboard_service.schemas import USER_ID_PATTERN, AroundAnswer, RankAnswer, TopPage
-from leaderboard_service.state import services
-
-router = APIRouter(tags=["boards"])
-
-RegionParameter = Annotated[str, Query(description="The board; GLOBAL ranks every player of every region.")]
-UserIdParameter = Annotated[str, Path(min_length=1, max_length=128, pattern=USER_ID_PATTERN)]
+from leaderboard_service.routes.documented import Route
+from leaderboard_service.schemas import AroundAnswer, AroundQuery, BoardQuery, RankAnswer, TopPage, TopQuery
 
 
-@router.get("/top", response_model=TopPage, responses=errors(422, 503))
-async def top(
-    request: Request,
-    region: RegionParameter = "GLOBAL",
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    offset: Annotated[int, Query(ge=0, le=MAX_EXACT_INTEGER)] = 0,
-) -> Response:
+async def top(call: Call) -> Reply:
     """The best players of a board. Equal scores have equal ranks (1,1,3) and come by descending user_id."""
-    parts = services(request)
-    name = parts.region(region)
-    page, source = await parts.reads.top(name, limit, offset)
-    return _answer({"region": name, "total": page.total, "rows": [row._asdict() for row in page.rows]}, source)
+    query = call.query(TopQuery)
+    region, limit, offset = call.parts.region(query.region), query.limit, query.offset
+
+    async def look() -> Reply:
+        page, source = await call.parts.reads.top(region, limit, offset)
+        return _answer({"region": region, "total": page.total, "rows": _rows(page.rows)}, source)
+
+    reply: Reply = await call.parts.shared.read((region, limit, offset), look)
+    return reply
 
 
-@router.get("/rank/{user_id}", response_model=RankAnswer, responses=errors(404, 422, 503))
-async def rank(request: Request, user_id: UserIdParameter, region: RegionParameter = "GLOBAL") -> Response:
+async def rank(call: Call) -> Reply:
     """A player's rank on a board: 1 + the number of players with a strictly higher score."""
-    parts = services(request)
-    name = parts.region(region)
-    place, source = await parts.reads.rank(name, user_id)
+    user_id, query = call.user_id(), call.query(BoardQuery)
+    region = call.parts.region(query.region)
+    place, source = await call.parts.reads.rank(region, user_id)
     return _answer(
         {
             "found": True,
-            "region": name,
+            "region": region,
             "total": place.total,
             "rank": place.row.rank,
             "user_id": user_id,
@@ -53,28 +43,36 @@ async def rank(request: Request, user_id: UserIdParameter, region: RegionParamet
     )
 
 
-@router.get("/around/{user_id}", response_model=AroundAnswer, responses=errors(404, 422, 503))
-async def around(
-    request: Request,
-    user_id: UserIdParameter,
-    region: RegionParameter = "GLOBAL",
-    reach: Annotated[int, Query(alias="range", ge=1, le=100)] = 10,
-) -> Response:
+async def around(call: Call) -> Reply:
     """A player and up to `range` rows above and below it, in board order."""
-    parts = services(request)
-    name = parts.region(region)
-    found, source = await parts.reads.around(name, user_id, reach)
+    user_id, query = call.user_id(), call.query(AroundQuery)
+    region = call.parts.region(query.region)
+    found, source = await call.parts.reads.around(region, user_id, query.range)
     return _answer(
         {
             "found": True,
-            "region": name,
+            "region": region,
             "total": found.total,
-            "self": found.row._asdict(),
-            "around": [row._asdict() for row in found.around],
+            "self": _rows((found.row,))[0],
+            "around": _rows(found.around),
         },
         source,
     )
 
 
-def _answer(content: object, source: Source) -> Response:
-    return json_response(content, headers={"X-Leaderboard-Source": source})
+def _rows(rows: Iterable[RankedRow]) -> list[dict[str, str | int]]:
+    return [
+        {"rank": rank, "user_id": user_id, "name": name, "region": region, "score": score}
+        for rank, user_id, name, region, score in rows
+    ]
+
+
+def _answer(content: object, source: Source) -> Reply:
+    return json_reply(content, headers={"X-Leaderboard-Source": source})
+
+
+ROUTES = (
+    Route("GET", "/top", top, "boards", TopPage, query=TopQuery, errors=(422, 503)),
+    Route("GET", "/rank/{user_id}", rank, "boards", RankAnswer, query=BoardQuery, errors=(404, 422, 503)),
+    Route("GET", "/around/{user_id}", around, "boards", AroundAnswer, query=AroundQuery, errors=(404, 422, 503)),
+)

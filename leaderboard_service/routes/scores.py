@@ -2,103 +2,76 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.security import HTTPBearer
-
-from leaderboard_core.errors import Forbidden, RegionMismatch
+from leaderboard_core.errors import Forbidden, LeaderboardError, RegionMismatch, Unavailable, WarmingUp
 from leaderboard_core.tokens import Identity
-from leaderboard_service.http import idempotency, json_response, read_body
-from leaderboard_service.routes.documented import IDEMPOTENCY_HEADER, errors
+from leaderboard_service.asgi import Call, Reply, checked, json_reply
+from leaderboard_service.routes.documented import Route
 from leaderboard_service.schemas import (
     AddBody,
-    Body,
+    BatchBody,
+    BatchItem,
+    BatchWritten,
     CreateBody,
     Created,
     ScoreWritten,
     SubmitBody,
     UpdateBody,
-    request_body,
 )
-from leaderboard_service.scores import Operation, Write, Written
-from leaderboard_service.state import identity, services
-
-_documented_bearer = HTTPBearer(auto_error=False, description="A token from /auth/register or /auth/login.")
-router = APIRouter(tags=["scores"], dependencies=[Depends(_documented_bearer)])
+from leaderboard_service.scores import Idempotency, Operation, Write, Written
 
 
-def _described(body: type[Body], *, missing: bool = True) -> dict[str, Any]:
-    statuses = (401, 403, 404, 409, 413, 422, 429, 503) if missing else (401, 403, 409, 413, 422, 429, 503)
-    return {
-        "responses": errors(*statuses),
-        "openapi_extra": {**request_body(body), "parameters": [IDEMPOTENCY_HEADER]},
-    }
-
-
-@router.post(
-    "/score/create",
-    status_code=201,
-    response_model=Created,
-    openapi_extra={**request_body(CreateBody), "parameters": [IDEMPOTENCY_HEADER]},
-    responses={
-        **errors(401, 403, 409, 413, 422, 429, 503),
-        200: {"model": Created, "description": "The player has a card already; nothing was changed."},
-    },
-)
-async def create(request: Request) -> Response:
+async def create(call: Call) -> Reply:
     """Make the token's player if it has no card yet."""
-    who = _player(request)
-    body = await read_body(request, CreateBody)
-    region = services(request).region(body.region)
+    who = call.player()
+    body = await call.body(CreateBody)
+    region = call.parts.region(body.region)
     if region != who.region:
         raise RegionMismatch(region=who.region)
-    written = await _write(request, who, "create", body.initialScore, name=who.name)
+    written = await _write(call, who, "create", body.initialScore, name=who.name)
     card = {"user_id": who.user_id, "name": written.name, "region": written.region, "score": written.score}
-    return json_response({"ok": True, "created": written.created, "card": card}, 201 if written.created else 200)
+    return json_reply({"ok": True, "created": written.created, "card": card}, 201 if written.created else 200)
 
 
-@router.post("/score/update", response_model=ScoreWritten, **_described(UpdateBody))
-async def update(request: Request) -> Response:
+async def update(call: Call) -> Reply:
     """Set the score of the token's player."""
-    who = _player(request)
-    body = await read_body(request, UpdateBody)
-    return _answer(await _write(request, who, "set", body.score))
+    who = call.player()
+    body = await call.body(UpdateBody)
+    return _answer(await _write(call, who, "set", body.score))
 
 
-@router.post("/score/add", response_model=ScoreWritten, **_described(AddBody))
-async def add(request: Request) -> Response:
+async def add(call: Call) -> Reply:
     """Add to the score of the token's player; a negative delta takes away."""
-    who = _player(request)
-    body = await read_body(request, AddBody)
-    return _answer(await _write(request, who, "add", body.delta))
+    who = call.player()
+    body = await call.body(AddBody)
+    return _answer(await _write(call, who, "add", body.delta))
 
 
-@router.post("/score", response_model=ScoreWritten, **_described(SubmitBody))
-async def submit(request: Request) -> Response:
+async def submit(call: Call) -> Reply:
     """Set a score: a player's token for that player only, a server's token for anybody.
 
     A server's submit makes the player if need be. A name, when given, replaces the stored one.
     """
-    who = identity(request)
-    body = await read_body(request, SubmitBody)
-    parts = services(request)
-    region = parts.region(body.region)
+    who = call.identity()
+    body = await call.body(SubmitBody)
+    region = call.parts.region(body.region)
     if not who.is_server:
         if body.user_id != who.user_id:
             raise Forbidden("A player's token submits for that player only; use a token with role 'server'.")
         if region != who.region:
             raise RegionMismatch(region=who.region)
-    written = await parts.writer.write(
+    written = await call.parts.writer.write(
         Write(
-            operation="put",
+            operation="set",
             user_id=body.user_id,
             region=region,
             amount=body.score,
             name=body.name or "",
-            request_id=request.scope["request_id"],
+            request_id=call.request_id,
             subject=who.user_id,
-            idempotency=idempotency(request),
+            idempotency=call.idempotency(),
             user_bucket=not who.is_server,
             may_create=who.is_server,
         )
@@ -106,37 +79,122 @@ async def submit(request: Request) -> Response:
     return _answer(written)
 
 
-def _player(request: Request) -> Identity:
-    who = identity(request)
-    if who.is_server:
-        raise Forbidden("A server's token speaks for no player; use POST /score.")
-    services(request).region(who.region)
-    return who
+async def submit_many(call: Call) -> Reply:
+    """Set or add to up to 1,000 scores with a server's token; players are made if need be.
+
+    Each score is accepted or refused on its own; those of one player count in their order. With an
+    Idempotency-Key the request may be repeated as a whole: what was accepted counts once.
+    """
+    who = call.identity()
+    if not who.is_server:
+        raise Forbidden("Only a token with role 'server' submits batches.")
+    body = await call.body(BatchBody)
+    idempotency = call.idempotency()
+    results: list[Written | LeaderboardError] = [LeaderboardError()] * len(body.scores)
+
+    async def in_order(places: list[int]) -> None:
+        for place in places:
+            key = idempotency.of_item(place) if idempotency else None
+            results[place] = await _submit_item(call, who, body.scores[place], key)
+
+    # Players go side by side, in one pipeline per shard; scores of one player one after the other.
+    by_player: dict[str, list[int]] = {}
+    for place, item in enumerate(body.scores):
+        by_player.setdefault(str(item.get("user_id")), []).append(place)
+    await asyncio.gather(*map(in_order, by_player.values()))
+    refused = [result for result in results if isinstance(result, LeaderboardError)]
+    if len(refused) == len(results) and all(isinstance(error, Unavailable | WarmingUp) for error in refused):
+        raise refused[0]  # nothing was done, and nothing was wrong with any of them
+    return json_reply(
+        {
+            "ok": not refused,
+            "accepted": len(results) - len(refused),
+            "results": [
+                {"ok": False, **result.envelope()} if isinstance(result, LeaderboardError) else _written(result)
+                for result in results
+            ],
+        }
+    )
 
 
-async def _write(request: Request, who: Identity, operation: Operation, amount: int, name: str = "") -> Written:
-    return await services(request).writer.write(
+async def _submit_item(
+    call: Call, who: Identity, fields: dict[str, Any], idempotency: Idempotency | None
+) -> Written | LeaderboardError:
+    try:
+        item = checked(BatchItem, fields)
+        return await call.parts.writer.write(
+            Write(
+                operation="add" if item.score is None else "set",
+                user_id=item.user_id,
+                region=call.parts.region(item.region),
+                amount=item.amount,
+                name=item.name or "",
+                request_id=call.request_id,
+                subject=who.user_id,
+                idempotency=idempotency,
+                user_bucket=False,
+                may_create=True,
+            )
+        )
+    except LeaderboardError as error:
+        return error
+
+
+async def _write(call: Call, who: Identity, operation: Operation, amount: int, name: str = "") -> Written:
+    return await call.parts.writer.write(
         Write(
             operation=operation,
             user_id=who.user_id,
             region=who.region,
             amount=amount,
             name=name,
-            request_id=request.scope["request_id"],
+            request_id=call.request_id,
             subject=who.user_id,
-            idempotency=idempotency(request),
-            may_create=operation == "create",
+            idempotency=call.idempotency(),
         )
     )
 
 
-def _answer(written: Written) -> Response:
-    return json_response(
-        {
-            "ok": True,
-            "user_id": written.user_id,
-            "region": written.region,
-            "score": written.score,
-            "updated_at": written.updated_at,
-        }
-    )
+def _answer(written: Written) -> Reply:
+    return json_reply(_written(written))
+
+
+def _written(written: Written) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "user_id": written.user_id,
+        "region": written.region,
+        "score": written.score,
+        "updated_at": written.updated_at,
+    }
+
+
+_EXISTING = (401, 403, 404, 409, 413, 422, 429, 503)
+
+ROUTES = (
+    Route(
+        "POST",
+        "/score/create",
+        create,
+        tag="scores",
+        token=True,
+        body=CreateBody,
+        response=Created,
+        status=201,
+        errors=(401, 403, 409, 413, 422, 429, 503),
+        other_responses={200: {"model": Created, "description": "The player has a card already; nothing was changed."}},
+    ),
+    Route("POST", "/score/update", update, "scores", ScoreWritten, token=True, body=UpdateBody, errors=_EXISTING),
+    Route("POST", "/score/add", add, "scores", ScoreWritten, token=True, body=AddBody, errors=_EXISTING),
+    Route(
+        "POST",
+        "/scores",
+        submit_many,
+        tag="scores",
+        token=True,
+        body=BatchBody,
+        response=BatchWritten,
+        errors=(401, 403, 413, 422, 503),
+    ),
+    Route("POST", "/score", submit, "scores", ScoreWritten, token=True, body=SubmitBody, errors=_EXISTING),
+)

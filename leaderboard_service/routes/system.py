@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from leaderboard_core import metrics
-from leaderboard_service.http import json_response
+from leaderboard_service.asgi import Call, Reply, json_reply
+from leaderboard_service.routes.documented import Route
 from leaderboard_service.schemas import Health
-from leaderboard_service.state import services
-
-router = APIRouter(tags=["system"])
 
 
-@router.get(
-    "/health",
-    response_model=Health,
-    responses={503: {"model": Health, "description": "This replica cannot serve; the answer says which store is why."}},
-)
-async def health(request: Request) -> Response:
+async def health(call: Call) -> Reply:
     """200 while this replica can serve: every Redis answers and holds its data, and no stop was asked for.
 
     Postgres is reported and does not count: scores and boards go on without it.
     """
-    parts = services(request)
+    parts = call.parts
     stores = await parts.health.stores()
     ok = not parts.stopping and stores.redis_ok
     body = {
@@ -32,10 +25,16 @@ async def health(request: Request) -> Response:
         "redis": stores.redis,
         "postgres": stores.postgres,
     }
-    return json_response(body, 200 if ok else 503)
+    return json_reply(body, 200 if ok else 503)
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def prometheus(_: Request) -> Response:
+async def prometheus(call: Call) -> Reply:
     """Prometheus metrics of this replica."""
-    return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+    del call
+    return Reply(200, metrics.render(), ((b"content-type", metrics.CONTENT_TYPE.encode()),))
+
+
+ROUTES = (
+    Route("GET", "/health", health, "system", Health, other_responses={503: {"model": Health}}),
+    Route("GET", "/metrics", prometheus, "system", response_class=PlainTextResponse),
+)

@@ -12,11 +12,10 @@ from typing import Any
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
 
 from leaderboard_core.settings import AuthSettings, LimitSettings, ProcessSettings, TopologySettings, load
 from leaderboard_core.tokens import Tokens
-from leaderboard_service.app import create_app
+from leaderboard_service.app import Service, create_app
 from leaderboard_service.state import Services, Settings
 
 SECRET = "c0ffee5eed7a11ad0b57ac1e9f3d2468ab"  # known to tests only
@@ -37,14 +36,13 @@ def settings_of(environ: Mapping[str, str]) -> Settings:
 class Api:
     """Calls a running service; methods answer with the raw response."""
 
-    app: FastAPI
+    app: Service
     http: httpx.AsyncClient
     settings: Settings
 
     @property
     def parts(self) -> Services:
-        parts: Services = self.app.state.services
-        return parts
+        return self.app.services
 
     @property
     def tokens(self) -> Tokens:
@@ -153,7 +151,7 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[str]:
+async def serving(app: Service) -> AsyncIterator[str]:
     """Serve an application on a free port of loopback, in this loop; the base URL."""
     config = uvicorn.Config(
         app,
@@ -195,7 +193,7 @@ async def running_service(environ: Mapping[str, str]) -> AsyncIterator[Api]:
     idle.append(app)
 
 
-_idle_apps: dict[tuple[tuple[str, str], ...], list[FastAPI]] = {}
+_idle_apps: dict[tuple[tuple[str, str], ...], list[Service]] = {}
 """Building the routes takes longer than most tests; the lifespan, and with it every store, is new each time."""
 
 

@@ -15,8 +15,9 @@ from api_gateway.asgi import ClientGoneError
 from api_gateway.body import read_body
 from api_gateway.headers import read_request_head, response_headers
 from api_gateway.health import says_stopping
-from api_gateway.observe import AccessLog, Exchange, Metrics, route_of
+from api_gateway.observe import Exchange, Metrics, log_fields, route_of
 from api_gateway.proxy import may_repeat
+from leaderboard_core.access_log import AccessLog
 from leaderboard_core.errors import PayloadTooLarge, RequestTimeout
 
 
@@ -147,6 +148,10 @@ async def test_a_body_that_stops_coming() -> None:
         await read_body(receiver(part(b"ab", more=True), {"type": "http.disconnect"}), max_bytes=10, timeout=1)
 
 
+def say(log: AccessLog, exchange: Exchange) -> None:
+    log.answered(exchange.path, log_fields(exchange))
+
+
 async def test_access_lines_are_json_and_come_by_themselves() -> None:
     written: list[bytes] = []
     flushed = asyncio.Event()
@@ -155,9 +160,9 @@ async def test_access_lines_are_json_and_come_by_themselves() -> None:
         written.append(lines)
         flushed.set()
 
-    log = AccessLog("gateway-1", write=write)
+    log = AccessLog("gateway-1", "api_gateway.access", write=write)
     for number in range(3):
-        log.answered(Exchange("GET", "/rank/\ufffd\u738b\n\x00", f"id-{number}", status=200))
+        say(log, Exchange("GET", "/rank/\ufffd\u738b\n\x00", f"id-{number}", status=200))
     await asyncio.wait_for(flushed.wait(), 5)
     lines = [json.loads(line) for line in b"".join(written).splitlines()]
     assert [line["request_id"] for line in lines] == ["id-0", "id-1", "id-2"]
@@ -169,22 +174,22 @@ async def test_access_lines_are_json_and_come_by_themselves() -> None:
 async def test_probes_leave_no_line_unless_wanted() -> None:
     written: list[bytes] = []
     for probes in (False, True):
-        log = AccessLog("g", probes=probes, write=written.append)
+        log = AccessLog("g", "api_gateway.access", probes=probes, write=written.append)
         for path in ("/health", "/metrics", "/top"):
-            log.answered(Exchange("GET", path, "i", status=200))
+            say(log, Exchange("GET", path, "i", status=200))
         log.flush()
     assert [lines.count(b"\n") for lines in written] == [1, 3]
 
 
 async def test_many_access_lines_do_not_wait_and_none_come_when_turned_off() -> None:
     written: list[bytes] = []
-    log = AccessLog("g", write=written.append)
+    log = AccessLog("g", "api_gateway.access", write=written.append)
     for _ in range(450):
-        log.answered(Exchange("GET", "/top", "i", status=200))
+        say(log, Exchange("GET", "/top", "i", status=200))
     assert sum(lines.count(b"\n") for lines in written) == 400
     log.flush()
     assert sum(lines.count(b"\n") for lines in written) == 450
-    silent = AccessLog("g", enabled=False, write=written.append)
-    silent.answered(Exchange("GET", "/top", "i", status=200))
+    silent = AccessLog("g", "api_gateway.access", enabled=False, write=written.append)
+    say(silent, Exchange("GET", "/top", "i", status=200))
     silent.flush()
     assert len(written) == 3

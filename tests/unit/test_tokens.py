@@ -123,3 +123,29 @@ def test_the_scheme_may_be_written_in_any_case(tokens: Tokens) -> None:
 def test_any_text_is_refused_and_nothing_else_happens(text: str) -> None:
     with pytest.raises(InvalidToken):
         Tokens(load(AuthSettings, {"JWT_SECRET": SECRET})).verify(text)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"user_id": "a\nb"},
+        {"user_id": "a b"},
+        {"user_id": "a/b"},
+        {"user_id": "a\0b"},
+        {"user_id": "x" * 129},
+        {"user_id": "\udc80x"},
+        {"name": "n" * 201},
+        {"name": "a\nb"},
+        {"role": "admin"},
+        {"role": "Server"},
+        {"role": None},
+        {"role": ["server"]},
+        {"exp": 10**400},
+        {"exp": "tomorrow"},
+        {"exp": None},
+    ],
+)
+def test_claims_that_could_not_be_registered_are_refused(changed: dict[str, object]) -> None:
+    claims = {"user_id": "ann", "name": "Ann", "region": "EU", "exp": int(time.time()) + 60, **changed}
+    with pytest.raises(InvalidToken):
+        Tokens(load(AuthSettings, {"JWT_SECRET": SECRET})).verify(jwt.encode(claims, SECRET, algorithm="HS256"))

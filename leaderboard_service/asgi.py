@@ -1,0 +1,169 @@
+"""One request as the routes see it, and the answer that they give: plain ASGI, no framework in between."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
+
+import orjson
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from leaderboard_core.errors import Forbidden, InvalidPayload, LeaderboardError, PayloadTooLarge
+from leaderboard_core.tokens import Identity
+from leaderboard_service.schemas import Body, UserId
+from leaderboard_service.scores import Idempotency
+from leaderboard_service.state import Services
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+BodyT = TypeVar("BodyT", bound=Body)
+QueryT = TypeVar("QueryT", bound=BaseModel)
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_USER_ID: TypeAdapter[str] = TypeAdapter(UserId)
+_JSON = (b"content-type", b"application/json")
+
+
+class Reply(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = (_JSON,)
+
+
+class Call:
+    """One request. What is wrong with it is raised as the error of the API."""
+
+    __slots__ = ("_raw", "_receive", "parts", "path_value", "request_id", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive, parts: Services, request_id: str, path_value: str) -> None:
+        self.scope = scope
+        self.parts = parts
+        self.request_id = request_id
+        self.path_value = path_value
+        self._receive = receive
+        self._raw = b""
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of that (lower-case) name."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return str(value, "latin-1")
+        return None
+
+    def identity(self) -> Identity:
+        """Who the token speaks for. Raises MissingToken or InvalidToken."""
+        return self.parts.tokens.verify_header(self.header(b"authorization"))
+
+    def player(self) -> Identity:
+        """The token's player. Raises MissingToken, InvalidToken, Forbidden or UnknownRegion."""
+        who = self.identity()
+        if who.is_server:
+            raise Forbidden("A server's token speaks for no player; use POST /score.")
+        self.parts.region(who.region)
+        return who
+
+    async def body(self, model: type[BodyT]) -> BodyT:
+        """The JSON body, checked. Raises InvalidPayload or PayloadTooLarge."""
+        self._raw = await self._read()
+        try:
+            return model.model_validate_json(self._raw)
+        except ValidationError as error:
+            raise InvalidPayload(fields=problems(error.errors(include_input=False, include_url=False))) from None
+
+    def query(self, model: type[QueryT]) -> QueryT:
+        """The query string, checked; of a repeated parameter the last counts. Raises InvalidPayload."""
+        raw = self.scope["query_string"]
+        try:
+            return model.model_validate_strings(dict(parse_qsl(raw.decode("latin-1"), True)) if raw else {})
+        except ValidationError as error:
+            raise InvalidPayload(fields=problems(error.errors(include_input=False, include_url=False))) from None
+
+    def user_id(self) -> str:
+        """The user_id in the path. Raises InvalidPayload."""
+        try:
+            return _USER_ID.validate_python(self.path_value)
+        except ValidationError as error:
+            message = error.errors(include_input=False, include_url=False)[0]["msg"]
+            raise InvalidPayload(fields=[{"field": "user_id", "message": message}]) from None
+
+    def idempotency(self) -> Idempotency | None:
+        """The Idempotency-Key with a fingerprint of path and body, once the body was read.
+
+        Raises InvalidPayload for a key that is not 1-255 visible ASCII characters.
+        """
+        key = self.header(b"idempotency-key")
+        if key is None:
+            return None
+        if not _IDEMPOTENCY_KEY.fullmatch(key):
+            raise InvalidPayload(
+                "The Idempotency-Key header takes 1 to 255 visible ASCII characters.",
+                fields=[{"field": "Idempotency-Key", "message": "is not valid"}],
+            )
+        content = self.scope["path"].encode() + b"\n" + self._raw
+        return Idempotency(key, hashlib.blake2b(content, digest_size=16).hexdigest())
+
+    async def _read(self) -> bytes:
+        most = self.parts.process.max_body_bytes
+        declared = self.header(b"content-length") or ""
+        if declared.isdecimal() and int(declared) > most:
+            raise PayloadTooLarge(f"A request body may have at most {most} bytes.")
+        message = await self._receive()
+        if not message.get("more_body") and message["type"] == "http.request":
+            whole: bytes = message.get("body", b"")
+        else:
+            whole = await self._read_pieces(message, most)
+        if len(whole) > most:
+            raise PayloadTooLarge(f"A request body may have at most {most} bytes.")
+        return whole
+
+    async def _read_pieces(self, message: Message, most: int) -> bytes:
+        pieces, length = [], 0
+        while message["type"] == "http.request":
+            piece = message.get("body", b"")
+            pieces.append(piece)
+            length += len(piece)
+            if length > most or not message.get("more_body"):
+                return b"".join(pieces)
+            message = await self._receive()
+        raise InvalidPayload("The request broke off.", fields=[{"field": "body", "message": "is not complete"}])
+
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+def json_reply(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    """A JSON answer, serialised once."""
+    body = orjson.dumps(content)
+    if not headers:
+        return Reply(status, body)
+    return Reply(status, body, (_JSON, *((name.lower().encode(), value.encode()) for name, value in headers.items())))
+
+
+def error_reply(error: LeaderboardError) -> Reply:
+    """The envelope of an error."""
+    return json_reply(error.envelope(), error.status, error.headers)
+
+
+def checked(model: type[BodyT], fields: dict[str, Any]) -> BodyT:
+    """A part of a body that was parsed already. Raises InvalidPayload."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidPayload(fields=problems(error.errors(include_input=False, include_url=False))) from None
+
+
+def problems(found: Sequence[Any]) -> list[dict[str, str]]:
+    """pydantic's errors as the `fields` of the envelope."""
+    return [
+        {"field": ".".join(str(part) for part in problem["loc"]) or "body", "message": problem["msg"]}
+        for problem in found
+    ]

@@ -1,0 +1,95 @@
+"""Batch submits: each score on its own, in order, once."""
+
+from __future__ import annotations
+
+import redis.asyncio as redis
+
+from tests.conftest import Start
+from tests.support.service import Api
+
+SCORES = [
+    {"user_id": "ann", "region": "asia", "score": 10},
+    {"user_id": "bob", "region": "EU", "score": 20, "name": "Bob"},
+    {"user_id": "ann", "region": "ASIA", "delta": 5},
+    {"user_id": "cyd", "region": "NA", "delta": 7},
+]
+
+
+async def test_scores_are_set_added_and_players_made_in_order(any_api: Api) -> None:
+    answer = await any_api.post("/scores", {"scores": SCORES}, token=any_api.server_token())
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["ok"], body["accepted"]) == (True, 4)
+    assert [(result["user_id"], result["region"], result["score"]) for result in body["results"]] == [
+        ("ann", "ASIA", 10),
+        ("bob", "EU", 20),
+        ("ann", "ASIA", 15),
+        ("cyd", "NA", 7),
+    ]
+    assert await any_api.scores() == {"ann": 15, "bob": 20, "cyd": 7}
+    assert (await any_api.get("/rank/bob")).json()["name"] == "Bob"
+
+
+async def test_each_is_refused_on_its_own(any_api: Api) -> None:
+    await any_api.register("eve", "EU", 1)
+    bad = [
+        {"user_id": "eve", "region": "ASIA", "score": 1},
+        {"user_id": "a b", "region": "ASIA", "score": 1},
+        {"user_id": "x", "region": "MOON", "score": 1},
+        {"user_id": "x", "region": "ASIA"},
+        {"user_id": "x", "region": "ASIA", "score": 1, "delta": 1},
+        {"user_id": "x", "region": "ASIA", "score": 1.5},
+        {"user_id": "x", "region": "ASIA", "score": True},
+        {"user_id": "x", "region": "ASIA", "delta": 2**53},
+        {"user_id": "max", "region": "ASIA", "score": 2**53 - 1},
+        {"user_id": "max", "region": "ASIA", "delta": 1},
+    ]
+    body = (await any_api.post("/scores", {"scores": bad}, token=any_api.server_token())).json()
+    assert body["ok"] is False
+    assert [result.get("error") for result in body["results"]] == [
+        "region_mismatch",
+        "invalid_payload",
+        "unknown_region",
+        *["invalid_payload"] * 5,
+        None,
+        "score_out_of_range",
+    ]
+    assert all(result["ok"] or result["message"] for result in body["results"])
+    assert await any_api.scores() == {"eve": 1, "max": 2**53 - 1}
+
+
+async def test_the_whole_may_be_repeated_with_its_key(any_api: Api) -> None:
+    token = any_api.server_token()
+    answers = [await any_api.post("/scores", {"scores": SCORES}, token=token, key="match-1") for _ in range(3)]
+    assert len({answer.text for answer in answers}) == 1
+    assert await any_api.scores() == {"ann": 15, "bob": 20, "cyd": 7}
+    other = (await any_api.post("/scores", {"scores": [{**SCORES[0], "score": 9}]}, token=token, key="match-1")).json()
+    assert other["results"][0]["error"] == "idempotency_key_reused"
+    # A single submit with the same key is another request.
+    single = await any_api.post("/score", SCORES[1], token=token, key="match-1")
+    assert single.status_code == 200
+
+
+async def test_only_servers_and_only_up_to_a_thousand(api: Api) -> None:
+    scores = [{"user_id": f"p{number}", "region": "EU", "score": number} for number in range(1001)]
+    for token, count, status in (
+        (await api.register("ann"), 1, 403),
+        (None, 1, 401),
+        (api.server_token(), 0, 422),
+        (api.server_token(), 1001, 422),
+        (api.server_token(), 1000, 200),
+    ):
+        assert (await api.post("/scores", {"scores": scores[:count]}, token=token)).status_code == status
+    assert (await api.top("EU", limit=1))["total"] == 1000
+
+
+async def test_the_regions_bucket_and_the_queue_hold_batches_too(start: Start, redis_1: redis.Redis) -> None:
+    scores = [{"user_id": f"p{number}", "region": "EU", "score": number} for number in range(20)]
+    api = await start(QUEUE_REJECT_LENGTH=5)
+    body = (await api.post("/scores", {"scores": scores}, token=api.server_token())).json()
+    assert body["accepted"] == 5
+    assert [result.get("error") for result in body["results"]].count("queue_full") == 15
+    await redis_1.delete("queue:scores:EU", "bucket:region:EU")
+    api = await start(REGION_RATE_LIMIT_PER_SEC=1, USER_RATE_LIMIT_COUNT=1)
+    body = (await api.post("/scores", {"scores": scores[:3]}, token=api.server_token())).json()
+    assert [result.get("error") for result in body["results"]].count("region_rate_limited") == 2
