@@ -12,6 +12,8 @@ import asyncpg
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.settings import TopologySettings
 
+CLOSE_SECONDS = 1.0
+
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 CONNECTION_ERRORS = (
@@ -68,16 +70,17 @@ class RegionDatabases:
         return self._pools[region]
 
     @property
+    def timeout_seconds(self) -> float:
+        """How long a caller should wait for a whole answer, a free connection included."""
+        return self._settings.postgres_timeout_seconds
+
+    @property
     def regions(self) -> tuple[str, ...]:
         return tuple(self._pools)
 
     async def close(self) -> None:
         """Close every pool, giving statements in hand a moment."""
-        for pool in set(self._pools.values()):
-            try:
-                await asyncio.wait_for(pool.close(), 3)
-            except TimeoutError:
-                pool.terminate()
+        await asyncio.gather(*map(_close, set(self._pools.values())))
 
     async def reachable(self, region: str) -> str | None:
         """None when the region's database answers, else what is wrong."""
@@ -107,6 +110,13 @@ class RegionDatabases:
                 on_wait(message)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
+
+
+async def _close(pool: Pool) -> None:
+    try:
+        await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+    except TimeoutError:
+        pool.terminate()
 
 
 def describe(error: BaseException) -> str:

@@ -93,7 +93,10 @@ class Accounts:
         if password is None:
             return False
         try:
-            password_hash = await self._databases[player.region].fetchval(sql.load("password_hash_of"), player.user_id)
+            async with asyncio.timeout(self._databases.timeout_seconds):
+                password_hash = await self._databases[player.region].fetchval(
+                    sql.load("password_hash_of"), player.user_id
+                )
         except CONNECTION_ERRORS as error:
             raise _postgres_away(error) from error
         if password_hash is None:
@@ -111,7 +114,8 @@ class Accounts:
     async def _execute(self, region: str, statement: str, *args: str | int) -> int:
         """Run a statement; the number of rows it changed."""
         try:
-            done = await self._databases[region].execute(sql.load(statement), *args)
+            async with asyncio.timeout(self._databases.timeout_seconds):
+                done = await self._databases[region].execute(sql.load(statement), *args)
         except CONNECTION_ERRORS as error:
             raise _postgres_away(error) from error
         return int(done.rpartition(" ")[2])

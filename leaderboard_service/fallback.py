@@ -47,8 +47,11 @@ class PostgresBoards:
     async def around(self, region: str, user_id: str, reach: int) -> Surroundings:
         """As BoardReader.around. Raises UserNotFound or Unavailable."""
         regions = self._regions(region)
-        player = await self._player(regions, user_id)
-        windows = await asyncio.gather(*(self._around(part, player, reach) for part in regions))
+        home = (await self._player(regions, user_id)).region
+        # The player and its neighbours at home are of one moment; the score may have changed since it was found.
+        player, window = await self._around_home(home, user_id, reach)
+        others = await asyncio.gather(*(self._around(part, player, reach) for part in regions if part != home))
+        windows = [window, *others]
         own, above, below = neighbours(merge(windows), user_id, reach)
         return Surroundings(sum(window.total for window in windows), own, above + below)
 
@@ -78,15 +81,26 @@ class PostgresBoards:
             rows = _rows(await connection.fetch(sql.load("board_top"), region, limit, offset))
             return Window(total, offset, await self._above_first(connection, region, rows, offset), rows)
 
-    async def _around(self, region: str, player: Row, reach: int) -> Window:
-        place = (region, player.score, player.user_id)
+    async def _around_home(self, region: str, user_id: str, reach: int) -> tuple[Row, Window]:
         async with self._snapshot(region) as connection:
-            total = await connection.fetchval(sql.load("board_count"), region)
-            before = await connection.fetchval(sql.load("board_count_before"), *place)
-            above = _rows(await connection.fetch(sql.load("board_rows_before"), *place, reach))[::-1]
-            rows = above + _rows(await connection.fetch(sql.load("board_rows_from"), *place, reach + 1))
-            start = before - len(above)
-            return Window(total, start, await self._above_first(connection, region, rows, start), rows)
+            record = await connection.fetchrow(sql.load("board_player"), region, user_id)
+            if record is None:
+                raise UserNotFound(found=False)
+            player = Row(*record)
+            return player, await self._window(connection, region, player, reach)
+
+    async def _around(self, region: str, player: Row, reach: int) -> Window:
+        async with self._snapshot(region) as connection:
+            return await self._window(connection, region, player, reach)
+
+    async def _window(self, connection: Any, region: str, player: Row, reach: int) -> Window:
+        place = (region, player.score, player.user_id)
+        total = await connection.fetchval(sql.load("board_count"), region)
+        before = await connection.fetchval(sql.load("board_count_before"), *place)
+        above = _rows(await connection.fetch(sql.load("board_rows_before"), *place, reach))[::-1]
+        rows = above + _rows(await connection.fetch(sql.load("board_rows_from"), *place, reach + 1))
+        start = before - len(above)
+        return Window(total, start, await self._above_first(connection, region, rows, start), rows)
 
     @staticmethod
     async def _above_first(connection: Any, region: str, rows: list[Row], start: int) -> int:
@@ -100,6 +114,7 @@ class PostgresBoards:
         """A connection whose statements all see the same moment. Raises Unavailable."""
         try:
             async with (
+                asyncio.timeout(self._databases.timeout_seconds),
                 self._databases[region].acquire() as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):

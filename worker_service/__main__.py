@@ -15,9 +15,7 @@ from leaderboard_core.serving import run, serve, wait_for
 from leaderboard_core.settings import ProcessSettings, SettingsError, TopologySettings, WorkerSettings, load
 from leaderboard_core.shards import ShardMap
 from worker_service.app import create_app
-from worker_service.consumer import Consumer
-from worker_service.liveness import Liveness
-from worker_service.recovery import Rebuilder
+from worker_service.worker import build
 
 log = logging.getLogger(__name__)
 
@@ -46,37 +44,26 @@ async def _work(
     databases: RegionDatabases,
 ) -> None:
     # A name is never used twice: a processing list belongs to one life of one process.
-    worker = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     stop = asyncio.Event()
-    rebuilder = Rebuilder(databases, stop)
-    watches = [Liveness(shard, worker, settings.worker_timeout_seconds, rebuilder, stop) for shard in shard_map.shards]
-    for watch in watches:
+    worker = build(name, topology, settings, shard_map, databases, stop)
+    for watch in worker.watches:
         await watch.beat()
-    consumers = [
-        Consumer(
-            shard=shard,
-            region=region,
-            pool=databases[region],
-            worker=worker,
-            settings=settings,
-            stop=stop,
-            block_seconds=min(1.0, topology.redis_timeout_seconds / 2),
-        )
-        for shard, region in shard_map.queues()
-    ]
-    log.info("consuming", extra={"worker": worker, "regions": list(shard_map.regions)})
-    app = create_app(worker, shard_map, databases, stop)
+    log.info("consuming", extra={"worker": name, "regions": list(shard_map.regions)})
+    app = create_app(name, shard_map, databases, stop)
     try:
         async with asyncio.TaskGroup() as group:
             server = group.create_task(serve(app, process, on_stop=stop.set))
             server.add_done_callback(lambda _: stop.set())
-            for run_part in (*(watch.run for watch in watches), *(consumer.run for consumer in consumers)):
-                group.create_task(run_part())
+            for watch in worker.watches:
+                group.create_task(watch.run())
+            for consumer in worker.consumers:
+                group.create_task(consumer.run())
     except* SettingsError as problems:
         raise problems.exceptions[0] from None
     finally:
-        await rebuilder.close()
-    log.info("stopped", extra={"worker": worker})
+        await worker.rebuilder.close()
+    log.info("stopped", extra={"worker": name})
 
 
 if __name__ == "__main__":

@@ -63,12 +63,15 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
     )
 
 
-def columns(events: Sequence[ScoreEvent]) -> tuple[list[str], list[str], list[str], list[int], list[int]]:
-    """The arrays of `upsert_scores`: user_ids, names, regions, scores, µs."""
+def columns(
+    events: Sequence[ScoreEvent],
+) -> tuple[list[str], list[str], list[str], list[int], list[int], list[bool]]:
+    """The arrays of `upsert_scores`: user_ids, names, regions, scores, µs, protected."""
     return (
         [event.user_id for event in events],
         [event.name for event in events],
         [event.region for event in events],
         [event.score for event in events],
         [event.timestamp for event in events],
+        [event.protected for event in events],
     )

@@ -7,21 +7,28 @@ import logging
 import time
 from dataclasses import dataclass, field
 
+from redis.exceptions import OutOfMemoryError
+
+from leaderboard_core import sql
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.metrics import BATCH_SIZE, EVENTS_SAVED, UPSERT_SECONDS
-from leaderboard_core.postgres import Pool
+from leaderboard_core.postgres import CONNECTION_ERRORS, Pool, describe
 from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.shards import Shard
 from worker_service import batch as batches
 from worker_service import store
 from worker_service.backoff import Backoff, wait
+from worker_service.recovery import restore
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Consumer:
-    """One queue's consumer. At most one batch is in its hands; that batch is its processing list."""
+    """One queue's consumer. At most one batch is in its hands; that batch is its processing list.
+
+    `hands` is held from the take to the acknowledgement: who reads Postgres for a rebuild waits for it.
+    """
 
     shard: Shard
     region: str
@@ -30,6 +37,7 @@ class Consumer:
     settings: WorkerSettings
     stop: asyncio.Event
     block_seconds: float
+    hands: asyncio.Lock = field(default_factory=asyncio.Lock)
     _list_is_known: bool = field(default=True, init=False)
     _redis_backoff: Backoff = field(init=False)
     _postgres_backoff: Backoff = field(init=False)
@@ -42,9 +50,10 @@ class Consumer:
         """Consume until the stop; the batch in hand is finished unless Postgres is away."""
         while not self.stop.is_set():
             try:
-                raw_events = await self._take()
-                if raw_events:
-                    await self._save(raw_events)
+                async with self.hands:
+                    raw_events = await self._take()
+                    if raw_events:
+                        await self._save(raw_events)
             except Unavailable as error:
                 # An answer may have been lost, and with it an event that is in the list unseen.
                 self._list_is_known = False
@@ -56,13 +65,23 @@ class Consumer:
     async def _take(self) -> list[str]:
         """The next batch, oldest first; empty when nothing came for a while. Raises Unavailable."""
         if not self._list_is_known:
+            # Taking nothing makes this worker known again to a Redis that has lost its data.
+            keys = self.shard.keys
+            own = keys.processing(self.region, self.worker)
+            await self.shard.run("take_batch", (keys.queue(self.region), own, keys.workers), (0, self.worker))
             held = await self._read_own_list()
             self._list_is_known = True
             if held:
                 return held
         keys = self.shard.keys
         queue, processing = keys.queue(self.region), keys.processing(self.region, self.worker)
-        first = await self.shard.command("BLMOVE", queue, processing, "RIGHT", "LEFT", self.block_seconds)
+        try:
+            first = await self.shard.command("BLMOVE", queue, processing, "RIGHT", "LEFT", self.block_seconds)
+        except Unavailable as error:
+            if not isinstance(error.__cause__, OutOfMemoryError):
+                raise
+            # Draining the queue is what frees the memory; the script may, where the command may not.
+            return await self._take_without_blocking(queue, processing)
         if first is None:
             # Redis may have given an event to a connection that had broken unnoticed: look once in a while.
             self._list_is_known = False
@@ -77,6 +96,13 @@ class Consumer:
                 await wait(self.stop, self.settings.batch_linger_ms / 1000)
             else:
                 break
+        return events
+
+    async def _take_without_blocking(self, queue: str, processing: str) -> list[str]:
+        words = (self.settings.batch_size, self.worker)
+        events: list[str] = await self.shard.run("take_batch", (queue, processing, self.shard.keys.workers), words)
+        if not events:
+            await wait(self.stop, self.block_seconds)
         return events
 
     async def _read_own_list(self) -> list[str]:
@@ -105,14 +131,15 @@ class Consumer:
             log.error("event refused", extra={"region": self.region, "reason": letter.reason})
         UPSERT_SECONDS.labels(self.region).observe(time.perf_counter() - started)
         BATCH_SIZE.labels(self.region).observe(len(raw_events))
-        await self._acknowledge(len(raw_events), dead)
+        if await self._acknowledge(len(raw_events), dead) == "gone":
+            await self._put_back([event.user_id for event in batch.events])
         EVENTS_SAVED.labels(self.region, "saved").inc(len(batch.events) - len(refused))
         EVENTS_SAVED.labels(self.region, "superseded").inc(batch.superseded)
         EVENTS_SAVED.labels(self.region, "dead").inc(len(dead))
 
-    async def _acknowledge(self, count: int, dead: list[batches.DeadLetter]) -> None:
+    async def _acknowledge(self, count: int, dead: list[batches.DeadLetter]) -> str:
         keys = self.shard.keys
-        outcome = await self.shard.run(
+        outcome: str = await self.shard.run(
             "acknowledge_batch",
             (keys.processing(self.region, self.worker), keys.dead(self.region)),
             (count, *(letter.encode() for letter in dead)),
@@ -120,4 +147,18 @@ class Consumer:
         if outcome == "changed":
             self._list_is_known = False
         elif outcome == "gone":
-            log.warning("the batch was taken over or acknowledged before", extra={"region": self.region})
+            log.warning("the batch was taken over, or Redis lost it", extra={"region": self.region})
+        return outcome
+
+    async def _put_back(self, user_ids: list[str]) -> None:
+        """Bring a batch whose list has vanished to Redis again: if Redis lost its data, a rebuild may have read
+        Postgres before this batch was committed. Raises Unavailable."""
+        while not self.stop.is_set():
+            try:
+                rows = await self.pool.fetch(sql.load("players_by_id"), user_ids)
+            except CONNECTION_ERRORS as error:
+                log.warning("postgres is away: %s", describe(error), extra={"region": self.region})
+                await self._postgres_backoff.pause()
+            else:
+                await restore(self.shard, self.region, rows)
+                return

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import asyncpg
@@ -57,7 +57,7 @@ async def rebuild(
                 async for page in found:
                     if not await _renew_lock(shard, nonce):
                         raise RebuildInterrupted("the lock was lost")
-                    await _restore(shard, region, page)
+                    await restore(shard, region, page)
                     players += len(page)
                     if on_page is not None:
                         on_page(region, len(page))
@@ -106,7 +106,8 @@ async def _page(pool: Pool, last: str, since: int) -> Sequence[Any]:
     return page
 
 
-async def _restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
+async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
+    """Put rows as `page_players` gives them back into Redis, where it has nothing newer. Raises Unavailable."""
     keys, calls = shard.keys, []
     for first in range(0, len(page), PLAYERS_PER_CALL):
         players = (
@@ -151,9 +152,13 @@ async def _release_lock(shard: Shard, nonce: str) -> None:
 
 
 class Rebuilder:
-    """Runs rebuilds in the background, one per shard, until each is complete."""
+    """Runs rebuilds in the background, one per shard, until each is complete.
+
+    `hands` are the locks of the process's own consumers of each shard.
+    """
 
     def __init__(self, databases: RegionDatabases, stop: asyncio.Event) -> None:
+        self.hands: dict[Shard, list[asyncio.Lock]] = {}
         self._databases = databases
         self._stop = stop
         self._running: dict[Shard, asyncio.Task[None]] = {}
@@ -171,7 +176,11 @@ class Rebuilder:
             try:
                 if await shard.is_ready():
                     return
-                players = await rebuild(shard, self._databases, self._log_progress)
+                async with AsyncExitStack() as empty_hands:
+                    # A batch that a consumer of ours still holds is newer than the rows that we would read.
+                    for lock in self.hands.get(shard, ()):
+                        await empty_hands.enter_async_context(lock)
+                    players = await rebuild(shard, self._databases, self._log_progress)
             except (RebuildInterrupted, Unavailable) as error:
                 log.warning("rebuild waits: %s", error, extra={"shard": shard.name})
                 await backoff.pause()

@@ -190,7 +190,8 @@ async def _scan(shard: Shard, board: str) -> AsyncIterator[list[str]]:
 
 
 async def _rows_of(pool: Pool, user_ids: Sequence[str]) -> dict[str, Row]:
-    records = await pool.fetch(sql.load("players_by_id"), list(user_ids))
+    storable = [user_id for user_id in user_ids if "\0" not in user_id]  # Postgres cannot even be asked for others
+    records = await pool.fetch(sql.load("players_by_id"), storable)
     return {record["user_id"]: Row(*record) for record in records}
 
 

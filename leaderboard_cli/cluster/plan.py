@@ -70,7 +70,7 @@ class AppServer:
         return Command(
             argv=(sys.executable, "-m", self.package),
             env={**self.environ, **own},
-            stop=((signal.SIGTERM, 5.0),),
+            stop=((signal.SIGTERM, 11.0),),  # they end within 10 s
         )
 
     def ready(self) -> bool:
@@ -124,7 +124,8 @@ def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
     postgres: PostgresServer | None = None
     remarks: list[str] = []
     if wanted.redis:
-        redis = RedisServer(find_redis(options.servers, data_dir), data_dir, ports["redis"])
+        appendfsync = environ.get("REDIS_APPENDFSYNC") or RedisServer.appendfsync
+        redis = RedisServer(find_redis(options.servers, data_dir), data_dir, ports["redis"], appendfsync=appendfsync)
         children["REDIS_URL"] = redis.url
         remarks.append(redis.binary.describe())
     if wanted.postgres:

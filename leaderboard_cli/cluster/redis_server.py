@@ -22,6 +22,7 @@ class RedisServer:
     port: int
     name: str = "redis"
     durable: bool = True
+    appendfsync: str = "everysec"
 
     @property
     def folder(self) -> Path:
@@ -48,7 +49,7 @@ class RedisServer:
             "unixsocket": "",
             "daemonize": "no",
             "appendonly": "yes" if self.durable else "no",
-            "appendfsync": "everysec",
+            "appendfsync": self.appendfsync,
             "save": "",  # the append-only file is the one copy on disk
             "maxmemory-policy": "noeviction",
             "tcp-backlog": "511",

@@ -9,13 +9,15 @@ import typer
 
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console
+from leaderboard_core.migrations import MAINTENANCE_DATABASE
+from leaderboard_core.postgres import RegionDatabases
 from leaderboard_core.serving import wait_for
 from leaderboard_core.settings import GROUPS, SettingsError, TopologySettings, load
 from leaderboard_core.shards import ShardMap
 
 
-def check(wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for Redis.")] = 15) -> None:
-    """Say which settings are wrong and which Redis does not answer; exit 1 if any."""
+def check(wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for Redis and Postgres.")] = 15) -> None:
+    """Say which settings are wrong and which server does not answer; exit 1 if any."""
     environ = command_environment()
     complaints = []
     for group in GROUPS:
@@ -26,12 +28,15 @@ def check(wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for R
     if complaints:
         raise SettingsError("\n".join(complaints))
     asyncio.run(_reach(load(TopologySettings, environ), wait))
-    console.print("settings and Redis: well")
+    console.print("settings, Redis and Postgres are well")
 
 
 async def _reach(topology: TopologySettings, wait: float) -> None:
-    shard_map = ShardMap.open(topology)
+    # The server is asked at its maintenance database: those of the regions may not exist yet.
+    server = topology.model_copy(update={"region_databases": dict.fromkeys(topology.regions, MAINTENANCE_DATABASE)})
+    shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(server)
     try:
-        await wait_for(shard_map.wait_until_reachable, seconds=wait)
+        await wait_for(shard_map.wait_until_reachable, databases.wait_until_reachable, seconds=wait)
     finally:
         await shard_map.close()
+        await databases.close()

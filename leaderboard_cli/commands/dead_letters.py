@@ -6,7 +6,6 @@ import asyncio
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, fail
@@ -25,10 +24,10 @@ def list_letters(
 ) -> None:
     """Show each dead letter: its id, why it was refused, and the event."""
     found = asyncio.run(_letters(tuple(name.upper() for name in region or ())))
-    table = Table("id", "region", "since", "reason", "event")
     for letter in found:
-        table.add_row(letter.id, letter.region, letter.at, letter.reason, letter.event)
-    console.print(table)
+        console.print(f"{letter.id}  {letter.region}  {letter.at}  {letter.reason}", markup=False)
+        console.print(f"    {letter.event}", markup=False)
+    console.print(f"{len(found)} dead letters")
 
 
 @app.command()

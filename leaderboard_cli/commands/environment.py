@@ -9,6 +9,8 @@ from pathlib import Path
 from leaderboard_cli.cluster.environment import read_environment
 from leaderboard_cli.cluster.state import STATE_NAME
 
+_POSTGRES = ("POSTGRES_", "PG_DATABASE_", "DATABASE_URL_")
+
 
 def command_environment() -> dict[str, str]:
     """The variables for one command, so that it talks to the cluster of `leaderboard up` without being told."""
@@ -20,6 +22,6 @@ def command_environment() -> dict[str, str]:
     local = {"REDIS_URL": state["redis_url"], "LEADERBOARD_URL": state["url"]}
     if state["jwt_secret_file"] and not found.get("JWT_SECRET"):
         local["JWT_SECRET_FILE"] = state["jwt_secret_file"]
-    if not found.get("POSTGRES_HOST"):
+    if not any(name.startswith(_POSTGRES) and value for name, value in found.items()):
         local |= {f"DATABASE_URL_{region}": url for region, url in state["databases"].items()}
     return {**local, **found}

@@ -31,10 +31,16 @@ def seed(
     topology = load(TopologySettings, environ)
     token = Tokens(load(AuthSettings, environ)).issue("seed", "seed", "GLOBAL", role="server")
     base = url or environ.get("LEADERBOARD_URL", "http://127.0.0.1:8080")
+    problem = ""
     try:
         asyncio.run(_seed(base, token, list(_demo_players(players, topology.regions)), connections))
-    except httpx.TransportError as error:
-        fail(f"Cannot reach {base}: {error or type(error).__name__}. Start the system with 'make up', or give --url.")
+    except* httpx.TransportError as group:
+        reason = str(group.exceptions[0]) or type(group.exceptions[0]).__name__
+        problem = f"Cannot reach {base}: {reason}. Start the system with 'make up', or give --url."
+    except* Refused as group:
+        problem = str(group.exceptions[0])
+    if problem:
+        fail(problem)
     console.print(f"{players} players are on the boards: {base}/top?region=GLOBAL")
 
 
@@ -69,6 +75,10 @@ async def _seed(base: str, token: str, players: list[dict[str, str | int]], conn
                 sender.result()
 
 
+class Refused(Exception):
+    """The system does not take a player; the text says why."""
+
+
 async def _submit(client: httpx.AsyncClient, player: dict[str, str | int]) -> None:
     for _ in range(_MOST_TRIES):
         answer = await client.post("/score", json=player)
@@ -76,4 +86,4 @@ async def _submit(client: httpx.AsyncClient, player: dict[str, str | int]) -> No
             break
         await asyncio.sleep(float(answer.json().get("retry_after", 1)))
     if answer.status_code != 200:
-        fail(f"{player['user_id']} was refused with {answer.status_code}: {answer.text}")
+        raise Refused(f"{player['user_id']} was refused with {answer.status_code}: {answer.text}")

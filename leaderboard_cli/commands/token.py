@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from leaderboard_cli.commands.environment import command_environment
+from leaderboard_cli.console import fail
 from leaderboard_core.errors import UnknownRegion
+from leaderboard_core.names import is_name, is_user_id
 from leaderboard_core.settings import AuthSettings, TopologySettings, load
 from leaderboard_core.tokens import Tokens
 
@@ -30,5 +32,9 @@ def token(
     regions = load(TopologySettings, environ).regions
     if region.upper() not in regions:
         raise UnknownRegion(region, regions)
+    if not is_user_id(user_id):
+        fail("A user_id has 1 to 128 characters without white space, control characters or '/'.")
+    if name and not is_name(name):
+        fail("A name has 1 to 200 characters without control characters.")
     tokens = Tokens(load(AuthSettings, environ))
     typer.echo(tokens.issue(user_id, name or user_id, region.upper(), role=role.value, ttl_seconds=ttl))

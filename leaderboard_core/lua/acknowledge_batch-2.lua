@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[
 Forget a batch that Postgres has committed; what Postgres refused goes to the dead-letter list in
 the same step. Nothing happens unless the list holds just that batch: after a lost answer it may

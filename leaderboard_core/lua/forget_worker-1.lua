@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[
 Forget a silent worker whose lists have been taken over. Names stay known for a day after the last sign
 of life: a paused worker that wakes up may take an event before its next one.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[
 A worker's sign of life.
 

@@ -14,7 +14,7 @@ local function on_boards(score)
   end
 end
 
-local user = redis.call('HMGET', KEYS[1], 'region', 'name', 'score', 'updated_at')
+local user = redis.call('HMGET', KEYS[1], 'region', 'name', 'score', 'updated_at', 'protected')
 if user[1] and user[1] ~= ARGV[2] then
   return 'elsewhere'
 end
@@ -32,10 +32,9 @@ if not user[1] or (ARGV[4] ~= '' and tonumber(ARGV[4]) > tonumber(user[4])) then
   return 'from_postgres'
 end
 on_boards(user[3])
-if ARGV[7] == '1' then
-  redis.call('HSET', KEYS[1], 'protected', '1')
-end
-if ARGV[4] ~= '' and tonumber(ARGV[4]) == tonumber(user[4]) and ARGV[5] == user[2] and ARGV[6] == user[3] then
+local protected = user[5] and '1' or '0'
+if ARGV[4] ~= '' and tonumber(ARGV[4]) == tonumber(user[4]) and ARGV[5] == user[2] and ARGV[6] == user[3]
+  and ARGV[7] == protected then
   return 'from_redis'
 end
 local time = redis.call('TIME')
@@ -44,5 +43,6 @@ redis.call('HSET', KEYS[1], 'updated_at', updated_at)
 redis.call('LPUSH', KEYS[4],
   '{"user_id":' .. cjson.encode(ARGV[1]) .. ',"name":' .. cjson.encode(user[2])
   .. ',"region":' .. cjson.encode(ARGV[2]) .. ',"score":' .. user[3]
-  .. ',"timestamp":' .. updated_at .. ',"request_id":' .. cjson.encode(ARGV[3]) .. '}')
+  .. ',"timestamp":' .. updated_at .. ',"request_id":' .. cjson.encode(ARGV[3])
+  .. (user[5] and ',"protected":true' or '') .. '}')
 return 'from_redis'

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[
 Take up to ARGV[1] more events from the right of a queue into a worker's processing list, and say
 that the worker lives: it must be known before it holds anything.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[
 Put what a silent worker had taken from one queue back to the right end, oldest last, so that it is
 taken next; nothing happens when the worker has given a sign of life meanwhile.

@@ -27,26 +27,26 @@ SELECT pg_advisory_unlock($1)
 SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)
 
 -- name: upsert_scores
--- $1 user_ids, $2 names, $3 regions, $4 scores, $5 µs: arrays of one length, each user_id once.
+-- $1 user_ids, $2 names, $3 regions, $4 scores, $5 µs, $6 protected: arrays of one length, each user_id once.
 -- An event that is not newer than the row changes nothing, so events may come twice or out of order.
-INSERT INTO leaderboard (user_id, name, region, score, updated_at)
-SELECT user_id, name, region, score, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond'
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
-     AS event (user_id, name, region, score, micros)
+INSERT INTO leaderboard (user_id, name, region, score, updated_at, protected)
+SELECT user_id, name, region, score, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond', protected
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[])
+     AS event (user_id, name, region, score, micros, protected)
 ON CONFLICT (user_id) DO UPDATE
-SET name = EXCLUDED.name, region = EXCLUDED.region, score = EXCLUDED.score, updated_at = EXCLUDED.updated_at
+SET name = EXCLUDED.name, region = EXCLUDED.region, score = EXCLUDED.score, updated_at = EXCLUDED.updated_at,
+    protected = EXCLUDED.protected
 WHERE leaderboard.updated_at IS NULL OR leaderboard.updated_at < EXCLUDED.updated_at
 
 -- name: page_players
 -- $1 last user_id of the page before ('' at first), $2 rows a page, $3 µs: only rows changed after that
 -- Result: user_id, name, region, score, micros, protected (has a password), by user_id
-SELECT player.user_id, player.name, player.region, player.score,
-       (EXTRACT(EPOCH FROM COALESCE(player.updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros,
-       account.user_id IS NOT NULL AS protected
-FROM leaderboard AS player LEFT JOIN accounts AS account USING (user_id)
-WHERE player.user_id > $1
-  AND ($3::bigint = 0 OR player.updated_at > TIMESTAMP 'epoch' + $3::bigint * INTERVAL '1 microsecond')
-ORDER BY player.user_id
+SELECT user_id, name, region, score,
+       (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros, protected
+FROM leaderboard
+WHERE user_id > $1
+  AND ($3::bigint = 0 OR updated_at > TIMESTAMP 'epoch' + $3::bigint * INTERVAL '1 microsecond')
+ORDER BY user_id
 LIMIT $2
 
 -- name: count_players
@@ -108,8 +108,7 @@ LIMIT $4
 
 -- name: players_by_id
 -- $1 user_ids. Result: as page_players
-SELECT player.user_id, player.name, player.region, player.score,
-       (EXTRACT(EPOCH FROM COALESCE(player.updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros,
-       account.user_id IS NOT NULL AS protected
-FROM leaderboard AS player LEFT JOIN accounts AS account USING (user_id)
-WHERE player.user_id = ANY($1::text[])
+SELECT user_id, name, region, score,
+       (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros, protected
+FROM leaderboard
+WHERE user_id = ANY($1::text[])

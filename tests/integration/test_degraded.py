@@ -233,7 +233,7 @@ async def test_a_rebuild_is_one_at_a_time_and_starts_again_after_a_death(
         await eventually(lambda: source_is(service, "redis"), "reads from Redis")
     with own_redis.client() as client:
         assert client.zcard("leaderboard:GLOBAL") == len(PLAYERS)
-        assert not client.exists("shard:rebuild")
+        assert client.get("shard:rebuild") != "a process that died"
 
 
 async def test_a_hanging_redis_makes_nobody_wait_in_line(
@@ -335,3 +335,26 @@ async def test_a_region_that_moves_is_built_there_and_forgotten_here(
             assert (await api.try_register("bob", "ASIA")).status_code == 409
     finally:
         other.stop()
+
+
+async def test_at_maxmemory_writes_wait_and_the_queue_still_drains(
+    service: Api, own_redis: OwnRedis, own_environ: dict[str, str], databases: RegionDatabases
+) -> None:
+    token = service.player_token("ann")
+    for score in range(20):
+        assert (await service.post("/score/update", {"score": score}, token=token)).status_code == 200
+    with own_redis.client() as client:
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) // 2)
+        try:
+            refusal(await service.post("/score/update", {"score": 99}, token=token), 503, "unavailable")
+            assert (await service.get("/rank/ann")).json()["score"] == 19
+            async with working(own_environ, watch=True):
+                await eventually(
+                    lambda: databases["ASIA"].fetchval("SELECT score = 19 FROM leaderboard WHERE user_id = 'ann'"),
+                    "the queue draining without memory",
+                )
+            (warning,) = await service.parts.shard_map.shards[0].warnings()
+            assert "maxmemory" in warning
+        finally:
+            client.config_set("maxmemory", 0)
+    await eventually(lambda: accepted(service, token), "writes with memory again")

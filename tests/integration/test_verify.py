@@ -199,6 +199,6 @@ async def test_dead_letters_are_listed_retried_and_dropped(
     (left,) = await dead_letters(redis_1)
     assert left["event"] == "not json"
     listed = await asyncio.to_thread(command, environ, "dead-letters", "list", "--region", "eu")
-    (letter_id,) = [line.split("│")[1].strip() for line in listed.stdout.splitlines() if "not json" in line]
+    (letter_id,) = [line.split()[0] for line in listed.stdout.splitlines() if "not JSON" in line]
     assert (await asyncio.to_thread(command, environ, "dead-letters", "drop", letter_id)).returncode == 0
     assert await dead_letters(redis_1) == []

@@ -57,7 +57,7 @@ async def test_everything_comes_back(
     monkeypatch.setattr(recovery, "PLAYERS_PER_CALL", 3)
     for number, region in enumerate(("ASIA", "EU", "GLOBAL")):
         await fill(databases, region, 10 + 4 * number)
-    await databases["EU"].execute("INSERT INTO accounts (user_id, password_hash) VALUES ('EU-3', 'hash')")
+    await databases["EU"].execute("UPDATE leaderboard SET protected = TRUE WHERE user_id = 'EU-3'")
     seen: list[tuple[str, int]] = []
     assert await rebuild(shard, databases, lambda region, players: seen.append((region, players))) == 10 + 14 + 18
     assert seen == [("ASIA", 7), ("ASIA", 3), ("EU", 7), ("EU", 7), ("GLOBAL", 7), ("GLOBAL", 7), ("GLOBAL", 4)]

@@ -15,9 +15,8 @@ from leaderboard_core.postgres import RegionDatabases
 from leaderboard_core.settings import TopologySettings, WorkerSettings, load
 from leaderboard_core.shards import ShardMap
 from tests.support.waiting import eventually
-from worker_service.consumer import Consumer
 from worker_service.liveness import Liveness
-from worker_service.recovery import Rebuilder
+from worker_service.worker import build
 
 
 @dataclass
@@ -51,24 +50,11 @@ async def working(
     topology, settings = load(TopologySettings, environ), load(WorkerSettings, environ)
     shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(topology)
     stop = asyncio.Event()
-    rebuilder = Rebuilder(databases, stop)
-    watches = [Liveness(shard, name, settings.worker_timeout_seconds, rebuilder, stop) for shard in shard_map.shards]
-    consumers = [
-        Consumer(
-            shard=shard,
-            region=region,
-            pool=databases[region],
-            worker=name,
-            settings=settings,
-            stop=stop,
-            block_seconds=block_seconds,
-        )
-        for shard, region in shard_map.queues()
-    ]
-    tasks = [asyncio.create_task(consumer.run()) for consumer in consumers]
+    parts = build(name, topology, settings, shard_map, databases, stop, block_seconds=block_seconds)
+    tasks = [asyncio.create_task(consumer.run()) for consumer in parts.consumers]
     if watch:
-        tasks += [asyncio.create_task(one.run()) for one in watches]
-    worker = Worker(name, shard_map, stop, watches, tasks)
+        tasks += [asyncio.create_task(one.run()) for one in parts.watches]
+    worker = Worker(name, shard_map, stop, parts.watches, tasks)
     try:
         yield worker
     finally:
@@ -77,7 +63,7 @@ async def working(
         for task in late:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        await rebuilder.close()
+        await parts.rebuilder.close()
         await shard_map.close()
         await databases.close()
         for result in results:

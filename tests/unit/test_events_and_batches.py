@@ -119,15 +119,16 @@ def test_poisoned_events_do_not_hold_up_their_neighbours() -> None:
 
 
 def test_columns() -> None:
-    batch = build([raw(user_id="a", score=1), raw(user_id="b", score=2)], "EU")
+    batch = build([raw(user_id="a", score=1), raw(user_id="b", score=2, protected=True)], "EU")
     assert columns(batch.events) == (
         ["a", "b"],
         ["Alice", "Alice"],
         ["EU", "EU"],
         [1, 2],
         [1_700_000_000_000_001] * 2,
+        [False, True],
     )
-    assert columns([]) == ([], [], [], [], [])
+    assert columns([]) == ([], [], [], [], [], [])
 
 
 def test_a_dead_letter() -> None:

@@ -44,7 +44,7 @@ def main() -> int:
     try:
         found = asyncio.run(report(most_events=most))
     except (SettingsError, Unavailable) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write("\n".join((str(error), *getattr(error, "__notes__", ()))) + "\n")
         return 1
     for queue in found.lengths:
         sys.stdout.write(
