@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help up check fix test test-compose soak bench-recovery lock clean
+# Plots need more than the system does.
+BENCH_SETUP = sh .ci/setup --extra bench
+
+.PHONY: help up check fix test test-compose soak bench bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -37,6 +40,14 @@ soak: .venv/.ready ## faults for MINUTES=10 with random seeds, or SEED=n
 
 bench-recovery: .venv/.ready ## rebuild, drain and memory per player, next to bare loops
 	$(BIN)/python -m benchmarks.recovery
+
+bench: .venv/.ready ## the whole system under load, next to a bare floor (PLAYERS=, SECONDS=, ROUNDS=); needs wrk
+	@$(BENCH_SETUP)
+	$(BIN)/python -m benchmarks $(if $(PLAYERS),--players $(PLAYERS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-scaling: .venv/.ready ## cost against the number of players; boards merged from 1, 2, 4 Redis; needs wrk
+	@$(BENCH_SETUP)
+	$(BIN)/python -m benchmarks.scaling
 
 lock: .venv/.ready ## bring the lock file up to date with pyproject.toml
 	$(BIN)/uv lock

@@ -41,6 +41,7 @@ from worker_service.recovery import rebuild
 
 console = Console(stderr=True, highlight=False)
 BARE_BATCH = 500
+COLUMNS = ("user_id", "name", "region", "score", "updated_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,9 @@ async def load_postgres(databases: RegionDatabases, players: int) -> None:
     share = players // len(databases.regions)
     for region in databases.regions:
         console.print(f"loading {share:,} players of {region} into Postgres …")
-        await databases[region].copy_records_to_table("leaderboard", records=players_of(region, share), timeout=600)
+        await databases[region].copy_records_to_table(
+            "leaderboard", records=players_of(region, share), columns=COLUMNS, timeout=600
+        )
 
 
 async def measure_rebuild(environ: dict[str, str], players: int) -> tuple[Measured, float]:

@@ -1,0 +1,133 @@
+"""One service on servers of its own, without gateway and NGINX: what a call costs the service and Redis."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cpu import children_running, cpu_seconds, microseconds_each
+from benchmarks.floor import REPOSITORY
+from benchmarks.material import write_material
+from benchmarks.recovery import console, load_postgres
+from benchmarks.scenarios import SCENARIOS, WARM_UP_SECONDS, material_folder
+from benchmarks.system import ENVIRONMENT, with_stores
+from benchmarks.wrk import Load, run_wrk
+from leaderboard_cli.cluster.binaries import Servers, find_postgres, find_redis
+from leaderboard_cli.cluster.plan import AppServer
+from leaderboard_cli.cluster.ports import find_free_ports
+from leaderboard_cli.cluster.postgres_server import PostgresServer
+from leaderboard_cli.cluster.redis_server import RedisServer
+from leaderboard_cli.cluster.server import running
+from leaderboard_core.migrations import migrate_all
+from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.settings import AuthSettings, TopologySettings, load
+from leaderboard_core.shards import ShardMap
+from worker_service.recovery import rebuild
+
+REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+
+
+@dataclass(frozen=True)
+class OneService:
+    """A running service; `environ` names its Redis servers and databases."""
+
+    url: str
+    folder: Path
+    environ: Mapping[str, str]
+    players: int
+    pids: Mapping[str, list[int]]
+
+    def measure(self, name: str, *, connections: int, seconds: float) -> dict[str, Any]:
+        """One scenario: rate, CPU µs per request, and what Redis says that a script call took."""
+        scenario = BY_NAME[name]
+        width = scenario.connections(connections)
+        environ = dict(self.environ)
+
+        def load_it(seconds: float) -> Load:
+            return run_wrk(name, self.url, self.folder, connections=width, seconds=seconds)
+
+        load_it(min(WARM_UP_SECONDS, seconds))
+        with_stores(environ, _reset)
+        before = cpu_seconds(self.pids)
+        found = load_it(seconds)
+        cpu_us = microseconds_each(before, cpu_seconds(self.pids), found.requests)
+        calls, micros, median = with_stores(environ, _script_calls)
+        return {
+            "scenario": name,
+            "title": scenario.title,
+            "rate": found.rate,
+            "p50_ms": found.p50_ms,
+            "p99_ms": found.p99_ms,
+            "errors": found.errors,
+            "cpu_us": cpu_us,
+            "redis_us_median_call": median,
+            "redis_us_mean_call": micros / max(calls, 1),
+            "script_calls_per_request": calls / max(found.requests, 1),
+        }
+
+
+@contextmanager
+def one_service(players: int, redis_servers: int = 1) -> Iterator[OneService]:
+    """Redis servers, a Postgres and a service, with `players` on the boards; regions go round the Redis servers."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = material_folder(Path(name))
+        *redis_ports, postgres_port, port = find_free_ports(redis_servers + 2)
+        caches = []
+        for number, redis_port in enumerate(redis_ports, 1):
+            home = folder / f"redis-{number}"
+            cache = RedisServer(find_redis(Servers.WHEELS), home, redis_port, name=f"redis-{number}")
+            caches.append(stack.enter_context(running(cache)))
+        stack.enter_context(running(PostgresServer(find_postgres(Servers.WHEELS), folder, postgres_port)))
+        environ = {
+            "POSTGRES_PORT": str(postgres_port),
+            "JWT_SECRET": secrets.token_hex(32),
+            **{f"REDIS_URL_{region}": caches[place % redis_servers].url for place, region in enumerate(REGIONS)},
+        }
+        with_stores(environ, lambda shards, databases: _fill(environ, shards, databases, players))
+        write_material(folder, load(AuthSettings, environ), REGIONS, players)
+        ours = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(REPOSITORY), "LOG_LEVEL": "WARNING"}
+        service = AppServer("service-1", "leaderboard_service", port, folder, {**ours, **ENVIRONMENT, **environ})
+        stack.enter_context(running(service))
+        pids = {
+            "service": children_running("leaderboard_service"),
+            "redis": children_running(caches[0].binary.path.name),
+        }
+        yield OneService(service.url, folder, environ, players, pids)
+
+
+async def _fill(environ: Mapping[str, str], shard_map: ShardMap, databases: RegionDatabases, players: int) -> None:
+    await migrate_all(load(TopologySettings, environ))
+    await load_postgres(databases, players)
+    console.print("filling Redis …")
+    for shard in shard_map.shards:
+        await rebuild(shard, databases, whole=True)
+
+
+async def _reset(shard_map: ShardMap, _: RegionDatabases) -> None:
+    """Forget the statistics, and the events that no worker takes here."""
+    for shard in shard_map.shards:
+        await shard.command("CONFIG", "RESETSTAT")
+        await shard.command("DEL", *(shard.keys.queue(region) for region in shard.regions))
+
+
+async def _script_calls(shard_map: ShardMap, _: RegionDatabases) -> tuple[int, float, float]:
+    """EVALSHA since the reset, on all servers: calls, µs that they took, µs of the median call.
+
+    Redis measures by the wall clock, so that the mean also counts the moments when it had to wait for a core; the
+    median does not.
+    """
+    calls, micros, medians = 0, 0.0, 0.0
+    for shard in shard_map.shards:
+        said = (await shard.command("INFO", "commandstats")).get("cmdstat_evalsha")
+        if said:
+            percentiles = (await shard.command("INFO", "latencystats"))["latency_percentiles_usec_evalsha"]
+            calls, micros = calls + int(said["calls"]), micros + float(said["usec"])
+            medians += int(said["calls"]) * float(percentiles["p50"])
+    return calls, micros, medians / max(calls, 1)
