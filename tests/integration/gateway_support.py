@@ -12,11 +12,11 @@ import httpx
 
 from api_gateway.app import Gateway, Settings, create_app
 from leaderboard_core.http_server import DrainingServer, create_server, listen
-from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings
+from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, load
 from leaderboard_core.tokens import Tokens
 
 SECRET = "3f9a1c7be05d48260c1e7ab94fd2863570"  # known to tests only
-AUTH = AuthSettings(jwt_secret=SECRET)  # type: ignore[arg-type]
+AUTH = load(AuthSettings, {"JWT_SECRET": SECRET})
 SOON = 5.0
 
 
@@ -206,7 +206,7 @@ class Running:
 def settings(urls: list[str], *, max_body_bytes: int = 65_536, **values: object) -> Settings:
     defaults: dict[str, object] = {"health_check_interval_seconds": 60, "upstream_timeout_seconds": SOON}
     return Settings(
-        ProcessSettings(port=4000, max_body_bytes=max_body_bytes),
+        load(ProcessSettings, {}, port=4000, max_body_bytes=max_body_bytes),
         AUTH,
         GatewaySettings(leaderboard_service_urls=tuple(urls), **{**defaults, **values}),  # type: ignore[arg-type]
     )

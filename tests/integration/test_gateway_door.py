@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 import httpx
 import jwt
@@ -74,7 +75,7 @@ async def test_other_paths_need_no_token() -> None:
 async def test_a_body_over_the_limit_is_413_and_goes_nowhere(chunked: bool) -> None:
     async with services(1) as (service,), gateway(service, max_body_bytes=65_536) as gate:
 
-        async def pieces():
+        async def pieces() -> AsyncIterator[bytes]:
             for _ in range(32):
                 yield b"x" * 65_536
 

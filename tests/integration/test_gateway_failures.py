@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import threading
+from collections.abc import Sized
 from typing import Any
 
 import pytest
@@ -27,6 +28,14 @@ from tests.integration.gateway_support import (
 )
 
 KEY = {"Idempotency-Key": "k-1"}
+
+
+async def checked_again(service: Service, seen: int) -> None:
+    await eventually(lambda: service.checks > seen + 3, "health checks")
+
+
+async def longer_than(items: Sized, count: int, what: str) -> None:
+    await eventually(lambda: len(items) > count, what)
 
 
 def silent(event: asyncio.Event, first: bytes = b"") -> Behaviour:
@@ -202,8 +211,7 @@ async def test_a_service_that_says_503_is_alive() -> None:
         for service in both:
             service.health = (503, b'{"ok":false,"redis":false}')
             service.behave = says(503, b'{"error":"unavailable","message":"Redis is down"}')
-            seen = service.checks
-            await eventually(lambda service=service, seen=seen: service.checks > seen + 3, "health checks")
+            await checked_again(service, service.checks)
         assert (await gate.get("/health")).status_code == 200
         assert all(one["healthy"] and one["health_status"] == 503 for one in gate.app.pool.report())
         response = await gate.post("/auth/login")
@@ -269,7 +277,8 @@ async def test_connections_closed_while_idle_cost_no_request(method: str) -> Non
 async def test_a_kept_connection_closed_a_moment_ago_is_not_used() -> None:
     """The close is in the kernel, the event loop has not seen it: a write would be lost, and may not be repeated."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        close, closed, served = threading.Event(), threading.Event(), []
+        close, closed = threading.Event(), threading.Event()
+        served: list[bytes] = []
 
         def serve() -> None:
             while len(served) < 2:
@@ -355,10 +364,10 @@ async def test_a_service_killed_under_load_fails_no_request() -> None:
         clients = [asyncio.create_task(load(number)) for number in range(16)]
         for _ in range(3):
             want = len(victim.requests) + 50
-            await eventually(lambda want=want: len(victim.requests) > want, "load on the victim")
+            await longer_than(victim.requests, want, "load on the victim")
             await victim.kill()
             count = len(statuses) + 50
-            await eventually(lambda count=count: len(statuses) > count, "load on the others")
+            await longer_than(statuses, count, "load on the others")
             await victim.start()
         stop.set()
         await asyncio.gather(*clients)

@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -149,7 +150,7 @@ async def test_answers_without_a_body_keep_the_connection_in_step() -> None:
 async def test_a_chunked_request_is_passed_on_whole() -> None:
     async with services(1) as (service,), gateway(service) as gate:
 
-        async def pieces():
+        async def pieces() -> AsyncIterator[bytes]:
             for number in range(50):
                 yield b"%02d" % number * 100
 

@@ -62,13 +62,17 @@ def test_without_a_healthy_one_the_others_are_tried_and_the_stopping_last() -> N
     assert pool.pick(pool.upstreams) is None
 
 
+def state_of(upstream: Upstream) -> State:
+    return upstream.state
+
+
 def test_one_failed_connection_ejects_and_one_answer_returns() -> None:
     pool = Pool(URLS)
     upstream = pool.upstreams[0]
     pool.connect_failed(upstream, "refused")
-    assert upstream.state is State.EJECTED
+    assert state_of(upstream) is State.EJECTED
     pool.answered(upstream)
-    assert upstream.state is State.HEALTHY
+    assert state_of(upstream) is State.HEALTHY
     pool.connect_failed(upstream, "refused")
     pool.check_passed(upstream, 200, stopping=False)
     assert upstream.state is State.HEALTHY
@@ -110,9 +114,9 @@ def test_a_stopping_upstream_stays_out_until_a_check_says_otherwise() -> None:
     upstream = pool.upstreams[0]
     pool.check_passed(upstream, 503, stopping=True)
     pool.answered(upstream)
-    assert upstream.state is State.STOPPING
+    assert state_of(upstream) is State.STOPPING
     pool.connect_failed(upstream, "refused")
-    assert upstream.state is State.EJECTED
+    assert state_of(upstream) is State.EJECTED
     pool.check_passed(upstream, 200, stopping=False)
     assert upstream.state is State.HEALTHY
 
