@@ -1,184 +1,179 @@
-"""The HTTP client towards the services, with its failures sorted by what may be repeated."""
+"""The HTTP client towards the services: kept connections, and failures sorted by what may be repeated."""
 
 from __future__ import annotations
 
-import select
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+import asyncio
+import socket
+from typing import Final
 
-import aiohttp
-from yarl import URL
-
+from api_gateway.answer import (
+    Answer,
+    BrokenOffError,
+    ConnectFailedError,
+    NotSentError,
+    TimedOutError,
+    UpstreamError,
+    describe,
+)
+from api_gateway.asgi import Headers
+from api_gateway.connection import Connection
 from api_gateway.upstreams import Upstream
 
-if TYPE_CHECKING:
-    from aiohttp.client_reqrep import ConnectionKey
-    from aiohttp.connector import Connection
-    from aiohttp.tracing import Trace
+__all__ = [
+    "Answer",
+    "BrokenOffError",
+    "ConnectFailedError",
+    "NotSentError",
+    "TimedOutError",
+    "UpstreamClient",
+    "UpstreamError",
+    "describe",
+]
 
-# Shorter than the services' own keep-alive time-out (75 s), so that the side that sends also is the side that
-# closes: a connection is never closed by a service just as a request is written to it.
-KEEPALIVE_SECONDS = 30
-_ONE_PIECE_BYTES = 2**20
-_PIECE_BYTES = 2**16
-# With its head it stays under what the library writes without waiting for the connection to take it.
-_ONE_WRITE_BYTES = 2**15
-
-
-class UpstreamError(Exception):
-    """A service gave no usable answer."""
-
-
-class ConnectFailedError(UpstreamError):
-    """No connection was made, so the service has not seen the request."""
+_SWEEPS_PER_TIMEOUT: Final = 10
+_MAX_SWEEP_SECONDS: Final = 1.0
+# Of these a request says nothing about a body that it does not have.
+_BODILESS_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
-class NotSentError(UpstreamError):
-    """A kept connection had ended before anything was written to it."""
+class Connections:
+    """The open connections to one service, and those of them that wait for a request, the latest last."""
 
+    __slots__ = ("idle", "open")
 
-class BrokenOffError(UpstreamError):
-    """The connection broke after the request may have been sent: it may or may not have been done."""
+    def __init__(self) -> None:
+        self.open: set[Connection] = set()
+        self.idle: dict[Connection, None] = {}
 
-
-class TimedOutError(UpstreamError):
-    """The service was silent for longer than the limit."""
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Hands out a kept connection only if the service has not closed it in the meantime.
-
-    The event loop learns of a close when it next polls; under load that is milliseconds late. A request
-    written meanwhile would be lost, and one that must not be repeated would fail for no reason.
-    """
-
-    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
-        while (connection := await super()._get(key, traces)) is not None:
-            if not _has_news(connection):
+    def take(self, now: float) -> Connection | None:
+        """A kept connection that can take a request, the one used last first: the others may then expire."""
+        while self.idle:
+            connection, _ = self.idle.popitem()
+            if now < connection.deadline and not connection.has_news():
                 return connection
-            connection.close()
+            connection.abort()
         return None
 
 
-def _has_news(connection: Connection) -> bool:
-    """Whether an idle connection has something to read: nothing but its end is expected there."""
-    transport = connection.transport
-    if transport is None:
-        return True
-    poller = select.poll()
-    poller.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return bool(poller.poll(0))
-
-
 class UpstreamClient:
-    """One pool of kept-alive connections to all services; times in seconds. Use `start` in a running loop."""
+    """Kept-alive connections to all services; times in seconds. Use `start` in a running loop.
+
+    A silent answer is given up within a tenth (at most one second) after `read_timeout`.
+    """
 
     def __init__(self, *, connect_timeout: float, read_timeout: float) -> None:
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, connect=connect_timeout, sock_connect=connect_timeout, sock_read=read_timeout
-        )
-        self._session: aiohttp.ClientSession | None = None
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._sweep_seconds = min(read_timeout / _SWEEPS_PER_TIMEOUT, _MAX_SWEEP_SECONDS)
+        self._services: dict[Upstream, Connections] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=_Connector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=10),
-            timeout=self._timeout,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-            max_line_size=65_536,
-            max_field_size=65_536,
-        )
-        # The library would repeat PUT, DELETE and GET on the same service by itself; who is asked again, and
-        # whether, is decided in one place: the proxy.
-        self._session._retry_connection = False
+        self._loop = asyncio.get_running_loop()
+        self._sweep()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for connections in self._services.values():
+            for connection in list(connections.open):
+                connection.abort()
+        # The transports say goodbye in the next turn of the loop.
+        await asyncio.sleep(0)
 
     async def request(
         self,
         upstream: Upstream,
         method: str,
-        path: str,
-        query: str,
-        headers: list[tuple[str, str]],
+        target: bytes,
+        headers: Headers,
         body: bytes | None,
-    ) -> aiohttp.ClientResponse:
-        """The head of the service's answer; `path` and `query` are sent as they are.
+        *,
+        kept: bool = True,
+        close: bool = False,
+    ) -> Answer:
+        """The service's answer, complete if it is small; `target` and `headers` are sent as they are.
 
-        The caller must read the answer to its end or close it.
-        Raises ConnectFailedError, NotSentError, BrokenOffError or TimedOutError.
+        `kept` allows a kept connection, `close` says that this one shall not be kept. The caller must read the
+        answer to its end or close it. Raises ConnectFailedError, NotSentError, BrokenOffError or TimedOutError.
         """
-        if self._session is None:
+        if self._sweeper is None:
             raise RuntimeError("The client is not started.")
-        scheme, _, _ = upstream.url.partition("://")
-        url = URL.build(scheme=scheme, authority=upstream.address, path=path, query_string=query, encoded=True)
-        data: Any = body
-        upload = None if body is None else aiohttp.UploadTracker()
-        if body is not None and len(body) > _ONE_PIECE_BYTES:
-            headers = [*headers, ("content-length", str(len(body)))]
-            data = _pieces(body)
+        connections = self._services.get(upstream)
+        if connections is None:
+            connections = self._services[upstream] = Connections()
+        connection = connections.take(self._loop.time()) if kept else None
+        if connection is None:
+            connection = await self._connect(upstream, connections)
+            if connection.has_news():
+                connection.abort()
+                raise NotSentError("the service closed the new connection, or spoke before it was asked")
+        waiter = connection.ask(
+            encode_request(upstream, method, target, headers, body, close=close),
+            head_only=method == "HEAD",
+            keep=not close,
+        )
         try:
-            return await self._session.request(
-                method, url, headers=headers, data=data, allow_redirects=False, upload_tracker=upload
-            )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise ConnectFailedError(describe(error)) from error
-        except TimeoutError as error:
-            raise TimedOutError(describe(error)) from error
-        except (aiohttp.ClientError, OSError) as error:
-            if _wrote_nothing(error, body, upload):
-                raise NotSentError(describe(error)) from error
-            raise BrokenOffError(describe(error)) from error
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                connection.abort()
+            elif waiter.exception() is None:
+                # It came at the same moment; the connection may be somebody else's by now.
+                waiter.result().close()
+            raise
+
+    async def _connect(self, upstream: Upstream, connections: Connections) -> Connection:
+        """A new connection, to the first address of the service that takes one."""
+        loop = self._loop
+        error: BaseException = TimeoutError(f"no connection within {self._connect_timeout:g} s")
+        try:
+            async with asyncio.timeout(self._connect_timeout) as limit:
+                addresses = await loop.getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
+                for number, (family, _, _, _, address) in enumerate(addresses):
+                    # One address that swallows everything must not cost the others their turn.
+                    share = ((limit.when() or 0) - loop.time()) / (len(addresses) - number)
+                    try:
+                        async with asyncio.timeout(share):
+                            _, connection = await loop.create_connection(
+                                lambda: Connection(connections, self._read_timeout),
+                                str(address[0]),
+                                int(address[1]),
+                                family=family,
+                            )
+                            return connection
+                    except OSError as failure:
+                        error = failure if str(failure) else error
+        except OSError as failure:
+            error = failure if str(failure) else error
+        raise ConnectFailedError(f"{upstream.address}: {describe(error)}") from error
+
+    def _sweep(self) -> None:
+        """Give up what is overdue. One timer for all: one for each request would cost more than the request."""
+        now = self._loop.time()
+        for connections in self._services.values():
+            for connection in [one for one in connections.open if one.deadline <= now]:
+                connection.overdue()
+        self._sweeper = self._loop.call_later(self._sweep_seconds, self._sweep)
 
 
-async def read_all(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body of an answer. Raises BrokenOffError or TimedOutError."""
-    try:
-        return await response.read()
-    except TimeoutError as error:
-        raise TimedOutError(describe(error)) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise BrokenOffError(describe(error)) from error
-
-
-async def read_piece(response: aiohttp.ClientResponse) -> bytes:
-    """What has arrived of a body, waiting for at least one byte; empty at its end. Raises as `read_all`."""
-    try:
-        return await response.content.readany()
-    except TimeoutError as error:
-        raise TimedOutError(describe(error)) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise BrokenOffError(describe(error)) from error
-
-
-def wait_without_limit(response: aiohttp.ClientResponse) -> None:
-    """Let the pieces of an answer be as far apart as they like, as events are."""
-    connection = response.connection
-    if connection is not None and connection.protocol is not None:
-        connection.protocol.read_timeout = None
-        connection.protocol.start_timeout()
-
-
-def _wrote_nothing(error: BaseException, body: bytes | None, upload: aiohttp.UploadTracker | None) -> bool:
-    """Whether the connection ended before the request was written to it."""
-    if body is None or upload is None:
-        # The head is written in one go, before anything is waited for.
-        return isinstance(error, aiohttp.ClientConnectionResetError)
-    # So is a small request with its body, by a task that may come too late; a larger one may be sent in part.
-    complete = upload.upload_complete
-    return len(body) <= _ONE_WRITE_BYTES and complete.done() and complete.exception() is not None
-
-
-def describe(error: BaseException) -> str:
-    """One line for logs and `/health`."""
-    return str(error) or type(error).__name__
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    view = memoryview(body)
-    for start in range(0, len(body), _PIECE_BYTES):
-        yield bytes(view[start : start + _PIECE_BYTES])
+def encode_request(
+    upstream: Upstream, method: str, target: bytes, headers: Headers, body: bytes | None, *, close: bool = False
+) -> bytes:
+    """A request as it stands on the wire, head and body in one piece: a system call costs more than a copy."""
+    pieces = [method.encode("ascii"), b" ", target, b" HTTP/1.1\r\n"]
+    has_host = False
+    for name, value in headers:
+        pieces += (name, b": ", value, b"\r\n")
+        if name == b"host":
+            has_host = True
+    if not has_host:
+        pieces += (b"host: ", upstream.address_bytes, b"\r\n")
+    if close:
+        pieces.append(b"connection: close\r\n")
+    if body is not None:
+        pieces += (b"content-length: %d\r\n\r\n" % len(body), body)
+    else:
+        pieces.append(b"\r\n" if method in _BODILESS_METHODS else b"content-length: 0\r\n\r\n")
+    return b"".join(pieces)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from api_gateway.asgi import Headers
+from api_gateway.asgi import Header, Headers
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -34,6 +34,7 @@ _REQUEST_OURS: Final = _HOP_BY_HOP | {
 }
 _RESPONSE_OURS: Final = _HOP_BY_HOP | {b"date", b"server", b"x-request-id", b"x-upstream-addr"}
 _PLAIN_CONNECTION: Final = frozenset({b"", b"keep-alive", b"close"})
+_PROTOCOLS: Final = frozenset({b"http", b"https"})
 _SANE_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -41,7 +42,7 @@ _SANE_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 class RequestHead:
     """A request's head as the gateway needs it; `forward` is what the service gets to see."""
 
-    forward: list[tuple[str, str]]
+    forward: Headers
     request_id: str
     authorization: str | None
     content_length: int | None
@@ -49,24 +50,34 @@ class RequestHead:
     has_idempotency_key: bool
 
 
-def read_request_head(raw: Iterable[tuple[bytes, bytes]], client: str | None, scheme: str) -> RequestHead:
+@dataclass(slots=True)
+class ResponseHead:
+    """A service's head; `headers` are those that cross the gateway, `transfer_encoding` is in lower case."""
+
+    headers: Headers
+    content_length: int | None
+    transfer_encoding: bytes | None
+
+
+def read_request_head(raw: Iterable[Header], client: str | None, scheme: str) -> RequestHead:
     """Sort a request's headers (names in lower case, as ASGI gives them) in one pass.
 
     `client` is the address of whoever is connected, None if unknown. Host is kept as the client wrote it.
     """
-    forward: list[tuple[str, str]] = []
+    forward: Headers = []
     request_id = ""
     authorization: str | None = None
     content_length: int | None = None
     chunked = has_key = False
     named: set[bytes] = set()
-    forwarded_for: list[str] = []
-    proto = ""
-    for name, value in raw:
+    forwarded_for: list[bytes] = []
+    proto = b""
+    for header in raw:
+        name, value = header
         if name not in _REQUEST_OURS:
-            forward.append((_text(name), _text(value)))
+            forward.append(header)
             if name == b"authorization":
-                authorization = _text(value)
+                authorization = value.decode("latin-1")
             elif name == b"idempotency-key":
                 has_key = bool(value.strip())
         elif name == b"content-length":
@@ -79,44 +90,50 @@ def read_request_head(raw: Iterable[tuple[bytes, bytes]], client: str | None, sc
             if not request_id and _SANE_ID.fullmatch(value):
                 request_id = value.decode("ascii")
         elif name == b"x-forwarded-for":
-            forwarded_for.append(_text(value))
+            forwarded_for.append(value)
         elif name == b"x-forwarded-proto":
-            proto = _text(value)
+            proto = value
     if named:
-        dropped = {_text(name) for name in named}
-        forward = [(name, value) for name, value in forward if name not in dropped]
+        forward = [header for header in forward if header[0] not in named]
         has_key = has_key and b"idempotency-key" not in named
     if client:
-        forwarded_for.append(client)
+        forwarded_for.append(client.encode("ascii"))
     if forwarded_for:
-        forward.append(("x-forwarded-for", ", ".join(forwarded_for)))
-    forward.append(("x-forwarded-proto", proto if proto in ("http", "https") else scheme))
+        forward.append((b"x-forwarded-for", b", ".join(forwarded_for)))
+    forward.append((b"x-forwarded-proto", proto if proto in _PROTOCOLS else scheme.encode("ascii")))
     request_id = request_id or secrets.token_hex(16)
-    forward.append(("x-request-id", request_id))
+    forward.append((b"x-request-id", request_id.encode("ascii")))
     return RequestHead(forward, request_id, authorization, content_length, chunked or bool(content_length), has_key)
 
 
-def response_headers(
-    raw: Iterable[tuple[bytes, bytes]], *, request_id: str, upstream_address: str, drop_length: bool = False
-) -> Headers:
-    """A service's headers as the client gets them.
-
-    `drop_length` is for answers that never have a body (204, 304): a length would announce one.
-    """
+def read_response_head(raw: Iterable[Header]) -> ResponseHead:
+    """Sort a service's headers (names in lower case) in one pass."""
     headers: Headers = []
+    content_length: int | None = None
+    transfer_encoding: bytes | None = None
     named: set[bytes] = set()
-    for original, value in raw:
-        name = original.lower()
-        if name not in _RESPONSE_OURS:
-            headers.append((name, value))
+    for header in raw:
+        name, value = header
+        if name == b"content-length":
+            content_length = int(value)
+            headers.append(header)
+        elif name not in _RESPONSE_OURS:
+            headers.append(header)
         elif name == b"connection":
             named |= _named_by(value)
-    if named or drop_length:
-        dropped = named | {b"content-length"} if drop_length else named
-        headers = [item for item in headers if item[0] not in dropped]
-    headers.append((b"x-request-id", request_id.encode("ascii")))
-    headers.append((b"x-upstream-addr", upstream_address.encode("ascii")))
-    return headers
+        elif name == b"transfer-encoding":
+            coding = value.strip().lower()
+            transfer_encoding = coding if transfer_encoding is None else transfer_encoding + b"," + coding
+    if named:
+        # A length must stay what it is: it was the parser's measure of the body.
+        named.discard(b"content-length")
+        headers = [header for header in headers if header[0] not in named]
+    return ResponseHead(headers, content_length, transfer_encoding)
+
+
+def value_of(headers: Headers, wanted: bytes) -> bytes:
+    """The first value of a header, empty if there is none."""
+    return next((value for name, value in headers if name == wanted), b"")
 
 
 def _named_by(connection: bytes) -> set[bytes]:
@@ -124,11 +141,3 @@ def _named_by(connection: bytes) -> set[bytes]:
     if value in _PLAIN_CONNECTION:
         return set()
     return {part.strip() for part in value.split(b",")} - _PLAIN_CONNECTION
-
-
-def _text(value: bytes) -> str:
-    # The client library writes UTF-8, so valid UTF-8 crosses byte for byte; the rest can only be ISO-8859-1.
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")

@@ -6,10 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-import aiohttp
 import orjson
 
-from api_gateway.client import describe
+from api_gateway.client import UpstreamClient, UpstreamError, describe
 from api_gateway.upstreams import Pool, Upstream
 
 logger = logging.getLogger(__name__)
@@ -35,19 +34,13 @@ class HealthMonitor:
     ) -> None:
         self._pool = pool
         self._interval = interval
-        self._timeout = aiohttp.ClientTimeout(total=CHECK_SECONDS, connect=connect_timeout)
+        self._client = UpstreamClient(connect_timeout=connect_timeout, read_timeout=CHECK_SECONDS)
         self._on_failure = on_failure
-        self._session: aiohttp.ClientSession | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Check every upstream once, then go on in the background."""
-        # A new connection each time: only that shows that the service still takes new ones.
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, force_close=True, use_dns_cache=False),
-            timeout=self._timeout,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._client.start()
         await asyncio.gather(*(self.check(upstream) for upstream in self._pool.upstreams))
         self._task = asyncio.create_task(self._supervise(), name="health")
 
@@ -56,9 +49,7 @@ class HealthMonitor:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._client.close()
 
     @property
     def running(self) -> bool:
@@ -66,14 +57,24 @@ class HealthMonitor:
 
     async def check(self, upstream: Upstream) -> None:
         """Ask one upstream. Any answer at all means alive; `"stopping": true` means leave it alone."""
-        if self._session is None:
-            raise RuntimeError("The health monitor is not started.")
         try:
-            async with self._session.get(f"{upstream.url}/health", allow_redirects=False) as response:
-                stopping = says_stopping(await response.content.read(_MAX_ANSWER_BYTES))
-                self._pool.check_passed(upstream, response.status, stopping=stopping)
-        except (aiohttp.ClientError, OSError) as error:
+            async with asyncio.timeout(CHECK_SECONDS):
+                status, body = await self._ask(upstream)
+        except (UpstreamError, TimeoutError) as error:
             self._pool.check_failed(upstream, describe(error))
+        else:
+            self._pool.check_passed(upstream, status, stopping=says_stopping(body))
+
+    async def _ask(self, upstream: Upstream) -> tuple[int, bytes]:
+        # A new connection each time: only that shows that the service still takes new ones.
+        answer = await self._client.request(upstream, "GET", b"/health", [], None, kept=False, close=True)
+        body = b""
+        try:
+            while len(body) < _MAX_ANSWER_BYTES and (piece := await answer.read()):
+                body += piece
+        finally:
+            answer.close()
+        return answer.status, body
 
     async def _supervise(self) -> None:
         while True:

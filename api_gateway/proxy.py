@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
-
-import aiohttp
 
 from api_gateway import client
 from api_gateway.asgi import ClientGoneError, Receive, Scope, Send
 from api_gateway.body import read_body
-from api_gateway.headers import RequestHead, response_headers
+from api_gateway.headers import RequestHead, value_of
 from api_gateway.observe import Exchange, Metrics
 from api_gateway.upstreams import Pool, Upstream
 from leaderboard_core.errors import BadGateway, GatewayTimeout, Unavailable
+from leaderboard_core.http_server import BODY_COMPLETE
 
 logger = logging.getLogger(__name__)
-
-SMALL_ANSWER_BYTES = 65_536
-"""Answers up to this size are read whole before the client sees any of them, and so can still be replaced."""
 
 _BODILESS = frozenset({204, 304})
 _MAY_HAVE_BEEN_DONE = "The leaderboard service broke off; the request may or may not have been done."
@@ -54,35 +49,38 @@ class Proxy:
         """
         body: bytes | None = None
         if head.has_body:
-            body = await read_body(receive, max_bytes=self._max_body, timeout=self._client_timeout)
-        response, small = await self._ask(scope, head, body, exchange)
+            timeout = None if BODY_COMPLETE in scope else self._client_timeout
+            body = await read_body(receive, max_bytes=self._max_body, timeout=timeout)
+        answer, upstream = await self._ask(scope, head, body, exchange)
+        status, headers = answer.status, answer.headers
+        if status in _BODILESS:
+            # A length would announce a body.
+            headers = [header for header in headers if header[0] != b"content-length"]
+        headers.append((b"x-request-id", head.request_id.encode("ascii")))
+        headers.append((b"x-upstream-addr", upstream.address_bytes))
+        exchange.status = status
+        exchange.response_started = True
+        if answer.complete:
+            whole = answer.take()
+            if whole and answer.content_length is None:
+                headers.append((b"content-length", b"%d" % len(whole)))
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": whole, "more_body": False})
+            return
         try:
-            drop_length = response.status in _BODILESS
-            headers = response_headers(
-                response.raw_headers,
-                request_id=head.request_id,
-                upstream_address=exchange.upstream.address if exchange.upstream else "",
-                drop_length=drop_length,
-            )
-            if small and "content-length" not in response.headers:
-                headers.append((b"content-length", b"%d" % len(small)))
-            exchange.status = response.status
-            exchange.response_started = True
-            await send({"type": "http.response.start", "status": response.status, "headers": headers})
-            if small is not None:
-                await send({"type": "http.response.body", "body": small, "more_body": False})
-            else:
-                await self._stream(response, receive, send)
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await self._stream(answer, receive, send)
         finally:
-            response.close()
+            answer.close()
 
     async def _ask(
         self, scope: Scope, head: RequestHead, body: bytes | None, exchange: Exchange
-    ) -> tuple[aiohttp.ClientResponse, bytes | None]:
-        """The first service's answer that came, with its body if that is small."""
+    ) -> tuple[client.Answer, Upstream]:
+        """The first answer that came, complete if it is small, and who gave it."""
         method: str = scope["method"]
-        path = scope["raw_path"].decode("latin-1") or "/"
-        query = scope["query_string"].decode("latin-1")
+        target: bytes = scope["raw_path"] or b"/"
+        if query := scope["query_string"]:
+            target = b"%b?%b" % (target, query)
         repeatable = may_repeat(method, scope["path"], has_key=head.has_idempotency_key)
         tried: list[Upstream] = []
         again = True
@@ -90,8 +88,8 @@ class Proxy:
         while True:
             upstream = self._pool.pick(tried)
             if upstream is None and again and isinstance(failure, client.BrokenOffError | client.NotSentError):
-                # Every service was asked once. A kept connection can break because its service was restarted,
-                # so each may be asked once more, on a new one.
+                # Every service was asked once. A kept connection can break because its service was restarted, or
+                # closes what it keeps, so each may be asked once more, on a new one.
                 again = False
                 tried.clear()
                 upstream = self._pool.pick()
@@ -103,16 +101,7 @@ class Proxy:
             exchange.upstream = upstream
             started_at = perf_counter()
             try:
-                response = await self._client.request(upstream, method, path, query, head.forward, body)
-                self._metrics.upstream_answered(upstream, perf_counter() - started_at)
-                self._pool.answered(upstream)
-                if not _is_small(response, method):
-                    return response, None
-                try:
-                    return response, await client.read_all(response)
-                except client.UpstreamError:
-                    response.close()
-                    raise
+                answer = await self._client.request(upstream, method, target, head.forward, body, kept=again)
             except client.ConnectFailedError as error:
                 self._pool.connect_failed(upstream, str(error))
                 self._metrics.retried(upstream, "connect")
@@ -130,13 +119,17 @@ class Proxy:
                 failure = error
             except client.TimedOutError as error:
                 raise GatewayTimeout from error
+            else:
+                self._metrics.upstream_answered(upstream, answer.head_at - started_at)
+                self._pool.answered(upstream)
+                return answer, upstream
 
-    async def _stream(self, response: aiohttp.ClientResponse, receive: Receive, send: Send) -> None:
+    async def _stream(self, answer: client.Answer, receive: Receive, send: Send) -> None:
         """Pass a body on piece by piece, until it ends, the client leaves or, for events, the gateway stops."""
-        events = response.headers.get("content-type", "").startswith("text/event-stream")
+        events = value_of(answer.headers, b"content-type").startswith(b"text/event-stream")
         if events:
-            client.wait_without_limit(response)
-        pump = asyncio.create_task(self._pump(response, send))
+            answer.wait_without_limit()
+        pump = asyncio.create_task(self._pump(answer, send))
         ends: list[asyncio.Task[Any]] = [pump, asyncio.create_task(_until_gone(receive))]
         if events:
             ends.append(asyncio.create_task(self.stopping.wait()))
@@ -153,9 +146,9 @@ class Proxy:
             await asyncio.gather(*ends, return_exceptions=True)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _pump(self, response: aiohttp.ClientResponse, send: Send) -> None:
+    async def _pump(self, answer: client.Answer, send: Send) -> None:
         try:
-            while piece := await client.read_piece(response):
+            while piece := await answer.read():
                 async with asyncio.timeout(self._client_timeout):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
         except TimeoutError:
@@ -171,18 +164,6 @@ def may_repeat(method: str, path: str, *, has_key: bool) -> bool:
     if method in ("GET", "HEAD"):
         return True
     return has_key and (path in ("/score", "/scores") or path.startswith("/score/"))
-
-
-def _is_small(response: aiohttp.ClientResponse, method: str) -> bool:
-    if method == "HEAD" or response.status in _BODILESS or response.content.is_eof():
-        return True
-    length = _length(response.headers)
-    return length is not None and length <= SMALL_ANSWER_BYTES
-
-
-def _length(headers: Mapping[str, str]) -> int | None:
-    value = headers.get("content-length")
-    return int(value) if value is not None and value.isdecimal() else None
 
 
 def _gateway_error(failure: client.UpstreamError | None) -> BadGateway | Unavailable:

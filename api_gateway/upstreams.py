@@ -30,6 +30,9 @@ class Upstream:
 
     url: str
     address: str = field(init=False)
+    address_bytes: bytes = field(init=False)
+    host: str = field(init=False)
+    port: int = field(init=False)
     state: State = State.HEALTHY
     since: float = 0.0
     answered: bool = False
@@ -38,7 +41,10 @@ class Upstream:
     last_error: str | None = None
 
     def __post_init__(self) -> None:
-        self.address = urlsplit(self.url).netloc
+        parts = urlsplit(self.url)
+        self.address = parts.netloc
+        self.address_bytes = self.address.encode("ascii")
+        self.host, self.port = parts.hostname or "", parts.port or 80
 
 
 Listener = Callable[[Upstream, State, State, str], None]

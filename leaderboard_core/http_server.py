@@ -22,6 +22,8 @@ DRAIN_TICK_SECONDS = 0.05
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
 _NOT_WORTH_COPYING = 65_536
+BODY_COMPLETE = "leaderboard.body_complete"
+"""In an ASGI scope, true once the whole body has arrived: `receive` gives it at once, and needs no time limit."""
 
 
 class OneWriteTransport:
@@ -83,6 +85,10 @@ class EnvelopeProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.retiring:
             self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.scope[BODY_COMPLETE] = True  # type: ignore[literal-required]
 
     def send_400_response(self, msg: str) -> None:
         body = orjson.dumps({"error": "bad_request", "message": msg})

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from api_gateway import client
+from api_gateway.connection import Connection
 from tests.integration.gateway_support import (
     SOON,
     Behaviour,
@@ -302,16 +303,15 @@ async def test_a_kept_connection_closed_a_moment_ago_is_not_used() -> None:
         thread.start()
         async with gateway(f"http://127.0.0.1:{listener.getsockname()[1]}") as gate:
             upstream = gate.app.pool.upstreams[0]
-            arguments = (upstream, "POST", "/score/add", "", [("host", "h")], b"{}")
-            response = await gate.app.client.request(*arguments)
-            await response.read()
+            arguments = (upstream, "POST", b"/score/add", [(b"host", b"h")], b"{}")
+            assert (await gate.app.client.request(*arguments)).complete
             close.set()
             closed.wait(SOON)  # blocks the event loop, on purpose
             try:
-                response = await gate.app.client.request(*arguments)
+                answer_ = await gate.app.client.request(*arguments)
             except client.BrokenOffError:
                 pytest.fail("the request was written to a closed connection")
-            assert await response.read() == b"{}"
+            assert answer_.take() == b"{}"
         thread.join(SOON)
         assert not thread.is_alive()
 
@@ -327,10 +327,10 @@ async def test_what_was_not_written_is_sent_again_whatever_it_is(count: int, mon
             nonlocal closings
             closings += 1
             if closings == 1:
-                connection.transport.close()
+                connection._transport.close()
             return False
 
-        monkeypatch.setattr(client, "_has_news", closing_now)
+        monkeypatch.setattr(Connection, "has_news", closing_now)
         assert (await gate.post("/auth/login", content=b"{}")).status_code == 200
         assert closings >= 1
         assert sum(len(service.requests) for service in some) == count + 1

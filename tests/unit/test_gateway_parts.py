@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from api_gateway.app import needs_token
 from api_gateway.asgi import ClientGoneError
 from api_gateway.body import read_body
-from api_gateway.headers import read_request_head, response_headers
+from api_gateway.client import encode_request
+from api_gateway.headers import read_request_head, read_response_head
 from api_gateway.health import says_stopping
 from api_gateway.observe import Exchange, Metrics, log_fields, route_of
 from api_gateway.proxy import may_repeat
+from api_gateway.upstreams import Upstream
 from leaderboard_core.access_log import AccessLog
 from leaderboard_core.errors import PayloadTooLarge, RequestTimeout
 
@@ -33,8 +35,8 @@ def test_a_request_head_in_one_pass() -> None:
     assert (head.authorization, head.content_length, head.has_body) == ("Bearer t", 12, True)
     assert (head.request_id, head.has_idempotency_key) == ("id", True)
     assert head.forward == [
-        ("host", "h"), ("authorization", "Bearer t"), ("idempotency-key", "k"),
-        ("x-forwarded-for", "1.1.1.1, 2.2.2.2, 3.3.3.3"), ("x-forwarded-proto", "http"), ("x-request-id", "id"),
+        (b"host", b"h"), (b"authorization", b"Bearer t"), (b"idempotency-key", b"k"),
+        (b"x-forwarded-for", b"1.1.1.1, 2.2.2.2, 3.3.3.3"), (b"x-forwarded-proto", b"http"), (b"x-request-id", b"id"),
     ]  # fmt: skip
 
 
@@ -47,7 +49,7 @@ def test_a_request_without_a_body_has_none() -> None:
 @pytest.mark.parametrize("proto", [b"ftp", b"", b"https, http"])
 def test_a_strange_forwarded_proto_is_replaced(proto: bytes) -> None:
     head = read_request_head([(b"x-forwarded-proto", proto)], None, "http")
-    assert dict(head.forward)["x-forwarded-proto"] == "http"
+    assert dict(head.forward)[b"x-forwarded-proto"] == b"http"
 
 
 @given(st.binary(max_size=140))
@@ -63,12 +65,46 @@ def test_made_request_ids_differ() -> None:
     assert len({read_request_head([], None, "http").request_id for _ in range(100)}) == 100
 
 
-def test_an_answer_without_a_body_announces_none() -> None:
-    raw = [(b"Content-Length", b"5"), (b"ETag", b"x")]
-    kept = response_headers(raw, request_id="i", upstream_address="u:1")
-    dropped = response_headers(raw, request_id="i", upstream_address="u:1", drop_length=True)
-    assert kept == [(b"content-length", b"5"), (b"etag", b"x"), (b"x-request-id", b"i"), (b"x-upstream-addr", b"u:1")]
-    assert dropped == kept[1:]
+def test_a_response_head_in_one_pass() -> None:
+    head = read_response_head(
+        [
+            (b"content-length", b"5"), (b"etag", b"x"), (b"connection", b"X-Mine, keep-alive, content-length"),
+            (b"x-mine", b"1"), (b"server", b"s"), (b"date", b"d"), (b"x-request-id", b"i"), (b"keep-alive", b"1"),
+        ]
+    )  # fmt: skip
+    assert head.headers == [(b"content-length", b"5"), (b"etag", b"x")]
+    assert (head.content_length, head.transfer_encoding) == (5, None)
+
+
+def test_codings_of_several_lines_are_one_list() -> None:
+    head = read_response_head([(b"transfer-encoding", b" Chunked"), (b"transfer-encoding", b"gzip")])
+    assert (head.headers, head.content_length, head.transfer_encoding) == ([], None, b"chunked,gzip")
+
+
+def upstream_request(method: str, headers: list[tuple[bytes, bytes]], body: bytes | None, **kwargs: bool) -> bytes:
+    return encode_request(Upstream("http://service:5001"), method, b"/x?y=1", headers, body, **kwargs)
+
+
+def test_a_request_on_the_wire() -> None:
+    host = (b"host", b"h")
+    assert upstream_request("GET", [host], None) == b"GET /x?y=1 HTTP/1.1\r\nhost: h\r\n\r\n"
+    assert upstream_request("DELETE", [host], None).endswith(b"content-length: 0\r\n\r\n")
+    assert upstream_request("POST", [host], b"{}").endswith(b"host: h\r\ncontent-length: 2\r\n\r\n{}")
+    assert upstream_request("GET", [], None) == b"GET /x?y=1 HTTP/1.1\r\nhost: service:5001\r\n\r\n"
+    assert b"\r\nconnection: close\r\n" in upstream_request("GET", [host], None, close=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "address"),
+    [
+        ("http://127.0.0.1:5001", "127.0.0.1", 5001, "127.0.0.1:5001"),
+        ("http://[::1]:5001", "::1", 5001, "[::1]:5001"),
+        ("http://service", "service", 80, "service"),
+    ],
+)
+def test_where_a_service_is(url: str, host: str, port: int, address: str) -> None:
+    upstream = Upstream(url)
+    assert (upstream.host, upstream.port, upstream.address) == (host, port, address)
 
 
 @given(st.text(max_size=30), st.text(max_size=12), st.integers(200, 599))
@@ -82,6 +118,21 @@ def test_metric_labels_are_bounded(path: str, method: str, status: int) -> None:
     metrics.answered(Exchange(method="X" + method, path="/x", request_id="i", status=status))
     labels = {"method": "other", "route": "other", "status": str(status)}
     assert metrics.registry.get_sample_value("gateway_requests_total", labels) == 1
+
+
+def test_the_latency_is_a_histogram() -> None:
+    metrics, upstream = Metrics(), Upstream("http://u:1")
+    for seconds in (0.0005, 0.003, 0.005, 0.2, 60):
+        metrics.upstream_answered(upstream, seconds)
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(f"gateway_upstream_seconds_{name}", {"upstream": "u:1", **labels})
+
+    edges = {"0.001": 1, "0.0025": 1, "0.005": 3, "0.1": 3, "0.25": 4, "10.0": 4, "+Inf": 5}
+    assert {edge: value("bucket", le=edge) for edge in edges} == edges
+    assert value("count") == 5
+    assert value("sum") == pytest.approx(60.2085)
+    assert b'gateway_upstream_seconds_bucket{le="0.005",upstream="u:1"} 3.0' in metrics.render()
 
 
 def test_what_may_be_repeated() -> None:
