@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from leaderboard_core.errors import Unavailable
 from leaderboard_core.settings import TopologySettings
+from leaderboard_core.waiting import until_answers
 
 CLOSE_SECONDS = 1.0
 
@@ -95,21 +96,16 @@ class RegionDatabases:
 
         Raises Unavailable with a message that names the variable to look at.
         """
-        loop = asyncio.get_running_loop()
         for region in self.regions:
-            pause = 0.1
-            while (problem := await self.reachable(region)) is not None:
-                variable = self._settings.database_variable_of(region)
-                url = without_password(self._settings.database_url_of(region))
-                message = (
-                    f"{variable}: cannot reach Postgres for region {region} at {url}: {problem}. "
-                    "Start Postgres, or set the variable to where it runs."
-                )
-                if loop.time() >= deadline:
-                    raise Unavailable(message)
-                on_wait(message)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 1.0)
+            await until_answers(partial(self.reachable, region), partial(self._explain, region), deadline, on_wait)
+
+    def _explain(self, region: str, problem: str) -> str:
+        variable = self._settings.database_variable_of(region)
+        url = without_password(self._settings.database_url_of(region))
+        return (
+            f"{variable}: cannot reach Postgres for region {region} at {url}: {problem.rstrip('.')}. "
+            "Start Postgres, or set the variable to where it runs."
+        )
 
 
 async def _close(pool: Pool) -> None:

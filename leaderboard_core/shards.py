@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from zlib import crc32
 
@@ -23,6 +24,7 @@ from leaderboard_core.keys import Keys
 from leaderboard_core.pipelining import Pipeliner
 from leaderboard_core.postgres import describe, without_password
 from leaderboard_core.settings import TopologySettings
+from leaderboard_core.waiting import until_answers
 
 log = logging.getLogger(__name__)
 
@@ -231,19 +233,15 @@ class ShardMap:
 
         Raises Unavailable with a message that names the variable to look at.
         """
-        loop = asyncio.get_running_loop()
         for shard in self.shards:
-            pause = 0.1
-            while (problem := await shard.reachable()) is not None:
-                message = (
-                    f"{shard.variable}: cannot reach Redis at {shard.name}: {problem}. "
-                    "Start Redis, or set the variable to where it runs."
-                )
-                if loop.time() >= deadline:
-                    raise Unavailable(message)
-                on_wait(message)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 1.0)
+            await until_answers(shard.reachable, partial(_explain, shard), deadline, on_wait)
+
+
+def _explain(shard: Shard, problem: str) -> str:
+    return (
+        f"{shard.variable}: cannot reach Redis at {shard.name}: {problem.rstrip('.')}. "
+        "Start Redis, or set the variable to where it runs."
+    )
 
 
 def _shard(url: str, regions: tuple[str, ...], settings: TopologySettings) -> Shard:

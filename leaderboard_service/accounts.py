@@ -21,7 +21,8 @@ from leaderboard_core.errors import (
 )
 from leaderboard_core.postgres import CONNECTION_ERRORS, RegionDatabases
 from leaderboard_core.settings import AuthSettings
-from leaderboard_service.scores import ScoreWriter, StoredPlayer, Write, Written
+from leaderboard_service.players import Players, StoredPlayer
+from leaderboard_service.scores import ScoreWriter, Write, Written
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,11 @@ _HASHES_AT_ONCE = 2
 class Accounts:
     """Who may enter; passwords are argon2id hashes in the home region's Postgres and nowhere else."""
 
-    def __init__(self, writer: ScoreWriter, databases: RegionDatabases, settings: AuthSettings) -> None:
+    def __init__(
+        self, writer: ScoreWriter, players: Players, databases: RegionDatabases, settings: AuthSettings
+    ) -> None:
         self._writer = writer
+        self._players = players
         self._databases = databases
         self._settings = settings
         self._hasher = PasswordHasher()
@@ -50,7 +54,7 @@ class Accounts:
             return await self._writer.write(write)
         async with self._turns:
             password_hash = await asyncio.to_thread(self._hasher.hash, password)
-        async with self._writer.claim(write) as claim:
+        async with self._players.claim(write.user_id, write.region, new=True) as claim:
             saved = await self._execute(write.region, "save_account", write.user_id, password_hash, claim.taken_at)
             if not saved:
                 raise UserExists("This user_id is being registered by another request.")
@@ -69,13 +73,13 @@ class Accounts:
         """
         if password is None:
             self._refuse_without_password()
-        player = await self._writer.find(user_id)
+        player = await self._players.find(user_id)
         if player is None:
             raise UserNotFound
-        await self._writer.try_login(user_id)
+        await self._players.try_login(user_id)
         if player.name != name or not await self._password_fits(player, password):
             raise InvalidCredentials
-        await self._writer.forgive_login_tries(user_id)
+        await self._players.forgive_login_tries(user_id)
         if region is not None and region != player.region:
             raise RegionMismatch(region=player.region)
         return player

@@ -1,12 +1,8 @@
-"""Score writes: one script call on the player's shard, and the claim that keeps a user_id unique."""
+"""Score writes: one script call on the player's shard."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,12 +23,11 @@ from leaderboard_core.errors import (
 )
 from leaderboard_core.metrics import SCORE_WRITES
 from leaderboard_core.settings import LimitSettings
-from leaderboard_core.shards import Shard, ShardMap
+from leaderboard_core.shards import ShardMap
+from leaderboard_service.players import Claim, Players
 
 log = logging.getLogger(__name__)
 
-CLAIM_SECONDS = 10
-_CLAIM_POLL_SECONDS = 0.02
 
 Operation = Literal["register", "create", "set", "add"]
 
@@ -78,40 +73,17 @@ class Written:
     created: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A lease on a user_id: its nonce, when it was taken, and where it is not on the player's own shard, a deadline.
-
-    Both times are in µs: `taken_at` on the clock of the shard that has the claim, so that it orders the
-    claims of one user_id, and `deadline` on the clock of the player's shard.
-    """
-
-    nonce: str = ""
-    taken_at: int = 0
-    deadline: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPlayer:
-    """A player as found by user_id alone."""
-
-    user_id: str
-    region: str
-    name: str
-    score: int
-    protected: bool
-
-
 _NO_CLAIM = Claim()
 _ENDED_CLAIM = Claim(deadline=1)
 
 
 class ScoreWriter:
-    """Runs score writes and looks players up."""
+    """Runs score writes."""
 
-    def __init__(self, shard_map: ShardMap, limits: LimitSettings) -> None:
+    def __init__(self, shard_map: ShardMap, limits: LimitSettings, players: Players) -> None:
         self._map = shard_map
         self._limits = limits
+        self._players = players
 
     async def write(self, write: Write) -> Written:
         """Do one write. Raises the error of the refusal; a refused write has changed nothing.
@@ -124,7 +96,8 @@ class ScoreWriter:
         try:
             return await self._run(write, _ENDED_CLAIM)
         except _ClaimNeeded:
-            async with self.claim(write) as claim:
+            new = write.operation == "register"
+            async with self._players.claim(write.user_id, write.region, new=new) as claim:
                 return await self.write_claimed(write, claim)
 
     async def write_claimed(self, write: Write, claim: Claim) -> Written:
@@ -133,102 +106,6 @@ class ScoreWriter:
             return await self._run(write, claim)
         except _ClaimNeeded as error:
             raise Unavailable("Making the player took too long, and nothing was changed; try again.") from error
-
-    @asynccontextmanager
-    async def claim(self, write: Write) -> AsyncIterator[Claim]:
-        """Hold the user_id of `write` while a player is made; see docs/decisions for the protocol.
-
-        Raises UserExists or RegionMismatch when the player exists already.
-        """
-        shard = self._map.claim_shard_of(write.user_id)
-        key, nonce = shard.keys.claim(write.user_id), secrets.token_hex(8)
-        loop = asyncio.get_running_loop()
-        started, taken_at = await self._take_claim(shard, key, nonce, wait=write.operation != "register")
-        settled = True
-        try:
-            home = self._map.shard_of(write.region, write.user_id)
-            found = await self._look_everywhere(write.user_id)
-            for _, player in found.values():
-                if player is not None and write.operation == "register":
-                    raise UserExists
-                if player is not None and player.region != write.region:
-                    raise RegionMismatch(region=player.region)
-            deadline = 0
-            if home is not shard:
-                # Counted on the home shard's own clock, from before the lease began: no two clocks are compared.
-                left = CLAIM_SECONDS - (loop.time() - started)
-                deadline = found[home][0] + max(0, int(left * 1_000_000))
-            settled = False
-            yield Claim(nonce, taken_at, deadline)
-            settled = True
-        except LeaderboardError as error:
-            settled = settled or not isinstance(error, Unavailable)
-            raise
-        finally:
-            # A write without an answer may still be on its way: the lease must outlive it.
-            if settled:
-                await self._release_claim(shard, key, nonce)
-
-    async def find(self, user_id: str) -> StoredPlayer | None:
-        """The player of that user_id, wherever it lives. Raises WarmingUp or Unavailable."""
-        return next((player for _, player in (await self._look_everywhere(user_id)).values() if player), None)
-
-    async def try_login(self, user_id: str) -> None:
-        """Count a login try against the account. Raises RateLimited when there were too many."""
-        shard = self._map.claim_shard_of(user_id)
-        limits = self._limits
-        wait = await shard.run(
-            "try_login",
-            (shard.keys.login_bucket(user_id),),
-            (limits.login_rate_limit_count, limits.login_rate_limit_window * 1_000_000),
-        )
-        if wait:
-            raise RateLimited(
-                "Too many login tries for this account; wait 'retry_after' seconds.", retry_after=wait / 1e6
-            )
-
-    async def forgive_login_tries(self, user_id: str) -> None:
-        """A login succeeded: the tries before it count no more."""
-        shard = self._map.claim_shard_of(user_id)
-        await shard.command("DEL", shard.keys.login_bucket(user_id))
-
-    async def _release_claim(self, shard: Shard, key: str, nonce: str) -> None:
-        try:
-            await shard.run("release_claim", (key,), (nonce,))
-        except Unavailable:
-            log.warning("a claim could not be given back and ends by itself", extra={"claim": key})
-
-    async def _take_claim(self, shard: Shard, key: str, nonce: str, *, wait: bool) -> tuple[float, int]:
-        """Take the lease; returns this process's clock from before it (s) and the shard's clock (µs)."""
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + CLAIM_SECONDS / 2
-        while True:
-            started = loop.time()
-            answer = await shard.run("claim_user", (key, shard.keys.ready), (nonce, CLAIM_SECONDS * 1000))
-            if answer[0] == "ok":
-                return started, int(answer[1])
-            if answer[0] == "cold":
-                raise WarmingUp
-            if not wait:
-                raise UserExists("This user_id is being registered by another request.")
-            if loop.time() > give_up:
-                raise Unavailable("This player is being created by another request; try again shortly.")
-            await asyncio.sleep(_CLAIM_POLL_SECONDS)
-
-    async def _look_everywhere(self, user_id: str) -> dict[Shard, tuple[int, StoredPlayer | None]]:
-        answers = await asyncio.gather(
-            *(shard.run("find_user", (shard.keys.ready, shard.keys.user(user_id))) for shard in self._map.shards)
-        )
-        found: dict[Shard, tuple[int, StoredPlayer | None]] = {}
-        for shard, answer in zip(self._map.shards, answers, strict=True):
-            if answer[0] == "cold":
-                raise WarmingUp
-            player = None
-            if answer[0] == "ok":
-                _, _, region, name, score, protected = answer
-                player = StoredPlayer(user_id, region, name, int(score), protected == "1")
-            found[shard] = int(answer[1]), player
-        return found
 
     async def _run(self, write: Write, claim: Claim) -> Written:
         shard = self._map.shard_of(write.region, write.user_id)

@@ -14,6 +14,7 @@ from leaderboard_core.tokens import Tokens
 from leaderboard_service.accounts import Accounts
 from leaderboard_service.boards import BoardReader
 from leaderboard_service.fallback import PostgresBoards
+from leaderboard_service.players import Players
 from leaderboard_service.reads import Reads
 from leaderboard_service.scores import ScoreWriter
 from leaderboard_service.sharing import SharedReads
@@ -55,7 +56,8 @@ class Services:
         """Make the parts; no server is contacted yet."""
         shard_map = ShardMap.open(settings.topology)
         databases = await RegionDatabases.open(settings.topology)
-        writer = ScoreWriter(shard_map, settings.limits)
+        players = Players(shard_map, settings.limits)
+        writer = ScoreWriter(shard_map, settings.limits, players)
         return cls(
             process=settings.process,
             regions=settings.topology.regions,
@@ -64,7 +66,7 @@ class Services:
             tokens=Tokens(settings.auth),
             writer=writer,
             reads=Reads(BoardReader(shard_map), PostgresBoards(databases)),
-            accounts=Accounts(writer, databases, settings.auth),
+            accounts=Accounts(writer, players, databases, settings.auth),
             health=HealthProbe(shard_map, databases),
             shared=SharedReads(),
         )
