@@ -64,24 +64,25 @@ class Consumer:
 
     async def _take(self) -> list[str]:
         """The next batch, oldest first; empty when nothing came for a while. Raises Unavailable."""
-        if not self._list_is_known:
-            # Taking nothing makes this worker known again to a Redis that has lost its data.
-            keys = self.shard.keys
-            own = keys.processing(self.region, self.worker)
-            await self.shard.run("take_batch", (keys.queue(self.region), own, keys.workers), (0, self.worker))
-            held = await self._read_own_list()
-            self._list_is_known = True
-            if held:
-                return held
         keys = self.shard.keys
         queue, processing = keys.queue(self.region), keys.processing(self.region, self.worker)
+        if not self._list_is_known:
+            # Taking nothing makes this worker known again to a Redis that has lost its data.
+            await self._take_more(0)
+            held: list[str] = await self.shard.command("LRANGE", processing, 0, -1)
+            self._list_is_known = True
+            if held:
+                return held[::-1]
         try:
             first = await self.shard.command("BLMOVE", queue, processing, "RIGHT", "LEFT", self.block_seconds)
         except Unavailable as error:
             if not isinstance(error.__cause__, OutOfMemoryError):
                 raise
             # Draining the queue is what frees the memory; the script may, where the command may not.
-            return await self._take_without_blocking(queue, processing)
+            taken = await self._take_more(self.settings.batch_size)
+            if not taken:
+                await wait(self.stop, self.block_seconds)
+            return taken
         if first is None:
             # Redis may have given an event to a connection that had broken unnoticed: look once in a while.
             self._list_is_known = False
@@ -91,24 +92,18 @@ class Consumer:
             room = self.settings.batch_size - len(events)
             if room == 0:
                 break
-            events += await self.shard.run("take_batch", (queue, processing, keys.workers), (room, self.worker))
+            events += await self._take_more(room)
             if lingers and len(events) < self.settings.batch_size and self.settings.batch_linger_ms:
                 await wait(self.stop, self.settings.batch_linger_ms / 1000)
             else:
                 break
         return events
 
-    async def _take_without_blocking(self, queue: str, processing: str) -> list[str]:
-        words = (self.settings.batch_size, self.worker)
-        events: list[str] = await self.shard.run("take_batch", (queue, processing, self.shard.keys.workers), words)
-        if not events:
-            await wait(self.stop, self.block_seconds)
-        return events
-
-    async def _read_own_list(self) -> list[str]:
-        own = self.shard.keys.processing(self.region, self.worker)
-        held: list[str] = await self.shard.command("LRANGE", own, 0, -1)
-        return held[::-1]
+    async def _take_more(self, most: int) -> list[str]:
+        keys = self.shard.keys
+        lists = (keys.queue(self.region), keys.processing(self.region, self.worker), keys.workers)
+        taken: list[str] = await self.shard.run("take_batch", lists, (most, self.worker))
+        return taken
 
     async def _save(self, raw_events: list[str]) -> None:
         """Commit a batch and acknowledge it. Raises Unavailable when Redis goes away before the end."""
