@@ -144,22 +144,49 @@ class Verifier:
                 yield [user_id for user_id, one in zip(user_ids, held, strict=True) if one.region in homes]
 
     async def _settle(self, shard: Shard, region: str, suspects: set[str], report: Report) -> list[Difference]:
+        """The suspects that really differ; those that cannot be judged in time count as behind."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_seconds
-        while True:
-            before = await queue_length(shard, region)
-            found: list[Difference] = []
+        differences: list[Difference] = []
+        while suspects:
+            unsettled: set[str] = set()
+            behind = 0
             for first in range(0, len(suspects), CHUNK):
                 chunk = sorted(suspects)[first : first + CHUNK]
-                found += await _compare_ids(shard, self._databases[region], region, chunk)
-            behind = before.length + before.processing
-            if not found or not behind:
-                return found
-            if loop.time() > deadline:
-                report.behind += behind
-                return []
-            suspects = {difference.user_id for difference in found}
-            await asyncio.sleep(RECHECK_SECONDS)
+                found, moving, waiting = await self._judge(shard, region, chunk)
+                differences += found
+                unsettled |= moving
+                behind = max(behind, waiting)
+            if unsettled and loop.time() > deadline:
+                report.behind += max(behind, len(unsettled))
+                break
+            suspects = unsettled
+            if suspects:
+                await asyncio.sleep(RECHECK_SECONDS)
+        return differences
+
+    async def _judge(
+        self, shard: Shard, region: str, user_ids: Sequence[str]
+    ) -> tuple[list[Difference], set[str], int]:
+        """Differences, players that cannot be judged now, and how many events wait.
+
+        A player is judged when its hash was the same before and after everything else was looked at, and
+        no event waited after the first look: then the event of that state was committed before its row was
+        read, and a row that does not match it is wrong.
+        """
+        before = await _held(shard, region, user_ids)
+        queue = await queue_length(shard, region)
+        waiting = queue.length + queue.processing
+        rows = await _rows_of(self._databases[region], user_ids)
+        after = await _held(shard, region, user_ids)
+        differences, moving = [], set()
+        for user_id, first, last in zip(user_ids, before, after, strict=True):
+            problem = compare(region, rows.get(user_id), last)
+            if problem and (waiting or first != last):
+                moving.add(user_id)
+            elif problem:
+                differences.append(Difference(region, user_id, problem))
+        return differences, moving, waiting
 
     async def _mend(self, shard: Shard, difference: Difference) -> str:
         region, user_id, keys = difference.region, difference.user_id, shard.keys
@@ -213,14 +240,6 @@ async def _compare_rows(shard: Shard, region: str, rows: Sequence[Row]) -> list[
         for row, held in zip(chunk, answer, strict=True)
     )
     return _differences(region, ((row.user_id, row, held) for row, held in pairs))
-
-
-async def _compare_ids(shard: Shard, pool: Pool, region: str, user_ids: Sequence[str]) -> list[Difference]:
-    rows = await _rows_of(pool, user_ids)
-    held = await _held(shard, region, user_ids)
-    return _differences(
-        region, ((user_id, rows.get(user_id), one) for user_id, one in zip(user_ids, held, strict=True))
-    )
 
 
 def _differences(region: str, players: Iterable[tuple[str, Row | None, Any]]) -> list[Difference]:
