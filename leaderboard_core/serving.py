@@ -57,7 +57,7 @@ async def serve(
 async def wait_for(
     *checks: Callable[[float, Callable[[str], None]], Coroutine[Any, Any, None]], seconds: float
 ) -> None:
-    """Run the `wait_until_reachable` of stores together, logging once a second what is waited for."""
+    """Run the `wait_until_reachable` of stores together, logging each try that fails. Raises Unavailable."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     problems = await asyncio.gather(*(check(deadline, log.warning) for check in checks), return_exceptions=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import quote
 
 from pydantic import (
@@ -271,32 +271,3 @@ def _complaint(group: type[Group], item: Any) -> str:
     prefix = PER_REGION_PREFIXES.get(field)
     variable = f"{prefix}{rest[0]}" if prefix and rest else str(field).upper()
     return f"{variable}: {item['msg']}. {group.model_fields[field].description}"
-
-
-class Variable(NamedTuple):
-    """One environment variable: its name, its default as one would write it, and what it means."""
-
-    name: str
-    default: str
-    description: str
-
-
-def reference() -> list[Variable]:
-    """Every variable that a process reads; `<REGION>` stands for a region's name."""
-    found = []
-    for group in GROUPS:
-        for name, field in group.model_fields.items():
-            description = field.description or ""
-            if name in PER_REGION_PREFIXES:
-                variable, _, description = description.partition(": ")
-                found.append(Variable(variable, "", description[0].upper() + description[1:]))
-                continue
-            value = field.get_default(call_default_factory=True)
-            if isinstance(value, SecretStr):
-                value = value.get_secret_value()
-            if isinstance(value, tuple):
-                value = ",".join(value)
-            if isinstance(value, bool):
-                value = str(value).lower()
-            found.append(Variable(name.upper(), "" if value is None else str(value), description))
-    return found

@@ -12,6 +12,11 @@ _TAIL_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024
 
 
+def log_path(data_dir: Path, name: str) -> Path:
+    """Where the process `name` of the cluster in `data_dir` writes its log."""
+    return data_dir.absolute() / "logs" / f"{name}.log"
+
+
 def tail(path: Path, lines: int = 20) -> list[str]:
     """The last `lines` lines of a file; none when it does not exist."""
     try:

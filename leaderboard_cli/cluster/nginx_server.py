@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from leaderboard_cli.cluster import logfiles
 from leaderboard_cli.cluster.binaries import Binary
 from leaderboard_cli.cluster.errors import ClusterError, StartError
 from leaderboard_cli.cluster.ports import LOOPBACK
@@ -77,7 +78,7 @@ class NginxServer:
 
     @property
     def log_path(self) -> Path:
-        return self.data_dir.absolute() / "logs" / f"{self.name}.log"
+        return logfiles.log_path(self.data_dir, self.name)
 
     @property
     def url(self) -> str:

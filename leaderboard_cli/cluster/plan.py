@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from leaderboard_cli.cluster import logfiles
 from leaderboard_cli.cluster.binaries import Servers, find_nginx, find_postgres, find_redis
 from leaderboard_cli.cluster.environment import Wanted, wanted_servers, with_jwt_secret
 from leaderboard_cli.cluster.errors import BinaryNotFoundError
@@ -51,7 +52,7 @@ class AppServer:
 
     @property
     def log_path(self) -> Path:
-        return self.data_dir.absolute() / "logs" / f"{self.name}.log"
+        return logfiles.log_path(self.data_dir, self.name)
 
     @property
     def url(self) -> str:

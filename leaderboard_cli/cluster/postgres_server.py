@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from leaderboard_cli.cluster import logfiles
 from leaderboard_cli.cluster.binaries import Binary
 from leaderboard_cli.cluster.errors import StartError
 from leaderboard_cli.cluster.ports import LOOPBACK
@@ -53,7 +54,7 @@ class PostgresServer:
 
     @property
     def log_path(self) -> Path:
-        return self.data_dir.absolute() / "logs" / f"{self.name}.log"
+        return logfiles.log_path(self.data_dir, self.name)
 
     @property
     def initialised(self) -> bool:

@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from leaderboard_cli.cluster import logfiles
 from leaderboard_cli.cluster.binaries import Binary
 from leaderboard_cli.cluster.ports import LOOPBACK
 from leaderboard_cli.cluster.probes import redis_answers
@@ -30,7 +31,7 @@ class RedisServer:
 
     @property
     def log_path(self) -> Path:
-        return self.data_dir.absolute() / "logs" / f"{self.name}.log"
+        return logfiles.log_path(self.data_dir, self.name)
 
     @property
     def url(self) -> str:

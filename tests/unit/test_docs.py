@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import get_type_hints
+from typing import NamedTuple, get_type_hints
+
+from pydantic import SecretStr
 
 from leaderboard_cli.commands.up import up
 from leaderboard_core.errors import all_errors
-from leaderboard_core.settings import reference
+from leaderboard_core.settings import GROUPS, PER_REGION_PREFIXES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text("utf-8")
@@ -16,6 +18,35 @@ ENV_EXAMPLE = (REPOSITORY / ".env.example").read_text("utf-8")
 COMPOSE = (REPOSITORY / "docker-compose.yml").read_text("utf-8")
 
 VARIABLE_LINE = re.compile(r"^# ?([A-Z][A-Z0-9_<>]*)=(.*)$", re.MULTILINE)
+
+
+class Variable(NamedTuple):
+    """One environment variable: its name, its default as one would write it, and what it means."""
+
+    name: str
+    default: str
+    description: str
+
+
+def reference() -> list[Variable]:
+    """Every variable that a process reads; `<REGION>` stands for a region's name."""
+    found = []
+    for group in GROUPS:
+        for name, field in group.model_fields.items():
+            description = field.description or ""
+            if name in PER_REGION_PREFIXES:
+                variable, _, description = description.partition(": ")
+                found.append(Variable(variable, "", description[0].upper() + description[1:]))
+                continue
+            value = field.get_default(call_default_factory=True)
+            if isinstance(value, SecretStr):
+                value = value.get_secret_value()
+            if isinstance(value, tuple):
+                value = ",".join(value)
+            if isinstance(value, bool):
+                value = str(value).lower()
+            found.append(Variable(name.upper(), "" if value is None else str(value), description))
+    return found
 
 
 def settings_table() -> str:
