@@ -12,7 +12,7 @@ from leaderboard_core.tokens import Tokens
 
 BATCH_ITEMS = 500
 BATCHES = 60
-TOKENS = 4_000
+TOKENS = 2_000
 READ_PLAYERS = 20_000
 TOKEN_SECONDS = 86_400
 

@@ -12,7 +12,8 @@ from benchmarks.system import System
 from benchmarks.wrk import Load, run_wrk
 
 FLOOR_SCRIPT = "rank"
-WARM_UP_SECONDS = 2.0
+WARM_UP_SECONDS = 6.0
+"""Long enough that nearly every token has been seen by every process, as in a game that has been running."""
 
 
 @dataclass(frozen=True, slots=True)

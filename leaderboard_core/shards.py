@@ -35,7 +35,7 @@ CONNECTION_ERRORS = (RedisError, OSError, asyncio.TimeoutError)
 
 
 _ADMITTED_ONLY = frozenset(
-    {"write_score", "read_top", "read_rank", "read_around", "count_above", "find_user", "claim_user"}
+    {"write_score", "write_scores", "read_top", "read_rank", "read_around", "count_above", "find_user", "claim_user"}
 )
 """Scripts that trust the boards. They are loaded into a Redis only when it is known to hold all its data."""
 
@@ -59,6 +59,7 @@ class Shard:
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     _admitted: bool = False
     _scripts: dict[str, lua.Script] = field(default_factory=lua.all_scripts)
+    _loading: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int] = ()) -> Any:
         """Run a script of `leaderboard_core/lua` in one round trip (more, once, after a restart of Redis).
@@ -67,7 +68,7 @@ class Shard:
         WarmingUp when the script trusts the boards and they are not known to be complete.
         """
         loaded = self._scripts[script]
-        words = ("EVALSHA", loaded.sha, loaded.number_of_keys, *keys, *args)
+        words = ("EVALSHA", loaded.sha, len(keys), *keys, *args)
         if not self._admitted and script in _ADMITTED_ONLY:
             await self._load(loaded)  # our own start: the regions may be others than those of the mark
         try:
@@ -136,6 +137,14 @@ class Shard:
         return problems
 
     async def _load(self, script: lua.Script) -> None:
+        """Load a script; who asks while it is being loaded waits for the same load."""
+        loading = self._loading.get(script.name)
+        if loading is None:
+            loading = self._loading[script.name] = asyncio.create_task(self._load_now(script))
+            loading.add_done_callback(lambda _: self._loading.pop(script.name))
+        await asyncio.shield(loading)
+
+    async def _load_now(self, script: lua.Script) -> None:
         # One connection, so that the server asked and the server that loads are the same life of it.
         with self._guarded():
             async with self.client.client() as connection:

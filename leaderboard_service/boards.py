@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from leaderboard_core.errors import InvalidPayload, UserNotFound, WarmingUp
@@ -14,6 +15,7 @@ from leaderboard_service.ranking import RankedRow, Row, Window, merge, neighbour
 MERGED_DEPTH = 10_000
 """How deep a page of a board that spans shards may reach: each shard must send all rows before it."""
 _KNOWN_HOMES = 100_000
+_new_row = partial(tuple.__new__, Row)  # as Row._make, at a third of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,8 @@ def _warm(answer: list[str]) -> list[str]:
 
 def _window(answer: list[str]) -> Window:
     _, total, start, above, *flat = answer
-    rows = map(Row._make, zip(flat[::4], map(int, flat[1::4]), flat[2::4], flat[3::4], strict=True))
-    return Window(int(total), int(start), int(above), list(rows))
+    rows = list(map(_new_row, zip(flat[::4], map(int, flat[1::4]), flat[2::4], flat[3::4], strict=True)))
+    return Window(int(total), int(start), int(above), rows)
 
 
 async def _read_top(shard: Shard, region: str, offset: int, limit: int) -> Window:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,7 +96,7 @@ class ScoreWriter:
             return await self._run(write, _NO_CLAIM)
         try:
             return await self._run(write, _ENDED_CLAIM)
-        except _ClaimNeeded:
+        except ClaimNeeded:
             new = write.operation == "register"
             async with self._players.claim(write.user_id, write.region, new=new) as claim:
                 return await self.write_claimed(write, claim)
@@ -104,7 +105,7 @@ class ScoreWriter:
         """Do one write that makes a player, under a claim that the caller holds."""
         try:
             return await self._run(write, claim)
-        except _ClaimNeeded as error:
+        except ClaimNeeded as error:
             raise Unavailable("Making the player took too long, and nothing was changed; try again.") from error
 
     async def _run(self, write: Write, claim: Claim) -> Written:
@@ -129,7 +130,7 @@ class ScoreWriter:
                 write.region,
                 write.name,
                 write.amount,
-                _event_start(write),
+                event_start(write),
                 limits.queue_reject_length,
                 limits.user_rate_limit_count if write.user_bucket else 0,
                 limits.user_rate_limit_window * 1_000_000,
@@ -142,28 +143,34 @@ class ScoreWriter:
                 "1" if write.protected else "0",
             ),
         )
-        if answer[0] == "refused":
-            SCORE_WRITES.labels(answer[1]).inc()
-            raise _refusal(answer[1], answer[2:])
-        SCORE_WRITES.labels(answer[0]).inc()
-        if answer[0] == "replay":
-            if idempotency is None or answer[1] != idempotency.fingerprint:
-                raise IdempotencyKeyInUse
-            answer = answer[2:]
-        _, region, name, score, updated_at, created = answer
-        return Written(write.user_id, region, name, int(score), int(updated_at), created == "1")
+        return read_result(write, answer)
 
 
-def _event_start(write: Write) -> str:
+def read_result(write: Write, answer: Sequence[str]) -> Written:
+    """What the script said of a write. Raises the error of its refusal, or ClaimNeeded."""
+    if answer[0] == "refused":
+        SCORE_WRITES.labels(answer[1]).inc()
+        raise _refusal(answer[1], answer[2:])
+    SCORE_WRITES.labels(answer[0]).inc()
+    if answer[0] == "replay":
+        if write.idempotency is None or answer[1] != write.idempotency.fingerprint:
+            raise IdempotencyKeyInUse
+        answer = answer[2:]
+    _, region, name, score, updated_at, created = answer
+    return Written(write.user_id, region, name, int(score), int(updated_at), created == "1")
+
+
+def event_start(write: Write) -> str:
+    """The beginning of a write's event, which the script completes."""
     fields = {"user_id": write.user_id, "region": write.region, "request_id": write.request_id}
     return orjson.dumps(fields)[:-1].decode()
 
 
-class _ClaimNeeded(Exception):
+class ClaimNeeded(Exception):
     """The player is not on its shard, and the caller holds no claim on the user_id."""
 
 
-def _refusal(code: str, detail: list[str]) -> LeaderboardError | _ClaimNeeded:
+def _refusal(code: str, detail: Sequence[str]) -> LeaderboardError | ClaimNeeded:
     match code:
         case "cold":
             return WarmingUp()
@@ -178,7 +185,7 @@ def _refusal(code: str, detail: list[str]) -> LeaderboardError | _ClaimNeeded:
         case "claimed":
             return UserExists("This user_id is being registered by another request.")
         case "claim_lost":
-            return _ClaimNeeded()
+            return ClaimNeeded()
         case "user_not_found":
             return UserNotFound("This player has no card yet; POST /score/create or /auth/register makes one.")
         case "region_mismatch":

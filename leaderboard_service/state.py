@@ -12,6 +12,7 @@ from leaderboard_core.settings import AuthSettings, LimitSettings, ProcessSettin
 from leaderboard_core.shards import ShardMap
 from leaderboard_core.tokens import Tokens
 from leaderboard_service.accounts import Accounts
+from leaderboard_service.batches import BatchWriter
 from leaderboard_service.boards import BoardReader
 from leaderboard_service.fallback import PostgresBoards
 from leaderboard_service.players import Players
@@ -45,6 +46,7 @@ class Services:
     databases: RegionDatabases
     tokens: Tokens
     writer: ScoreWriter
+    batches: BatchWriter
     reads: Reads
     accounts: Accounts
     health: HealthProbe
@@ -65,6 +67,7 @@ class Services:
             databases=databases,
             tokens=Tokens(settings.auth),
             writer=writer,
+            batches=BatchWriter(shard_map, settings.limits, writer),
             reads=Reads(BoardReader(shard_map), PostgresBoards(databases)),
             accounts=Accounts(writer, players, databases, settings.auth),
             health=HealthProbe(shard_map, databases),

@@ -1,23 +1,28 @@
 """The Redis scripts, one file each, loaded by name.
 
-A file is called `<name>-<number of KEYS>.lua`; its header says KEYS, ARGV and result.
+A file is called `<name>-<number of KEYS>.lua`, or `<name>-<KEYS>+<KEYS of each item>.lua` where it takes a list; its
+header says KEYS, ARGV and result. A line `--@include <name>` stands for the text of `includes/<name>.lua`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
+_INCLUDE = re.compile(r"^--@include (\w+)\n", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script's source, its SHA-1 for EVALSHA and how many KEYS it takes."""
+    """A script's source, its SHA-1 for EVALSHA, and how many KEYS it takes: in all, and more for each item."""
 
     name: str
     source: str
     number_of_keys: int
+    keys_per_item: int = 0
     sha: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -26,12 +31,19 @@ class Script:
 
 @cache
 def all_scripts() -> dict[str, Script]:
-    """Every script by its name."""
+    """Every script by its name, what it includes filled in."""
+    folder = resources.files(__name__)
+
+    def included(found: re.Match[str]) -> str:
+        return folder.joinpath("includes", f"{found[1]}.lua").read_text("utf-8")
+
     scripts = {}
-    for entry in resources.files(__name__).iterdir():
+    for entry in folder.iterdir():
         if entry.name.endswith(".lua"):
             name, _, keys = entry.name.removesuffix(".lua").rpartition("-")
-            scripts[name] = Script(name, entry.read_text("utf-8"), int(keys))
+            fixed, _, each = keys.partition("+")
+            source = _INCLUDE.sub(included, entry.read_text("utf-8"))
+            scripts[name] = Script(name, source, int(fixed), int(each or 0))
     return scripts
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from leaderboard_core.errors import Forbidden, LeaderboardError, RegionMismatch, Unavailable, WarmingUp
 from leaderboard_core.tokens import Identity
 from leaderboard_service.asgi import Call, Reply, checked, json_reply
+from leaderboard_service.batches import Outcome
 from leaderboard_service.routes.documented import Route
 from leaderboard_service.schemas import (
     AddBody,
@@ -90,19 +90,18 @@ async def submit_many(call: Call) -> Reply:
         raise Forbidden("Only a token with role 'server' submits batches.")
     body = await call.body(BatchBody)
     idempotency = call.idempotency()
-    results: list[Written | LeaderboardError] = [LeaderboardError()] * len(body.scores)
-
-    async def in_order(places: list[int]) -> None:
-        for place in places:
-            key = idempotency.of_item(place) if idempotency else None
-            results[place] = await _submit_item(call, who, body.scores[place], key)
-
-    # Players go side by side, in one pipeline per shard; scores of one player one after the other.
-    by_player: dict[str, list[int]] = {}
-    for place, item in enumerate(body.scores):
-        by_player.setdefault(str(item.get("user_id")), []).append(place)
-    await asyncio.gather(*map(in_order, by_player.values()))
-    refused = [result for result in results if isinstance(result, LeaderboardError)]
+    results: dict[int, Outcome] = {}
+    places, writes = [], []
+    for place, fields in enumerate(body.scores):
+        key = idempotency.of_item(place) if idempotency else None
+        try:
+            writes.append(_batch_write(call, who, fields, key))
+        except LeaderboardError as error:
+            results[place] = error
+        else:
+            places.append(place)
+    results.update(zip(places, await call.parts.batches.write(writes), strict=True))
+    refused = [result for result in results.values() if isinstance(result, LeaderboardError)]
     if len(refused) == len(results) and all(isinstance(error, Unavailable | WarmingUp) for error in refused):
         raise refused[0]  # nothing was done, and nothing was wrong with any of them
     return json_reply(
@@ -111,33 +110,26 @@ async def submit_many(call: Call) -> Reply:
             "accepted": len(results) - len(refused),
             "results": [
                 {"ok": False, **result.envelope()} if isinstance(result, LeaderboardError) else _written(result)
-                for result in results
+                for _, result in sorted(results.items())
             ],
         }
     )
 
 
-async def _submit_item(
-    call: Call, who: Identity, fields: dict[str, Any], idempotency: Idempotency | None
-) -> Written | LeaderboardError:
-    try:
-        item = checked(BatchItem, fields)
-        return await call.parts.writer.write(
-            Write(
-                operation="add" if item.score is None else "set",
-                user_id=item.user_id,
-                region=call.parts.region(item.region),
-                amount=item.amount,
-                name=item.name or "",
-                request_id=call.request_id,
-                subject=who.user_id,
-                idempotency=idempotency,
-                user_bucket=False,
-                may_create=True,
-            )
-        )
-    except LeaderboardError as error:
-        return error
+def _batch_write(call: Call, who: Identity, fields: dict[str, Any], idempotency: Idempotency | None) -> Write:
+    item = checked(BatchItem, fields)
+    return Write(
+        operation="add" if item.score is None else "set",
+        user_id=item.user_id,
+        region=call.parts.region(item.region),
+        amount=item.amount,
+        name=item.name or "",
+        request_id=call.request_id,
+        subject=who.user_id,
+        idempotency=idempotency,
+        user_bucket=False,
+        may_create=True,
+    )
 
 
 async def _write(call: Call, who: Identity, operation: Operation, amount: int, name: str = "") -> Written:

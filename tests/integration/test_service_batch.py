@@ -93,3 +93,29 @@ async def test_the_regions_bucket_and_the_queue_hold_batches_too(start: Start, r
     api = await start(REGION_RATE_LIMIT_PER_SEC=1, USER_RATE_LIMIT_COUNT=1)
     body = (await api.post("/scores", {"scores": scores[:3]}, token=api.server_token())).json()
     assert [result.get("error") for result in body["results"]].count("region_rate_limited") == 2
+
+
+async def test_a_player_named_with_two_regions_lives_where_the_first_score_puts_it(any_api: Api) -> None:
+    scores = [
+        {"user_id": "ann", "region": "EU", "score": 1},
+        {"user_id": "ann", "region": "ASIA", "score": 2},
+        {"user_id": "bob", "region": "ASIA", "score": 3},
+        {"user_id": "ann", "region": "EU", "delta": 4},
+    ]
+    body = (await any_api.post("/scores", {"scores": scores}, token=any_api.server_token())).json()
+    assert [result.get("error", result.get("score")) for result in body["results"]] == [1, "region_mismatch", 3, 5]
+    assert await any_api.scores() == {"ann": 5, "bob": 3}
+
+
+async def test_a_batch_is_several_script_calls_of_one_region_each(start: Start, redis_1: redis.Redis) -> None:
+    api = await start()
+    await redis_1.script_flush()
+    await redis_1.config_resetstat()
+    regions = ("EU", "ASIA")
+    scores = [{"user_id": f"p{number}", "region": regions[number % 2], "score": number} for number in range(202)]
+    body = (await api.post("/scores", {"scores": scores}, token=api.server_token())).json()
+    assert body["accepted"] == 202
+    commands = await redis_1.info("commandstats")
+    refused = commands["cmdstat_evalsha"]["failed_calls"]  # the script was not loaded, in both first calls
+    assert commands["cmdstat_evalsha"]["calls"] - refused == 2 * 3
+    assert commands["cmdstat_script|load"]["calls"] == 1

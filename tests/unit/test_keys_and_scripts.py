@@ -45,27 +45,37 @@ def test_idempotency_keys_of_two_players_never_meet() -> None:
     assert len({Keys().idempotency(subject, key) for subject, key in pairs}) == len(pairs)
 
 
+def header_and_body(source: str) -> tuple[str, str]:
+    """A script's header, and its code; a function that is included and not called with KEYS has its own."""
+    header, _, body = source.partition("]]")
+    function = re.search(r"^local function (\w+)\(KEYS, ARGV\)\n.*?^end\n", body, flags=re.MULTILINE | re.DOTALL)
+    if function and f"return {function[1]}(KEYS, ARGV)" not in body:
+        body = body.replace(function[0], "")
+    return header, body
+
+
 def numbered(header: str, section: str) -> set[int]:
     """The numbers that a section of a script's header describes, up to the next section."""
     text = re.split(rf"^{section}\b", header, flags=re.MULTILINE)[1]
-    text = re.split(r"^(?:ARGV|Result)\b", text, flags=re.MULTILINE)[0]
+    text = re.split(r"^(?:ARGV|Result)\b|^      then for each", text, flags=re.MULTILINE)[0]
     return {int(number) for number in re.findall(r"(?<=\s)(\d+) ['a-zA-Z]", text)}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_uses_as_many_keys_as_its_file_name_says(name: str) -> None:
     script = lua.load(name)
-    header, _, body = script.source.partition("]]")
+    header, body = header_and_body(script.source)
     used = {int(number) for number in re.findall(r"\bKEYS\[(\d+)\]", body)}
     assert used <= set(range(1, script.number_of_keys + 1))
     if not re.search(r"\bKEYS\[[^\d]", body):
         assert used == set(range(1, script.number_of_keys + 1))
+    assert ("then for each" in header) == (script.keys_per_item > 0)
     assert numbered(header, "KEYS") == set(range(1, script.number_of_keys + 1)), "the header describes each key"
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_uses_as_many_arguments_as_its_header_says(name: str) -> None:
-    header, _, body = lua.load(name).source.partition("]]")
+    header, body = header_and_body(lua.load(name).source)
     assert header.removeprefix("#!lua flags=allow-oom\n").startswith("--[[\n")
     assert "Result" in header
     used = {int(number) for number in re.findall(r"\bARGV\[(\d+)\]", body)}

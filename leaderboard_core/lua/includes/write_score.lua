@@ -1,0 +1,139 @@
+--[[
+One score write as a function of its KEYS and ARGV, which write_score describes, so that a batch can call it
+for each of its scores. A call either does the whole write or, refused, changes nothing.
+
+Numbers stay strings or go through '%.0f': tostring and cjson print 14 digits only.
+Token bucket: level counts 1/window parts of a token, so that refilling is exact whole-number
+arithmetic (count parts a microsecond, a token costs window parts).
+]]
+-- Locals are several times cheaper than looking a function up in a table: a fifth of the script's time.
+local call, format = redis.call, string.format
+local MAX_SCORE = 9007199254740991
+
+local function look(bucket, count, window, now)
+  local kept = call('HMGET', bucket, 'level', 'at')
+  local full = count * window
+  local level = full
+  if kept[1] then
+    level = math.min(full, tonumber(kept[1]) + math.max(0, now - tonumber(kept[2])) * count)
+  end
+  return level, math.ceil((window - level) / count)
+end
+
+local function write_score(KEYS, ARGV)
+  local operation, user_id, region, name, amount = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+  if call('EXISTS', KEYS[1]) == 0 then
+    return {'refused', 'cold'}
+  end
+
+  local keep_answer = tonumber(ARGV[11])
+  if keep_answer > 0 then
+    local kept = call('GET', KEYS[8])
+    if kept then
+      local answer = {'replay'}
+      for part in string.gmatch(kept, '[^\n]+') do
+        answer[#answer + 1] = part
+      end
+      return answer
+    end
+  end
+
+  local length = call('LLEN', KEYS[5])
+  if length >= tonumber(ARGV[7]) then
+    return {'refused', 'queue_full', format('%.0f', length)}
+  end
+
+  local time = call('TIME')
+  local now = time[1] * 1000000 + time[2]
+
+  local stored = call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at', 'protected')
+  local exists = stored[1] and true or false
+  local score
+
+  if operation == 'register' or (not exists and (operation == 'create' or ARGV[13] == '1')) then
+    if exists then
+      return {'refused', 'user_exists'}
+    end
+    if ARGV[15] ~= '0' then
+      if now >= tonumber(ARGV[15]) then
+        return {'refused', 'claim_lost'}
+      end
+    else
+      local holder = call('GET', KEYS[9]) or ''
+      if holder ~= ARGV[14] then
+        return {'refused', ARGV[14] == '' and 'claimed' or 'claim_lost'}
+      end
+    end
+    score = amount
+  elseif not exists then
+    return {'refused', 'user_not_found'}
+  elseif stored[1] ~= region then
+    return {'refused', 'region_mismatch', stored[1]}
+  elseif operation == 'create' then
+    return {'unchanged', stored[1], stored[2], stored[3], stored[4], '0'}
+  elseif operation == 'add' then
+    local sum = tonumber(stored[3]) + tonumber(amount)
+    if sum > MAX_SCORE or sum < -MAX_SCORE then
+      return {'refused', 'score_out_of_range'}
+    end
+    score = format('%.0f', sum)
+  else
+    score = amount
+  end
+  if name == '' then
+    name = stored[2] or user_id
+  end
+
+  local user_count, user_window = tonumber(ARGV[8]), tonumber(ARGV[9])
+  local region_count, user_level, region_level, wait = tonumber(ARGV[10]), 0, 0, 0
+  if user_count > 0 then
+    user_level, wait = look(KEYS[6], user_count, user_window, now)
+    if wait > 0 then
+      return {'refused', 'rate_limited', format('%.0f', wait)}
+    end
+  end
+  if region_count > 0 then
+    region_level, wait = look(KEYS[7], region_count, 1000000, now)
+    if wait > 0 then
+      return {'refused', 'region_rate_limited', format('%.0f', wait)}
+    end
+  end
+
+  local stamp = format('%.0f', now)
+  if user_count > 0 then
+    call('HSET', KEYS[6], 'level', format('%.0f', user_level - user_window), 'at', stamp)
+    call('PEXPIRE', KEYS[6], format('%.0f', math.ceil(user_window / 1000)))
+  end
+  if region_count > 0 then
+    call('HSET', KEYS[7], 'level', format('%.0f', region_level - 1000000), 'at', stamp)
+  end
+
+  local updated_at = stamp
+  if stored[4] and tonumber(stored[4]) >= now then
+    updated_at = format('%.0f', tonumber(stored[4]) + 1)
+  end
+
+  call('HSET', KEYS[2], 'name', name, 'region', region, 'score', score, 'updated_at', updated_at)
+  local protected = ''
+  if stored[5] then
+    protected = ',"protected":true'
+  elseif not exists and ARGV[16] == '1' then
+    protected = ',"protected":true'
+    call('HSET', KEYS[2], 'protected', '1')
+  end
+  call('ZADD', KEYS[3], score, user_id)
+  if KEYS[4] ~= KEYS[3] then
+    call('ZADD', KEYS[4], score, user_id)
+  end
+  call('LPUSH', KEYS[5],
+    ARGV[6] .. ',"name":' .. cjson.encode(name) .. ',"score":' .. score
+    .. ',"timestamp":' .. updated_at .. protected .. '}')
+
+  local created = exists and '0' or '1'
+  if keep_answer > 0 then
+    call('SET', KEYS[8],
+      table.concat({ARGV[12], 'ok', region, name, score, updated_at, created}, '\n'), 'EX', ARGV[11])
+  end
+  return {'ok', region, name, score, updated_at, created}
+end
