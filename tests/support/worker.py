@@ -44,14 +44,23 @@ class Worker:
 
 @asynccontextmanager
 async def working(
-    environ: Mapping[str, str], name: str = "worker-1", *, watch: bool = False, block_seconds: float = 0.2
+    environ: Mapping[str, str],
+    name: str = "worker-1",
+    *,
+    watch: bool = False,
+    block_seconds: float = 0.2,
+    only: str | None = None,
 ) -> AsyncIterator[Worker]:
-    """A worker with this environment; with `watch` it gives signs of life, takes over and rebuilds."""
+    """A worker with this environment; with `watch` it gives signs of life, takes over and rebuilds.
+
+    `only` names the one region whose queue it consumes.
+    """
     topology, settings = load(TopologySettings, environ), load(WorkerSettings, environ)
     shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(topology)
     stop = asyncio.Event()
     parts = build(name, topology, settings, shard_map, databases, stop, block_seconds=block_seconds)
-    tasks = [asyncio.create_task(consumer.run()) for consumer in parts.consumers]
+    consumers = [consumer for consumer in parts.consumers if only in (None, consumer.region)]
+    tasks = [asyncio.create_task(consumer.run()) for consumer in consumers]
     if watch:
         tasks += [asyncio.create_task(one.run()) for one in parts.watches]
     worker = Worker(name, shard_map, stop, parts.watches, tasks)
