@@ -31,6 +31,7 @@ _ROUTES: Final = frozenset(
         "/score/add",
         "/scores",
         "/top",
+        "/status",
         "/health",
         "/metrics",
     }

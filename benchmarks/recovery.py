@@ -34,7 +34,7 @@ from leaderboard_cli.cluster.server import running
 from leaderboard_core import sql
 from leaderboard_core.migrations import migrate_all
 from leaderboard_core.postgres import RegionDatabases
-from leaderboard_core.queues import queue_lengths
+from leaderboard_core.queues import queue_states
 from leaderboard_core.settings import TopologySettings, WorkerSettings, load
 from leaderboard_core.shards import ShardMap
 from worker_service.recovery import rebuild
@@ -166,7 +166,7 @@ async def measure_drain(environ: dict[str, str], events: int) -> Measured:
 
 
 async def _waiting(shard_map: ShardMap) -> int:
-    return sum(queue.length + queue.processing for queue in await queue_lengths(shard_map))
+    return sum(queue.uncommitted for queue in await queue_states(shard_map))
 
 
 async def _bare_upserts(databases: RegionDatabases, events: int) -> float:

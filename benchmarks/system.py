@@ -17,7 +17,7 @@ from benchmarks.cpu import by_kind, cpu_seconds
 from benchmarks.material import write_material
 from benchmarks.recovery import console, load_postgres, stores
 from leaderboard_core.postgres import RegionDatabases
-from leaderboard_core.queues import queue_lengths
+from leaderboard_core.queues import queue_states
 from leaderboard_core.settings import AuthSettings, load
 from leaderboard_core.shards import ShardMap
 from tests.acceptance.cluster import LocalCluster, command, local_cluster
@@ -54,7 +54,7 @@ class System:
         """Events that are not in Postgres yet."""
 
         async def look(shard_map: ShardMap, _: RegionDatabases) -> int:
-            return sum(queue.length + queue.processing for queue in await queue_lengths(shard_map))
+            return sum(queue.uncommitted for queue in await queue_states(shard_map))
 
         return with_stores(environment_of(self.cluster), look)
 
@@ -63,7 +63,7 @@ class System:
 
         async def look(shard_map: ShardMap, _: RegionDatabases) -> float:
             started = time.monotonic()
-            while any(queue.length + queue.processing for queue in await queue_lengths(shard_map)):
+            while any(queue.uncommitted for queue in await queue_states(shard_map)):
                 _check_time(started)
                 await asyncio.sleep(0.02)
             drained = time.monotonic() - started

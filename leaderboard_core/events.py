@@ -57,6 +57,16 @@ def decode(raw: str | bytes, region: str) -> ScoreEvent:
     return event
 
 
+def timestamp_of(raw: str | bytes) -> int | None:
+    """An event's time in µs since the epoch, None when it cannot be read."""
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    found = fields.get("timestamp") if isinstance(fields, dict) else None
+    return found if type(found) is int and 0 <= found <= MAX_TIMESTAMP else None
+
+
 def _check(event: ScoreEvent, region: str) -> None:
     for field in ("user_id", "name", "region"):
         value = getattr(event, field)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leaderboard_core.errors import Unavailable
+from leaderboard_core.fresh import Fresh
 from leaderboard_core.postgres import RegionDatabases
 from leaderboard_core.shards import Shard, ShardMap
 
@@ -44,22 +45,17 @@ class HealthProbe:
     def __init__(self, shard_map: ShardMap, databases: RegionDatabases) -> None:
         self._map = shard_map
         self._databases = databases
-        self._look: asyncio.Task[StoreHealth] | None = None
-        self._stale_at = 0.0
+        self._fresh = Fresh(self._probe, FRESH_SECONDS)
 
     async def stores(self) -> StoreHealth:
         """The stores' health, at most FRESH_SECONDS old."""
-        now = asyncio.get_running_loop().time()
-        if self._look is None or (self._look.done() and now >= self._stale_at):
-            self._look = asyncio.create_task(self._probe())
-        return await asyncio.shield(self._look)
+        return await self._fresh.get()
 
     async def _probe(self) -> StoreHealth:
         redis, postgres = await asyncio.gather(
             asyncio.gather(*(_shard_health(shard) for shard in self._map.shards)),
             asyncio.gather(*(self._database_health(region) for region in self._databases.regions)),
         )
-        self._stale_at = asyncio.get_running_loop().time() + FRESH_SECONDS
         return StoreHealth(list(redis), list(postgres))
 
     async def _database_health(self, region: str) -> dict[str, Any]:

@@ -191,3 +191,35 @@ class Health(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     ok: bool
+
+
+class QueueStatus(BaseModel):
+    region: Region
+    waiting: Annotated[int, Field(description="events in the queue")]
+    processing: Annotated[int, Field(description="events that a worker has taken and Postgres has not committed")]
+    dead: Annotated[int, Field(description="events that Postgres refused")]
+    lag_seconds: Annotated[float, Field(ge=0, description="age of the oldest event not committed yet; 0 when none")]
+
+
+class WorkerStatus(BaseModel):
+    name: str
+    last_seen_seconds: Annotated[float, Field(ge=0, description="since its last sign of life; they come every second")]
+
+
+class RedisStatus(BaseModel):
+    regions: Annotated[list[Region], Field(description="the regions whose players it holds")]
+    ok: Annotated[bool, Field(description="answers, and holds its data")]
+
+
+class PostgresStatus(BaseModel):
+    region: Region
+    ok: bool
+
+
+class Status(BaseModel):
+    ok: Annotated[bool, Field(description="every store answers, and a worker is alive")]
+    reads: Annotated[str, Field(pattern="^(redis|postgres)$", description="where boards are read from now")]
+    queues: Annotated[list[QueueStatus], Field(description="of a region whose Redis does not answer there is none")]
+    workers: Annotated[list[WorkerStatus], Field(description="seen in the last minute, latest first")]
+    redis: list[RedisStatus]
+    postgres: list[PostgresStatus]

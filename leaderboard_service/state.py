@@ -8,6 +8,7 @@ from typing import Any
 from leaderboard_core.errors import UnknownRegion
 from leaderboard_core.health import HealthProbe
 from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.queues import QueueProbe
 from leaderboard_core.settings import AuthSettings, LimitSettings, ProcessSettings, TopologySettings, load
 from leaderboard_core.shards import ShardMap
 from leaderboard_core.tokens import Tokens
@@ -50,6 +51,7 @@ class Services:
     reads: Reads
     accounts: Accounts
     health: HealthProbe
+    queues: QueueProbe
     shared: SharedReads[Any]
     stopping: bool = False
 
@@ -71,6 +73,7 @@ class Services:
             reads=Reads(BoardReader(shard_map), PostgresBoards(databases)),
             accounts=Accounts(writer, players, databases, settings.auth),
             health=HealthProbe(shard_map, databases),
+            queues=QueueProbe(shard_map),
             shared=SharedReads(),
         )
 

@@ -11,22 +11,21 @@ from fastapi import FastAPI, Response
 from leaderboard_core import metrics
 from leaderboard_core.health import HealthProbe
 from leaderboard_core.postgres import RegionDatabases
-from leaderboard_core.queues import queue_lengths
+from leaderboard_core.queues import QueueProbe
 from leaderboard_core.shards import ShardMap
 
 
 def create_app(worker: str, shard_map: ShardMap, databases: RegionDatabases, stop: asyncio.Event) -> FastAPI:
     """`/health` is 200 while the worker runs and reaches every Redis and every Postgres."""
     app = FastAPI(title="Leaderboard worker", docs_url=None, redoc_url=None, openapi_url=None)
-    probe = HealthProbe(shard_map, databases)
+    probe, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
 
     @app.get("/health")
     async def health() -> Response:
         stores = await probe.stores()
         ok = stores.ok and not stop.is_set()
         body: dict[str, Any] = {"ok": ok, "worker": worker, "redis": stores.redis, "postgres": stores.postgres}
-        if stores.redis_ok:
-            body["queues"] = [length.as_dict() for length in await queue_lengths(shard_map)]
+        body["queues"] = [queue.as_dict() for queue in (await queues.report()).queues]
         return Response(orjson.dumps(body), 200 if ok else 503, media_type="application/json")
 
     @app.get("/metrics")

@@ -14,7 +14,7 @@ import asyncpg
 from leaderboard_core import sql
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres import CONNECTION_ERRORS, Pool, RegionDatabases, describe
-from leaderboard_core.queues import queue_length
+from leaderboard_core.queues import queue_state
 from leaderboard_core.shards import GLOBAL, Shard
 from worker_service.backoff import Backoff
 
@@ -121,10 +121,10 @@ async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
 
 async def _forget_region(shard: Shard, region: str) -> None:
     """Take the players of a region that has moved to another Redis off this one's GLOBAL board."""
-    waiting = await queue_length(shard, region)
-    if waiting.length or waiting.processing:
+    waiting = await queue_state(shard, region)
+    if waiting.uncommitted:
         raise RebuildInterrupted(
-            f"{waiting.length + waiting.processing} events of region {region} wait on {shard.name}, which is not "
+            f"{waiting.uncommitted} events of region {region} wait on {shard.name}, which is not "
             f"its Redis any more: set REDIS_URL_{region} back until `leaderboard check-queue` shows 0, then move it"
         )
     keys = shard.keys

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from leaderboard_core import sql
 from leaderboard_core.postgres import Pool, RegionDatabases
-from leaderboard_core.queues import queue_length
+from leaderboard_core.queues import queue_state
 from leaderboard_core.shards import GLOBAL, Shard, ShardMap
 from worker_service.recovery import pages
 
@@ -175,8 +175,8 @@ class Verifier:
         read, and a row that does not match it is wrong.
         """
         before = await _held(shard, region, user_ids)
-        queue = await queue_length(shard, region)
-        waiting = queue.length + queue.processing
+        queue = await queue_state(shard, region)
+        waiting = queue.uncommitted
         rows = await _rows_of(self._databases[region], user_ids)
         after = await _held(shard, region, user_ids)
         differences, moving = [], set()

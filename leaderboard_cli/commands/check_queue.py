@@ -19,8 +19,8 @@ def check_queue(
     """Show each region's queue: waiting, being saved, refused, and the next events."""
     found = asyncio.run(report(command_environment(), events))
     table = Table("region", "waiting", "being saved", "dead letters")
-    for queue in found.lengths:
-        table.add_row(queue.region, str(queue.length), str(queue.processing), str(queue.dead))
+    for queue in found.queues:
+        table.add_row(queue.region, str(queue.waiting), str(queue.processing), str(queue.dead))
     console.print(table)
     for region, waiting in found.events.items():
         for event in waiting:

@@ -1,13 +1,16 @@
-"""Health and metrics of this replica."""
+"""Health and metrics of this replica, and the state of the whole system."""
 
 from __future__ import annotations
+
+import asyncio
+from typing import Any
 
 from fastapi.responses import PlainTextResponse
 
 from leaderboard_core import metrics
 from leaderboard_service.asgi import Call, Reply, json_reply
 from leaderboard_service.routes.documented import Route
-from leaderboard_service.schemas import Health
+from leaderboard_service.schemas import Health, Status
 
 
 async def health(call: Call) -> Reply:
@@ -28,6 +31,28 @@ async def health(call: Call) -> Reply:
     return json_reply(body, 200 if ok else 503)
 
 
+async def status(call: Call) -> Reply:
+    """What an operator asks: is everything saved, who is at it, and where do reads come from.
+
+    Always 200; at most a second old, however many ask.
+    """
+    stores, report = await asyncio.gather(call.parts.health.stores(), call.parts.queues.report())
+    return json_reply(
+        {
+            "ok": stores.ok and not report.missing and report.workers_alive > 0,
+            "reads": "redis" if stores.redis_ok else "postgres",
+            "queues": [_rounded(queue.as_dict()) for queue in report.queues],
+            "workers": [_rounded(worker.as_dict()) for worker in report.workers],
+            "redis": [{"regions": shard["regions"], "ok": shard["ok"]} for shard in stores.redis],
+            "postgres": [{"region": database["region"], "ok": database["ok"]} for database in stores.postgres],
+        }
+    )
+
+
+def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in fields.items()}
+
+
 async def prometheus(call: Call) -> Reply:
     """Prometheus metrics of this replica."""
     del call
@@ -36,5 +61,6 @@ async def prometheus(call: Call) -> Reply:
 
 ROUTES = (
     Route("GET", "/health", health, "system", Health, other_responses={503: {"model": Health}}),
+    Route("GET", "/status", status, "system", Status),
     Route("GET", "/metrics", prometheus, "system", response_class=PlainTextResponse),
 )

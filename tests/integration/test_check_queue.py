@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis.asyncio as redis
 
-from leaderboard_core.queues import queue_lengths
+from leaderboard_core.queues import queue_states
 from leaderboard_core.settings import TopologySettings, load
 from leaderboard_core.shards import ShardMap
 from tests.support.worker import event, push
@@ -61,8 +61,8 @@ async def test_lengths(environ: dict[str, str], redis_1: redis.Redis) -> None:
     await push(redis_1, event(), region="ASIA")
     shard_map = ShardMap.open(load(TopologySettings, environ))
     try:
-        found = {length.region: length.as_dict() for length in await queue_lengths(shard_map)}
+        found = {queue.region: queue for queue in await queue_states(shard_map)}
     finally:
         await shard_map.close()
-    assert found["ASIA"] == {"region": "ASIA", "length": 1, "processing": 0, "dead": 0}
+    assert (found["ASIA"].waiting, found["ASIA"].processing, found["ASIA"].dead) == (1, 0, 0)
     assert set(found) == {"ASIA", "EU", "NA", "GLOBAL"}

@@ -105,6 +105,7 @@ async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dic
         ("GET", "/rank/{user_id}"),
         ("GET", "/around/{user_id}"),
         ("GET", "/health"),
+        ("GET", "/status"),
         ("GET", "/metrics"),
     }
     routes = {
@@ -176,6 +177,7 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     for read in ("rank", "around"):
         await call("GET", f"/{read}/nobody", f"/{read}/{{user_id}}")
     await call("GET", "/health")
+    await call("GET", "/status")
     await call("GET", "/metrics")
 
     await redis_1.lpush("queue:scores:EU", *["x"] * 50)
@@ -200,6 +202,7 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     await call("GET", "/rank/alice", "/rank/{user_id}")
     await call("GET", "/around/alice", "/around/{user_id}")
     await call("GET", "/health")
+    await call("GET", "/status")
 
     documented = {
         (method.upper(), path, status)

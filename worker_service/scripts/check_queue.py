@@ -12,7 +12,7 @@ if __name__ == "__main__" and not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a file, from anywhere
 
 from leaderboard_core.errors import Unavailable
-from leaderboard_core.queues import QueueLength, next_events, queue_lengths
+from leaderboard_core.queues import QueueState, next_events, queue_states
 from leaderboard_core.settings import SettingsError, TopologySettings, load
 from leaderboard_core.shards import ShardMap
 
@@ -20,22 +20,22 @@ MOST_EVENTS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class QueueReport:
-    """The queues' lengths and the events that are taken next, by region."""
+class CheckReport:
+    """The queues and the events that are taken next, by region."""
 
-    lengths: list[QueueLength]
+    queues: list[QueueState]
     events: dict[str, list[str]]
 
 
-async def report(environ: Mapping[str, str] | None = None, most_events: int = MOST_EVENTS) -> QueueReport:
+async def report(environ: Mapping[str, str] | None = None, most_events: int = MOST_EVENTS) -> CheckReport:
     """Look at every region's queue; changes nothing. Raises SettingsError or Unavailable."""
     shard_map = ShardMap.open(load(TopologySettings, environ))
     try:
-        lengths = await queue_lengths(shard_map)
+        queues = await queue_states(shard_map)
         events = {region: await next_events(shard, region, most_events) for shard, region in shard_map.queues()}
     finally:
         await shard_map.close()
-    return QueueReport(lengths, events)
+    return CheckReport(queues, events)
 
 
 def main() -> int:
@@ -46,9 +46,9 @@ def main() -> int:
     except (SettingsError, Unavailable) as error:
         sys.stderr.write("\n".join((str(error), *getattr(error, "__notes__", ()))) + "\n")
         return 1
-    for queue in found.lengths:
+    for queue in found.queues:
         sys.stdout.write(
-            f"{queue.region}: {queue.length} waiting, {queue.processing} being saved, {queue.dead} dead letters\n"
+            f"{queue.region}: {queue.waiting} waiting, {queue.processing} being saved, {queue.dead} dead letters\n"
         )
         for event in found.events[queue.region]:
             sys.stdout.write(f"  {event}\n")
