@@ -122,6 +122,7 @@ class Gateway:
             logger.exception("request failed", extra={"request_id": head.request_id})
             await self._refuse(LeaderboardError(), receive, send, exchange)
         finally:
+            exchange.end()
             self.metrics.answered(exchange)
             self.access_log.answered(exchange.path, log_fields(exchange))
 

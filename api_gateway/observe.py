@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from time import perf_counter
@@ -31,16 +31,30 @@ _ROUTES: Final = frozenset(
         "/score/add",
         "/scores",
         "/top",
+        "/ranks",
+        "/range",
+        "/stream/top",
         "/status",
         "/health",
         "/metrics",
+        "/",
     }
+)
+_ROUTES_BY_PREFIX: Final = (
+    ("/rank/", "/rank/{user_id}"),
+    ("/around/", "/around/{user_id}"),
+    ("/users/", "/users/{user_id}"),
+    ("/stream/rank/", "/stream/rank/{user_id}"),
+    ("/assets/", "/assets/{file}"),
 )
 
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way through; `status` 499 says that the client left without an answer."""
+    """One request on its way through; `status` 499 says that the client left without an answer.
+
+    `seconds` is the whole time in the gateway, once `end` was called.
+    """
 
     method: str
     path: str
@@ -51,21 +65,24 @@ class Exchange:
     retries: int = 0
     response_started: bool = False
     note: str | None = None
+    seconds: float = 0.0
+
+    def end(self) -> None:
+        self.seconds = perf_counter() - self.started_at
 
 
 def route_of(path: str) -> str:
     """The route class of a path: one of a dozen names, whatever clients ask for."""
     if path in _ROUTES:
         return path
-    if path.startswith("/rank/"):
-        return "/rank/{user_id}"
-    if path.startswith("/around/"):
-        return "/around/{user_id}"
+    for prefix, route in _ROUTES_BY_PREFIX:
+        if path.startswith(prefix):
+            return route
     return "other"
 
 
 class Latency:
-    """Waits of one service: how many ended within each of BUCKETS (the last has no end), and their sum."""
+    """Waits of one kind: how many ended within each of BUCKETS (the last has no end), and their sum."""
 
     __slots__ = ("counts", "seconds")
 
@@ -77,31 +94,64 @@ class Latency:
         self.counts[bisect_left(BUCKETS, seconds)] += 1
         self.seconds += seconds
 
+    def merge(self, other: Latency) -> None:
+        self.counts = [own + its for own, its in zip(self.counts, other.counts, strict=True)]
+        self.seconds += other.seconds
+
 
 class Tally(Collector):
     """What is counted for every request: plain numbers that become metrics only when somebody asks.
 
-    The library's own counters take a lock for each number, which one thread does not need.
+    The library's own counters take a lock for each number, which one thread does not need. One look into a table
+    counts a request and its time: `requests` by verb, route class and status, `attempts` by service and outcome.
     """
 
     def __init__(self) -> None:
-        self.requests: defaultdict[tuple[str, str, int], int] = defaultdict(int)
-        self.latency: defaultdict[str, Latency] = defaultdict(Latency)
+        self.requests: defaultdict[tuple[str, str, int], Latency] = defaultdict(Latency)
+        self.attempts: defaultdict[tuple[str, int], Latency] = defaultdict(Latency)
+        self.failures: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def collect(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
             "gateway_requests", "Requests answered, by verb, route class and status.", labels=_REQUEST_LABELS
         )
-        for (method, route, status), count in self.requests.items():
-            requests.add_metric((method, route, str(status)), count)
+        for (method, route, status), latency in self.requests.items():
+            requests.add_metric((method, route, str(status)), sum(latency.counts))
         yield requests
-        seconds = HistogramMetricFamily(
-            "gateway_upstream_seconds", "Time from asking a service to the head of its answer.", labels=("upstream",)
+        yield _histogram(
+            "gateway_request_seconds",
+            "Time from a request's head to the end of its answer, by route class.",
+            "route",
+            ((route, latency) for (_, route, _), latency in self.requests.items()),
         )
-        for address, latency in self.latency.items():
-            upper = [*map(floatToGoString, BUCKETS), "+Inf"]
-            seconds.add_metric((address,), list(zip(upper, accumulate(latency.counts), strict=True)), latency.seconds)
-        yield seconds
+        attempts = CounterMetricFamily(
+            "gateway_upstream_requests",
+            "Requests given to a service, by its status or why there was none: connect, not_sent, broken or timeout.",
+            labels=("upstream", "outcome"),
+        )
+        for (address, status), latency in self.attempts.items():
+            attempts.add_metric((address, str(status)), sum(latency.counts))
+        for (address, reason), count in self.failures.items():
+            attempts.add_metric((address, reason), count)
+        yield attempts
+        yield _histogram(
+            "gateway_upstream_seconds",
+            "Time from asking a service to the head of its answer.",
+            "upstream",
+            ((address, latency) for (address, _), latency in self.attempts.items()),
+        )
+
+
+def _histogram(name: str, text: str, label: str, parts: Iterable[tuple[str, Latency]]) -> HistogramMetricFamily:
+    """A histogram by one label, of which each value may come in several parts."""
+    whole: defaultdict[str, Latency] = defaultdict(Latency)
+    for value, latency in parts:
+        whole[value].merge(latency)
+    family = HistogramMetricFamily(name, text, labels=(label,))
+    upper = [*map(floatToGoString, BUCKETS), "+Inf"]
+    for value, latency in whole.items():
+        family.add_metric((value,), list(zip(upper, accumulate(latency.counts), strict=True)), latency.seconds)
+    return family
 
 
 class Metrics:
@@ -138,10 +188,13 @@ class Metrics:
 
     def answered(self, exchange: Exchange) -> None:
         method = exchange.method if exchange.method in _METHODS else "other"
-        self._tally.requests[(method, route_of(exchange.path), exchange.status)] += 1
+        self._tally.requests[(method, route_of(exchange.path), exchange.status)].add(exchange.seconds)
 
-    def upstream_answered(self, upstream: Upstream, seconds: float) -> None:
-        self._tally.latency[upstream.address].add(seconds)
+    def upstream_answered(self, upstream: Upstream, status: int, seconds: float) -> None:
+        self._tally.attempts[(upstream.address, status)].add(seconds)
+
+    def upstream_failed(self, upstream: Upstream, reason: str) -> None:
+        self._tally.failures[(upstream.address, reason)] += 1
 
     def retried(self, upstream: Upstream, reason: str) -> None:
         self._retries.labels(upstream.address, reason).inc()
@@ -164,7 +217,7 @@ def log_fields(exchange: Exchange) -> dict[str, object]:
         "path": exchange.path,
         "status": exchange.status,
         "upstream": exchange.upstream.address if exchange.upstream else None,
-        "ms": round((perf_counter() - exchange.started_at) * 1000, 2),
+        "ms": round(exchange.seconds * 1000, 2),
         "retries": exchange.retries,
     }
     if exchange.note is not None:

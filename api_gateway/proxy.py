@@ -104,23 +104,27 @@ class Proxy:
                 answer = await self._client.request(upstream, method, target, head.forward, body, kept=again)
             except client.ConnectFailedError as error:
                 self._pool.connect_failed(upstream, str(error))
+                self._metrics.upstream_failed(upstream, "connect")
                 self._metrics.retried(upstream, "connect")
                 if not isinstance(failure, client.BrokenOffError):
                     failure = error
             except client.NotSentError as error:
+                self._metrics.upstream_failed(upstream, "not_sent")
                 self._metrics.retried(upstream, "not_sent")
                 if not isinstance(failure, client.BrokenOffError):
                     failure = error
             except client.BrokenOffError as error:
+                self._metrics.upstream_failed(upstream, "broken")
                 logger.warning("upstream broke off", extra={"upstream": upstream.address, "reason": str(error)})
                 if not repeatable:
                     raise BadGateway(_MAY_HAVE_BEEN_DONE) from error
                 self._metrics.retried(upstream, "broken")
                 failure = error
             except client.TimedOutError as error:
+                self._metrics.upstream_failed(upstream, "timeout")
                 raise GatewayTimeout from error
             else:
-                self._metrics.upstream_answered(upstream, answer.head_at - started_at)
+                self._metrics.upstream_answered(upstream, answer.status, answer.head_at - started_at)
                 self._pool.answered(upstream)
                 return answer, upstream
 

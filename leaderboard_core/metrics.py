@@ -1,9 +1,13 @@
-"""Prometheus metrics that every process has, and their text form."""
+"""The counters of services and workers, and Prometheus' text form of them."""
 
 from __future__ import annotations
 
-from prometheus_client import REGISTRY, Counter, Histogram, generate_latest
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -16,10 +20,17 @@ HTTP_SECONDS = Histogram(
 )
 READS = Counter("leaderboard_reads", "Reads of boards by their source: redis or postgres.", ["source"])
 SCORE_WRITES = Counter(
-    "leaderboard_score_writes", "Score writes by outcome: ok, replay or the refusal's code.", ["outcome"]
+    "leaderboard_score_writes",
+    "Score writes by outcome: ok, unchanged, replay or the refusal's code (rate_limited, queue_full, ...).",
+    ["outcome"],
 )
+LOGINS = Counter("leaderboard_logins", "Logins by outcome: ok or the refusal's code.", ["outcome"])
+
 EVENTS_SAVED = Counter(
     "leaderboard_worker_events", "Events by outcome: saved, superseded or dead.", ["region", "outcome"]
+)
+EVENTS_TAKEN_OVER = Counter(
+    "leaderboard_worker_events_taken_over", "Events taken over from workers that had fallen silent.", ["region"]
 )
 BATCH_SIZE = Histogram(
     "leaderboard_worker_batch_size",
@@ -28,8 +39,39 @@ BATCH_SIZE = Histogram(
     buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 20_000),
 )
 UPSERT_SECONDS = Histogram("leaderboard_worker_upsert_seconds", "Time of one upsert.", ["region"])
+UPSERT_FAILURES = Counter(
+    "leaderboard_worker_upsert_failures", "Upserts that Postgres was not there for, to be tried again.", ["region"]
+)
+REBUILD_RUNNING = Gauge("leaderboard_rebuild_running", "1 while this worker brings the Redis up to date.", ["shard"])
+REBUILD_PLAYERS = Counter("leaderboard_rebuild_players", "Players read from Postgres for rebuilds.", ["region"])
+REBUILD_EXPECTED = Gauge(
+    "leaderboard_rebuild_expected_players",
+    "Players that the latest rebuild had to read by Postgres' estimate; 0 when it read the latest changes only.",
+    ["region"],
+)
+REBUILDS = Counter(
+    "leaderboard_rebuilds", "Rebuilds by outcome: complete, or interrupted to be tried again.", ["shard", "outcome"]
+)
+
+OF_SERVICE = (HTTP_REQUESTS, HTTP_SECONDS, READS, SCORE_WRITES, LOGINS)
+OF_WORKER = (
+    *(EVENTS_SAVED, EVENTS_TAKEN_OVER, BATCH_SIZE, UPSERT_SECONDS, UPSERT_FAILURES),
+    *(REBUILD_RUNNING, REBUILD_PLAYERS, REBUILD_EXPECTED, REBUILDS),
+)
 
 
-def render() -> bytes:
-    """The process's metrics in Prometheus' text format."""
-    return generate_latest(REGISTRY)
+class _Now(Collector):
+    """What was found out for one scrape."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+def render(now: Iterable[Metric] = ()) -> bytes:
+    """The process's metrics in Prometheus' text format, with those that were looked up for this scrape."""
+    looked_up = CollectorRegistry()
+    looked_up.register(_Now(now))
+    return generate_latest(REGISTRY) + generate_latest(looked_up)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leaderboard_core.errors import UnknownRegion
+from leaderboard_core.gauges import Gauges
 from leaderboard_core.health import HealthProbe
 from leaderboard_core.postgres import RegionDatabases
 from leaderboard_core.queues import QueueProbe
@@ -52,6 +53,7 @@ class Services:
     accounts: Accounts
     health: HealthProbe
     queues: QueueProbe
+    gauges: Gauges
     shared: SharedReads[Any]
     stopping: bool = False
 
@@ -62,6 +64,7 @@ class Services:
         databases = await RegionDatabases.open(settings.topology)
         players = Players(shard_map, settings.limits)
         writer = ScoreWriter(shard_map, settings.limits, players)
+        health, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
         return cls(
             process=settings.process,
             regions=settings.topology.regions,
@@ -72,8 +75,9 @@ class Services:
             batches=BatchWriter(shard_map, settings.limits, writer),
             reads=Reads(BoardReader(shard_map), PostgresBoards(databases)),
             accounts=Accounts(writer, players, databases, settings.auth),
-            health=HealthProbe(shard_map, databases),
-            queues=QueueProbe(shard_map),
+            health=health,
+            queues=queues,
+            gauges=Gauges(shard_map, health, queues),
             shared=SharedReads(),
         )
 

@@ -9,6 +9,7 @@ import orjson
 from fastapi import FastAPI, Response
 
 from leaderboard_core import metrics
+from leaderboard_core.gauges import Gauges
 from leaderboard_core.health import HealthProbe
 from leaderboard_core.postgres import RegionDatabases
 from leaderboard_core.queues import QueueProbe
@@ -19,6 +20,7 @@ def create_app(worker: str, shard_map: ShardMap, databases: RegionDatabases, sto
     """`/health` is 200 while the worker runs and reaches every Redis and every Postgres."""
     app = FastAPI(title="Leaderboard worker", docs_url=None, redoc_url=None, openapi_url=None)
     probe, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
+    gauges = Gauges(shard_map, probe, queues)
 
     @app.get("/health")
     async def health() -> Response:
@@ -30,6 +32,6 @@ def create_app(worker: str, shard_map: ShardMap, databases: RegionDatabases, sto
 
     @app.get("/metrics")
     async def prometheus() -> Response:
-        return Response(metrics.render(), media_type=metrics.CONTENT_TYPE)
+        return Response(metrics.render(await gauges.look()), media_type=metrics.CONTENT_TYPE)
 
     return app

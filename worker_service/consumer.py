@@ -11,7 +11,7 @@ from redis.exceptions import OutOfMemoryError
 
 from leaderboard_core import sql
 from leaderboard_core.errors import Unavailable
-from leaderboard_core.metrics import BATCH_SIZE, EVENTS_SAVED, UPSERT_SECONDS
+from leaderboard_core.metrics import BATCH_SIZE, EVENTS_SAVED, UPSERT_FAILURES, UPSERT_SECONDS
 from leaderboard_core.postgres import CONNECTION_ERRORS, Pool, describe
 from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.shards import Shard
@@ -109,22 +109,23 @@ class Consumer:
         """Commit a batch and acknowledge it. Raises Unavailable when Redis goes away before the end."""
         batch = batches.build(raw_events, self.region)
         dead = list(batch.dead)
-        started = time.perf_counter()
         while True:
+            started = time.perf_counter()
             try:
                 refused = await store.upsert(self.pool, batch.events)
             except store.PostgresAway as error:
+                UPSERT_FAILURES.labels(self.region).inc()
                 log.warning("postgres is away: %s", error, extra={"region": self.region, "held": len(raw_events)})
                 await self._postgres_backoff.pause()
                 if self.stop.is_set():
                     return  # the processing list keeps the batch for the next worker
             else:
+                UPSERT_SECONDS.labels(self.region).observe(time.perf_counter() - started)
                 break
         self._postgres_backoff.reset()
         dead += [batches.DeadLetter(batch.raw_of[event.user_id], reason) for event, reason in refused]
         for letter in dead:
             log.error("event refused", extra={"region": self.region, "reason": letter.reason})
-        UPSERT_SECONDS.labels(self.region).observe(time.perf_counter() - started)
         BATCH_SIZE.labels(self.region).observe(len(raw_events))
         if await self._acknowledge(len(raw_events), dead) == "gone":
             await self._put_back([event.user_id for event in batch.events])

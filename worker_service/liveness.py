@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from leaderboard_core.errors import Unavailable
+from leaderboard_core.metrics import EVENTS_TAKEN_OVER
 from leaderboard_core.shards import Shard
 from worker_service.backoff import wait
 from worker_service.recovery import Rebuilder
@@ -49,6 +50,7 @@ class Liveness:
                     (other, silence),
                 )
                 if moved > 0:
+                    EVENTS_TAKEN_OVER.labels(region).inc(moved)
                     log.warning(
                         "took over from a silent worker", extra={"worker": other, "region": region, "events": moved}
                     )

@@ -13,6 +13,7 @@ import asyncpg
 
 from leaderboard_core import sql
 from leaderboard_core.errors import Unavailable
+from leaderboard_core.metrics import REBUILD_EXPECTED, REBUILD_PLAYERS, REBUILD_RUNNING, REBUILDS
 from leaderboard_core.postgres import CONNECTION_ERRORS, Pool, RegionDatabases, describe
 from leaderboard_core.queues import queue_state
 from leaderboard_core.shards import GLOBAL, Shard
@@ -53,12 +54,14 @@ async def rebuild(
         held = await _regions_held(shard)
         for region in shard.regions:
             since = await _last_write(shard, region) if region in held and not whole else 0
+            REBUILD_EXPECTED.labels(region).set(0 if since else await _estimate(databases[region]))
             async with aclosing(pages(databases[region], since)) as found:
                 async for page in found:
                     if not await _renew_lock(shard, nonce):
                         raise RebuildInterrupted("the lock was lost")
                     await restore(shard, region, page)
                     players += len(page)
+                    REBUILD_PLAYERS.labels(region).inc(len(page))
                     if on_page is not None:
                         on_page(region, len(page))
         for region in held - set(shard.regions):
@@ -76,6 +79,14 @@ async def _regions_held(shard: Shard) -> set[str]:
     ready: str | None = await shard.command("GET", shard.keys.ready)
     _, _, regions = (ready or "").partition(" ")
     return set(regions.split(",")) - {""}
+
+
+async def _estimate(pool: Pool) -> int:
+    """How many players Postgres believes to have, without counting; 0 when it has not looked yet."""
+    try:
+        return int(await pool.fetchval(sql.load("estimate_players")) or 0)
+    except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+        raise RebuildInterrupted(describe(error)) from error
 
 
 async def _last_write(shard: Shard, region: str) -> int:
@@ -167,7 +178,11 @@ class Rebuilder:
         """Rebuild `shard` unless that is under way."""
         running = self._running.get(shard)
         if running is None or running.done():
-            self._running[shard] = asyncio.create_task(self._until_done(shard))
+            self._running[shard] = asyncio.create_task(self._watched(shard))
+
+    async def _watched(self, shard: Shard) -> None:
+        with REBUILD_RUNNING.labels(shard.name).track_inprogress():
+            await self._until_done(shard)
 
     async def _until_done(self, shard: Shard) -> None:
         backoff = Backoff(self._stop, most=2)
@@ -182,9 +197,11 @@ class Rebuilder:
                         await empty_hands.enter_async_context(lock)
                     players = await rebuild(shard, self._databases, self._log_progress)
             except (RebuildInterrupted, Unavailable) as error:
+                REBUILDS.labels(shard.name, "interrupted").inc()
                 log.warning("rebuild waits: %s", error, extra={"shard": shard.name})
                 await backoff.pause()
             else:
+                REBUILDS.labels(shard.name, "complete").inc()
                 log.info("rebuild complete", extra={"shard": shard.name, "players": players})
                 return
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from leaderboard_core.errors import LeaderboardError
+from leaderboard_core.metrics import LOGINS
 from leaderboard_service.asgi import Call, Reply, json_reply
 from leaderboard_service.routes.documented import Route
 from leaderboard_service.schemas import LoggedIn, LoginBody, RegisterBody, Registered
@@ -32,7 +34,12 @@ async def login(call: Call) -> Reply:
     body = await call.body(LoginBody)
     parts = call.parts
     region = None if body.region is None else parts.region(body.region)
-    player = await parts.accounts.login(body.user_id, body.name, region, body.password)
+    try:
+        player = await parts.accounts.login(body.user_id, body.name, region, body.password)
+    except LeaderboardError as error:
+        LOGINS.labels(error.code).inc()
+        raise
+    LOGINS.labels("ok").inc()
     return json_reply({"token": parts.tokens.issue(player.user_id, player.name, player.region)})
 
 

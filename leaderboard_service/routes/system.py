@@ -54,9 +54,9 @@ def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 async def prometheus(call: Call) -> Reply:
-    """Prometheus metrics of this replica."""
-    del call
-    return Reply(200, metrics.render(), ((b"content-type", metrics.CONTENT_TYPE.encode()),))
+    """Prometheus metrics of this replica, and the state of queues and stores."""
+    now = await call.parts.gauges.look()
+    return Reply(200, metrics.render(now), ((b"content-type", metrics.CONTENT_TYPE.encode()),))
 
 
 ROUTES = (

@@ -170,6 +170,7 @@ async def test_a_silent_service_is_504_and_is_not_asked_again() -> None:
         slow.behave = silent(done)
         response = await gate.get("/top")
         assert (response.status_code, response.json()["error"]) == (504, "gateway_timeout")
+        assert gate.metric("gateway_upstream_requests_total", upstream=slow.address, outcome="timeout") == 1
         assert other.requests == []
         assert gate.app.pool.report()[0]["healthy"]
         done.set()

@@ -241,6 +241,8 @@ async def test_the_access_log_and_the_counters_tell_what_happened() -> None:
         assert second.items() >= {"status": 401, "upstream": None, "note": "missing_token"}.items()
         page = (await gate.get("/metrics")).text
         assert 'gateway_requests_total{method="GET",route="/rank/{user_id}",status="200"} 1.0' in page
+        assert 'gateway_request_seconds_count{route="/rank/{user_id}"} 1.0' in page
+        assert f'gateway_upstream_requests_total{{outcome="200",upstream="{service.address}"}} 1.0' in page
         assert f'gateway_upstream_seconds_count{{upstream="{service.address}"}} 1.0' in page
         assert f'gateway_upstream_healthy{{upstream="{service.address}"}} 1.0' in page
 

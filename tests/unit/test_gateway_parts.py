@@ -109,7 +109,7 @@ def test_where_a_service_is(url: str, host: str, port: int, address: str) -> Non
 
 @given(st.text(max_size=30), st.text(max_size=12), st.integers(200, 599))
 def test_metric_labels_are_bounded(path: str, method: str, status: int) -> None:
-    known = {"/top", "/score", "/rank/{user_id}", "/around/{user_id}", "other"}
+    known = {"/", "/top", "/score", "/rank/{user_id}", "/around/{user_id}", "other"}
     assert route_of("/rank/" + path) == "/rank/{user_id}"
     assert route_of("/around/" + path) == "/around/{user_id}"
     assert route_of("/x/" + path) == "other"
@@ -123,7 +123,7 @@ def test_metric_labels_are_bounded(path: str, method: str, status: int) -> None:
 def test_the_latency_is_a_histogram() -> None:
     metrics, upstream = Metrics(), Upstream("http://u:1")
     for seconds in (0.0005, 0.003, 0.005, 0.2, 60):
-        metrics.upstream_answered(upstream, seconds)
+        metrics.upstream_answered(upstream, 200 if seconds < 1 else 503, seconds)
 
     def value(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"gateway_upstream_seconds_{name}", {"upstream": "u:1", **labels})
@@ -133,6 +133,31 @@ def test_the_latency_is_a_histogram() -> None:
     assert value("count") == 5
     assert value("sum") == pytest.approx(60.2085)
     assert b'gateway_upstream_seconds_bucket{le="0.005",upstream="u:1"} 3.0' in metrics.render()
+    by_outcome = {
+        outcome: metrics.registry.get_sample_value(
+            "gateway_upstream_requests_total", {"upstream": "u:1", "outcome": outcome}
+        )
+        for outcome in ("200", "503")
+    }
+    assert by_outcome == {"200": 4, "503": 1}
+
+
+def test_a_request_is_counted_and_timed_by_its_route() -> None:
+    metrics = Metrics()
+    for user_id, status, seconds in (("a", 200, 0.002), ("b", 404, 0.3), ("c", 200, 0.002)):
+        metrics.answered(Exchange("GET", f"/rank/{user_id}", "i", status=status, seconds=seconds))
+    metrics.answered(Exchange("POST", "/score/add", "i", status=200, seconds=7))
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, labels)
+
+    rank = {"route": "/rank/{user_id}"}
+    assert value("gateway_requests_total", method="GET", status="200", **rank) == 2
+    assert value("gateway_requests_total", method="GET", status="404", **rank) == 1
+    assert value("gateway_request_seconds_count", **rank) == 3
+    assert value("gateway_request_seconds_sum", **rank) == pytest.approx(0.304)
+    assert value("gateway_request_seconds_bucket", le="0.0025", **rank) == 2
+    assert value("gateway_request_seconds_bucket", le="5.0", route="/score/add") == 0
 
 
 def test_what_may_be_repeated() -> None:

@@ -1,0 +1,87 @@
+"""Every metric that the code makes, by the process that shows it, as the documentation lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from prometheus_client.core import Metric
+from prometheus_client.metrics import MetricWrapperBase
+
+from api_gateway.observe import Exchange, Metrics
+from api_gateway.upstreams import State, Upstream
+from leaderboard_core import metrics
+from leaderboard_core.gauges import breaker_gauges, queue_gauges, store_gauges
+from leaderboard_core.health import StoreHealth
+from leaderboard_core.queues import QueueReport, QueueState
+from leaderboard_core.settings import TopologySettings, load
+from leaderboard_core.shards import ShardMap
+
+
+class Described(NamedTuple):
+    """A metric as one writes it in a query, without the suffixes of a histogram."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    shown_by: str
+    meaning: str
+
+
+def catalogue() -> list[Described]:
+    """The metrics of the gateway, the service and the worker, in that order."""
+    return [
+        *_sampled(_gateway(), "gateway"),
+        *_declared(metrics.OF_SERVICE, "service"),
+        *_declared(metrics.OF_WORKER, "worker"),
+        *_sampled(_gauges(), "service, worker"),
+    ]
+
+
+def _gateway() -> list[Metric]:
+    """The gateway's own, after one of everything has happened."""
+    own, upstream = Metrics(), Upstream("http://u:1")
+    own.answered(Exchange("GET", "/top", "i", status=200))
+    own.upstream_answered(upstream, 200, 0.1)
+    own.upstream_state(upstream, State.HEALTHY)
+    own.left_rotation(upstream, State.EJECTED)
+    own.retried(upstream, "connect")
+    return [family for family in own.registry.collect() if family.name.startswith("gateway_")]
+
+
+def _gauges() -> list[Metric]:
+    report = QueueReport([QueueState("EU", 1, 1, 1, 1.0)], [], [])
+    stores = StoreHealth([{"shard": "r", "ready": True}], [{"region": "EU", "ok": True}])
+    return [
+        *queue_gauges(report),
+        *store_gauges(stores),
+        *breaker_gauges(ShardMap.open(load(TopologySettings, {})).shards),
+    ]
+
+
+def _sampled(families: Iterable[Metric], shown_by: str) -> list[Described]:
+    return [
+        Described(
+            _query_name(family.name, family.type),
+            family.type,
+            tuple(name for name in family.samples[0].labels if name != "le"),
+            shown_by,
+            family.documentation,
+        )
+        for family in families
+    ]
+
+
+def _declared(found: Iterable[MetricWrapperBase], shown_by: str) -> list[Described]:
+    described = []
+    for metric in found:
+        (family,) = metric.describe()
+        labels = tuple(metric._labelnames)
+        described.append(
+            Described(_query_name(family.name, family.type), family.type, labels, shown_by, family.documentation)
+        )
+    return described
+
+
+def _query_name(name: str, kind: str) -> str:
+    return f"{name}_total" if kind == "counter" else name
