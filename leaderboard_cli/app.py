@@ -13,6 +13,7 @@ from leaderboard_cli.commands.dead_letters import app as dead_letters
 from leaderboard_cli.commands.migrate import migrate
 from leaderboard_cli.commands.rebuild import rebuild_command
 from leaderboard_cli.commands.seed import seed
+from leaderboard_cli.commands.status import status
 from leaderboard_cli.commands.token import token
 from leaderboard_cli.commands.up import up
 from leaderboard_cli.commands.verify import verify
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(check)
+app.command()(status)
 app.command()(migrate)
 app.command("check-queue")(check_queue)
 app.command()(verify)

@@ -43,7 +43,7 @@ UPSERT_FAILURES = Counter(
     "leaderboard_worker_upsert_failures", "Upserts that Postgres was not there for, to be tried again.", ["region"]
 )
 REBUILD_RUNNING = Gauge("leaderboard_rebuild_running", "1 while this worker brings the Redis up to date.", ["shard"])
-REBUILD_PLAYERS = Counter("leaderboard_rebuild_players", "Players read from Postgres for rebuilds.", ["region"])
+REBUILD_PLAYERS = Gauge("leaderboard_rebuild_players", "Players that the latest rebuild has read so far.", ["region"])
 REBUILD_EXPECTED = Gauge(
     "leaderboard_rebuild_expected_players",
     "Players that the latest rebuild had to read by Postgres' estimate; 0 when it read the latest changes only.",

@@ -54,6 +54,7 @@ async def rebuild(
         held = await _regions_held(shard)
         for region in shard.regions:
             since = await _last_write(shard, region) if region in held and not whole else 0
+            REBUILD_PLAYERS.labels(region).set(0)
             REBUILD_EXPECTED.labels(region).set(0 if since else await _estimate(databases[region]))
             async with aclosing(pages(databases[region], since)) as found:
                 async for page in found:

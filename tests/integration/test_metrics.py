@@ -147,7 +147,7 @@ async def test_batches_rebuilds_and_take_overs_are_counted(
     def grown(name: str, **labels: str) -> float:
         return (after.get(name, **labels) or 0) - (before.get(name, **labels) or 0)
 
-    assert grown("leaderboard_rebuild_players_total", region="EU") >= 30
+    assert after.get("leaderboard_rebuild_players", region="EU") in (30, 31), "bob may have been saved before it"
     assert after.get("leaderboard_rebuild_expected_players", region="EU") == 30
     assert grown("leaderboard_worker_events_taken_over_total", region="NA") == 2
     assert grown("leaderboard_worker_events_total", region="EU", outcome="saved") == 1

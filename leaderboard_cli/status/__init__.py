@@ -1,0 +1,1 @@
+"""What `leaderboard status` shows: looking, comparing two looks, and drawing."""

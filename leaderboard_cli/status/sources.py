@@ -1,0 +1,44 @@
+"""Where the system answers, and where its processes do, as far as this machine knows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from leaderboard_cli.cluster.state import STATE_NAME
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+_GATEWAYS = ("gateway-", "front")
+_OURS = (*_GATEWAYS, "service-", "worker-")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """`url` is the door for clients; `processes` are the base URLs of our own processes by name, if known."""
+
+    url: str
+    processes: Mapping[str, str]
+
+    @property
+    def gateways(self) -> dict[str, str]:
+        """The gateways, each with its own view of the services; without any, who answers at the door."""
+        found = {name: url for name, url in self.processes.items() if name.startswith(_GATEWAYS)}
+        return found or {"door": self.url}
+
+
+def find_sources(url: str, environ: Mapping[str, str]) -> Sources:
+    """The local cluster of `leaderboard up`, or the system at `url` if that is another one."""
+    state_file = Path(environ.get("LEADERBOARD_DATA_DIR") or ".local") / STATE_NAME
+    given = url.rstrip("/")
+    try:
+        state = json.loads(state_file.read_text("utf-8"))
+    except FileNotFoundError:
+        return Sources(given or environ.get("LEADERBOARD_URL", DEFAULT_URL), {})
+    local = state["url"]
+    wanted = given or environ.get("LEADERBOARD_URL", local)
+    if wanted != local:
+        return Sources(wanted, {})
+    ours = {name: address for name, address in sorted(state["urls"].items()) if name.startswith(_OURS)}
+    return Sources(local, ours)

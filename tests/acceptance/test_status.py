@@ -1,0 +1,89 @@
+"""`leaderboard status` of a running cluster: once, as JSON, through the door alone, and when nothing answers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.acceptance.cluster import LocalCluster, clean_environment, command, eventually
+from tests.acceptance.conftest import Register
+
+pytestmark = pytest.mark.local_cluster
+
+
+def run(*words: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command("status", *words), env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def as_json(cluster: LocalCluster, *words: str) -> dict[str, Any]:
+    done = run("--json", *words, environ=cluster.environment())
+    assert (done.returncode, done.stderr) == (0, "")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_everything_of_a_local_cluster(cluster: LocalCluster, register: Register) -> None:
+    player = register("EU", 5)
+    looking = subprocess.Popen(
+        command("status", "--json", "--interval", "4"), env=cluster.environment(), stdout=subprocess.PIPE, text=True
+    )
+    # Requests go on until the second look was taken, wherever the first one lies.
+    sent = 0
+    while looking.poll() is None:
+        assert player.http.post("/score/add", json={"delta": 1}).status_code in (200, 429)
+        assert player.http.get(f"/rank/{player.user_id}").status_code == 200
+        sent += 1
+    output, _ = looking.communicate()
+    assert looking.returncode == 0
+    found = json.loads(output)
+    assert found["problems"] == []
+    assert found["url"] == cluster.url
+    assert found["status"]["reads"] == "redis"
+    assert [queue["region"] for queue in found["status"]["queues"]] == ["ASIA", "EU", "NA", "GLOBAL"]
+    assert [(one["healthy_for"], one["seen_by"], one["state"]) for one in found["upstreams"]] == [(3, 3, "healthy")] * 3
+    routes = {route["name"]: route for route in found["routes"]}
+    for name in ("/score/add", "/rank/{user_id}"):
+        assert 0 < routes[name]["per_second"] <= sent / 4
+        assert routes[name]["failed_per_second"] == 0
+        assert 0 < routes[name]["p50"] <= routes[name]["p99"] < 10
+    assert len(found["services"]) == 3
+    assert found["reads_per_second"]["redis"] > 0
+    assert found["saved_per_second"] > 0
+
+
+def test_a_screen_and_through_the_door_alone(cluster: LocalCluster) -> None:
+    screen = run("--once", "--interval", "0.2", environ=cluster.environment())
+    assert screen.returncode == 0
+    assert f"Leaderboard {cluster.url}" in screen.stdout
+    assert "upsert p99" in screen.stdout
+    door = run("--url", cluster.url, environ=clean_environment(LEADERBOARD_DATA_DIR="/nowhere"))
+    assert door.returncode == 0, "no terminal: once"
+    assert "healthy" in door.stdout
+    assert "GLOBAL" in door.stdout
+    assert "upsert p99" not in door.stdout
+
+
+def test_a_process_that_hangs_is_named(cluster: LocalCluster) -> None:
+    address = cluster.state["urls"]["service-2"]
+    cluster.kill("service-2", signal.SIGSTOP)
+    try:
+        found = as_json(cluster, "--interval", "0.2")
+        assert found["ok"] is False
+        assert [problem for problem in found["problems"] if problem.startswith(address)]
+    finally:
+        cluster.kill("service-2", signal.SIGCONT)
+        eventually(lambda: as_json(cluster, "--interval", "0.2")["ok"], what="a cluster that is well again")
+
+
+def test_when_nothing_answers() -> None:
+    done = run("--url", "http://127.0.0.1:1", environ=clean_environment(LEADERBOARD_DATA_DIR="/nowhere"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("Nothing answers at http://127.0.0.1:1.\n")
+    assert "make up" in done.stderr
+    assert "Traceback" not in done.stderr
