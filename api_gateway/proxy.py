@@ -165,7 +165,7 @@ class Proxy:
 
 def may_repeat(method: str, path: str, *, has_key: bool) -> bool:
     """Whether a request that broke off may be sent again: it changes nothing, or counts once."""
-    if method in ("GET", "HEAD"):
+    if method in ("GET", "HEAD") or path == "/ranks":
         return True
     return has_key and (path in ("/score", "/scores") or path.startswith("/score/"))
 

@@ -35,7 +35,18 @@ CONNECTION_ERRORS = (RedisError, OSError, asyncio.TimeoutError)
 
 
 _ADMITTED_ONLY = frozenset(
-    {"write_score", "write_scores", "read_top", "read_rank", "read_around", "count_above", "find_user", "claim_user"}
+    {
+        "write_score",
+        "write_scores",
+        "read_top",
+        "read_page",
+        "read_rank",
+        "read_ranks",
+        "read_around",
+        "count_above",
+        "find_user",
+        "claim_user",
+    }
 )
 """Scripts that trust the boards. They are loaded into a Redis only when it is known to hold all its data."""
 

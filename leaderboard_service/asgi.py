@@ -85,7 +85,8 @@ class Call:
         try:
             return model.model_validate_strings(dict(parse_qsl(raw.decode("latin-1"), True)) if raw else {})
         except ValidationError as error:
-            raise InvalidPayload(fields=problems(error.errors(include_input=False, include_url=False))) from None
+            found = error.errors(include_input=False, include_url=False)
+            raise InvalidPayload(fields=problems(found, whole="query")) from None
 
     def user_id(self) -> str:
         """The user_id in the path. Raises InvalidPayload."""
@@ -161,9 +162,9 @@ def checked(model: type[BodyT], fields: dict[str, Any]) -> BodyT:
         raise InvalidPayload(fields=problems(error.errors(include_input=False, include_url=False))) from None
 
 
-def problems(found: Sequence[Any]) -> list[dict[str, str]]:
-    """pydantic's errors as the `fields` of the envelope."""
+def problems(found: Sequence[Any], whole: str = "body") -> list[dict[str, str]]:
+    """pydantic's errors as the `fields` of the envelope; `whole` names what is wrong as a whole."""
     return [
-        {"field": ".".join(str(part) for part in problem["loc"]) or "body", "message": problem["msg"]}
+        {"field": ".".join(str(part) for part in problem["loc"]) or whole, "message": problem["msg"]}
         for problem in found
     ]

@@ -1,29 +1,31 @@
-"""Reads of boards from Redis: top, rank and around, each one round trip per shard."""
+"""Reads of boards from Redis: each one round trip per shard, and few more where a board spans several."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from leaderboard_core.errors import InvalidPayload, UserNotFound, WarmingUp
+from leaderboard_core.errors import InvalidPayload, UserNotFound
 from leaderboard_core.shards import Shard, ShardMap
-from leaderboard_service.ranking import RankedRow, Row, Window, merge, neighbours
+from leaderboard_service import shard_reads as ask
+from leaderboard_service.ranking import RankedRow, Standing, Window, add_up, merge, neighbours, ranked, standings
+from leaderboard_service.stretches import Stretch, by_scores
 
 MERGED_DEPTH = 10_000
 """How deep a page of a board that spans shards may reach: each shard must send all rows before it."""
 _KNOWN_HOMES = 100_000
-_new_row = partial(tuple.__new__, Row)  # as Row._make, at a third of the time
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of a board from an offset; `total` players are on the whole board."""
+    """Consecutive rows of a board; `total` players are on the whole board, and `more` of those asked for follow."""
 
     total: int
     rows: list[RankedRow]
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,14 @@ class Place:
 
     total: int
     row: RankedRow
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """The players of a list that are on a board, in board order."""
+
+    total: int
+    rows: list[Standing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,54 +68,90 @@ class BoardReader:
         """
         shards = self._map.shards_of_board(region)
         if len(shards) == 1:
-            window = await _read_top(shards[0], region, offset, limit)
-            return Page(window.total, merge([window]))
+            window = await ask.read_top(shards[0], region, offset, limit)
+            return Page(window.total, merge([window]), offset + len(window.rows) < window.total)
         depth = offset + limit
         if depth > MERGED_DEPTH:
             raise InvalidPayload(
                 f"This board spans several servers; offset + limit may be at most {MERGED_DEPTH}.",
                 fields=[{"field": "offset", "message": f"offset + limit is {depth}"}],
             )
-        windows = await asyncio.gather(*(_read_top(shard, region, 0, depth) for shard in shards))
-        return Page(sum(window.total for window in windows), merge(windows)[offset:depth])
+        windows = await asyncio.gather(*(ask.read_top(shard, region, 0, depth) for shard in shards))
+        total = sum(window.total for window in windows)
+        return Page(total, merge(windows)[offset:depth], depth < total)
+
+    async def page(self, region: str, stretch: Stretch, limit: int) -> Page:
+        """The first `limit` rows of a stretch of the board of `region`. Raises WarmingUp or Unavailable."""
+        shards = self._map.shards_of_board(region)
+        if len(shards) == 1:
+            return first_rows([await ask.read_page(shards[0], region, stretch, limit)], limit)
+
+        async def count_above(scores: Sequence[int]) -> tuple[int, list[int]]:
+            return add_up(await asyncio.gather(*(ask.count_above(shard, region, scores) for shard in shards)))
+
+        asked = await by_scores(stretch, count_above)
+        windows = await asyncio.gather(*(ask.read_page(shard, region, asked, limit) for shard in shards))
+        return first_rows(windows, limit)
+
+    async def ranks(self, region: str, user_ids: Sequence[str]) -> Standings:
+        """The places of those of `user_ids` that are on the board of `region`. Raises WarmingUp or Unavailable.
+
+        A board that spans shards takes a second round trip: each shard is asked where the others' players stand.
+        """
+        shards = self._map.shards_of_board(region)
+        found = await asyncio.gather(*(ask.read_ranks(shard, region, user_ids) for shard in shards))
+        rows = [row for _, own, _ in found for row in own]
+        scores = {row.score for row in rows}
+
+        async def count(shard: Shard, known: dict[int, int]) -> None:
+            unknown = sorted(scores - known.keys())
+            if unknown:
+                _, above = await ask.count_above(shard, region, unknown)
+                known.update(zip(unknown, above, strict=True))
+
+        await asyncio.gather(*(count(shard, known) for shard, (_, _, known) in zip(shards, found, strict=True)))
+        total = sum(part for part, _, _ in found)
+        return Standings(total, standings(ranked(rows, [known for _, _, known in found]), total))
 
     async def rank(self, region: str, user_id: str) -> Place:
         """The place of `user_id` on the board of `region`. Raises UserNotFound, WarmingUp, Unavailable."""
         shards = self._map.shards_of_board(region)
-        home, answer = await self._ask_home(shards, user_id, lambda shard: _read_rank(shard, region, user_id))
+        home, answer = await self._ask_home(shards, user_id, lambda shard: ask.read_rank(shard, region, user_id))
         total, above, score, name, home_region = answer
         if len(shards) > 1:
             others = await asyncio.gather(
-                *(_count_above(shard, region, score) for shard in shards if shard is not home)
+                *(ask.count_above(shard, region, (score,)) for shard in shards if shard is not home)
             )
             total += sum(other[0] for other in others)
-            above += sum(other[1] for other in others)
+            above += sum(other[1][0] for other in others)
         return Place(total, RankedRow(above + 1, user_id, name, home_region, score))
 
     async def around(self, region: str, user_id: str, reach: int) -> Surroundings:
         """Up to `reach` rows above and below a player. Raises UserNotFound, WarmingUp, Unavailable."""
         shards = self._map.shards_of_board(region)
-        home, window = await self._ask_home(shards, user_id, lambda shard: _read_around(shard, region, user_id, reach))
+        home, window = await self._ask_home(
+            shards, user_id, lambda shard: ask.read_around(shard, region, user_id, reach)
+        )
         windows = [window]
         if len(shards) > 1:
             score = next(row.score for row in window.rows if row.user_id == user_id)
             windows += await asyncio.gather(
-                *(_read_next_to(shard, region, user_id, reach, score) for shard in shards if shard is not home)
+                *(ask.read_next_to(shard, region, user_id, reach, score) for shard in shards if shard is not home)
             )
         own, above, below = neighbours(merge(windows), user_id, reach)
         return Surroundings(sum(part.total for part in windows), own, above + below)
 
-    async def _ask_home(self, shards: tuple[Shard, ...], user_id: str, ask: Any) -> tuple[Shard, Any]:
+    async def _ask_home(self, shards: tuple[Shard, ...], user_id: str, question: Any) -> tuple[Shard, Any]:
         """Ask the shard that holds the player; all of them when that is not known yet."""
         if len(shards) == 1:
-            answer = await ask(shards[0])
+            answer = await question(shards[0])
             if answer is None:
                 raise UserNotFound(found=False)
             return shards[0], answer
         known = self._homes.get(user_id)
-        if known in shards and (answer := await ask(known)) is not None:
+        if known in shards and (answer := await question(known)) is not None:
             return known, answer
-        for shard, answer in zip(shards, await asyncio.gather(*map(ask, shards)), strict=True):
+        for shard, answer in zip(shards, await asyncio.gather(*map(question, shards)), strict=True):
             if answer is not None:
                 self._remember(user_id, shard)
                 return shard, answer
@@ -117,53 +163,8 @@ class BoardReader:
             self._homes.popitem(last=False)
 
 
-def _warm(answer: list[str]) -> list[str]:
-    if answer[0] == "cold":
-        raise WarmingUp
-    return answer
-
-
-def _window(answer: list[str]) -> Window:
-    _, total, start, above, *flat = answer
-    rows = list(map(_new_row, zip(flat[::4], map(int, flat[1::4]), flat[2::4], flat[3::4], strict=True)))
-    return Window(int(total), int(start), int(above), rows)
-
-
-async def _read_top(shard: Shard, region: str, offset: int, limit: int) -> Window:
-    keys = shard.keys
-    answer = await shard.run("read_top", (keys.ready, keys.board(region)), (keys.user(""), offset, limit))
-    return _window(_warm(answer))
-
-
-async def _read_rank(shard: Shard, region: str, user_id: str) -> tuple[int, int, int, str, str] | None:
-    keys = shard.keys
-    answer = _warm(await shard.run("read_rank", (keys.ready, keys.board(region), keys.user(user_id)), (user_id,)))
-    if answer[0] == "missing":
-        return None
-    _, total, above, score, name, home_region = answer
-    return int(total), int(above), int(score), name, home_region
-
-
-async def _count_above(shard: Shard, region: str, score: int) -> tuple[int, int]:
-    keys = shard.keys
-    _, total, above = _warm(await shard.run("count_above", (keys.ready, keys.board(region)), (score,)))
-    return int(total), int(above)
-
-
-async def _read_around(shard: Shard, region: str, user_id: str, reach: int, score: int | None = None) -> Window | None:
-    keys = shard.keys
-    answer = _warm(
-        await shard.run(
-            "read_around",
-            (keys.ready, keys.board(region)),
-            (keys.user(""), user_id, reach, "" if score is None else score),
-        )
-    )
-    return None if answer[0] == "missing" else _window(answer)
-
-
-async def _read_next_to(shard: Shard, region: str, user_id: str, reach: int, score: int) -> Window:
-    window = await _read_around(shard, region, user_id, reach, score)
-    if window is None:
-        raise RuntimeError("read_around reports a missing player only when no score is given")
-    return window
+def first_rows(windows: Sequence[Window], limit: int) -> Page:
+    """The page that begins where windows of one stretch begin, each of at least `limit` rows if there are so many."""
+    rows = merge(windows)[:limit]
+    more = sum(window.start for window in windows) + len(rows) < sum(window.end for window in windows)
+    return Page(sum(window.total for window in windows), rows, more)

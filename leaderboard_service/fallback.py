@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import accumulate
 from typing import Any
 
 import asyncpg
@@ -13,8 +14,9 @@ from leaderboard_core import sql
 from leaderboard_core.errors import Unavailable, UserNotFound
 from leaderboard_core.postgres import CONNECTION_ERRORS, RegionDatabases
 from leaderboard_core.shards import GLOBAL
-from leaderboard_service.boards import MERGED_DEPTH, Page, Place, Surroundings
-from leaderboard_service.ranking import RankedRow, Row, Window, merge, neighbours
+from leaderboard_service.boards import MERGED_DEPTH, Page, Place, Standings, Surroundings, first_rows
+from leaderboard_service.ranking import RankedRow, Row, Window, add_up, merge, neighbours, ranked, standings
+from leaderboard_service.stretches import Stretch, by_scores
 
 
 class PostgresBoards:
@@ -32,8 +34,33 @@ class PostgresBoards:
         windows = await asyncio.gather(
             *(self._top(part, limit if alone else depth, offset if alone else 0) for part in regions)
         )
-        ranked = merge(windows)
-        return Page(sum(window.total for window in windows), ranked if alone else ranked[offset:depth])
+        rows, total = merge(windows), sum(window.total for window in windows)
+        return Page(total, rows if alone else rows[offset:depth], depth < total)
+
+    async def page(self, region: str, stretch: Stretch, limit: int) -> Page:
+        """As BoardReader.page. Raises Unavailable."""
+        regions = self._regions(region)
+
+        async def count_above(scores: Sequence[int]) -> tuple[int, list[int]]:
+            return add_up(await asyncio.gather(*(self._counts_above(part, scores) for part in regions)))
+
+        asked = await by_scores(stretch, count_above)
+        windows = await asyncio.gather(*(self._page(part, asked, limit) for part in regions))
+        return first_rows(windows, limit)
+
+    async def ranks(self, region: str, user_ids: Sequence[str]) -> Standings:
+        """As BoardReader.ranks. Raises Unavailable."""
+        regions = self._regions(region)
+        rows = [
+            row
+            for found in await asyncio.gather(*(self._find_all(part, user_ids) for part in regions))
+            for row in found
+        ]
+        scores = sorted({row.score for row in rows})
+        counts = await asyncio.gather(*(self._counts_above(part, scores) for part in regions))
+        total = sum(part for part, _ in counts)
+        above = [dict(zip(scores, part, strict=True)) for _, part in counts]
+        return Standings(total, standings(ranked(rows, above), total))
 
     async def rank(self, region: str, user_id: str) -> Place:
         """As BoardReader.rank. Raises UserNotFound or Unavailable."""
@@ -68,6 +95,31 @@ class PostgresBoards:
         async with self._snapshot(region) as connection:
             row = await connection.fetchrow(sql.load("board_player"), region, user_id)
         return None if row is None else Row(*row)
+
+    async def _find_all(self, region: str, user_ids: Sequence[str]) -> list[Row]:
+        async with self._snapshot(region) as connection:
+            return _rows(await connection.fetch(sql.load("board_players"), region, user_ids))
+
+    async def _counts_above(self, region: str, scores: Sequence[int]) -> tuple[int, list[int]]:
+        """Players of a region, and how many of them have more than each of `scores` (ascending), in one scan."""
+        async with self._snapshot(region) as connection:
+            total = await connection.fetchval(sql.load("board_count"), region)
+            found = await connection.fetch(sql.load("board_counts_above"), region, scores) if scores else []
+        between = [0] * len(scores)
+        for place, players in found:
+            between[place - 1] = players
+        return total, list(accumulate(reversed(between)))[::-1]
+
+    async def _page(self, region: str, stretch: Stretch, limit: int) -> Window:
+        edge = stretch.edge
+        async with self._snapshot(region) as connection:
+            total = await connection.fetchval(sql.load("board_count"), region)
+            start = await connection.fetchval(sql.load("board_count_to"), region, *edge)
+            end = await connection.fetchval(sql.load("board_above_score"), region, stretch.lowest - 1)
+            above_edge = await connection.fetchval(sql.load("board_above_score"), region, edge.score)
+            rows = _rows(await connection.fetch(sql.load("board_rows_after"), region, *edge, stretch.lowest, limit))
+            above = await self._above_first(connection, region, rows, start)
+        return Window(total, start, above, rows, end, edge.score, above_edge)
 
     async def _count_above(self, region: str, score: int) -> tuple[int, int]:
         async with self._snapshot(region) as connection:

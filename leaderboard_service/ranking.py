@@ -34,13 +34,29 @@ class Window:
     """Consecutive rows of one shard's part of a board, in board order.
 
     `total` players are on that part, `start` of them stand before the first row, and `above` of them
-    have a strictly higher score than the first row.
+    have a strictly higher score than the first row. A window of a stretch begins after a place with the score
+    `edge`, which `above_edge` players exceed, and `end` players stand before the end of the stretch.
     """
 
     total: int
     start: int
     above: int
     rows: Sequence[Row]
+    end: int = 0
+    edge: int | None = None
+    above_edge: int = 0
+
+
+class Standing(NamedTuple):
+    """A player of a list: its place in the list, and its rank and percentile on the board."""
+
+    place: int
+    rank: int
+    percentile: float
+    user_id: str
+    name: str
+    region: str
+    score: int
 
 
 def board_order(row: Row) -> tuple[int, bytes]:
@@ -75,8 +91,11 @@ def merge(windows: Sequence[Window]) -> list[RankedRow]:
 
 def _above(window: Window, taken: int, score: int) -> int:
     """Players of a window's part with more than `score`, when its first `taken` rows are those above."""
-    if taken == 0 and window.rows and window.rows[0].score == score:
-        return window.above
+    if taken == 0:
+        if window.rows and window.rows[0].score == score:
+            return window.above
+        if score == window.edge:
+            return window.above_edge  # its ties stand before the window, and not above
     return window.start + taken
 
 
@@ -100,3 +119,34 @@ def neighbours(
     """The player's own row, up to `reach` rows above it and up to `reach` rows below, in board order."""
     place = next(index for index, row in enumerate(ranked) if row.user_id == user_id)
     return ranked[place], list(ranked[max(0, place - reach) : place]), list(ranked[place + 1 : place + 1 + reach])
+
+
+def percentile(rank: int, total: int) -> float:
+    """The share of the other players whose score is not higher, in percent; 100 for somebody alone."""
+    return round(100 * (total - rank) / (total - 1), 4) if total > 1 else 100.0
+
+
+def standings(rows: Sequence[RankedRow], total: int) -> list[Standing]:
+    """Players of a list in board order; their places are competition ranks within the list."""
+    found: list[Standing] = []
+    place, score = 0, None
+    for number, row in enumerate(sorted(rows, key=lambda row: (row.score, row.user_id.encode()), reverse=True), 1):
+        if row.score != score:
+            place, score = number, row.score
+        rank, user_id, name, region, _ = row
+        found.append(Standing(place, rank, percentile(rank, total), user_id, name, region, row.score))
+    return found
+
+
+def ranked(rows: Sequence[Row], above: Sequence[dict[int, int]]) -> list[RankedRow]:
+    """Rows with their ranks, from how many players of each part of the board are above a score."""
+    return [
+        RankedRow(1 + sum(part[score] for part in above), user_id, name, region, score)
+        for user_id, score, name, region in rows
+    ]
+
+
+def add_up(parts: Sequence[tuple[int, list[int]]]) -> tuple[int, list[int]]:
+    """Totals and counts of a board's parts, added up."""
+    totals, counts = zip(*parts, strict=True)
+    return sum(totals), list(map(sum, zip(*counts, strict=True)))

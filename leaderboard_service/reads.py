@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.metrics import READS
-from leaderboard_service.boards import Page, Place, Surroundings
+from leaderboard_service.boards import Page, Place, Standings, Surroundings
+from leaderboard_service.stretches import Stretch
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,9 @@ class BoardSource(Protocol):
     """Reads of boards; BoardReader says what each gives and raises."""
 
     async def top(self, region: str, limit: int, offset: int) -> Page: ...
+    async def page(self, region: str, stretch: Stretch, limit: int) -> Page: ...
     async def rank(self, region: str, user_id: str) -> Place: ...
+    async def ranks(self, region: str, user_ids: Sequence[str]) -> Standings: ...
     async def around(self, region: str, user_id: str, reach: int) -> Surroundings: ...
 
 
@@ -36,6 +39,14 @@ class Reads:
         return await self._read(
             self._redis.top(region, limit, offset), lambda: self._postgres.top(region, limit, offset)
         )
+
+    async def page(self, region: str, stretch: Stretch, limit: int) -> tuple[Page, Source]:
+        return await self._read(
+            self._redis.page(region, stretch, limit), lambda: self._postgres.page(region, stretch, limit)
+        )
+
+    async def ranks(self, region: str, user_ids: Sequence[str]) -> tuple[Standings, Source]:
+        return await self._read(self._redis.ranks(region, user_ids), lambda: self._postgres.ranks(region, user_ids))
 
     async def rank(self, region: str, user_id: str) -> tuple[Place, Source]:
         return await self._read(self._redis.rank(region, user_id), lambda: self._postgres.rank(region, user_id))

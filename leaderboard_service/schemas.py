@@ -34,9 +34,27 @@ class BoardQuery(BaseModel):
     region: Annotated[str, Field(description="The board; GLOBAL ranks every player of every region.")] = "GLOBAL"
 
 
+Limit = Annotated[int, Field(ge=1, le=1000)]
+Cursor = Annotated[
+    str | None,
+    Field(
+        max_length=1024,
+        description="The next_cursor of the page before: reads on after its last row, at any depth. A player whose "
+        "score stays is seen once, one who moves meanwhile once, twice or not; ranks are those of each page's moment.",
+    ),
+]
+
+
 class TopQuery(BoardQuery):
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    limit: Limit = 100
     offset: Annotated[int, Field(ge=0, le=MAX_EXACT_INTEGER)] = 0
+    cursor: Cursor = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if {"cursor", "offset"} <= self.model_fields_set:
+            raise ValueError("give either cursor or offset")
+        return self
 
 
 class AroundQuery(BoardQuery):
@@ -144,6 +162,12 @@ class BatchWritten(BaseModel):
     ]
 
 
+Percentile = Annotated[
+    float,
+    Field(ge=0, le=100, description="share of the other players whose score is not higher; 100 for somebody alone"),
+]
+
+
 class BoardRow(BaseModel):
     rank: int
     user_id: UserId
@@ -154,8 +178,9 @@ class BoardRow(BaseModel):
 
 class TopPage(BaseModel):
     region: Region
-    total: int
+    total: Annotated[int, Field(description="players on the whole board")]
     rows: list[BoardRow]
+    next_cursor: Annotated[str | None, Field(description="for `cursor`; null when no row follows")]
 
 
 class RankAnswer(BaseModel):
@@ -163,6 +188,7 @@ class RankAnswer(BaseModel):
     region: Annotated[Region, Field(description="the board")]
     total: int
     rank: int
+    percentile: Percentile
     user_id: UserId
     name: Name
     score: Score

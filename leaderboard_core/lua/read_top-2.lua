@@ -6,6 +6,7 @@ ARGV  1 prefix of the players' hashes   2 offset   3 limit
 Result {'cold'}, or {'ok', total, offset, above, user_id, score, name, region, user_id, ...}
        above = players with a strictly higher score than the first row ('0' without rows)
 ]]
+--@include named_rows
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return {'cold'}
 end
@@ -17,10 +18,4 @@ if rows[2] and offset > 0 then
   above = redis.call('ZCOUNT', KEYS[2], '(' .. rows[2], '+inf')
 end
 local answer = {'ok', string.format('%.0f', total), string.format('%.0f', offset), string.format('%.0f', above)}
-local n = 4
-for i = 1, #rows, 2 do
-  local user = redis.call('HMGET', ARGV[1] .. rows[i], 'name', 'region')
-  answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = rows[i], rows[i + 1], user[1] or '', user[2] or ''
-  n = n + 4
-end
-return answer
+return add_named(answer, rows, ARGV[1])

@@ -88,6 +88,16 @@ LIMIT $2 OFFSET $3
 -- $2 score. Result: players with a strictly higher score
 SELECT count(*) FROM leaderboard WHERE region = $1 AND score > $2
 
+-- name: board_counts_above
+-- $2 scores, ascending. Result: place in $2 (from 1), players above the score there and not above the next one
+SELECT width_bucket(score - 1, $2::bigint[]) AS place, count(*) AS players FROM leaderboard
+WHERE region = $1 AND score > ($2::bigint[])[1]
+GROUP BY 1
+
+-- name: board_players
+-- $2 user_ids. Result: user_id, score, name, region
+SELECT user_id, score, name, region FROM leaderboard WHERE region = $1 AND user_id = ANY($2::text[])
+
 -- name: board_player
 -- $2 user_id. Result: user_id, score, name, region
 SELECT user_id, score, name, region FROM leaderboard WHERE region = $1 AND user_id = $2
@@ -109,6 +119,17 @@ SELECT user_id, score, name, region FROM leaderboard
 WHERE region = $1 AND (score, user_id COLLATE "C") <= ($2, $3)
 ORDER BY score DESC, user_id COLLATE "C" DESC
 LIMIT $4
+
+-- name: board_count_to
+-- $2 score, $3 user_id. Result: rows before that place in board order, and its own
+SELECT count(*) FROM leaderboard WHERE region = $1 AND (score, user_id COLLATE "C") >= ($2, $3)
+
+-- name: board_rows_after
+-- $2 score, $3 user_id, $4 lowest score, $5 rows. Result: the rows after that place, in board order
+SELECT user_id, score, name, region FROM leaderboard
+WHERE region = $1 AND (score, user_id COLLATE "C") < ($2, $3) AND score >= $4
+ORDER BY score DESC, user_id COLLATE "C" DESC
+LIMIT $5
 
 -- name: players_by_id
 -- $1 user_ids. Result: as page_players

@@ -1,27 +1,61 @@
-"""Reads: top N, a player's rank, the rows around a player."""
+"""Reads: top N, ranges, ranks of one player or of a list, the rows around a player."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from leaderboard_service.asgi import Call, Reply, json_reply
-from leaderboard_service.ranking import RankedRow
+from leaderboard_service.boards import Page
+from leaderboard_service.cursors import cursor_after, decode
+from leaderboard_service.ranking import RankedRow, percentile
 from leaderboard_service.reads import Source
 from leaderboard_service.routes.documented import Route
 from leaderboard_service.schemas import AroundAnswer, AroundQuery, BoardQuery, RankAnswer, TopPage, TopQuery
+from leaderboard_service.schemas_reads import RangeQuery, RanksAnswer, RanksBody
+from leaderboard_service.stretches import Stretch
 
 
 async def top(call: Call) -> Reply:
     """The best players of a board. Equal scores have equal ranks (1,1,3) and come by descending user_id."""
     query = call.query(TopQuery)
-    region, limit, offset = call.parts.region(query.region), query.limit, query.offset
+    region, limit, offset, cursor = call.parts.region(query.region), query.limit, query.offset, query.cursor
+    after = None if cursor is None else decode(cursor, region)
 
     async def look() -> Reply:
-        page, source = await call.parts.reads.top(region, limit, offset)
-        return _answer({"region": region, "total": page.total, "rows": _rows(page.rows)}, source)
+        if after is None:
+            page, source = await call.parts.reads.top(region, limit, offset)
+        else:
+            page, source = await call.parts.reads.page(region, Stretch(after=after), limit)
+        return _page(region, page, source)
 
-    reply: Reply = await call.parts.shared.read((region, limit, offset), look)
+    reply: Reply = await call.parts.shared.read((region, limit, offset, cursor), look)
     return reply
+
+
+async def range_(call: Call) -> Reply:
+    """The players of a board between two scores (min, max) or two ranks (from, to), both inclusive, best first."""
+    query = call.query(RangeQuery)
+    region = call.parts.region(query.region)
+    after = None if query.cursor is None else decode(query.cursor, region)
+    stretch = Stretch(high=query.max, low=query.min, first=query.first, last=query.last, after=after)
+    page, source = await call.parts.reads.page(region, stretch, query.limit)
+    return _page(region, page, source)
+
+
+async def ranks(call: Call) -> Reply:
+    """Where the players of a list stand, in the list and on the board. A read: nothing is changed."""
+    body = await call.body(RanksBody)
+    region = call.parts.region(body.region)
+    user_ids = list(dict.fromkeys(body.user_ids))
+    found, source = await call.parts.reads.ranks(region, user_ids)
+    known = {row.user_id for row in found.rows}
+    content = {
+        "region": region,
+        "total": found.total,
+        "rows": [row._asdict() for row in found.rows],
+        "unknown": [user_id for user_id in user_ids if user_id not in known],
+    }
+    return _answer(content, source)
 
 
 async def rank(call: Call) -> Reply:
@@ -35,6 +69,7 @@ async def rank(call: Call) -> Reply:
             "region": region,
             "total": place.total,
             "rank": place.row.rank,
+            "percentile": percentile(place.row.rank, place.total),
             "user_id": user_id,
             "name": place.row.name,
             "score": place.row.score,
@@ -60,6 +95,16 @@ async def around(call: Call) -> Reply:
     )
 
 
+def _page(region: str, page: Page, source: Source) -> Reply:
+    content = {
+        "region": region,
+        "total": page.total,
+        "rows": _rows(page.rows),
+        "next_cursor": cursor_after(region, page.rows, more=page.more),
+    }
+    return _answer(content, source)
+
+
 def _rows(rows: Iterable[RankedRow]) -> list[dict[str, str | int]]:
     return [
         {"rank": rank, "user_id": user_id, "name": name, "region": region, "score": score}
@@ -73,6 +118,8 @@ def _answer(content: object, source: Source) -> Reply:
 
 ROUTES = (
     Route("GET", "/top", top, "boards", TopPage, query=TopQuery, errors=(422, 503)),
+    Route("GET", "/range", range_, "boards", TopPage, query=RangeQuery, errors=(422, 503)),
+    Route("POST", "/ranks", ranks, "boards", RanksAnswer, body=RanksBody, errors=(413, 422, 503)),
     Route("GET", "/rank/{user_id}", rank, "boards", RankAnswer, query=BoardQuery, errors=(404, 422, 503)),
     Route("GET", "/around/{user_id}", around, "boards", AroundAnswer, query=AroundQuery, errors=(404, 422, 503)),
 )

@@ -34,7 +34,15 @@ PLAYERS = {
     "フロー": ("EU", 10),
     "gus": ("NA", -5),
 }
+LIST = [*PLAYERS, "nobody", "ann"]
 READS = [
+    *(f"/top?region={region}&limit=2&cursor=" for region in REGIONS),
+    *(
+        f"/range?region={region}&limit=2&{bounds}&cursor="
+        for region in REGIONS
+        for bounds in ("min=30", "max=49", "min=-5&max=50", "from=2", "to=1", "from=4&to=6", "from=5&to=5", "from=99")
+    ),
+    *(f"/ranks?region={region}" for region in REGIONS),
     *(f"/top?region={region}&limit=3&offset={offset}" for region in REGIONS for offset in (0, 1, 5)),
     *(f"/rank/{user_id}?region={region}" for user_id in PLAYERS for region in ("GLOBAL", PLAYERS[user_id][0])),
     *(f"/around/{user_id}?range={reach}" for user_id in PLAYERS for reach in (1, 2, 10)),
@@ -91,11 +99,23 @@ async def all_reads(api: Api) -> tuple[dict[str, Any], set[str | None]]:
     """Every answer, and the sources that the successful ones name."""
     answers, sources = {}, set()
     for path in READS:
-        response = await api.get(path)
-        answers[path] = (response.status_code, response.json())
-        if response.status_code == 200:
-            sources.add(response.headers.get("x-leaderboard-source"))
+        for page, response in enumerate(await responses_of(api, path)):
+            answers[f"{path} {page}"] = (response.status_code, response.json())
+            if response.status_code == 200:
+                sources.add(response.headers.get("x-leaderboard-source"))
     return answers, sources
+
+
+async def responses_of(api: Api, path: str) -> list[httpx.Response]:
+    """The answer of a read; of one that has cursors, all pages."""
+    if path.startswith("/ranks?"):
+        return [await api.post("/ranks", {"region": path.rpartition("=")[2], "user_ids": LIST})]
+    if not path.endswith("&cursor="):
+        return [await api.get(path)]
+    pages = [await api.get(path.removesuffix("&cursor="))]
+    while (cursor := pages[-1].json().get("next_cursor")) is not None:
+        pages.append(await api.get(path + cursor))
+    return pages
 
 
 def refusal(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -310,8 +330,9 @@ async def test_with_both_away_everything_is_a_clear_503(
     nowhere = {f"DATABASE_URL_{region}": "postgresql://x@127.0.0.1:1/x" for region in REGIONS}
     async with running_service({**own_environ, **nowhere}) as api:
         own_redis.stop()
-        for path in ("/top", "/rank/ann", "/around/ann"):
+        for path in ("/top", "/rank/ann", "/around/ann", "/range?min=1", "/range?from=1"):
             refusal(await api.get(path), 503, "unavailable")
+        refusal(await api.post("/ranks", {"user_ids": ["ann"]}), 503, "unavailable")
         refusal(await api.login("ann"), 503, "unavailable")
 
 

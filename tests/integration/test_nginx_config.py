@@ -264,6 +264,15 @@ def test_a_post_with_an_idempotency_key_is_repeated(door: Door) -> None:
     assert alive.requests[-1][3] == len(b'{"delta":1}')
 
 
+def test_a_read_with_a_body_that_broke_off_is_repeated(door: Door) -> None:
+    alive, breaking = Upstream(), Upstream(breaks=True)
+    server = door(alive, breaking)
+    body = b'{"user_ids":["a"]}'
+    assert {call(server, "POST", "/ranks", body)[0] for _ in range(8)} == {200}
+    assert breaking.count("POST") > 0
+    assert alive.requests[-1][3] == len(body)
+
+
 def test_connections_to_the_gateways_are_kept(door: Door) -> None:
     upstream = Upstream()
     server = door(upstream)

@@ -11,6 +11,8 @@ import jwt
 import pytest
 import redis.asyncio as redis
 
+from leaderboard_service.cursors import encode
+from leaderboard_service.stretches import Point
 from tests.support.redis_dump import dump
 from tests.support.service import SECRET, Api
 
@@ -215,6 +217,8 @@ async def test_unknown_regions(api: Api, redis_1: redis.Redis, region: str) -> N
     token = await api.register("alice", "EU")
     before = await dump(redis_1)
     responses = [await api.get(path, region=region) for path in ("/top", "/rank/alice", "/around/alice")]
+    responses.append(await api.get("/range", region=region, min=0))
+    responses.append(await api.post("/ranks", {"region": region, "user_ids": ["alice"]}))
     for path in ("/auth/register", "/auth/login", "/score/create", "/score"):
         responses.append(await api.post(path, {**WRITES[path], "region": region}, token=token))
     for response in responses:
@@ -243,6 +247,27 @@ async def test_unknown_regions(api: Api, redis_1: redis.Redis, region: str) -> N
         ("/around/alice?range=101", "range"),
         ("/around/alice?range=-1", "range"),
         ("/around/alice?range=x", "range"),
+        ("/top?cursor=", "cursor"),
+        ("/top?cursor=abc", "cursor"),
+        ("/top?cursor=" + "A" * 5000, "cursor"),
+        ("/top?cursor=%F0%9F%8E%AE", "cursor"),
+        ("/top?cursor=abc&offset=0", "query"),
+        ("/top?region=EU&cursor=" + encode("GLOBAL", Point(5, "alice")), "cursor"),
+        ("/range?min=1&cursor=x", "cursor"),
+        ("/range?min=1&region=EU&cursor=" + encode("ASIA", Point(5, "alice")), "cursor"),
+        ("/range", "query"),
+        ("/range?min=1&from=1", "query"),
+        ("/range?max=1&to=1", "query"),
+        ("/range?min=2&max=1", "query"),
+        ("/range?from=2&to=1", "query"),
+        ("/range?min=", "min"),
+        ("/range?min=1.5", "min"),
+        ("/range?max=9007199254740992", "max"),
+        ("/range?min=-9007199254740992", "min"),
+        ("/range?from=0", "from"),
+        ("/range?to=0", "to"),
+        ("/range?to=x", "to"),
+        ("/range?min=1&limit=1001", "limit"),
         ("/rank/" + "x" * 129, "user_id"),
         ("/rank/a%20b", "user_id"),
         ("/rank/a%0Ab", "user_id"),
@@ -254,6 +279,20 @@ async def test_unknown_regions(api: Api, redis_1: redis.Redis, region: str) -> N
 async def test_queries_that_are_not_valid(api: Api, path: str, field: str) -> None:
     body = check_envelope(await api.http.get(path), 422, "invalid_payload")
     assert [entry["field"] for entry in body["fields"]] == [field]
+
+
+async def test_lists_of_players_that_are_not_valid(api: Api) -> None:
+    for user_ids in (None, "alice", [], ["a"] * 1001, [5], [None], ["a b"], [""], ["a/b"], ["a\0b"], [["a"]]):
+        body = check_envelope(await api.post("/ranks", {"user_ids": user_ids}), 422, "invalid_payload")
+        assert all(entry["field"].startswith("user_ids") for entry in body["fields"])
+    check_envelope(await api.post("/ranks", {}), 422, "invalid_payload")
+    check_envelope(await api.post("/ranks", {"user_ids": ["a"], "region": 5}), 422, "invalid_payload")
+    check_envelope(await api.post("/ranks", {"user_ids": ["a"], "region": "MARS"}), 422, "unknown_region")
+    for what, content in BAD_BODIES.items():
+        response = await api.post_raw("/ranks", content)
+        assert response.status_code == 422, what
+        assert len(response.content) < 5000, what
+    check_envelope(await api.post_raw("/ranks", b"x" * 2_000_000), 413, "payload_too_large")
 
 
 @pytest.mark.parametrize(

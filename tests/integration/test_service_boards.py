@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -68,6 +70,7 @@ async def test_ranks_are_competition_ranks(any_api: Api) -> None:
         "region": "GLOBAL",
         "total": 5,
         "rank": 3,
+        "percentile": 50.0,
         "user_id": "d",
         "name": "d",
         "score": 30,
@@ -99,12 +102,102 @@ async def test_pages_fit_together(any_api: Api) -> None:
             rows += page["rows"]
         assert rows == whole["rows"]
     beyond = await any_api.top(limit=10, offset=31)
-    assert (beyond["total"], beyond["rows"]) == (31, [])
+    assert (beyond["total"], beyond["rows"], beyond["next_cursor"]) == (31, [], None)
+
+
+async def every_page(api: Api, path: str, **params: Any) -> list[dict[str, Any]]:
+    """The pages that a read's cursors lead to."""
+    pages = [(await api.get(path, **params)).json()]
+    while (cursor := pages[-1]["next_cursor"]) is not None:
+        pages.append((await api.get(path, **params, cursor=cursor)).json())
+    return pages
+
+
+async def test_cursors_lead_through_a_board_of_any_depth(
+    any_api: Api, redis_1: redis.Redis, redis_2: redis.Redis
+) -> None:
+    """Deeper than a merged board can be paged by offset, and with ties over many pages."""
+    two = len(any_api.parts.shard_map.shards) == 2
+    for client, region, players in ((redis_1, "ASIA", 7000), (redis_2 if two else redis_1, "EU", 5000)):
+        scores = {f"{region}-{n:05}": n // 900 for n in range(players)}
+        for first in range(0, players, 1000):
+            part = dict(list(scores.items())[first : first + 1000])
+            await client.zadd(f"leaderboard:{region}", part)
+            await client.zadd("leaderboard:GLOBAL", part)
+    pages = await every_page(any_api, "/top", limit=1000)
+    assert [len(page["rows"]) for page in pages] == [1000] * 12
+    rows = [row for page in pages for row in page["rows"]]
+    expected = sorted(
+        ((n // 900, f"{region}-{n:05}") for region, players in (("ASIA", 7000), ("EU", 5000)) for n in range(players)),
+        reverse=True,
+    )
+    assert [(row["score"], row["user_id"]) for row in rows] == expected
+    scores_in_order = [score for score, _ in expected]
+    assert [row["rank"] for row in rows] == [scores_in_order.index(score) + 1 for score in scores_in_order]
+    deep = (await any_api.get("/range", **{"from": 11_000, "to": 12_000, "limit": 1000})).json()
+    assert deep["rows"] == [row for row in rows if 11_000 <= row["rank"] <= 12_000][:1000]
+
+
+async def test_a_player_who_stays_is_seen_once_whoever_moves(any_api: Api) -> None:
+    await gather([any_api.try_register(f"p{n:02}", ("ASIA", "EU")[n % 2], n // 3) for n in range(30)])
+    seen: list[str] = []
+    params: dict[str, Any] = {"limit": 4}
+    while True:
+        page = (await any_api.get("/top", **params)).json()
+        seen += [row["user_id"] for row in page["rows"]]
+        if page["next_cursor"] is None:
+            break
+        params["cursor"] = page["next_cursor"]
+        # The last row's player goes to the top, somebody comes in between, and the one after the last row leaves.
+        last = page["rows"][-1]
+        token = any_api.player_token(last["user_id"], last["region"])
+        assert (await any_api.post("/score/update", {"score": 100 + len(seen)}, token=token)).status_code == 200
+        await any_api.register(f"q{len(seen):02}", "NA", last["score"])
+    stayed = {f"p{n:02}" for n in range(30)}
+    assert stayed <= set(seen)
+    assert len([user_id for user_id in seen if user_id in stayed]) == len(stayed)
+
+
+async def test_percentiles_of_a_player_and_of_a_list(any_api: Api) -> None:
+    token = await any_api.register("alone", "EU", 5)
+    assert (await any_api.get("/rank/alone")).json()["percentile"] == 100
+    for user_id, region, score in (("a", "ASIA", 9), ("b", "EU", 5), ("c", "NA", 1)):
+        await any_api.register(user_id, region, score)
+    answer = (await any_api.post("/ranks", {"user_ids": ["c", "nobody", "b", "alone", "c"], "region": "global"})).json()
+    assert answer == {
+        "region": "GLOBAL",
+        "total": 4,
+        "rows": [
+            {"place": 1, "rank": 2, "percentile": 66.6667, "user_id": "b", "name": "b", "region": "EU", "score": 5},
+            {
+                "place": 1,
+                "rank": 2,
+                "percentile": 66.6667,
+                "user_id": "alone",
+                "name": "alone",
+                "region": "EU",
+                "score": 5,
+            },
+            {"place": 3, "rank": 4, "percentile": 0.0, "user_id": "c", "name": "c", "region": "NA", "score": 1},
+        ],
+        "unknown": ["nobody"],
+    }
+    on_eu = (await any_api.post("/ranks", {"user_ids": ["a", "b"], "region": "EU"})).json()
+    assert (on_eu["total"], [row["rank"] for row in on_eu["rows"]], on_eu["unknown"]) == (2, [1], ["a"])
+    assert (await any_api.post("/score/update", {"score": 2**53 - 1}, token=token)).status_code == 200
+    many = [*(f"nobody-{n}" for n in range(999)), "alone"]
+    answer = (await any_api.post("/ranks", {"user_ids": many})).json()
+    assert ([row["score"] for row in answer["rows"]], answer["unknown"]) == ([2**53 - 1], many[:-1])
 
 
 async def test_an_empty_board(any_api: Api) -> None:
     for region in ("ASIA", "EU", "NA", "GLOBAL", "global", "Asia"):
-        assert await any_api.top(region) == {"region": region.upper(), "total": 0, "rows": []}
+        empty = {"region": region.upper(), "total": 0, "rows": [], "next_cursor": None}
+        assert await any_api.top(region) == empty
+        for bounds in ("min=0", "max=0", "from=1", "to=9"):
+            assert (await any_api.get(f"/range?region={region}&{bounds}")).json() == empty
+        listed = (await any_api.post("/ranks", {"region": region, "user_ids": ["b", "a", "b"]})).json()
+        assert listed == {"region": region.upper(), "total": 0, "rows": [], "unknown": ["b", "a"]}
 
 
 @pytest.mark.parametrize("path", ["/rank/nobody", "/around/nobody"])
@@ -167,8 +260,10 @@ async def test_the_deepest_page_of_a_board_that_spans_servers(sharded_api: Api) 
 async def test_reads_do_not_change_redis(any_api: Api, redis_1: redis.Redis, redis_2: redis.Redis) -> None:
     await any_api.register("alice", "EU")
     before = await dump(redis_1), await dump(redis_2)
-    for path in ("/top", "/rank/alice", "/around/alice", "/rank/nobody", "/health", "/metrics"):
+    for path in ("/top", "/rank/alice", "/around/alice", "/rank/nobody", "/range?min=1", "/range?from=1", "/health"):
         await any_api.get(path)
+    await any_api.post("/ranks", {"user_ids": ["alice", "bob"]})
+    await any_api.get("/metrics")
     assert (await dump(redis_1), await dump(redis_2)) == before
 
 
@@ -177,10 +272,25 @@ async def test_a_read_is_one_script_call(start: Start, redis_1: redis.Redis) -> 
     api = await start()
     for n in range(20):
         await api.register(f"p{n}", "EU", n)
-    for path in ("/top", "/rank/p3", "/around/p3", "/rank/nobody"):
-        await api.get(path)  # loads the scripts
+    cursor = (await api.top(limit=3))["next_cursor"]
+    reads = [
+        *(
+            partial(api.get, path)
+            for path in (
+                "/top",
+                f"/top?cursor={cursor}",
+                "/rank/p3",
+                "/around/p3",
+                "/rank/nobody",
+                "/range?from=2&to=9",
+            )
+        ),
+        partial(api.post, "/ranks", {"user_ids": [f"p{n}" for n in range(40)]}),
+    ]
+    for read in reads:
+        await read()  # loads the scripts
         await redis_1.config_resetstat()
-        await api.get(path)
+        assert (await read()).status_code in (200, 404)
         stats = await redis_1.info("commandstats")
         assert stats["cmdstat_evalsha"]["calls"] == 1
         assert "cmdstat_eval" not in stats

@@ -27,6 +27,17 @@ users, regions = st.sampled_from(USERS), st.sampled_from(REGIONS)
 scores = st.sampled_from(SCORES)
 names = st.sampled_from(["N", "名前", 'q"{}'])
 
+ordered = st.tuples(scores, scores).map(sorted)
+first_and_last = st.tuples(st.integers(1, 9), st.integers(0, 9))
+bounds = st.one_of(
+    ordered.map(lambda pair: {"min": pair[0], "max": pair[1]}),
+    scores.map(lambda score: {"min": score}),
+    scores.map(lambda score: {"max": score}),
+    first_and_last.map(lambda pair: {"from": pair[0], "to": pair[0] + pair[1]}),
+    st.integers(1, 9).map(lambda rank: {"from": rank}),
+    st.integers(1, 9).map(lambda rank: {"to": rank}),
+)
+
 operations = st.one_of(
     st.tuples(st.just("register"), users, names, regions, scores),
     st.tuples(st.just("create"), users, names, regions, scores),
@@ -37,7 +48,11 @@ operations = st.one_of(
     st.tuples(st.just("top"), regions, st.integers(1, 12), st.integers(0, 12)),
     st.tuples(st.just("rank"), regions, users),
     st.tuples(st.just("around"), regions, users, st.integers(1, 5)),
+    st.tuples(st.just("ranks"), regions, st.lists(users, min_size=1, max_size=6)),
+    st.tuples(st.just("pages"), regions, st.integers(1, 4)),
+    st.tuples(st.just("range"), regions, bounds, st.integers(1, 4)),
 )
+READS = ("top", "rank", "around", "ranks", "pages", "range")
 
 
 def outcome(response: httpx.Response) -> int | str:
@@ -78,9 +93,17 @@ async def write(api: Api, model: Model, operation: tuple[Any, ...]) -> None:
 async def read(api: Api, model: Model, operation: tuple[Any, ...]) -> None:
     kind, region, *rest = operation
     expected: dict[str, Any] | None
+    if kind in ("pages", "range"):
+        path, limits = ("/top", {}) if kind == "pages" else ("/range", rest[0])
+        total, rows = await all_pages(api, path, {"region": region, "limit": rest[-1], **limits})
+        assert (total, rows) == (len(model.board(region)), model.range(region, limits)), operation
+        return
     if kind == "top":
         response = await api.get("/top", region=region, limit=rest[0], offset=rest[1])
         expected = model.top(region, rest[0], rest[1])
+    elif kind == "ranks":
+        response = await api.post("/ranks", {"region": region, "user_ids": rest[0]})
+        expected = model.ranks(region, rest[0])
     elif kind == "rank":
         response = await api.get(f"/rank/{quote(rest[0], safe='')}", region=region)
         expected = model.rank(region, rest[0])
@@ -90,19 +113,41 @@ async def read(api: Api, model: Model, operation: tuple[Any, ...]) -> None:
     if expected is None:
         assert (response.status_code, response.json()["found"]) == (404, False)
     else:
-        assert response.json() == expected, operation
+        body = response.json()
+        if "next_cursor" in body:
+            body["next_cursor"] = body["next_cursor"] is not None
+        assert body == expected, operation
+
+
+async def all_pages(api: Api, path: str, params: dict[str, Any]) -> tuple[int, list[dict[str, Any]]]:
+    """The total and all rows that cursors lead to; a page before the last one is full."""
+    rows: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        response = await api.get(path, **params, **cursor)
+        assert response.status_code == 200, response.text
+        page = response.json()
+        rows += page["rows"]
+        if page["next_cursor"] is None:
+            return page["total"], rows
+        assert len(page["rows"]) == params["limit"]
+        cursor = {"cursor": page["next_cursor"]}
 
 
 async def play(api: Api, plan: list[tuple[Any, ...]], world: int) -> None:
     """Do and compare; each world has players of its own, because a player's home never changes."""
     model = Model()
     for operation in plan:
-        place = 1 if operation[0] not in ("top", "rank", "around") else 2
-        if operation[0] != "top":
+        place = 1 if operation[0] not in READS else 2
+        if operation[0] == "ranks":
+            operation = (*operation[:2], [f"{world}:{user_id}" for user_id in operation[2]])
+        elif operation[0] not in ("top", "pages", "range"):
             operation = (*operation[:place], f"{world}:{operation[place]}", *operation[place + 1 :])
-        await (read if operation[0] in ("top", "rank", "around") else write)(api, model, operation)
+        await (read if operation[0] in READS else write)(api, model, operation)
     for region in REGIONS:
         await read(api, model, ("top", region, 1000, 0))
+        await read(api, model, ("pages", region, 2))
+        await read(api, model, ("ranks", region, [*model.players, "nobody"]))
         for user_id in model.players:
             await read(api, model, ("rank", region, user_id))
             for reach in (1, 2):

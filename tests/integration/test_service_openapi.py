@@ -38,6 +38,7 @@ def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: s
         "integer": int,
         "boolean": bool,
         "number": (int, float),
+        "null": type(None),
     }
     if kind := schema.get("type"):
         assert isinstance(value, types[kind]), f"{where} is {value!r}, not {kind}"
@@ -102,6 +103,8 @@ async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dic
         ("POST", "/score/add"),
         ("POST", "/score"),
         ("GET", "/top"),
+        ("GET", "/range"),
+        ("POST", "/ranks"),
         ("GET", "/rank/{user_id}"),
         ("GET", "/around/{user_id}"),
         ("GET", "/health"),
@@ -170,6 +173,11 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     await call("POST", "/scores", json={"scores": [submit]}, headers=own)
     await call("POST", "/scores", json={"scores": []}, headers=server)
     await call("POST", "/scores", content=b"x" * 2_000_000, headers=server)
+    for query in ("?min=0", "?from=1&to=2", "", "?min=0&to=1"):
+        await call("GET", f"/range{query}", "/range")
+    await call("POST", "/ranks", json={"user_ids": ["alice", "nobody"]})
+    await call("POST", "/ranks", json={"user_ids": []})
+    await call("POST", "/ranks", content=b"x" * 2_000_000)
     for query in ("", "?region=mars", "?limit=0"):
         await call("GET", f"/top{query}", "/top")
         await call("GET", f"/rank/alice{query}", "/rank/{user_id}") if "limit" not in query else None
@@ -199,6 +207,8 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     await call("POST", "/score/create", json={"region": "EU"}, headers=own)
     await call("POST", "/scores", json={"scores": [submit]}, headers=server)
     await call("GET", "/top")
+    await call("GET", "/range?min=1", "/range")
+    await call("POST", "/ranks", json={"user_ids": ["alice"]})
     await call("GET", "/rank/alice", "/rank/{user_id}")
     await call("GET", "/around/alice", "/around/{user_id}")
     await call("GET", "/health")
@@ -210,7 +220,8 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
         for method, operation in methods.items()
         for status in operation["responses"]
     }
-    reads_without_redis = {("GET", path, "503") for path in ("/top", "/rank/{user_id}", "/around/{user_id}")}
+    reads_without_redis = {("GET", path, "503") for path in ("/top", "/range", "/rank/{user_id}", "/around/{user_id}")}
+    reads_without_redis.add(("POST", "/ranks", "503"))
     assert documented - checked.seen <= reads_without_redis, "documented, and never seen here"
 
 
@@ -222,6 +233,7 @@ async def test_bodies_and_parameters_are_documented(document: dict[str, Any]) ->
         "/score/update": ({"score"}, set()),
         "/score/add": ({"delta"}, set()),
         "/score": ({"user_id", "region", "score"}, {"name"}),
+        "/ranks": ({"user_ids"}, {"region"}),
     }
     for path, (required, optional) in expected.items():
         operation = document["paths"][path]["post"]
@@ -233,7 +245,8 @@ async def test_bodies_and_parameters_are_documented(document: dict[str, Any]) ->
         assert ("Idempotency-Key" in headers) is path.startswith("/score")
         assert ("security" in operation) is path.startswith("/score")
     for path, names in (
-        ("/top", {"region", "limit", "offset"}),
+        ("/top", {"region", "limit", "offset", "cursor"}),
+        ("/range", {"region", "min", "max", "from", "to", "limit", "cursor"}),
         ("/rank/{user_id}", {"user_id", "region"}),
         ("/around/{user_id}", {"user_id", "region", "range"}),
     ):

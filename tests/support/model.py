@@ -78,15 +78,43 @@ class Model:
         ]
 
     def top(self, region: str, limit: int, offset: int) -> dict[str, Any]:
+        """`next_cursor` is whether there is one."""
         rows = self.board(region)
-        return {"region": region, "total": len(rows), "rows": rows[offset : offset + limit]}
+        page = rows[offset : offset + limit]
+        return {"region": region, "total": len(rows), "rows": page, "next_cursor": offset + len(page) < len(rows)}
+
+    def range(self, region: str, bounds: dict[str, int]) -> list[dict[str, Any]]:
+        """Every row between the bounds of a /range."""
+        low, high = bounds.get("min", -MOST), bounds.get("max", MOST)
+        first, last = bounds.get("from", 1), bounds.get("to", MOST)
+        rows = self.board(region)
+        return [row for row in rows if low <= row["score"] <= high and first <= row["rank"] <= last]
+
+    def ranks(self, region: str, user_ids: list[str]) -> dict[str, Any]:
+        rows = self.board(region)
+        listed = [row for row in rows if row["user_id"] in user_ids]
+        known = {row["user_id"] for row in listed}
+        return {
+            "region": region,
+            "total": len(rows),
+            "rows": [
+                {
+                    "place": 1 + sum(other["score"] > row["score"] for other in listed),
+                    "percentile": share_beaten(row["rank"], len(rows)),
+                    **row,
+                }
+                for row in listed
+            ],
+            "unknown": list(dict.fromkeys(user_id for user_id in user_ids if user_id not in known)),
+        }
 
     def rank(self, region: str, user_id: str) -> dict[str, Any] | None:
         rows = self.board(region)
         for row in rows:
             if row["user_id"] == user_id:
                 kept = {key: row[key] for key in ("rank", "user_id", "name", "score")}
-                return {"found": True, "region": region, "total": len(rows), **kept}
+                percentile = share_beaten(row["rank"], len(rows))
+                return {"found": True, "region": region, "total": len(rows), "percentile": percentile, **kept}
         return None
 
     def around(self, region: str, user_id: str, reach: int) -> dict[str, Any] | None:
@@ -101,3 +129,8 @@ class Model:
                     "around": rows[max(0, place - reach) : place] + rows[place + 1 : place + 1 + reach],
                 }
         return None
+
+
+def share_beaten(rank: int, total: int) -> float:
+    """The percentile of a rank."""
+    return 100.0 if total == 1 else round(100 * (total - rank) / (total - 1), 4)

@@ -70,7 +70,8 @@ class Api:
         return await self.http.post(path, content=content, headers=headers)
 
     async def get(self, path: str, **params: Any) -> httpx.Response:
-        return await self.http.get(path, params=params)
+        # httpx takes empty params for "no query", also where the path has one.
+        return await self.http.get(path, params=params or None)
 
     async def try_register(
         self,

@@ -168,11 +168,14 @@ def test_what_may_be_repeated() -> None:
         assert not may_repeat("POST", path, has_key=True)
     assert may_repeat("GET", "/anything", has_key=False)
     assert may_repeat("HEAD", "/anything", has_key=False)
+    assert may_repeat("POST", "/ranks", has_key=False), "a read with a body"
 
 
 def test_where_the_door_asks_for_a_token() -> None:
     assert all(needs_token("POST", path) for path in ("/score", "/score/", "/score/add", "/score/x", "/scores"))
-    assert not any(needs_token("POST", path) for path in ("/", "/top", "/scoreboard", "/auth/login", "/rank/score"))
+    assert not any(
+        needs_token("POST", path) for path in ("/", "/top", "/ranks", "/scoreboard", "/auth/login", "/rank/score")
+    )
     assert not needs_token("OPTIONS", "/score/add")
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from collections.abc import Sequence
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leaderboard_service.ranking import RankedRow, Row, Window, board_order, merge, neighbours
+from leaderboard_core.settings import MAX_EXACT_INTEGER
+from leaderboard_service.boards import first_rows
+from leaderboard_service.ranking import RankedRow, Row, Window, board_order, merge, neighbours, percentile, standings
+from leaderboard_service.stretches import Point, Stretch, by_scores, score_at
 
 user_ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3)
 players = st.dictionaries(user_ids, st.tuples(st.integers(-3, 3), st.integers(0, 3)), min_size=1, max_size=40)
@@ -73,6 +78,94 @@ def test_neighbours(spread: dict[str, tuple[int, int]], shards: int, data: st.Da
         expected[max(0, place - reach) : place],
         expected[place + 1 : place + 1 + reach],
     )
+
+
+points = st.none() | st.builds(Point, st.integers(-4, 4), user_ids)
+bounds = st.none() | st.integers(-4, 4)
+board_ranks = st.none() | st.integers(1, 45)
+
+
+def stretch_window(part: list[Row], stretch: Stretch, limit: int) -> Window:
+    """As each part of a board answers for a stretch by score."""
+    edge = stretch.edge
+    start = sum(board_order(row) >= (edge.score, edge.user_id.encode()) for row in part)
+    end = sum(row.score >= stretch.lowest for row in part)
+    found = window(part, start, max(start, min(start + limit, end)))
+    above_edge = sum(row.score > edge.score for row in part)
+    return Window(found.total, start, found.above, found.rows, end, edge.score, above_edge)
+
+
+@settings(max_examples=300)
+@given(players, st.integers(2, 4) | st.just(1), st.data(), bounds, bounds, st.integers(1, 10))
+def test_stretches_by_score(
+    spread: dict[str, tuple[int, int]], shards: int, data: st.DataObject, low: int | None, high: int | None, limit: int
+) -> None:
+    seen = st.sampled_from([Point(score, user_id) for user_id, (score, _) in spread.items()])
+    after = data.draw(seen | seen | points, "after")
+    parts = shards_of(spread, shards)
+    expected = [
+        row
+        for row in ranked([row for part in parts for row in part])
+        if (low is None or row.score >= low)
+        and (high is None or row.score <= high)
+        and (after is None or (row.score, row.user_id.encode()) < (after.score, after.user_id.encode()))
+    ]
+    stretch = Stretch(low=low, high=high, after=after)
+    page = first_rows([stretch_window(part, stretch, limit) for part in parts], limit)
+    assert (page.total, page.rows, page.more) == (len(spread), expected[:limit], len(expected) > limit)
+
+
+@given(players, st.integers(1, 4), board_ranks, board_ranks)
+async def test_stretches_by_rank(
+    spread: dict[str, tuple[int, int]], shards: int, first: int | None, last: int | None
+) -> None:
+    parts = shards_of(spread, shards)
+    everybody = ranked([row for part in parts for row in part])
+
+    async def count_above(scores: Sequence[int]) -> tuple[int, list[int]]:
+        return len(everybody), [sum(row.score > score for row in everybody) for score in scores]
+
+    stretch = await by_scores(Stretch(first=first, last=last), count_above)
+    page = first_rows([stretch_window(part, stretch, 99) for part in parts], 99)
+    assert page.total == len(everybody)
+    assert page.rows == [row for row in everybody if (first or 1) <= row.rank <= (last or 99)]
+
+
+wide = st.integers(-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)
+
+
+@given(st.lists(wide | st.integers(-9, 1000), min_size=1, max_size=30), st.data())
+async def test_the_score_at_a_place_is_found_by_counting(scores: list[int], data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(scores) - 1))
+    steps = 0
+
+    async def count_above(pivots: Sequence[int]) -> tuple[int, list[int]]:
+        nonlocal steps
+        steps += 1
+        assert list(pivots) == sorted(set(pivots))
+        assert 1 <= len(pivots) <= 255
+        return len(scores), [sum(score > pivot for score in scores) for pivot in pivots]
+
+    assert await score_at(place, count_above) == sorted(scores, reverse=True)[place]
+    assert steps <= 8
+
+
+def test_percentiles() -> None:
+    assert [percentile(rank, 5) for rank in (1, 2, 3, 5)] == [100.0, 75.0, 50.0, 0.0]
+    assert percentile(1, 1) == 100.0
+    assert percentile(2, 4) == 66.6667
+    assert percentile(1, 10**8) == 100.0
+
+
+def test_places_within_a_list() -> None:
+    rows = [RankedRow(rank, name, "", "", score) for rank, name, score in ((9, "a", 5), (2, "b", 7), (9, "c", 5))]
+    listed = standings(rows, 11)
+    assert [(row.place, row.rank, row.user_id, row.percentile) for row in listed] == [
+        (1, 2, "b", 90.0),
+        (2, 9, "c", 20.0),
+        (2, 9, "a", 20.0),
+    ]
+    assert standings([], 0) == []
 
 
 def test_competition_ranks() -> None:
