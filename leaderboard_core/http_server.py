@@ -22,6 +22,8 @@ DRAIN_TICK_SECONDS = 0.05
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
 _NOT_WORTH_COPYING = 65_536
+TRANSPORT = "leaderboard.transport"
+"""In an ASGI scope, the connection's transport: an answer without end may have to be cut off."""
 BODY_COMPLETE = "leaderboard.body_complete"
 """In an ASGI scope, true once the whole body has arrived: `receive` gives it at once, and needs no time limit."""
 
@@ -83,6 +85,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
         if self.retiring:
             self.cycle.keep_alive = False
 

@@ -19,6 +19,9 @@ HTTP_SECONDS = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 READS = Counter("leaderboard_reads", "Reads of boards by their source: redis or postgres.", ["source"])
+STREAMS_OPEN = Gauge("leaderboard_streams_open", "Live streams that are open, by kind: top or rank.", ["kind"])
+STREAM_EVENTS = Counter("leaderboard_stream_events", "Events sent to listeners, by kind and event.", ["kind", "event"])
+STREAM_DROPPED = Counter("leaderboard_streams_dropped", "Listeners cut off because they took nothing.", ["kind"])
 SCORE_WRITES = Counter(
     "leaderboard_score_writes",
     "Score writes by outcome: ok, unchanged, replay or the refusal's code (rate_limited, queue_full, ...).",
@@ -53,7 +56,7 @@ REBUILDS = Counter(
     "leaderboard_rebuilds", "Rebuilds by outcome: complete, or interrupted to be tried again.", ["shard", "outcome"]
 )
 
-OF_SERVICE = (HTTP_REQUESTS, HTTP_SECONDS, READS, SCORE_WRITES, LOGINS)
+OF_SERVICE = (HTTP_REQUESTS, HTTP_SECONDS, READS, STREAMS_OPEN, STREAM_EVENTS, STREAM_DROPPED, SCORE_WRITES, LOGINS)
 OF_WORKER = (
     *(EVENTS_SAVED, EVENTS_TAKEN_OVER, BATCH_SIZE, UPSERT_SECONDS, UPSERT_FAILURES),
     *(REBUILD_RUNNING, REBUILD_PLAYERS, REBUILD_EXPECTED, REBUILDS),

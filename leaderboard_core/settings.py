@@ -215,6 +215,21 @@ class LimitSettings(Group):
         return self
 
 
+class StreamSettings(Group):
+    """The live streams of a replica."""
+
+    stream_interval_ms: int = Field(
+        250, ge=10, le=60_000, description="Shortest time between two events of a live stream."
+    )
+    stream_heartbeat_seconds: float = Field(
+        15, gt=0, le=3600, description="Longest silence of a live stream; then it sends a comment."
+    )
+    stream_slow_seconds: float = Field(
+        10, gt=0, description="How long a listener may take nothing before it is cut off."
+    )
+    stream_max_listeners: int = Field(10_000, ge=0, description="Live streams of one replica; more get 503.")
+
+
 class WorkerSettings(Group):
     """How the worker moves events from the queues to Postgres."""
 
@@ -251,6 +266,7 @@ GROUPS: tuple[type[Group], ...] = (
     TopologySettings,
     AuthSettings,
     LimitSettings,
+    StreamSettings,
     WorkerSettings,
     GatewaySettings,
 )

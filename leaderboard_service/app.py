@@ -12,11 +12,11 @@ from leaderboard_core.access_log import AccessLog
 from leaderboard_service.asgi import Receive, Scope, Send
 from leaderboard_service.door import Door
 from leaderboard_service.http import add_error_handlers, describe
-from leaderboard_service.routes import auth, boards, scores, system
+from leaderboard_service.routes import auth, boards, scores, streams, system
 from leaderboard_service.routes.documented import BEARER_SCHEME
 from leaderboard_service.state import Services, Settings
 
-ROUTES = (*auth.ROUTES, *scores.ROUTES, *boards.ROUTES, *system.ROUTES)
+ROUTES = (*auth.ROUTES, *scores.ROUTES, *boards.ROUTES, *streams.ROUTES, *system.ROUTES)
 DESCRIPTION = """Real-time leaderboards. Send `Authorization: Bearer <token>` where a lock is shown.
 
 Every error is `{"error": "<code>", "message": "<what to do>"}`."""
@@ -49,8 +49,9 @@ class Service:
         return self._services
 
     def announce_stop(self) -> None:
-        """Let /health tell the gateways that this replica is ending."""
+        """Let /health tell the gateways that this replica is ending, and streams end at once."""
         self.services.stopping = True
+        self.services.live.stop()
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 import orjson
@@ -37,6 +37,33 @@ class Reply(NamedTuple):
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = (_JSON,)
+
+
+class Pieces(Protocol):
+    """The body of a Stream, as it comes about."""
+
+    sent: int
+
+    async def next(self) -> bytes:
+        """The next piece, when there is one; empty at the end."""
+
+    def dropped(self) -> None:
+        """The client took nothing for too long."""
+
+    def close(self) -> None:
+        """Nothing more is wanted; may be called again."""
+
+
+class Stream(NamedTuple):
+    """An answer that goes on until its pieces end or the client leaves.
+
+    A client that takes nothing for `patience_seconds` is cut off.
+    """
+
+    pieces: Pieces
+    patience_seconds: float
+    headers: tuple[tuple[bytes, bytes], ...]
+    status: int = 200
 
 
 class Call:
@@ -138,7 +165,7 @@ class Call:
         raise InvalidPayload("The request broke off.", fields=[{"field": "body", "message": "is not complete"}])
 
 
-Handler = Callable[[Call], Awaitable[Reply]]
+Handler = Callable[[Call], Awaitable[Reply | Stream]]
 
 
 def json_reply(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:

@@ -14,12 +14,25 @@ from leaderboard_core import logs
 from leaderboard_core.access_log import AccessLog
 from leaderboard_core.errors import LeaderboardError
 from leaderboard_core.metrics import HTTP_REQUESTS, HTTP_SECONDS
-from leaderboard_service.asgi import Application, Call, Handler, Message, Receive, Reply, Scope, Send, error_reply
+from leaderboard_service.asgi import (
+    Application,
+    Call,
+    Handler,
+    Message,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    Stream,
+    error_reply,
+)
 from leaderboard_service.routes.documented import Route
 from leaderboard_service.state import Services
+from leaderboard_service.streaming import send_stream
 
 log = logging.getLogger(__name__)
 
+_NOTHING: Mapping[str, object] = {}
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -63,6 +76,9 @@ class Door:
             status = await self._pass_on(scope, receive, send, request_id)
         else:
             reply = await self._answer(handler, Call(scope, receive, self._services, request_id, path_value))
+            if isinstance(reply, Stream):
+                await self._stream(reply, route, scope, receive, send, request_id, started)
+                return
             status = reply.status
             await _send(send, reply, request_id)
         self._observe(route, scope, status, request_id, perf_counter() - started)
@@ -71,16 +87,16 @@ class Door:
         found = self._exact.get((method, path))
         if found is not None:
             return *found, ""
-        cut = path.find("/", 1) + 1
+        cut = path.rfind("/") + 1
         value = path[cut:]
-        if cut and value and "/" not in value:
+        if value:
             found = self._by_prefix.get((method, path[:cut]))
             if found is not None:
                 return *found, value
         return "other", None, ""
 
     @staticmethod
-    async def _answer(handler: Handler, call: Call) -> Reply:
+    async def _answer(handler: Handler, call: Call) -> Reply | Stream:
         try:
             return await handler(call)
         except LeaderboardError as error:
@@ -88,6 +104,21 @@ class Door:
         except Exception:
             log.exception("a request failed", extra={"path": call.scope["path"]})
             return error_reply(LeaderboardError())
+
+    async def _stream(
+        self, stream: Stream, route: str, scope: Scope, receive: Receive, send: Send, request_id: str, started: float
+    ) -> None:
+        """A stream counts as answered when it begins, and leaves its log line when it ends."""
+        head_at = perf_counter()
+        self._count(route, scope["method"], stream.status, head_at - started)
+        try:
+            await send_stream(stream, scope, receive, send, request_id)
+        except Exception:
+            log.exception("a stream failed", extra={"path": scope["path"]})
+            raise  # the head is out: only breaking the connection tells the client
+        finally:
+            more = {"pieces": stream.pieces.sent, "open_seconds": round(perf_counter() - head_at, 2)}
+            self._log(scope, stream.status, request_id, head_at - started, more)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         status = 0
@@ -110,8 +141,12 @@ class Door:
             await _send(send, reply, request_id)
         return status
 
-    def _observe(self, route: str, scope: Mapping[str, str], status: int, request_id: str, seconds: float) -> None:
-        key = (route, scope["method"], status)
+    def _observe(self, route: str, scope: Scope, status: int, request_id: str, seconds: float) -> None:
+        self._count(route, scope["method"], status, seconds)
+        self._log(scope, status, request_id, seconds)
+
+    def _count(self, route: str, method: str, status: int, seconds: float) -> None:
+        key = (route, method, status)
         # Looking a child up by its labels costs more than counting with it.
         counter = self._counters.get(key)
         if counter is None:
@@ -121,6 +156,10 @@ class Door:
         if histogram is None:
             histogram = self._histograms[route] = HTTP_SECONDS.labels(route)
         histogram.observe(seconds)
+
+    def _log(
+        self, scope: Scope, status: int, request_id: str, seconds: float, more: Mapping[str, object] = _NOTHING
+    ) -> None:
         self._access_log.answered(
             scope["path"],
             {
@@ -129,6 +168,7 @@ class Door:
                 "path": scope["path"],
                 "status": status,
                 "ms": round(seconds * 1000, 2),
+                **more,
             },
         )
 

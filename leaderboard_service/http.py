@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -34,7 +35,7 @@ def describe(app: FastAPI, route: Route) -> None:
         methods=[route.method],
         tags=[route.tag],
         name=route.handler.__name__,
-        description=route.handler.__doc__,
+        description=inspect.getdoc(route.handler),
         status_code=route.status,
         response_model=route.response,
         responses=route.responses,

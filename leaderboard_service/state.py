@@ -10,13 +10,21 @@ from leaderboard_core.gauges import Gauges
 from leaderboard_core.health import HealthProbe
 from leaderboard_core.postgres import RegionDatabases
 from leaderboard_core.queues import QueueProbe
-from leaderboard_core.settings import AuthSettings, LimitSettings, ProcessSettings, TopologySettings, load
+from leaderboard_core.settings import (
+    AuthSettings,
+    LimitSettings,
+    ProcessSettings,
+    StreamSettings,
+    TopologySettings,
+    load,
+)
 from leaderboard_core.shards import ShardMap
 from leaderboard_core.tokens import Tokens
 from leaderboard_service.accounts import Accounts
 from leaderboard_service.batches import BatchWriter
 from leaderboard_service.boards import BoardReader
 from leaderboard_service.fallback import PostgresBoards
+from leaderboard_service.live.hub import Hub
 from leaderboard_service.players import Players
 from leaderboard_service.reads import Reads
 from leaderboard_service.scores import ScoreWriter
@@ -31,11 +39,12 @@ class Settings:
     topology: TopologySettings
     auth: AuthSettings
     limits: LimitSettings
+    stream: StreamSettings
 
     @classmethod
     def from_environment(cls, process: ProcessSettings) -> Settings:
         """Raises SettingsError."""
-        return cls(process, load(TopologySettings), load(AuthSettings), load(LimitSettings))
+        return cls(process, load(TopologySettings), load(AuthSettings), load(LimitSettings), load(StreamSettings))
 
 
 @dataclass(slots=True)
@@ -50,6 +59,7 @@ class Services:
     writer: ScoreWriter
     batches: BatchWriter
     reads: Reads
+    live: Hub
     accounts: Accounts
     health: HealthProbe
     queues: QueueProbe
@@ -65,6 +75,7 @@ class Services:
         players = Players(shard_map, settings.limits)
         writer = ScoreWriter(shard_map, settings.limits, players)
         health, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
+        reads = Reads(BoardReader(shard_map), PostgresBoards(databases))
         return cls(
             process=settings.process,
             regions=settings.topology.regions,
@@ -73,7 +84,8 @@ class Services:
             tokens=Tokens(settings.auth),
             writer=writer,
             batches=BatchWriter(shard_map, settings.limits, writer),
-            reads=Reads(BoardReader(shard_map), PostgresBoards(databases)),
+            reads=reads,
+            live=Hub(reads, settings.stream),
             accounts=Accounts(writer, players, databases, settings.auth),
             health=health,
             queues=queues,
@@ -82,6 +94,7 @@ class Services:
         )
 
     async def close(self) -> None:
+        self.live.stop()
         await self.shard_map.close()
         await self.databases.close()
 

@@ -31,6 +31,9 @@ _IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 
+# Not a model: FastAPI would give the errors of a stream the stream's own media type.
+_ENVELOPE = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorEnvelope.__name__}"}}}
+
 BEARER_SCHEME = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
 
 
@@ -50,11 +53,12 @@ class Route:
     token: bool = False
     other_responses: dict[int | str, dict[str, Any]] = field(default_factory=dict)
     response_class: type[Response] = JSONResponse
+    headers: tuple[dict[str, Any], ...] = ()
 
     @property
     def responses(self) -> dict[int | str, dict[str, Any]]:
         described: dict[int | str, dict[str, Any]] = {
-            status: {"model": ErrorEnvelope, "description": _MEANINGS[status]} for status in self.errors
+            status: {"description": _MEANINGS[status], "content": _ENVELOPE} for status in self.errors
         }
         return {**described, **self.other_responses}
 
@@ -62,6 +66,7 @@ class Route:
     def openapi(self) -> dict[str, Any]:
         parameters = _path_parameters(self.path) + _query_parameters(self.query)
         found: dict[str, Any] = {}
+        parameters += self.headers
         if self.token:
             parameters.append(_IDEMPOTENCY_KEY)
             found["security"] = [{scheme: [] for scheme in BEARER_SCHEME}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import redis.asyncio as redis
 from fastapi.routing import APIRoute
 
 from tests.conftest import Start
+from tests.support.events import listening
 from tests.support.service import Api
 
 
@@ -31,6 +33,7 @@ def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: s
             except AssertionError as problem:
                 problems.append(str(problem))
         assert len(problems) < len(schema["anyOf"]), f"{where}: {problems}"
+        return
     types: dict[str, Any] = {
         "object": dict,
         "array": list,
@@ -83,6 +86,19 @@ class Checked:
         self.seen.add((method, template, status))
         return response
 
+    async def listen(self, path: str, template: str, act: Callable[[], Awaitable[Any]]) -> None:
+        """Hold the first event of a stream, and the one after `act`, against the document."""
+        content = self.document["paths"][template]["get"]["responses"]["200"]["content"]
+        async with listening(str(self.api.http.base_url), path) as listener:
+            media = listener.headers["content-type"].split(";")[0]
+            for happens, name in ((None, "snapshot"), (act, "change")):
+                if happens is not None:
+                    await happens()
+                event = await listener.next()
+                assert event.name == name
+                check(event.data, content[media]["schema"], self.document, f"{template} {name}")
+        self.seen.add(("GET", template, "200"))
+
 
 @pytest.fixture
 async def document(api: Api) -> dict[str, Any]:
@@ -107,6 +123,8 @@ async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dic
         ("POST", "/ranks"),
         ("GET", "/rank/{user_id}"),
         ("GET", "/around/{user_id}"),
+        ("GET", "/stream/top"),
+        ("GET", "/stream/rank/{user_id}"),
         ("GET", "/health"),
         ("GET", "/status"),
         ("GET", "/metrics"),
@@ -184,6 +202,17 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
         await call("GET", f"/around/alice{query}", "/around/{user_id}") if "limit" not in query else None
     for read in ("rank", "around"):
         await call("GET", f"/{read}/nobody", f"/{read}/{{user_id}}")
+
+    async def add() -> None:
+        assert (await call("POST", "/score/add", json={"delta": 1}, headers=own)).status_code == 200
+
+    await checked.listen("/stream/top", "/stream/top", add)
+    await checked.listen("/stream/rank/alice", "/stream/rank/{user_id}", add)
+    for query in ("region=mars", "limit=0", "limit=101"):
+        await call("GET", f"/stream/top?{query}", "/stream/top")
+    for query in ("region=mars", "range=-1", "range=11"):
+        await call("GET", f"/stream/rank/alice?{query}", "/stream/rank/{user_id}")
+    await call("GET", "/stream/rank/nobody", "/stream/rank/{user_id}")
     await call("GET", "/health")
     await call("GET", "/status")
     await call("GET", "/metrics")
@@ -197,6 +226,9 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
         ("/score", submit),
     ):
         await call("POST", path, json=good, headers=own)
+    checked.api = await start(STREAM_MAX_LISTENERS=0)
+    await call("GET", "/stream/top")
+    await call("GET", "/stream/rank/alice", "/stream/rank/{user_id}")
     # No Redis at all: reads and writes say so as documented, and so does /health.
     away = await start(ready=False, REDIS_URL="redis://127.0.0.1:1/0")
     checked.api = away
@@ -249,6 +281,8 @@ async def test_bodies_and_parameters_are_documented(document: dict[str, Any]) ->
         ("/range", {"region", "min", "max", "from", "to", "limit", "cursor"}),
         ("/rank/{user_id}", {"user_id", "region"}),
         ("/around/{user_id}", {"user_id", "region", "range"}),
+        ("/stream/top", {"region", "limit", "last_event_id", "Last-Event-ID"}),
+        ("/stream/rank/{user_id}", {"user_id", "region", "range", "last_event_id", "Last-Event-ID"}),
     ):
         parameters = document["paths"][path]["get"]["parameters"]
         assert {parameter["name"] for parameter in parameters} == names

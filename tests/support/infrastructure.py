@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -127,6 +129,15 @@ def postgres_container() -> Iterator[str]:
 
 def engine_answers() -> bool:
     """Whether there is a Docker engine to start containers on."""
+    with warnings.catch_warnings():
+        # Refused by an engine that has stopped, the client leaves its socket to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        answers = _pings()
+        gc.collect()
+    return answers
+
+
+def _pings() -> bool:
     import docker  # type: ignore[import-untyped]
 
     try:

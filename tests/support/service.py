@@ -13,7 +13,15 @@ from typing import Any
 import httpx
 import uvicorn
 
-from leaderboard_core.settings import AuthSettings, LimitSettings, ProcessSettings, TopologySettings, load
+from leaderboard_core.http_server import EnvelopeProtocol
+from leaderboard_core.settings import (
+    AuthSettings,
+    LimitSettings,
+    ProcessSettings,
+    StreamSettings,
+    TopologySettings,
+    load,
+)
 from leaderboard_core.tokens import Tokens
 from leaderboard_service.app import Service, create_app
 from leaderboard_service.state import Services, Settings
@@ -29,6 +37,7 @@ def settings_of(environ: Mapping[str, str]) -> Settings:
         load(TopologySettings, environ),
         load(AuthSettings, environ),
         load(LimitSettings, environ),
+        load(StreamSettings, environ),
     )
 
 
@@ -157,7 +166,7 @@ async def serving(app: Service) -> AsyncIterator[str]:
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=EnvelopeProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -1,0 +1,94 @@
+"""What a stream shows at one moment, and what changed between two moments: values and plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from leaderboard_service.ranking import RankedRow, percentile
+from leaderboard_service.reads import Source
+
+
+class Content(Protocol):
+    """The state of one stream, compared by value."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """The data of a `snapshot` event: everything."""
+
+    def change_since(self, before: Any) -> dict[str, Any]:
+        """The data of a `change` event for those who have `before`, an earlier content of the same stream."""
+
+
+class Changes(NamedTuple):
+    """`rows` are (position, row), positions from 1, of rows that are new or differ; `removed` are user_ids."""
+
+    rows: list[tuple[int, RankedRow]]
+    removed: list[str]
+
+
+def changes(before: Sequence[RankedRow], after: Sequence[RankedRow]) -> Changes:
+    """What turns the first rows of a board into those of a later moment.
+
+    Whoever has `before` drops `removed`, replaces rows by user_id, sorts by position, and has `after`.
+    """
+    had = {row.user_id: (position, row) for position, row in enumerate(before, 1)}
+    rows = []
+    for place in enumerate(after, 1):
+        if had.pop(place[1].user_id, None) != place:
+            rows.append(place)
+    return Changes(rows, list(had))
+
+
+@dataclass(frozen=True, slots=True)
+class TopRows:
+    """The first rows of a board."""
+
+    region: str
+    total: int
+    source: Source
+    rows: tuple[RankedRow, ...]
+
+    def snapshot(self) -> dict[str, Any]:
+        return {**self._head(), "rows": [_positioned(*place) for place in enumerate(self.rows, 1)]}
+
+    def change_since(self, before: TopRows) -> dict[str, Any]:
+        found = changes(before.rows, self.rows)
+        return {**self._head(), "rows": [_positioned(*place) for place in found.rows], "removed": found.removed}
+
+    def _head(self) -> dict[str, Any]:
+        return {"region": self.region, "total": self.total, "source": self.source}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One player's rank and its neighbours: little enough to be sent whole each time."""
+
+    region: str
+    total: int
+    source: Source
+    own: RankedRow
+    around: tuple[RankedRow, ...] = ()
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "region": self.region,
+            "total": self.total,
+            "source": self.source,
+            "self": {**fields(self.own), "percentile": percentile(self.own.rank, self.total)},
+            "around": [fields(row) for row in self.around],
+        }
+
+    def change_since(self, before: Standing) -> dict[str, Any]:
+        del before
+        return self.snapshot()
+
+
+def fields(row: RankedRow) -> dict[str, str | int]:
+    """A row as the API shows it."""
+    rank, user_id, name, region, score = row
+    return {"rank": rank, "user_id": user_id, "name": name, "region": region, "score": score}
+
+
+def _positioned(position: int, row: RankedRow) -> dict[str, str | int]:
+    return {"position": position, **fields(row)}

@@ -1,0 +1,49 @@
+"""Sends an answer that goes on: piece by piece, until it ends, the client leaves, or the client takes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Final
+
+from leaderboard_core.http_server import TRANSPORT
+from leaderboard_service.asgi import Receive, Scope, Send, Stream
+
+# What waits in buffers is out of date when it is read, and costs memory as long as it is not.
+_BUFFER_BYTES: Final = 16_384
+_SOCKET_BUFFER_BYTES: Final = 65_536
+_FAREWELL_SECONDS: Final = 1.0
+
+
+async def send_stream(stream: Stream, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    """Send head and pieces. A client that takes nothing for the stream's patience is cut off."""
+    headers = [*stream.headers, (b"connection", b"close"), (b"x-request-id", request_id.encode())]
+    gone = asyncio.ensure_future(_until_gone(receive))
+    gone.add_done_callback(lambda _: stream.pieces.close())
+    try:
+        await send({"type": "http.response.start", "status": stream.status, "headers": headers})
+        if scope["method"] != "HEAD":
+            _shorten_buffers(scope[TRANSPORT])
+            while piece := await stream.pieces.next():
+                async with asyncio.timeout(stream.patience_seconds):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+        async with asyncio.timeout(_FAREWELL_SECONDS):
+            await send({"type": "http.response.body", "body": b""})
+    except TimeoutError:
+        stream.pieces.dropped()
+        # An orderly close would wait for the client to read what is buffered.
+        scope[TRANSPORT].abort()
+        await gone
+    finally:
+        gone.cancel()
+        stream.pieces.close()
+
+
+def _shorten_buffers(transport: asyncio.Transport) -> None:
+    transport.set_write_buffer_limits(high=_BUFFER_BYTES)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,143 @@
+"""A client of Server-Sent Events on a raw socket, and a board that is kept by them as the README tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+SOON = 5.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event; `data` is its JSON."""
+
+    name: str
+    data: dict[str, Any]
+    id: str
+
+
+class EndedError(Exception):
+    """The stream is over; `clean` when the answer came to its end in order."""
+
+    def __init__(self, *, clean: bool) -> None:
+        self.clean = clean
+        super().__init__(f"the stream ended, clean={clean}")
+
+
+@dataclass
+class Listener:
+    """One open stream. `comments` and `retry` are what came beside the events."""
+
+    status: int
+    headers: dict[str, str]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    comments: list[str] = field(default_factory=list)
+    retry: int | None = None
+    last_id: str = ""
+    bytes_read: int = 0
+    _rest: bytes = b""
+
+    async def next(self, seconds: float = SOON) -> Event:
+        """The next event. Raises EndedError at the end, TimeoutError when none comes."""
+        async with asyncio.timeout(seconds):
+            while True:
+                while b"\n\n" not in self._rest:
+                    self._rest += await self._piece()
+                block, _, self._rest = self._rest.partition(b"\n\n")
+                if (event := self._read(block.decode())) is not None:
+                    return event
+
+    async def silent(self, seconds: float) -> None:
+        """Fail if an event comes within that time."""
+        try:
+            event = await self.next(seconds)
+        except TimeoutError:
+            return
+        raise AssertionError(f"nothing should have come, and this did: {event}")
+
+    async def ended(self, seconds: float = SOON) -> bool:
+        """Wait for the end, over any events; whether it was a clean one."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    await self.next(seconds)
+        except EndedError as end:
+            return end.clean
+
+    async def body(self) -> dict[str, Any]:
+        """The JSON of an answer that is no stream."""
+        length = int(self.headers["content-length"])
+        found: dict[str, Any] = json.loads(await self.reader.readexactly(length))
+        return found
+
+    async def close(self) -> None:
+        self.writer.transport.abort()
+        # The transport says goodbye in the next turn of the loop.
+        await asyncio.sleep(0)
+
+    async def _piece(self) -> bytes:
+        try:
+            size = int(await self.reader.readline() or b"-1", 16)
+            if size <= 0:
+                raise EndedError(clean=size == 0)
+            piece = await self.reader.readexactly(size + 2)
+        except (ConnectionError, asyncio.IncompleteReadError) as error:
+            raise EndedError(clean=False) from error
+        self.bytes_read += size
+        return piece[:-2]
+
+    def _read(self, block: str) -> Event | None:
+        name, data, event_id = "message", "", ""
+        for line in block.split("\n"):
+            key, _, value = line.partition(": ")
+            if key == "":
+                self.comments.append(value)
+            elif key == "retry":
+                self.retry = int(value)
+            elif key == "event":
+                name = value
+            elif key == "data":
+                data = value
+            elif key == "id":
+                event_id = self.last_id = value
+            else:
+                raise AssertionError(f"a client does not know {line!r}")
+        return Event(name, json.loads(data), event_id) if data else None
+
+
+async def connect(url: str, path: str, method: str = "GET", /, **headers: str) -> Listener:
+    """Ask for a path and read the head of the answer; `_` in a header's name stands for `-`."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {parts.netloc}", "Accept: text/event-stream"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *rest = head.rstrip("\r\n").split("\r\n")
+    found = {name.lower(): value for name, _, value in (line.partition(": ") for line in rest)}
+    return Listener(int(first.split(" ")[1]), found, reader, writer)
+
+
+@asynccontextmanager
+async def listening(url: str, path: str, **headers: str) -> AsyncIterator[Listener]:
+    """An open stream, closed at the end."""
+    listener = await connect(url, path, **headers)
+    try:
+        assert listener.status == 200, await listener.body()
+        yield listener
+    finally:
+        await listener.close()
+
+
+def apply(rows: list[dict[str, Any]], change: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows after a `change`: drop the removed, replace by user_id, sort by position."""
+    kept = {row["user_id"]: row for row in rows if row["user_id"] not in change["removed"]}
+    kept |= {row["user_id"]: row for row in change["rows"]}
+    return sorted(kept.values(), key=lambda row: int(row["position"]))
