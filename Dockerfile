@@ -21,6 +21,7 @@ COPY leaderboard_core leaderboard_core
 COPY leaderboard_service leaderboard_service
 COPY api_gateway api_gateway
 COPY worker_service worker_service
+COPY leaderboard_client leaderboard_client
 COPY leaderboard_cli leaderboard_cli
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv sync --locked --no-dev --no-editable

@@ -1,0 +1,166 @@
+"""The client for asyncio: carries out the steps with httpx.AsyncClient and asyncio.sleep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+
+from leaderboard_client.calls import Call, next_page
+from leaderboard_client.exchange import exchange
+from leaderboard_client.feeds import Stream
+from leaderboard_client.follow import follow
+from leaderboard_client.results import Page, Row
+from leaderboard_client.steps import Answer, Emit, Open, Outcome, Read, Send, Step, Wait
+from leaderboard_client.transport import USER_AGENT, Api, Settings, arguments, failure, presented, stays_open
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Wire:
+    """Does the steps of one call or feed, and holds the answer that is open."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+        self._response: httpx.Response | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+
+    async def do(self, step: Step) -> Outcome:
+        try:
+            match step:
+                case Send() | Open():
+                    return await self._request(step)
+                case Read():
+                    return b"" if self._chunks is None else await anext(self._chunks, b"")
+                case Wait(seconds):
+                    await asyncio.sleep(seconds)
+        except httpx.RequestError as error:
+            return failure(error)
+        return None
+
+    async def _request(self, step: Send | Open) -> Answer:
+        await self.close()
+        response = await self._http.send(self._http.build_request(**arguments(step)), stream=isinstance(step, Open))
+        if stays_open(step, response):
+            self._response, self._chunks = response, response.aiter_bytes()
+            return Answer(response.status_code, response.headers)
+        return Answer(response.status_code, response.headers, await response.aread())
+
+    async def close(self) -> None:
+        if self._response is not None:
+            await self._response.aclose()
+
+
+def _call(
+    build: Callable[Concatenate[Api, P], Call[T]],
+) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    async def method(client: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await client._run(build(client._api, *args, **kwargs))
+
+    return presented(method, build)
+
+
+def _rows(
+    build: Callable[Concatenate[Api, P], Call[Page]],
+) -> Callable[Concatenate[AsyncClient, P], AsyncIterator[Row]]:
+    async def method(client: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Row]:
+        call: Call[Page] | None = build(client._api, *args, **kwargs)
+        while call is not None:
+            page = await client._run(call)
+            for row in page.rows:
+                yield row
+            call = next_page(call, page)
+
+    return presented(method, build, "AsyncIterator[Row]")
+
+
+def _feed(
+    build: Callable[Concatenate[Api, P], Stream[T]],
+) -> Callable[Concatenate[AsyncClient, P], AsyncGenerator[T, None]]:
+    def method(client: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
+        return client._follow(build(client._api, *args, **kwargs))
+
+    return presented(method, build, "AsyncIterator[{}]")
+
+
+class AsyncClient(Settings[httpx.AsyncClient]):
+    """`Client` for asyncio: the same calls and settings, to be awaited, and iterated with `async for`.
+
+    Leave a live feed that you do not follow to its end with `contextlib.aclosing`, so that its connection is let go
+    at once.
+    """
+
+    @staticmethod
+    def _own_http() -> httpx.AsyncClient:
+        return httpx.AsyncClient(headers=USER_AGENT)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._owns_http:
+            await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _run(self, call: Call[T]) -> T:
+        steps, wire = exchange(call, self._base_url, self._policy), _Wire(self._http)
+        outcome: Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = await wire.do(step)
+
+    async def _follow(self, stream: Stream[T]) -> AsyncGenerator[T, None]:
+        steps, wire = follow(stream, self._base_url, self._stream_policy), _Wire(self._http)
+        outcome: Outcome = None
+        try:
+            while True:
+                try:
+                    step = steps.send(outcome)
+                except StopIteration:
+                    return
+                if isinstance(step, Emit):
+                    outcome = None
+                    yield step.value
+                else:
+                    outcome = await wire.do(step)
+        finally:
+            await wire.close()
+
+    register = _call(Api.register)
+    login = _call(Api.login)
+    create = _call(Api.create)
+    update = _call(Api.update)
+    add = _call(Api.add)
+    submit = _call(Api.submit)
+    submit_many = _call(Api.submit_many)
+    delete_user = _call(Api.delete_user)
+    top = _call(Api.top)
+    iter_top = _rows(Api.iter_top)
+    range_by_score = _call(Api.range_by_score)
+    iter_range_by_score = _rows(Api.iter_range_by_score)
+    range_by_rank = _call(Api.range_by_rank)
+    iter_range_by_rank = _rows(Api.iter_range_by_rank)
+    rank = _call(Api.rank)
+    ranks = _call(Api.ranks)
+    around = _call(Api.around)
+    export_user = _call(Api.export_user)
+    status = _call(Api.status)
+    health = _call(Api.health)
+    metrics = _call(Api.metrics)
+    stream_top = _feed(Api.stream_top)
+    stream_rank = _feed(Api.stream_rank)
+    events_top = _feed(Api.events_top)
+    events_rank = _feed(Api.events_rank)

@@ -1,0 +1,108 @@
+"""A call of the API as a value, and how an answer to it is judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+from leaderboard_client.errors import InvalidRequest, LeaderboardError, UnexpectedAnswer, error_of
+from leaderboard_client.results import Page
+from leaderboard_client.retrying import retry_after_of
+from leaderboard_client.steps import Answer, Request
+
+T = TypeVar("T")
+
+QueryValue = str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One call: what is sent, and how its answer is read.
+
+    `repeatable` calls may be sent again when nobody knows whether they were done: reads, and writes under `key`.
+    """
+
+    method: str
+    path: str
+    read: Callable[[Answer], T] = field(repr=False)
+    query: Mapping[str, QueryValue] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    token: str | None = field(default=None, repr=False)
+    key: str | None = None
+    repeatable: bool = True
+    also_read: tuple[int, ...] = ()
+    """Statuses beside 2xx that are no error."""
+    again: Callable[[T], float | None] | None = field(default=None, repr=False)
+    """Looks at a result: after how many seconds to ask for the rest of it, or None when there is none to get."""
+    if_gone: Callable[[], T] | None = field(default=None, repr=False)
+    """The result when a repetition is answered with 404 because an attempt without answer was done."""
+
+    def request(self, base_url: str, request_id: str) -> Request:
+        """The request of this call, the same for every attempt."""
+        headers = {"accept": "application/json", "x-request-id": request_id}
+        if self.token is not None:
+            headers["authorization"] = f"Bearer {self.token}"
+        if self.key is not None:
+            headers["idempotency-key"] = self.key
+        content = b""
+        if self.body is not None:
+            headers["content-type"] = "application/json"
+            content = json.dumps(self.body, separators=(",", ":")).encode()
+        return Request(self.method, url_of(base_url, self.path, self.query), headers, content)
+
+    def judge(self, answer: Answer, request_id: str) -> T | LeaderboardError:
+        """The result, or the error that the answer is."""
+        request_id = answer.headers.get("x-request-id", request_id)
+        if not (200 <= answer.status < 300 or answer.status in self.also_read):
+            return error_from(answer, request_id)
+        try:
+            return self.read(answer)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            unexpected = UnexpectedAnswer(
+                f"{self.method} {self.path} was answered in a form that this client does not know: {error!r}",
+                code="unexpected_answer",
+                status=answer.status,
+                request_id=request_id,
+            )
+            unexpected.__cause__ = error
+            return unexpected
+
+
+def next_page(call: Call[Page], page: Page) -> Call[Page] | None:
+    """The call for the page after this one; None at the end."""
+    if page.next_cursor is None:
+        return None
+    return replace(call, query={**call.query, "offset": None, "cursor": page.next_cursor})
+
+
+def error_from(answer: Answer, request_id: str) -> LeaderboardError:
+    """The exception for an answer that is not a success."""
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    stated = body.get("retry_after") if isinstance(body, dict) else None
+    retry_after = retry_after_of(answer.headers.get("retry-after"), stated)
+    return error_of(answer.status, body, request_id=request_id, retry_after=retry_after)
+
+
+def url_of(base_url: str, path: str, query: Mapping[str, QueryValue]) -> str:
+    """The whole URL; query values of None are left out."""
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{base_url}{path}" + (f"?{urlencode(given, errors='surrogatepass')}" if given else "")
+
+
+def segment(user_id: str) -> str:
+    """A user_id as one segment of a path, in any script. Raises InvalidRequest for one that no path can hold."""
+    if not user_id or "/" in user_id:
+        raise InvalidRequest(
+            "A user_id has 1 to 128 characters without white space, control characters or '/'.",
+            code="invalid_payload",
+            details={"fields": [{"field": "user_id", "message": "is empty or has a '/'"}]},
+        )
+    if user_id in (".", ".."):  # unreserved, but every URL parser would walk the path with them
+        return user_id.replace(".", "%2E")
+    return quote(user_id, safe="", errors="surrogatepass")

@@ -1,0 +1,89 @@
+"""One call from its first attempt to its result: what is sent, what is sent again, and when it is given up."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from itertools import count
+from time import monotonic
+from typing import TypeVar
+
+from leaderboard_client.calls import Call
+from leaderboard_client.errors import ConnectionFailed, LeaderboardError, NotFound, RateLimited, Unavailable
+from leaderboard_client.retrying import RetryPolicy
+from leaderboard_client.steps import Answer, Failure, Outcome, Send, Steps, Wait
+
+T = TypeVar("T")
+
+
+def new_request_id() -> str:
+    """An X-Request-ID, the same for every attempt of a call, so that the logs show them as one."""
+    return secrets.token_hex(16)
+
+
+def exchange(call: Call[T], base_url: str, policy: RetryPolicy, clock: Callable[[], float] = monotonic) -> Steps[T]:
+    """The steps of one call. Returns its result, or raises the LeaderboardError that it ends with."""
+    request_id = new_request_id()
+    request = call.request(base_url, request_id)
+    deadline = clock() + policy.max_wait
+    timeout = policy.timeout
+    maybe_done = False
+    for attempt in count():
+        found = _judge(call, (yield Send(request, timeout)), request_id)
+        if isinstance(found, LeaderboardError):
+            if isinstance(found, NotFound) and maybe_done and call.if_gone is not None:
+                return call.if_gone()
+            if not may_repeat(found, repeatable=call.repeatable):
+                raise found
+            maybe_done = maybe_done or not isinstance(found, RateLimited)
+            retry_after = found.retry_after
+        else:
+            retry_after = call.again(found) if call.again is not None else None
+            if retry_after is None:
+                return found
+        pause = policy.pause(attempt, retry_after)
+        left = deadline - clock() - pause
+        if left <= 0:
+            if isinstance(found, LeaderboardError):
+                found.add_note(f"given up after {attempt + 1} attempts, with max_wait={policy.max_wait:g} s")
+                raise found
+            return found
+        yield Wait(pause)
+        timeout = min(policy.timeout, left)
+    raise AssertionError("counting ends never")
+
+
+def may_repeat(error: LeaderboardError, *, repeatable: bool) -> bool:
+    """Whether a call that ended so may be sent again.
+
+    A 429 was refused before anything was done, and a request that never went out did nothing. Of every other failure
+    nobody knows, so only a `repeatable` call may be sent again.
+    """
+    match error:
+        case ConnectionFailed(hopeless=True):
+            return False
+        case RateLimited() | ConnectionFailed(maybe_done=False):
+            return True
+        case ConnectionFailed() | Unavailable():
+            return repeatable
+    return False
+
+
+def failed(failure: Failure, request_id: str) -> ConnectionFailed:
+    """The exception for a request without a whole answer."""
+    error = ConnectionFailed(
+        str(failure.error) or type(failure.error).__name__,
+        code="timed_out" if failure.timed_out else "connection_failed",
+        request_id=request_id,
+        maybe_done=failure.maybe_done,
+        hopeless=failure.hopeless,
+    )
+    error.__cause__ = failure.error
+    return error
+
+
+def _judge(call: Call[T], outcome: Outcome, request_id: str) -> T | LeaderboardError:
+    if isinstance(outcome, Answer):
+        return call.judge(outcome, request_id)
+    assert isinstance(outcome, Failure)  # noqa: S101 - what comes of a Send is one of the two
+    return failed(outcome, request_id)

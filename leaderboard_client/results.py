@@ -1,0 +1,238 @@
+"""What the calls answer with: frozen values. Fields that a newer system adds are ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """A player as the boards show it; `region` is the home region."""
+
+    user_id: str
+    name: str
+    region: str
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A new player and the token that speaks for it."""
+
+    token: str
+    user: Player
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The token's player; `created` is False when it was there already and nothing changed."""
+
+    created: bool
+    card: Player
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A score as it stands after a write; `updated_at` is µs since the epoch."""
+
+    user_id: str
+    region: str
+    score: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One score of a batch: either `score`, to set it, or `delta`, to add to it."""
+
+    user_id: str
+    region: str
+    score: int | None = None
+    delta: int | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One score of a batch that was not taken, with the error that the single call would have raised."""
+
+    code: str
+    message: str
+    retry_after: float | None
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of a batch, in its order; `ok` when every score was taken."""
+
+    ok: bool
+    accepted: int
+    results: tuple[Written | Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A place on a board; players of one score share a rank (1, 1, 3)."""
+
+    rank: int
+    user_id: str
+    name: str
+    region: str
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a board. `source` is "redis", or "postgres" while Redis is away; `next_cursor` is None at the end."""
+
+    region: str
+    total: int
+    rows: tuple[Row, ...]
+    next_cursor: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """A player's place on a board of `total`; `percentile` is the share of the others without a higher score."""
+
+    region: str
+    total: int
+    rank: int
+    percentile: float
+    user_id: str
+    name: str
+    score: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRow:
+    """A player among the asked ones: `place` within the list, `rank` and `percentile` on the board."""
+
+    place: int
+    rank: int
+    percentile: float
+    user_id: str
+    name: str
+    region: str
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """The asked players in board order; `unknown` are those that are not on this board."""
+
+    region: str
+    total: int
+    rows: tuple[ListedRow, ...]
+    unknown: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """A player (`own`) and the rows above and below it, in board order."""
+
+    region: str
+    total: int
+    own: Row
+    around: tuple[Row, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A player that is gone; `deleted_at` (µs) is None when only a repetition of the call was answered."""
+
+    user_id: str
+    deleted_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether what answered can serve, and all that it said of itself."""
+
+    ok: bool
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """What of a region waits to be saved; `lag_seconds` is the age of the oldest event not committed yet."""
+
+    region: str
+    waiting: int
+    processing: int
+    dead: int
+    lag_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """A worker, and how long ago it gave its last sign of life."""
+
+    name: str
+    last_seen_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Whether everything is saved; `reads` is "redis" or "postgres", `details` all that was said."""
+
+    ok: bool
+    reads: str
+    queues: tuple[QueueStatus, ...]
+    workers: tuple[WorkerStatus, ...]
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedUser:
+    """A player as Redis knows it; `protected` when the account has a password."""
+
+    user_id: str
+    name: str
+    region: str
+    score: int
+    updated_at: int
+    protected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BoardRank:
+    """A place on one board."""
+
+    rank: int
+    total: int
+    percentile: float
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account of a player with a password."""
+
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A player's row in Postgres."""
+
+    name: str
+    region: str
+    score: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """All that is kept of a player; `ranks` by board, `account` and `saved` are None when there is none."""
+
+    user: ExportedUser
+    ranks: Mapping[str, BoardRank]
+    account: Account | None
+    saved: Saved | None

@@ -1,0 +1,164 @@
+"""The client that blocks: carries out the steps with httpx.Client and time.sleep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+
+from leaderboard_client.calls import Call, next_page
+from leaderboard_client.exchange import exchange
+from leaderboard_client.feeds import Stream
+from leaderboard_client.follow import follow
+from leaderboard_client.results import Page, Row
+from leaderboard_client.steps import Answer, Emit, Open, Outcome, Read, Send, Step, Wait
+from leaderboard_client.transport import USER_AGENT, Api, Settings, arguments, failure, presented, stays_open
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Wire:
+    """Does the steps of one call or feed, and holds the answer that is open."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+        self._response: httpx.Response | None = None
+        self._chunks: Iterator[bytes] = iter(())
+
+    def do(self, step: Step) -> Outcome:
+        try:
+            match step:
+                case Send() | Open():
+                    return self._request(step)
+                case Read():
+                    return next(self._chunks, b"")
+                case Wait(seconds):
+                    time.sleep(seconds)
+        except httpx.RequestError as error:
+            return failure(error)
+        return None
+
+    def _request(self, step: Send | Open) -> Answer:
+        self.close()
+        response = self._http.send(self._http.build_request(**arguments(step)), stream=isinstance(step, Open))
+        if stays_open(step, response):
+            self._response, self._chunks = response, response.iter_bytes()
+            return Answer(response.status_code, response.headers)
+        return Answer(response.status_code, response.headers, response.read())
+
+    def close(self) -> None:
+        if self._response is not None:
+            self._response.close()
+
+
+def _call(build: Callable[Concatenate[Api, P], Call[T]]) -> Callable[Concatenate[Client, P], T]:
+    def method(client: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return client._run(build(client._api, *args, **kwargs))
+
+    return presented(method, build)
+
+
+def _rows(build: Callable[Concatenate[Api, P], Call[Page]]) -> Callable[Concatenate[Client, P], Iterator[Row]]:
+    def method(client: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Row]:
+        call: Call[Page] | None = build(client._api, *args, **kwargs)
+        while call is not None:
+            page = client._run(call)
+            yield from page.rows
+            call = next_page(call, page)
+
+    return presented(method, build, "Iterator[Row]")
+
+
+def _feed(
+    build: Callable[Concatenate[Api, P], Stream[T]],
+) -> Callable[Concatenate[Client, P], Generator[T, None, None]]:
+    def method(client: Client, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
+        return client._follow(build(client._api, *args, **kwargs))
+
+    return presented(method, build, "Iterator[{}]")
+
+
+class Client(Settings[httpx.Client]):
+    """Calls the leaderboard and waits for its answers. May be used from several threads.
+
+    base_url: where NGINX, a gateway or a service answers. token: a player's or a server's; `register` and `login`
+    put theirs in its place. timeout: seconds of silence after which an attempt is given up. max_wait: seconds after
+    which a call is not tried again. stream_timeout: seconds of silence after which a live feed connects again; longer
+    than STREAM_HEARTBEAT_SECONDS. http: an httpx client of your own (certificates, proxies, limits), which stays yours
+    to close. Every call raises LeaderboardError.
+    """
+
+    @staticmethod
+    def _own_http() -> httpx.Client:
+        return httpx.Client(headers=USER_AGENT)
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._owns_http:
+            self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, call: Call[T]) -> T:
+        steps, wire = exchange(call, self._base_url, self._policy), _Wire(self._http)
+        outcome: Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = wire.do(step)
+
+    def _follow(self, stream: Stream[T]) -> Generator[T, None, None]:
+        steps, wire = follow(stream, self._base_url, self._stream_policy), _Wire(self._http)
+        outcome: Outcome = None
+        try:
+            while True:
+                try:
+                    step = steps.send(outcome)
+                except StopIteration:
+                    return
+                if isinstance(step, Emit):
+                    outcome = None
+                    yield step.value
+                else:
+                    outcome = wire.do(step)
+        finally:
+            wire.close()
+
+    register = _call(Api.register)
+    login = _call(Api.login)
+    create = _call(Api.create)
+    update = _call(Api.update)
+    add = _call(Api.add)
+    submit = _call(Api.submit)
+    submit_many = _call(Api.submit_many)
+    delete_user = _call(Api.delete_user)
+    top = _call(Api.top)
+    iter_top = _rows(Api.iter_top)
+    range_by_score = _call(Api.range_by_score)
+    iter_range_by_score = _rows(Api.iter_range_by_score)
+    range_by_rank = _call(Api.range_by_rank)
+    iter_range_by_rank = _rows(Api.iter_range_by_rank)
+    rank = _call(Api.rank)
+    ranks = _call(Api.ranks)
+    around = _call(Api.around)
+    export_user = _call(Api.export_user)
+    status = _call(Api.status)
+    health = _call(Api.health)
+    metrics = _call(Api.metrics)
+    stream_top = _feed(Api.stream_top)
+    stream_rank = _feed(Api.stream_rank)
+    events_top = _feed(Api.events_top)
+    events_rank = _feed(Api.events_rank)

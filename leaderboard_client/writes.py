@@ -1,0 +1,150 @@
+"""The calls that change something: accounts, scores, deletion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from leaderboard_client import reading
+from leaderboard_client.calls import Call, segment
+from leaderboard_client.results import Batch, Created, Deleted, Refusal, Registered, Submission, Written
+from leaderboard_client.session import Session, new_key
+from leaderboard_client.steps import Answer
+
+T = TypeVar("T")
+
+_PASSING = frozenset({"rate_limited", "region_rate_limited", "queue_full", "unavailable", "warming_up"})
+"""Refusals of one score of a batch that pass by themselves."""
+
+
+class Writes(Session):
+    """Calls that change something. A write of a score is sent again until it is answered, and counts once."""
+
+    def register(
+        self, user_id: str, name: str, region: str, initial_score: int = 0, *, password: str | None = None
+    ) -> Call[Registered]:
+        """Make a player, and speak for it from now on.
+
+        user_id: 1-128 characters without white space, control characters or "/"; name: 1-200 characters without
+        control characters; both in any script. region: the home region. initial_score: within ±(2^53-1).
+        password: 8-1024 characters; without one, user_id and name are enough to log in.
+        Raises Conflict when the user_id is taken. A registration whose answer was lost (ConnectionFailed with
+        `maybe_done`) is not repeated: try `login`.
+        """
+        body = {"user_id": user_id, "name": name, "region": region, "initialScore": initial_score}
+        return Call(
+            "POST",
+            "/auth/register",
+            self.entering(user_id, reading.registered, lambda result: result.token),
+            body=_given(body, password=password),
+            repeatable=False,
+        )
+
+    def login(self, user_id: str, name: str, region: str | None = None, *, password: str | None = None) -> Call[str]:
+        """Speak for an existing player from now on; its token, which lives for JWT_TTL_SECONDS.
+
+        Raises NotFound when there is no such player, Unauthorized when name or password is not its own.
+        """
+        return Call(
+            "POST",
+            "/auth/login",
+            self.entering(user_id, reading.token, lambda token: token),
+            body=_given({"user_id": user_id, "name": name}, region=region, password=password),
+        )
+
+    def create(self, region: str, initial_score: int = 0, *, key: str | None = None) -> Call[Created]:
+        """Put the token's player on the boards of its region, unless it is there already.
+
+        Raises Conflict when the token is for another region.
+        """
+        return self._write("/score/create", reading.created, {"region": region, "initialScore": initial_score}, key)
+
+    def update(self, score: int, *, key: str | None = None) -> Call[Written]:
+        """Set the score of the token's player, within ±(2^53-1).
+
+        key: an Idempotency-Key of your own, 1-255 visible ASCII characters, for a write that must count once even
+        if your program starts again; one is made for each call otherwise.
+        """
+        return self._write("/score/update", reading.written, {"score": score}, key)
+
+    def add(self, delta: int, *, key: str | None = None) -> Call[Written]:
+        """Add to the score of the token's player; a negative delta takes away. `key` as for `update`.
+
+        Raises InvalidRequest with the code score_out_of_range, and changes nothing, when it would leave ±(2^53-1).
+        """
+        return self._write("/score/add", reading.written, {"delta": delta}, key)
+
+    def submit(
+        self, user_id: str, region: str, score: int, *, name: str | None = None, key: str | None = None
+    ) -> Call[Written]:
+        """Set a player's score: with a player's token its own, with a server's token anybody's.
+
+        A server's submit makes the player if need be. `name`, when given, replaces the stored one; `key` as for
+        `update`. Raises Forbidden for another player, Conflict when the player belongs to another region.
+        """
+        body = {"user_id": user_id, "region": region, "score": score}
+        return self._write("/score", reading.written, _given(body, name=name), key)
+
+    def submit_many(self, scores: Iterable[Submission | Mapping[str, Any]], *, key: str | None = None) -> Call[Batch]:
+        """Set or add to 1-1,000 scores with a server's token; each is taken or refused on its own.
+
+        Refusals that pass by themselves (429, 503) are sent again within the call's time, unless that would put two
+        scores of one player out of order. What is refused in the end stands in the results; it raises nothing.
+        """
+        items = [
+            {name: value for name, value in asdict(score).items() if value is not None}
+            if isinstance(score, Submission)
+            else dict(score)
+            for score in scores
+        ]
+        return self._write(
+            "/scores", reading.batch, {"scores": items}, key, again=lambda batch: rest_of_batch(items, batch)
+        )
+
+    def delete_user(self, user_id: str) -> Call[Deleted]:
+        """Remove a player for good, with its own token or a server's: boards, account and saved row.
+
+        Raises NotFound when there is no such player, Forbidden with the token of another one.
+        """
+        return Call(
+            "DELETE",
+            f"/users/{segment(user_id)}",
+            reading.deleted,
+            token=self.token,
+            if_gone=lambda: Deleted(user_id, None),
+        )
+
+    def _write(
+        self,
+        path: str,
+        read: Callable[[Answer], T],
+        body: Mapping[str, Any],
+        key: str | None,
+        again: Callable[[T], float | None] | None = None,
+    ) -> Call[T]:
+        key = new_key() if key is None else key
+        return Call("POST", path, read, body=body, token=self.token, key=key, again=again)
+
+
+def rest_of_batch(items: list[dict[str, Any]], batch: Batch) -> float | None:
+    """Seconds after which to send a batch again under its key for what was refused; None when that is no use.
+
+    What was taken is not done again, so a score that is refused now would come after a later one of its player.
+    """
+    waits: list[float] = []
+    taken_later: set[object] = set()
+    for item, result in zip(reversed(items), reversed(batch.results), strict=False):
+        player = item.get("user_id")
+        if not isinstance(result, Refusal):
+            taken_later.add(player)
+        elif result.code in _PASSING:
+            if player in taken_later:
+                return None
+            waits.append(result.retry_after or 0.0)
+    return max(waits, default=None)
+
+
+def _given(body: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The body with what is given of the optional fields."""
+    return body | {name: value for name, value in more.items() if value is not None}
