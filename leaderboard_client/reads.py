@@ -54,12 +54,20 @@ class Reads(Session):
         return self.range_by_score(minimum, maximum, region=region, limit=page_size)
 
     def range_by_rank(
-        self, first: int, last: int, *, region: str = GLOBAL, limit: int = 100, cursor: str | None = None
+        self,
+        first: int | None = None,
+        last: int | None = None,
+        *,
+        region: str = GLOBAL,
+        limit: int = 100,
+        cursor: str | None = None,
     ) -> Call[Page]:
-        """The rows whose rank is within first..last, 1-based, both included."""
+        """The rows whose rank is within first..last, 1-based, both included; either may be left out, not both."""
         return self._page("/range", **{"from": first}, to=last, region=region, limit=limit, cursor=cursor)
 
-    def iter_range_by_rank(self, first: int, last: int, *, region: str = GLOBAL, page_size: int = 1000) -> Call[Page]:
+    def iter_range_by_rank(
+        self, first: int | None = None, last: int | None = None, *, region: str = GLOBAL, page_size: int = 1000
+    ) -> Call[Page]:
         """Every row whose rank is within first..last, page by page; as `iter_top` otherwise."""
         return self.range_by_rank(first, last, region=region, limit=page_size)
 
