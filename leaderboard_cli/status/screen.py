@@ -51,7 +51,7 @@ def _reads(report: Report, status: dict[str, Any]) -> Text:
 def _workers(report: Report, status: dict[str, Any]) -> Text:
     line = Text("workers  ", style="bold")
     if not status["workers"]:
-        line.append("none: nothing is being saved", style="bold red")
+        line.append("none: nothing is being saved  ", style="bold red")
     for worker in status["workers"]:
         age = worker["last_seen_seconds"]
         line.append(f"{worker['name']} ", style="default")
