@@ -13,7 +13,7 @@ WORKDIR /src
 # The dependencies first and alone: a change of our code does not install them again.
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --locked --no-dev --no-install-project
+    uv sync --locked --no-dev --extra otel --no-install-project
 
 COPY README.md LICENSE ./
 COPY nginx/templates nginx/templates
@@ -24,7 +24,7 @@ COPY worker_service worker_service
 COPY leaderboard_client leaderboard_client
 COPY leaderboard_cli leaderboard_cli
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --locked --no-dev --no-editable
+    uv sync --locked --no-dev --extra otel --no-editable
 
 
 FROM python:3.13-slim

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from api_gateway.app import Settings, create_app
-from leaderboard_core import serving
+from api_gateway.observe import route_of
+from leaderboard_core import serving, tracing
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, load
 
 DEFAULT_PORT = 4000
@@ -13,7 +14,8 @@ async def main(process: ProcessSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError when the gateway cannot start."""
     settings = Settings(process, load(AuthSettings), load(GatewaySettings))
     gateway = create_app(settings)
-    await serving.serve(gateway, process, on_stop=gateway.stop)
+    application = tracing.traced(gateway, lambda _, path: route_of(path))
+    await serving.serve(application, process, on_stop=gateway.stop)
 
 
 if __name__ == "__main__":

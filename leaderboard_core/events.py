@@ -21,7 +21,7 @@ class PoisonedEvent(Exception):
 class ScoreEvent:
     """A player's state after one write; `timestamp` is µs since the epoch and orders a player's writes.
 
-    `protected` says that the account has a password.
+    `protected` says that the account has a password. `traceparent` names the trace of the write's request, if any.
     """
 
     user_id: str
@@ -31,6 +31,7 @@ class ScoreEvent:
     timestamp: int
     request_id: str
     protected: bool = False
+    traceparent: str = ""
 
 
 def decode(raw: str | bytes, region: str) -> ScoreEvent:
@@ -50,6 +51,7 @@ def decode(raw: str | bytes, region: str) -> ScoreEvent:
             fields["timestamp"],
             fields.get("request_id", ""),
             fields.get("protected", False) is True,
+            str(fields.get("traceparent", "")),
         )
     except KeyError as error:
         raise PoisonedEvent(f"no {error.args[0]}") from error

@@ -12,10 +12,10 @@ from typing import Any
 
 import uvloop
 
-from leaderboard_core import logs
+from leaderboard_core import logs, tracing
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.http_server import create_server, listen
-from leaderboard_core.settings import ProcessSettings, SettingsError, load
+from leaderboard_core.settings import ProcessSettings, SettingsError, TracingSettings, load
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,11 @@ def run(process: str, main: Callable[[ProcessSettings], Coroutine[Any, Any, None
         if not settings.instance_name:
             settings = settings.model_copy(update={"instance_name": f"{process}-{settings.port}"})
         logs.setup(settings.instance_name, settings.log_level)
-        uvloop.run(main(settings))
+        tracing.start(load(TracingSettings), process, settings.instance_name)
+        try:
+            uvloop.run(main(settings))
+        finally:
+            tracing.stop()
     except (SettingsError, Unavailable) as error:
         print(f"{process} cannot start.\n{error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)

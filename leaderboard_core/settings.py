@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import quote
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -50,6 +51,7 @@ def _split_urls(value: object) -> object:
 RegionName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_-]{0,49}$")]
 RedisUrl = Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")]
 DatabaseUrl = Annotated[str, Field(pattern=r"^postgres(ql)?://")]
+CollectorUrl = Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$"), AfterValidator(lambda url: url.rstrip("/"))]
 HttpUrl = Annotated[str, Field(pattern=r"^http://[^/\s]+$")]
 
 
@@ -77,6 +79,14 @@ class ProcessSettings(Group):
     instance_name: str = Field("", description="Name in logs and health answers; default <process>-<port>.")
     start_timeout_seconds: float = Field(
         15, gt=0, description="How long a starting process waits for Redis and Postgres before it gives up."
+    )
+
+
+class TracingSettings(Group):
+    """Where traces go."""
+
+    otel_exporter_otlp_endpoint: CollectorUrl = Field(
+        "", description="OTLP/HTTP collector that gets traces, such as http://127.0.0.1:4318; needs the extra otel."
     )
 
 
@@ -263,6 +273,7 @@ GroupT = TypeVar("GroupT", bound=Group)
 
 GROUPS: tuple[type[Group], ...] = (
     ProcessSettings,
+    TracingSettings,
     TopologySettings,
     AuthSettings,
     LimitSettings,

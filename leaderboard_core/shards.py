@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from leaderboard_core import lua
+from leaderboard_core import lua, tracing
 from leaderboard_core.breaker import CircuitBreaker
 from leaderboard_core.errors import Unavailable, WarmingUp
 from leaderboard_core.keys import Keys
@@ -264,6 +264,14 @@ def _explain(shard: Shard, problem: str) -> str:
     )
 
 
+def _kind_of_shard() -> type[Shard]:
+    if tracing.active() is None:
+        return Shard
+    from leaderboard_core.otel import TracedShard  # only then: nothing of it is loaded otherwise
+
+    return TracedShard
+
+
 def _shard(url: str, regions: tuple[str, ...], settings: TopologySettings) -> Shard:
     pool = redis.BlockingConnectionPool.from_url(
         url,
@@ -279,7 +287,7 @@ def _shard(url: str, regions: tuple[str, ...], settings: TopologySettings) -> Sh
         # While these are on, redis-py hands out connections without a look whether the server closed them.
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
-    return Shard(
+    return _kind_of_shard()(
         name=without_password(url),
         variable=settings.redis_variable_of(regions[0]),
         client=redis.Redis.from_pool(pool),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from leaderboard_core import tracing
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.health import log_warnings
 from leaderboard_core.postgres import RegionDatabases
@@ -24,7 +25,7 @@ async def main(process: ProcessSettings) -> None:
     settings = Settings.from_environment(process)
     await _check_servers(settings)
     app = create_app(settings)
-    await serve(app, process, on_stop=app.announce_stop, notice_seconds=NOTICE_SECONDS)
+    await serve(tracing.traced(app, app.route_of), process, on_stop=app.announce_stop, notice_seconds=NOTICE_SECONDS)
 
 
 async def _check_servers(settings: Settings) -> None:

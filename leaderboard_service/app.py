@@ -48,6 +48,10 @@ class Service:
             raise RuntimeError("the service is not running")
         return self._services
 
+    def route_of(self, method: str, path: str) -> str:
+        """The path as the API describes it, "other" for what it does not know."""
+        return self._door.route_of(method, path)
+
     def announce_stop(self) -> None:
         """Let /health tell the gateways that this replica is ending, and streams end at once."""
         self.services.stopping = True

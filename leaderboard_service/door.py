@@ -83,6 +83,10 @@ class Door:
             await _send(send, reply, request_id)
         self._observe(route, scope, status, request_id, perf_counter() - started)
 
+    def route_of(self, method: str, path: str) -> str:
+        """The path as the API describes it, "other" for what is FastAPI's."""
+        return self._find(method, path)[0]
+
     def _find(self, method: str, path: str) -> tuple[str, Handler | None, str]:
         found = self._exact.get((method, path))
         if found is not None:

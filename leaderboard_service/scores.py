@@ -9,6 +9,7 @@ from typing import Literal
 
 import orjson
 
+from leaderboard_core import tracing
 from leaderboard_core.errors import (
     IdempotencyKeyInUse,
     LeaderboardError,
@@ -163,6 +164,8 @@ def read_result(write: Write, answer: Sequence[str]) -> Written:
 def event_start(write: Write) -> str:
     """The beginning of a write's event, which the script completes."""
     fields = {"user_id": write.user_id, "region": write.region, "request_id": write.request_id}
+    if (tracer := tracing.active()) is not None:
+        fields |= tracer.event_fields()
     return orjson.dumps(fields)[:-1].decode()
 
 

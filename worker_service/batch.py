@@ -26,12 +26,16 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events to upsert, each user once, in order of user_id; `raw_of` finds an event's raw form again."""
+    """Events to upsert, each user once, in order of user_id; `raw_of` finds an event's raw form again.
+
+    `traceparents` are those of all events that can be read, the superseded ones' too.
+    """
 
     events: Sequence[ScoreEvent]
     dead: Sequence[DeadLetter]
     superseded: int
     raw_of: dict[str, str]
+    traceparents: Sequence[str] = ()
 
 
 def build(raw_events: Iterable[str], region: str) -> Batch:
@@ -41,6 +45,7 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
     """
     newest: dict[str, tuple[ScoreEvent, str]] = {}
     dead = []
+    traceparents = []
     superseded = 0
     for raw in raw_events:
         try:
@@ -48,6 +53,8 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
         except PoisonedEvent as error:
             dead.append(DeadLetter(raw, str(error)))
             continue
+        if event.traceparent:
+            traceparents.append(event.traceparent)
         kept = newest.get(event.user_id)
         if kept is not None:
             superseded += 1
@@ -60,6 +67,7 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
         dead=dead,
         superseded=superseded,
         raw_of={event.user_id: raw for event, raw in ordered},
+        traceparents=traceparents,
     )
 
 

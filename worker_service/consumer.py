@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import OutOfMemoryError
 
-from leaderboard_core import sql
+from leaderboard_core import sql, tracing
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.metrics import BATCH_SIZE, EVENTS_SAVED, UPSERT_FAILURES, UPSERT_SECONDS
 from leaderboard_core.postgres import CONNECTION_ERRORS, Pool, describe
@@ -110,7 +110,7 @@ class Consumer:
         batch = batches.build(raw_events, self.region)
         dead = list(batch.dead)
         while True:
-            started = time.perf_counter()
+            started, started_at = time.perf_counter(), time.time_ns()
             try:
                 refused = await store.upsert(self.pool, batch.events)
             except store.PostgresAway as error:
@@ -123,6 +123,8 @@ class Consumer:
                 UPSERT_SECONDS.labels(self.region).observe(time.perf_counter() - started)
                 break
         self._postgres_backoff.reset()
+        if batch.traceparents and (tracer := tracing.active()) is not None:
+            tracer.saved(batch.traceparents, self.region, len(raw_events), started_at)
         dead += [batches.DeadLetter(batch.raw_of[event.user_id], reason) for event, reason in refused]
         for letter in dead:
             log.error("event refused", extra={"region": self.region, "reason": letter.reason})

@@ -212,6 +212,18 @@ def test_a_request_id_is_passed_on_or_made(door: Door) -> None:
     assert all(len(value) == 32 and value.isalnum() for value in made)
 
 
+def test_a_trace_is_passed_on_and_never_made(door: Door) -> None:
+    upstream = Upstream()
+    server = door(upstream)
+    trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "vendor=1"}
+    call(server, "GET", "/top", headers=trace)
+    assert {name: upstream.requests[-1][2].get(name) for name in trace} == trace
+    call(server, "POST", "/score", b"{}", {**trace, "Idempotency-Key": "k"})
+    assert {name: upstream.requests[-1][2].get(name) for name in trace} == trace
+    call(server, "GET", "/top")
+    assert trace.keys() & upstream.requests[-1][2].keys() == set()
+
+
 def test_the_answer_of_a_gateway_passes_untouched(door: Door) -> None:
     status, _, body = call(door(Upstream()), "GET", "/missing")
     assert (status, json.loads(body)) == (404, {"error": "from_the_gateway"})

@@ -33,6 +33,21 @@ def test_a_good_event() -> None:
     assert decode(json.dumps(without), "EU").request_id == ""
 
 
+def test_a_trace_is_read_and_poisons_nothing() -> None:
+    assert decode(raw(traceparent="00-ab-cd-01"), "EU").traceparent == "00-ab-cd-01"
+    assert decode(raw(), "EU").traceparent == ""
+    odds: tuple[Any, ...] = (None, 5, [], {"a": 1})
+    for odd in odds:
+        assert decode(raw(traceparent=odd), "EU").user_id == "alice"
+
+
+def test_a_batch_keeps_the_traces_of_superseded_events_too() -> None:
+    taken = [raw(traceparent="t1", timestamp=2), raw(traceparent="t2", timestamp=1), raw(timestamp=3), "no event"]
+    batch = build(taken, "EU")
+    assert (list(batch.traceparents), batch.superseded) == (["t1", "t2"], 2)
+    assert list(build([raw()], "EU").traceparents) == []
+
+
 @pytest.mark.parametrize("score", [2**53 - 1, -(2**53 - 1), 0, MAX_BIGINT, -MAX_BIGINT - 1])
 def test_every_whole_number_that_fits_is_exact(score: int) -> None:
     assert decode(raw(score=score, timestamp=MAX_TIMESTAMP), "EU").score == score

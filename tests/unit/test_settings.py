@@ -14,6 +14,7 @@ from leaderboard_core.settings import (
     ProcessSettings,
     SettingsError,
     TopologySettings,
+    TracingSettings,
     WorkerSettings,
     load,
 )
@@ -89,6 +90,7 @@ def test_a_weak_secret_is_refused_and_not_shown(secret: str) -> None:
         (ProcessSettings, "PORT", "0"),
         (ProcessSettings, "PORT", "many"),
         (ProcessSettings, "LOG_LEVEL", "LOUD"),
+        (TracingSettings, "OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
         (TopologySettings, "REDIS_URL", "localhost:6379"),
         (TopologySettings, "REDIS_URL_EU", "localhost"),
         (TopologySettings, "REDIS_URL_MOON", "redis://moon"),
