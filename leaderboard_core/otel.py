@@ -29,6 +29,8 @@ from leaderboard_core.tracing import RouteOf, active
 EXPORT_SECONDS = 2.0
 """Longest wait for the collector; a stop waits no longer for it either."""
 _W3C = TraceContextTextMapPropagator()
+_STREAMS = "/stream/"
+"""A live feed has no end, and what it reads on and on belongs to nobody's request."""
 _PARENT, _STATE = b"traceparent", b"tracestate"
 
 _announced: ContextVar[Span | None] = ContextVar("announced span", default=None)
@@ -103,7 +105,7 @@ class TracedApplication:
         self._route_of = route_of
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"] in PROBES:
+        if scope["type"] != "http" or scope["path"] in PROBES or scope["path"].startswith(_STREAMS):
             await self._inner(scope, receive, send)
             return
         method, path = scope["method"], scope["path"]

@@ -33,6 +33,7 @@ DASHBOARD = FOLDER / "grafana" / "dashboards" / "leaderboard.json"
 COMPOSE = ("docker", "compose", "--env-file", os.devnull, "--profile", "observability")
 NEEDS_TROUBLE = (
     *("gateway_retries_total", "gateway_ejections_total", "leaderboard_worker_upsert_failures_total"),
+    "leaderboard_streams_dropped_total",
     *("leaderboard_worker_events_taken_over_total", 'outcome!~"[1234].."', "queue_full"),
 )
 """What a query is about that rightly finds nothing while all is well."""
@@ -77,6 +78,8 @@ def make_traffic(running: Processes, environ: dict[str, str]) -> None:
         assert client.get("/top").status_code == 200
         assert client.get("/rank/nobody").status_code == 404
         assert client.post("/auth/login", json={"user_id": "p1", "name": "p1"}).status_code == 200
+        with client.stream("GET", "/stream/top?region=EU") as feed:
+            next(feed.iter_lines())
 
 
 def promtool(*words: str, stdin: str | None = None) -> None:

@@ -146,6 +146,16 @@ def test_probes_are_not_traced(traced: Traced) -> None:
     assert not [span for span in traced.received.spans() if "health" in span.name or "metrics" in span.name]
 
 
+def test_a_live_feed_is_not_traced_and_neither_is_what_it_reads(traced: Traced) -> None:
+    trace, _, headers = a_trace()
+    with traced.client.stream("GET", "/stream/top?region=ASIA", headers=headers) as feed:
+        assert "snapshot" in "".join(line for line, _ in zip(feed.iter_lines(), range(4), strict=False))
+        later, _, headers = a_trace()
+        assert traced.client.get("/top?region=ASIA", headers=headers).is_success
+        traced.spans(later, lambda found: len(found) == 3)
+    assert traced.received.spans(trace) == []
+
+
 @pytest.mark.parametrize("value", ["", "nonsense", f"00-{'0' * 32}-{'1' * 16}-01", f"ff-{'1' * 32}-{'1' * 16}-01"])
 def test_a_traceparent_that_is_none_begins_a_new_trace(traced: Traced, value: str) -> None:
     assert traced.client.get("/top?region=NA", headers={"traceparent": value}).is_success
