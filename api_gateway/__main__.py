@@ -5,14 +5,14 @@ from __future__ import annotations
 from api_gateway.app import Settings, create_app
 from api_gateway.observe import route_of
 from leaderboard_core import serving, tracing
-from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, load
+from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
 
 DEFAULT_PORT = 4000
 
 
 async def main(process: ProcessSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError when the gateway cannot start."""
-    settings = Settings(process, load(AuthSettings), load(GatewaySettings))
+    settings = Settings(process, load(AuthSettings), load(GatewaySettings), load(StreamSettings))
     gateway = create_app(settings)
     application = tracing.traced(gateway, lambda _, path: route_of(path))
     await serving.serve(application, process, on_stop=gateway.stop)

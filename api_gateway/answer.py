@@ -97,10 +97,10 @@ class Answer:
             self._connection.resume()
         return piece
 
-    def wait_without_limit(self) -> None:
-        """Let the pieces be as far apart as they like, as events are."""
+    def wait_at_most(self, seconds: float) -> None:
+        """Let the pieces be so far apart, as events are."""
         if self._connection is not None:
-            self._connection.wait_without_limit()
+            self._connection.wait_at_most(seconds)
 
     def close(self) -> None:
         """Give up what has not arrived yet, and the connection with it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -24,10 +24,13 @@ from leaderboard_core.errors import (
     RequestTimeout,
     Unavailable,
 )
-from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings
+from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
 from leaderboard_core.tokens import Tokens
 
 logger = logging.getLogger(__name__)
+
+_HEARTBEATS_MISSED = 3
+"""So many heartbeats that did not come end an event stream: its service hangs, and the client can have another."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Settings:
     process: ProcessSettings
     auth: AuthSettings
     gateway: GatewaySettings
+    stream: StreamSettings = field(default_factory=lambda: load(StreamSettings, {}))
 
 
 class Gateway:
@@ -66,6 +70,7 @@ class Gateway:
             self.metrics,
             max_body_bytes=self._max_body,
             client_timeout=gateway.client_timeout_seconds,
+            longest_silence=settings.stream.stream_heartbeat_seconds * _HEARTBEATS_MISSED,
         )
         self.health = HealthMonitor(
             self.pool,

@@ -87,9 +87,10 @@ class Connection(asyncio.Protocol):
         waiter = self._waiter = self._loop.create_future()
         return waiter
 
-    def wait_without_limit(self) -> None:
-        """Let the pieces of this answer be as far apart as they like, as events are."""
-        self._limit = self.deadline = inf
+    def wait_at_most(self, seconds: float) -> None:
+        """Let the pieces of this answer be so far apart, as events are."""
+        self._limit = seconds
+        self.deadline = inf if self._paused else self._loop.time() + seconds
 
     def resume(self) -> None:
         """The buffered part of the answer was taken: read on."""

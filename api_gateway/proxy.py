@@ -8,17 +8,18 @@ from time import perf_counter
 from typing import Any
 
 from api_gateway import client
-from api_gateway.asgi import ClientGoneError, Receive, Scope, Send
+from api_gateway.asgi import ClientGoneError, Message, Receive, Scope, Send
 from api_gateway.body import read_body
 from api_gateway.headers import RequestHead, value_of
 from api_gateway.observe import Exchange, Metrics
 from api_gateway.upstreams import Pool, Upstream
 from leaderboard_core.errors import BadGateway, GatewayTimeout, Unavailable
-from leaderboard_core.http_server import BODY_COMPLETE
+from leaderboard_core.http_server import BODY_COMPLETE, TRANSPORT, buffer_little
 
 logger = logging.getLogger(__name__)
 
 _BODILESS = frozenset({204, 304})
+_FAREWELL_SECONDS = 1.0
 _MAY_HAVE_BEEN_DONE = "The leaderboard service broke off; the request may or may not have been done."
 
 
@@ -33,9 +34,11 @@ class Proxy:
         *,
         max_body_bytes: int,
         client_timeout: float,
+        longest_silence: float,
     ) -> None:
         self._max_body = max_body_bytes
         self._client_timeout = client_timeout
+        self._longest_silence = longest_silence
         self._pool = pool
         self._client = upstreams
         self._metrics = metrics
@@ -69,7 +72,7 @@ class Proxy:
             return
         try:
             await send({"type": "http.response.start", "status": status, "headers": headers})
-            await self._stream(answer, receive, send)
+            await self._stream(answer, scope, receive, send, exchange)
         finally:
             answer.close()
 
@@ -128,35 +131,40 @@ class Proxy:
                 self._pool.answered(upstream)
                 return answer, upstream
 
-    async def _stream(self, answer: client.Answer, receive: Receive, send: Send) -> None:
+    async def _stream(
+        self, answer: client.Answer, scope: Scope, receive: Receive, send: Send, exchange: Exchange
+    ) -> None:
         """Pass a body on piece by piece, until it ends, the client leaves or, for events, the gateway stops."""
         events = value_of(answer.headers, b"content-type").startswith(b"text/event-stream")
         if events:
-            answer.wait_without_limit()
-        pump = asyncio.create_task(self._pump(answer, send))
+            answer.wait_at_most(self._longest_silence)
+            buffer_little(scope[TRANSPORT])
+        pump = asyncio.create_task(self._pump(answer, scope, send))
         ends: list[asyncio.Task[Any]] = [pump, asyncio.create_task(_until_gone(receive))]
         if events:
             ends.append(asyncio.create_task(self.stopping.wait()))
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if not pump.done():
-                if not self.stopping.is_set():
-                    raise ClientGoneError
-            else:
+            if pump.done():
                 pump.result()
+            elif not self.stopping.is_set():
+                raise ClientGoneError
+        except (BadGateway, GatewayTimeout) as error:
+            if not events:
+                raise
+            exchange.note = error.code  # an end like any other: who listens to events comes back
         finally:
             for task in ends:
                 task.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        seconds = _FAREWELL_SECONDS if events else self._client_timeout
+        await _send_in_time(send, {"type": "http.response.body", "body": b""}, scope, seconds)
 
-    async def _pump(self, answer: client.Answer, send: Send) -> None:
+    async def _pump(self, answer: client.Answer, scope: Scope, send: Send) -> None:
         try:
             while piece := await answer.read():
-                async with asyncio.timeout(self._client_timeout):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except TimeoutError:
-            raise ClientGoneError from None
+                message = {"type": "http.response.body", "body": piece, "more_body": True}
+                await _send_in_time(send, message, scope, self._client_timeout)
         except client.TimedOutError as error:
             raise GatewayTimeout from error
         except client.BrokenOffError as error:
@@ -174,6 +182,17 @@ def _gateway_error(failure: client.UpstreamError | None) -> BadGateway | Unavail
     if isinstance(failure, client.BrokenOffError):
         return BadGateway(_MAY_HAVE_BEEN_DONE)
     return Unavailable("No leaderboard service can be reached; try again shortly.")
+
+
+async def _send_in_time(send: Send, message: Message, scope: Scope, seconds: float) -> None:
+    """Cuts a client off, and raises ClientGoneError, when it takes nothing for so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await send(message)
+    except TimeoutError:
+        # An orderly close would wait until the client has taken what is buffered.
+        scope[TRANSPORT].abort()
+        raise ClientGoneError from None
 
 
 async def _until_gone(receive: Receive) -> None:

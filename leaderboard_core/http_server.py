@@ -22,10 +22,18 @@ DRAIN_TICK_SECONDS = 0.05
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
 _NOT_WORTH_COPYING = 65_536
+_EVENTS_BUFFERED = 16_384
+_EVENTS_IN_SOCKET = 65_536
 TRANSPORT = "leaderboard.transport"
 """In an ASGI scope, the connection's transport: an answer without end may have to be cut off."""
 BODY_COMPLETE = "leaderboard.body_complete"
 """In an ASGI scope, true once the whole body has arrived: `receive` gives it at once, and needs no time limit."""
+
+
+def buffer_little(transport: asyncio.Transport) -> None:
+    """Let a connection that carries events hold few of them: what waits is out of date, and costs memory."""
+    transport.set_write_buffer_limits(high=_EVENTS_BUFFERED)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _EVENTS_IN_SOCKET)
 
 
 class OneWriteTransport:

@@ -12,7 +12,7 @@ from typing import Any
 
 import uvloop
 
-from leaderboard_core import logs, tracing
+from leaderboard_core import logs, open_files, tracing
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.http_server import create_server, listen
 from leaderboard_core.settings import ProcessSettings, SettingsError, TracingSettings, load
@@ -27,6 +27,7 @@ def run(process: str, main: Callable[[ProcessSettings], Coroutine[Any, Any, None
         if not settings.instance_name:
             settings = settings.model_copy(update={"instance_name": f"{process}-{settings.port}"})
         logs.setup(settings.instance_name, settings.log_level)
+        open_files.raise_limit()
         tracing.start(load(TracingSettings), process, settings.instance_name)
         try:
             uvloop.run(main(settings))

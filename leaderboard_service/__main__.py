@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
-from leaderboard_core import tracing
+from leaderboard_core import open_files, tracing
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.health import log_warnings
 from leaderboard_core.postgres import RegionDatabases
@@ -20,12 +21,25 @@ NOTICE_SECONDS = 2.5
 """A stopping replica serves on until the gateways' health checks, a second apart, have seen it coming."""
 
 
+OTHER_FILES = 512
+"""What a replica needs beside its listeners: the gateways' connections, Redis, Postgres, logs."""
+
+
 async def main(process: ProcessSettings) -> None:
     """Check the settings and the servers, then serve until told to stop."""
-    settings = Settings.from_environment(process)
+    settings = _that_fit(Settings.from_environment(process))
     await _check_servers(settings)
     app = create_app(settings)
     await serve(tracing.traced(app, app.route_of), process, on_stop=app.announce_stop, notice_seconds=NOTICE_SECONDS)
+
+
+def _that_fit(settings: Settings) -> Settings:
+    """No more listeners than there are files for: a process without files takes no connection at all."""
+    room = max(0, open_files.limit() - OTHER_FILES)
+    if settings.stream.stream_max_listeners <= room:
+        return settings
+    log.warning("STREAM_MAX_LISTENERS is cut to %d: raise the hard limit of open files (ulimit -Hn)", room)
+    return replace(settings, stream=settings.stream.model_copy(update={"stream_max_listeners": room}))
 
 
 async def _check_servers(settings: Settings) -> None:

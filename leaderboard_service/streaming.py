@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Final
 
-from leaderboard_core.http_server import TRANSPORT
+from leaderboard_core.http_server import TRANSPORT, buffer_little
 from leaderboard_service.asgi import Receive, Scope, Send, Stream
 
-# What waits in buffers is out of date when it is read, and costs memory as long as it is not.
-_BUFFER_BYTES: Final = 16_384
-_SOCKET_BUFFER_BYTES: Final = 65_536
 _FAREWELL_SECONDS: Final = 1.0
 
 
@@ -23,7 +19,7 @@ async def send_stream(stream: Stream, scope: Scope, receive: Receive, send: Send
     try:
         await send({"type": "http.response.start", "status": stream.status, "headers": headers})
         if scope["method"] != "HEAD":
-            _shorten_buffers(scope[TRANSPORT])
+            buffer_little(scope[TRANSPORT])
             while piece := await stream.pieces.next():
                 async with asyncio.timeout(stream.patience_seconds):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -37,11 +33,6 @@ async def send_stream(stream: Stream, scope: Scope, receive: Receive, send: Send
     finally:
         gone.cancel()
         stream.pieces.close()
-
-
-def _shorten_buffers(transport: asyncio.Transport) -> None:
-    transport.set_write_buffer_limits(high=_BUFFER_BYTES)
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
 
 
 async def _until_gone(receive: Receive) -> None:

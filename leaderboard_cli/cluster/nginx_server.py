@@ -26,7 +26,7 @@ _TEMPLATE_PLACES = (
     _PACKAGE / "nginx_templates" / "default.conf.template",  # an installed wheel
 )
 _TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-_WANTED_FILES = 16384
+_WANTED_FILES = 32768
 TUNABLE = {"NGINX_AUTH_RATE": "50r/s", "NGINX_AUTH_BURST": "100", "NGINX_ACCESS_LOG": "off"}
 
 
@@ -130,6 +130,7 @@ class NginxServer:
             "daemon off;",
             "worker_processes auto;",
             f"worker_rlimit_nofile {files};",
+            "worker_shutdown_timeout 2s;",  # live streams would hold up a stop
             f'pid "{self.folder}/nginx.pid";',
             "error_log stderr warn;",
             f"events {{ worker_connections {files // 2}; multi_accept on; }}",

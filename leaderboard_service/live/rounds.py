@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import ClassVar, Final, Generic, TypeVar
 
-from leaderboard_core.errors import LeaderboardError, UserNotFound
+from leaderboard_core.errors import LeaderboardError, Unavailable, UserNotFound
 from leaderboard_service.live.content import Standing, TopRows
 from leaderboard_service.live.feed import Feed
 from leaderboard_service.reads import Reads
@@ -141,8 +141,8 @@ class RankRound(Round[tuple[str, int]]):
         except UserNotFound as error:
             if error.source == "postgres":
                 self._degraded = True
-                if feed.version is not None:
-                    return feed, False  # Postgres may not know yet whom Redis knew: that is no farewell
+                if feed.version is not None:  # Postgres may not know yet whom Redis knew: that is no farewell
+                    return feed, feed.fail(Unavailable("Redis is away, and Postgres does not have this player yet."))
             # A player of that name who comes later is another one, with another feed.
             self.feeds.pop((user_id, reach), None)
             return feed, feed.end(error, {"region": self._region, "user_id": user_id})

@@ -12,7 +12,7 @@ import httpx
 
 from api_gateway.app import Gateway, Settings, create_app
 from leaderboard_core.http_server import DrainingServer, create_server, listen
-from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, load
+from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
 from leaderboard_core.tokens import Tokens
 
 SECRET = "3f9a1c7be05d48260c1e7ab94fd2863570"  # known to tests only
@@ -203,12 +203,15 @@ class Running:
         return self.app.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
-def settings(urls: list[str], *, max_body_bytes: int = 65_536, **values: object) -> Settings:
+def settings(
+    urls: list[str], *, max_body_bytes: int = 65_536, heartbeat_seconds: float = 15, **values: object
+) -> Settings:
     defaults: dict[str, object] = {"health_check_interval_seconds": 60, "upstream_timeout_seconds": SOON}
     return Settings(
         load(ProcessSettings, {}, port=4000, max_body_bytes=max_body_bytes),
         AUTH,
         GatewaySettings(leaderboard_service_urls=tuple(urls), **{**defaults, **values}),  # type: ignore[arg-type]
+        load(StreamSettings, {}, stream_heartbeat_seconds=heartbeat_seconds),
     )
 
 

@@ -355,12 +355,12 @@ async def test_silence_in_a_streamed_answer_is_a_time_out_after_what_came() -> N
             await rest(given)
 
 
-async def test_an_answer_without_limit_leaves_the_limit_of_the_next_one() -> None:
+async def test_a_longer_limit_for_one_answer_leaves_that_of_the_next() -> None:
     data = CHUNKED.encode()
     async with services(1) as (service,), asking(service, read_timeout=0.2) as ask:
         service.behave = says_bytes(data[:-20], data[-20:], gap=0.5)
         given = await ask()
-        given.wait_without_limit()
+        given.wait_at_most(SOON)
         assert await rest(given) == b"abc0123456789"
         service.behave = then_silent(b"")
         with pytest.raises(TimedOutError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,6 +134,26 @@ async def listening(url: str, path: str, **headers: str) -> AsyncIterator[Listen
         yield listener
     finally:
         await listener.close()
+
+
+@asynccontextmanager
+async def many(url: str, paths: Iterable[str]) -> AsyncIterator[list[Listener]]:
+    """Open streams (or refusals), a hundred asked for at a time, closed at the end."""
+    made: list[Listener] = []
+    turns = asyncio.Semaphore(100)
+
+    async def one(path: str) -> Listener:
+        async with turns:
+            listener = await connect(url, path)
+            made.append(listener)
+            return listener
+
+    try:
+        yield await asyncio.gather(*map(one, paths))
+    finally:
+        for listener in made:
+            listener.writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 def apply(rows: list[dict[str, Any]], change: dict[str, Any]) -> list[dict[str, Any]]:
