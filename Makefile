@@ -53,7 +53,7 @@ lock: .venv/.ready ## bring the lock file up to date with pyproject.toml
 	$(BIN)/uv lock
 
 clean: ## remove the environment and the local cluster's data
-	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache postman/node_modules
 
 .venv/.ready: pyproject.toml uv.lock .ci/setup
 	@PYTHON="$(PYTHON)" sh .ci/setup
