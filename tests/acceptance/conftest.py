@@ -10,19 +10,28 @@ from typing import Any
 import httpx
 import pytest
 
+from leaderboard_client import Client
 from tests.acceptance.cluster import LocalCluster, local_cluster
 
 Register = Callable[..., "Player"]
 
 
 class Player:
-    """A registered player and a client that carries its token."""
+    """A registered player: a client that speaks for it, and raw HTTP with its token."""
 
-    def __init__(self, base_url: str, user_id: str, region: str, token: str) -> None:
+    def __init__(self, client: Client, user_id: str, region: str) -> None:
+        assert client.token is not None
+        self.client = client
         self.user_id = user_id
         self.region = region
-        self.token = token
-        self.http = httpx.Client(base_url=base_url, headers={"Authorization": f"Bearer {token}"}, timeout=20)
+        self.token = client.token
+        self.http = httpx.Client(
+            base_url=client.base_url, headers={"Authorization": f"Bearer {client.token}"}, timeout=20
+        )
+
+    def close(self) -> None:
+        self.client.close()
+        self.http.close()
 
 
 @pytest.fixture(scope="session")
@@ -51,18 +60,24 @@ def http(url: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
+def visitor(url: str) -> Iterator[Client]:
+    """A client of nobody, for reads."""
+    with Client(url) as client:
+        yield client
+
+
+@pytest.fixture
 def register(url: str) -> Iterator[Register]:
     """Registers players with names of their own, so that tests do not see each other's."""
     players: list[Player] = []
 
     def make(region: str = "ASIA", score: int = 0, **more: Any) -> Player:
         user_id = more.pop("user_id", f"player-{secrets.token_hex(6)}")
-        body = {"user_id": user_id, "name": f"Name of {user_id}", "region": region, "initialScore": score, **more}
-        answer = httpx.post(f"{url}/auth/register", json=body, timeout=20)
-        assert answer.status_code == 201, answer.text
-        players.append(Player(url, user_id, region, answer.json()["token"]))
+        client = Client(url)
+        client.register(user_id, f"Name of {user_id}", region, score, **more)
+        players.append(Player(client, user_id, region))
         return players[-1]
 
     yield make
     for player in players:
-        player.http.close()
+        player.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 import jwt
 import pytest
 
+from leaderboard_client import Client, Conflict
 from tests.acceptance.conftest import Player, Register
 
 BIG = b'{"score": 1, "padding": "' + b"x" * 2_000_000 + b'"}'
@@ -17,13 +19,13 @@ BIG = b'{"score": 1, "padding": "' + b"x" * 2_000_000 + b'"}'
 
 @pytest.fixture(scope="module")
 def victim(url: str) -> Any:
-    body = {"user_id": "bad-input-victim", "name": "Victim", "region": "ASIA", "initialScore": 41}
-    answer = httpx.post(f"{url}/auth/register", json=body, timeout=20)
-    assert answer.status_code in (201, 409)
-    login = httpx.post(f"{url}/auth/login", json={"user_id": body["user_id"], "name": "Victim"}, timeout=20)
-    player = Player(url, "bad-input-victim", "ASIA", login.json()["token"])
+    client = Client(url)
+    with contextlib.suppress(Conflict):
+        client.register("bad-input-victim", "Victim", "ASIA", 41)
+    client.login("bad-input-victim", "Victim")
+    player = Player(client, "bad-input-victim", "ASIA")
     yield player
-    player.http.close()
+    player.close()
 
 
 def envelope(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def envelope(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 def unchanged(victim: Player) -> None:
-    assert victim.http.get(f"/rank/{victim.user_id}").json()["score"] == 41
+    assert victim.client.rank().score == 41
 
 
 def unsigned(claims: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import asyncpg
 import httpx
 import pytest
 
+from leaderboard_client import AsyncClient, Client
 from tests.acceptance.cluster import LocalCluster, clean_environment, command, eventually, local_cluster
 
 pytestmark = pytest.mark.local_cluster
@@ -104,10 +105,9 @@ async def test_killing_a_service_under_load_makes_no_request_fail(own_cluster: L
 
     load = await under_load(own_cluster.url, kill_and_watch)
     assert not load.failures
-    async with httpx.AsyncClient(base_url=own_cluster.url) as client:
-        for user_id, added in load.added.items():
-            score = (await client.get(f"/rank/{user_id}")).json()["score"]
-            assert score == added
+    async with AsyncClient(own_cluster.url) as client:
+        ranks = await client.ranks(load.added)
+    assert {row.user_id: row.score for row in ranks.rows} == load.added
     assert load.requests > 200
 
 
@@ -127,6 +127,38 @@ async def test_killing_a_gateway_under_load_fails_no_read(own_cluster: LocalClus
     await asyncio.to_thread(own_cluster.wait_restarted, "gateway-1", pid)
 
 
+async def test_killing_a_gateway_fails_nothing_for_the_python_client(own_cluster: LocalCluster) -> None:
+    added: dict[str, int] = {}
+    stop = asyncio.Event()
+
+    async def play(number: int) -> None:
+        async with AsyncClient(own_cluster.url) as client:
+            user_id = f"patient-{number}-{secrets.token_hex(4)}"
+            await client.register(user_id, "Patient", "EU")
+            added[user_id] = 0
+            while not stop.is_set():
+                assert (await client.add(1)).score == added[user_id] + 1
+                added[user_id] += 1
+
+    async def more_writes(count: int) -> None:
+        target = sum(added.values()) + count
+        while sum(added.values()) < target:
+            await asyncio.sleep(0.01)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(6):
+            group.create_task(play(number))
+        for name in ("gateway-1", "gateway-2", "service-1"):
+            await more_writes(60)
+            pid = own_cluster.kill(name)
+            await more_writes(60)
+            await asyncio.to_thread(own_cluster.wait_restarted, name, pid)
+        stop.set()
+    async with AsyncClient(own_cluster.url) as client:
+        ranks = await client.ranks(added, region="EU")
+    assert {row.user_id: row.score for row in ranks.rows} == added
+
+
 async def test_killing_the_worker_loses_no_score(own_cluster: LocalCluster) -> None:
     async def kill(load: Load) -> None:
         for _ in range(3):
@@ -136,8 +168,9 @@ async def test_killing_the_worker_loses_no_score(own_cluster: LocalCluster) -> N
 
     load = await under_load(own_cluster.url, kill)
     assert not load.failures
-    async with httpx.AsyncClient(base_url=own_cluster.url) as client:
-        boards = {user_id: (await client.get(f"/rank/{user_id}")).json()["score"] for user_id in load.added}
+    async with AsyncClient(own_cluster.url) as client:
+        boards = {row.user_id: row.score for row in (await client.ranks(load.added)).rows}
+    assert boards.keys() == load.added.keys()
 
     async def rows() -> dict[str, int]:
         found: dict[str, int] = {}
@@ -180,13 +213,13 @@ def test_a_killed_supervisor_leaves_nothing_behind_and_scores_survive(tmp_path: 
     data_dir = tmp_path / "data"
     with local_cluster(data_dir) as cluster:
         pids = [pid for pid in cluster.state["pids"].values() if pid]
-        body = {"user_id": "survivor", "name": "Survivor", "region": "EU", "initialScore": 12}
-        assert httpx.post(f"{cluster.url}/auth/register", json=body).status_code == 201
+        with Client(cluster.url) as client:
+            client.register("survivor", "Survivor", "EU", 12)
         cluster.process.kill()
         cluster.process.wait(10)
         eventually(lambda: running(pids) == [], what="the end of every process")
-    with local_cluster(data_dir) as cluster:
-        assert httpx.get(f"{cluster.url}/rank/survivor").json()["score"] == 12
+    with local_cluster(data_dir) as cluster, Client(cluster.url) as client:
+        assert client.rank("survivor").score == 12
 
 
 def test_a_busy_port_is_named(cluster: LocalCluster, tmp_path: Path) -> None:

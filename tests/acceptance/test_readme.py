@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import subprocess
 import sys
@@ -10,16 +11,21 @@ from pathlib import Path
 
 import httpx
 
+from leaderboard_client import Client
 from tests.acceptance.cluster import REPOSITORY, clean_environment
 
 CURL = REPOSITORY / "tests" / "acceptance" / "curl.py"
 
 
-def transcript() -> str:
-    _, _, rest = (REPOSITORY / "README.md").read_text("utf-8").partition("<!-- transcript -->\n```sh\n")
-    block, end, _ = rest.partition("```\n<!-- /transcript -->")
+def block(name: str, language: str) -> str:
+    """The code between two marks of the README, made for a cluster on port 8080."""
+    text = (REPOSITORY / "README.md").read_text("utf-8")
+    _, begin, rest = text.partition(f"<!-- {name} -->\n```{language}\n")
+    code, end, _ = rest.partition(f"```\n<!-- /{name} -->")
+    assert begin
     assert end
-    return block
+    assert code.count("http://127.0.0.1:8080") == 1
+    return code
 
 
 def path_with_curl(folder: Path) -> str:
@@ -33,10 +39,9 @@ def path_with_curl(folder: Path) -> str:
 
 
 def test_the_transcript(url: str, tmp_path: Path) -> None:
-    script = transcript()
-    assert script.count("http://127.0.0.1:8080") == 1
+    script = block("transcript", "sh").replace("http://127.0.0.1:8080", url)
     result = subprocess.run(
-        ["sh", "-eu", "-c", script.replace("http://127.0.0.1:8080", url)],
+        ["sh", "-eu", "-c", script],
         env=clean_environment(PATH=path_with_curl(tmp_path)),
         capture_output=True,
         text=True,
@@ -53,6 +58,27 @@ def test_the_transcript(url: str, tmp_path: Path) -> None:
     gateways = {line for line in headers if line.startswith("x-upstream-addr")}
     services = {line for line in headers if line.startswith("x-service-addr")}
     assert (len(headers), len(gateways), len(services)) == (18, 3, 3)
+
+
+def test_the_python_client(url: str, visitor: Client) -> None:
+    # "ada" may be there from an earlier run of the tests against the same system.
+    script = block("python-client", "python").replace("http://127.0.0.1:8080", url)
+    user_id = f"ada-{secrets.token_hex(4)}"
+    assert script.count('"ada"') == 1
+    result = subprocess.run(
+        [sys.executable, "-c", script.replace('"ada"', f'"{user_id}"')],
+        cwd=REPOSITORY,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    first, *rows, names = result.stdout.splitlines()
+    assert first.startswith("Rank(region='GLOBAL', ")
+    assert f"user_id='{user_id}', name='Ada', score=10" in first
+    assert len(rows) == visitor.top("EU", limit=1).total
+    assert names.startswith("[")
 
 
 def test_the_stand_in_for_curl_does_what_the_transcript_needs(url: str) -> None:

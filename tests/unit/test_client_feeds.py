@@ -136,6 +136,13 @@ def test_a_broken_feed_goes_on_after_its_last_event() -> None:
     assert followed.waits[4:] == [0.75, 0.75]
 
 
+def test_what_was_not_whole_when_the_feed_broke_is_dropped() -> None:
+    half = len(CHANGE) - 30
+    followed = Followed(Api().stream_top(), OPEN, SNAPSHOT + CHANGE[:half], CUT, OPEN, CHANGE).run()
+    assert followed.last_event_ids() == [None, "s1"]
+    assert [names(state)[0][1] for state in followed.values] == ["ada", "bob"]
+
+
 def test_a_feed_that_cannot_be_had_is_given_up_in_time() -> None:
     followed = Followed(Api().stream_top(), *[Failure(OSError("refused"), maybe_done=False)] * 4, max_wait=0.7)
     with pytest.raises(client.ConnectionFailed, match="refused"):
