@@ -126,6 +126,7 @@ class InvalidPayload(LeaderboardError):
 
 class UnknownRegion(LeaderboardError):
     status, code = 422, "unknown_region"
+    default_message = "There is no such region; 'regions' lists those that there are."
 
     def __init__(self, region: str, known: tuple[str, ...]) -> None:
         super().__init__(f"Choose one of {', '.join(known)}.", region=region[:64], regions=list(known))
@@ -138,7 +139,7 @@ class ScoreOutOfRange(LeaderboardError):
 
 class RateLimited(RetryLater):
     status, code = 429, "rate_limited"
-    default_message = "Too many score writes by this player; wait 'retry_after' seconds."
+    default_message = "Too many requests for this player; wait 'retry_after' seconds."
 
 
 class RegionRateLimited(RetryLater):

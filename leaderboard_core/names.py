@@ -7,9 +7,10 @@ import re
 MAX_USER_ID = 128
 MAX_NAME = 200
 
-USER_ID_PATTERN = r"^[^\s\p{Cc}/]+$"
-NAME_PATTERN = r"^[^\p{Cc}]+$"
-"""In pydantic's dialect, for the schemas; a test holds them against the functions below."""
+USER_ID_PATTERN = r"^[^\s\x00-\x1f\x7f-\x9f/]+$"
+NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"
+"""For the schemas, in what the dialects of pydantic, JavaScript and Python share, so that whoever reads the OpenAPI
+document can use them; a test holds them against the functions below."""
 
 # Surrogates are no characters: JSON can spell them, and nothing can store them.
 _USER_ID = re.compile(rf"[^\s\x00-\x1f\x7f-\x9f/\ud800-\udfff]{{1,{MAX_USER_ID}}}")

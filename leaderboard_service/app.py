@@ -12,14 +12,23 @@ from leaderboard_core.access_log import AccessLog
 from leaderboard_service.asgi import Receive, Scope, Send
 from leaderboard_service.door import Door
 from leaderboard_service.http import add_error_handlers, describe
-from leaderboard_service.routes import auth, boards, scores, streams, system
+from leaderboard_service.routes import auth, boards, examples, scores, streams, system
 from leaderboard_service.routes.documented import BEARER_SCHEME
 from leaderboard_service.state import Services, Settings
 
 ROUTES = (*auth.ROUTES, *scores.ROUTES, *boards.ROUTES, *streams.ROUTES, *system.ROUTES)
 DESCRIPTION = """Real-time leaderboards. Send `Authorization: Bearer <token>` where a lock is shown.
 
-Every error is `{"error": "<code>", "message": "<what to do>"}`."""
+Every error is `{"error": "<code>", "message": "<what to do>"}`. The gateways and NGINX in front of the services answer
+with 408 `request_timeout`, 413 `payload_too_large`, 502 `bad_gateway`, 503 `unavailable` and 504 `gateway_timeout` of
+their own, on any path. docs/api.md has the promises that hold for all calls."""
+TAGS = [
+    {"name": "auth", "description": "Accounts: who a player is."},
+    {"name": "scores", "description": "Score writes. Each needs a token and takes an Idempotency-Key."},
+    {"name": "boards", "description": "Reads of boards. They need no token."},
+    {"name": "live", "description": "Live boards as Server-Sent Events. They need no token."},
+    {"name": "system", "description": "For operators: health, state and metrics."},
+]
 
 
 class Service:
@@ -73,10 +82,24 @@ def create_app(settings: Settings) -> Service:
     return Service(settings)
 
 
+def openapi() -> dict[str, Any]:
+    """The API's description, for the documentation; no store is needed for it."""
+    return _documentation(None).openapi()
+
+
 def _documentation(lifespan: Any) -> FastAPI:
-    app = FastAPI(title="Leaderboard", version="1", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title="Leaderboard",
+        version="1",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
     add_error_handlers(app)
     for route in ROUTES:
         describe(app, route)
-    app.openapi()["components"]["securitySchemes"] = BEARER_SCHEME
+    components = app.openapi()["components"]
+    components["securitySchemes"] = BEARER_SCHEME
+    components["examples"] = {code: {"value": envelope} for code, envelope in examples.errors().items()}
     return app

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -34,8 +33,9 @@ def describe(app: FastAPI, route: Route) -> None:
         _never_asked(route),
         methods=[route.method],
         tags=[route.tag],
-        name=route.handler.__name__,
-        description=inspect.getdoc(route.handler),
+        operation_id=route.handler.__name__.rstrip("_"),
+        summary=route.summary,
+        description=route.description,
         status_code=route.status,
         response_model=route.response,
         responses=route.responses,

@@ -1,15 +1,66 @@
-"""The JSON of the reads that take or give lists: ranges of a board, and the ranks of several players."""
+"""The JSON of the reads: pages and ranges of a board, ranks, the rows around a player."""
 
 from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
-from leaderboard_service.schemas import BoardQuery, Body, Cursor, Limit, Name, Percentile, Region, Score, UserId
+from leaderboard_service.schemas import Board, Body, Name, Region, Score, UserId
 
-Rank = Annotated[int, Field(ge=1, le=MAX_EXACT_INTEGER)]
+Total = Annotated[int, Field(description="Players on the whole board.")]
+Rank = Annotated[int, Field(ge=1, description="1 + the number of players with a strictly higher score.", examples=[1])]
+RankBound = Annotated[int, Field(ge=1, le=MAX_EXACT_INTEGER)]
+Percentile = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=100,
+        description="Share of the other players whose score is not higher, in percent: "
+        "`100 * (total - rank) / (total - 1)`; 100 for somebody alone.",
+    ),
+]
+
+
+class BoardQuery(BaseModel):
+    region: Annotated[
+        str, Field(description="The board, in any case; GLOBAL ranks every player of every region.", examples=["EU"])
+    ] = "GLOBAL"
+
+
+Limit = Annotated[int, Field(ge=1, le=1000, description="Most rows in one answer.")]
+Cursor = Annotated[
+    str | None,
+    Field(
+        max_length=1024,
+        description="The `next_cursor` of the page before, with the same region: reads on after its last row.",
+    ),
+]
+
+
+class TopQuery(BoardQuery):
+    limit: Limit = 100
+    offset: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MAX_EXACT_INTEGER,
+            description="Rows to leave out; not together with `cursor`. Where regions live on several Redis servers, "
+            "`offset + limit` is at most 10,000.",
+        ),
+    ] = 0
+    cursor: Cursor = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if {"cursor", "offset"} <= self.model_fields_set:
+            raise ValueError("give either cursor or offset")
+        return self
+
+
+class AroundQuery(BoardQuery):
+    range: Annotated[int, Field(ge=1, le=100, description="Most rows above the player, and most below.")] = 10
 
 
 class RangeQuery(BoardQuery):
@@ -17,8 +68,8 @@ class RangeQuery(BoardQuery):
 
     min: Annotated[Score | None, Field(description="Lowest score.")] = None
     max: Annotated[Score | None, Field(description="Highest score.")] = None
-    first: Annotated[Rank | None, Field(alias="from", description="Best rank; instead of min and max.")] = None
-    last: Annotated[Rank | None, Field(alias="to", description="Worst rank; instead of min and max.")] = None
+    first: Annotated[RankBound | None, Field(alias="from", description="Best rank, instead of scores.")] = None
+    last: Annotated[RankBound | None, Field(alias="to", description="Worst rank, instead of scores.")] = None
     limit: Limit = 100
     cursor: Cursor = None
 
@@ -33,17 +84,55 @@ class RangeQuery(BoardQuery):
         return self
 
 
+class BoardRow(BaseModel):
+    rank: Rank
+    user_id: UserId
+    name: Name
+    region: Region
+    score: Score
+
+
+class TopPage(BaseModel):
+    region: Board
+    total: Total
+    rows: Annotated[list[BoardRow], Field(description="Best first; equal scores by descending bytes of `user_id`.")]
+    next_cursor: Annotated[str | None, Field(description="For `cursor`; null when no row follows.")]
+
+
+class RankAnswer(BaseModel):
+    found: Annotated[bool, Field(description="True; a 404 has false.")]
+    region: Board
+    total: Total
+    rank: Rank
+    percentile: Percentile
+    user_id: UserId
+    name: Name
+    score: Score
+
+
+class AroundAnswer(BaseModel):
+    model_config = ConfigDict(populate_by_name=True)
+
+    found: Annotated[bool, Field(description="True; a 404 has false.")]
+    region: Board
+    total: Total
+    own: Annotated[BoardRow, Field(alias="self", description="The player's own row.")]
+    around: Annotated[list[BoardRow], Field(description="The rows above and below, in board order, without `self`.")]
+
+
 class RanksBody(Body):
     user_ids: Annotated[
         list[UserId],
-        Field(min_length=1, max_length=1000, description="Repeated ones count once; unknown ones are listed."),
+        Field(
+            min_length=1, max_length=1000, description="Players, such as somebody's friends; repeated ones count once."
+        ),
     ]
-    region: Region = "GLOBAL"
+    region: Annotated[Region, Field(description="The board, in any case.")] = "GLOBAL"
 
 
 class ListedRow(BaseModel):
-    place: Annotated[int, Field(description="competition rank within the list")]
-    rank: Annotated[int, Field(description="rank on the board")]
+    place: Annotated[int, Field(description="Rank among the players of the list.")]
+    rank: Annotated[Rank, Field(description="Rank on the board.")]
     percentile: Percentile
     user_id: UserId
     name: Name
@@ -52,7 +141,7 @@ class ListedRow(BaseModel):
 
 
 class RanksAnswer(BaseModel):
-    region: Annotated[Region, Field(description="the board")]
-    total: Annotated[int, Field(description="players on the whole board")]
-    rows: list[ListedRow]
-    unknown: Annotated[list[UserId], Field(description="not on that board, in the order of the request")]
+    region: Board
+    total: Total
+    rows: Annotated[list[ListedRow], Field(description="Those of the list who are on the board, in board order.")]
+    unknown: Annotated[list[UserId], Field(description="Those who are not, in the order of the request.")]

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from leaderboard_core.errors import LeaderboardError
+from leaderboard_core.errors import (
+    InvalidCredentials,
+    LeaderboardError,
+    QueueFull,
+    RateLimited,
+    RegionMismatch,
+    RegionRateLimited,
+    UserExists,
+    UserNotFound,
+)
 from leaderboard_core.metrics import LOGINS
 from leaderboard_service.asgi import Call, Reply, json_reply
-from leaderboard_service.routes.documented import Route
+from leaderboard_service.routes.documented import BODY_ERRORS, STORE_ERRORS, Route
 from leaderboard_service.schemas import LoggedIn, LoginBody, RegisterBody, Registered
 from leaderboard_service.scores import Write
 
 
 async def register(call: Call) -> Reply:
-    """Make a player and get a token. The score is on the boards at once."""
+    """Register a player and get a token.
+
+    The score is on the boards at once. A registration without a `password` makes an account that anybody enters who
+    knows `user_id` and `name`; AUTH_REQUIRE_PASSWORD forbids such accounts. A registration takes no Idempotency-Key:
+    after a lost answer, try to log in.
+    """
     body = await call.body(RegisterBody)
     parts = call.parts
     write = Write(
@@ -30,7 +44,11 @@ async def register(call: Call) -> Reply:
 
 
 async def login(call: Call) -> Reply:
-    """Get a token for an existing player. An account with a password is entered only with it."""
+    """Log in: get a token for an existing player.
+
+    `name` must be the stored one, and an account with a password is entered only with it. Failed tries are limited
+    per account (LOGIN_RATE_LIMIT_COUNT).
+    """
     body = await call.body(LoginBody)
     parts = call.parts
     region = None if body.region is None else parts.region(body.region)
@@ -52,7 +70,7 @@ ROUTES = (
         body=RegisterBody,
         response=Registered,
         status=201,
-        errors=(409, 413, 422, 429, 503),
+        errors=(UserExists, *BODY_ERRORS, RegionRateLimited, QueueFull, *STORE_ERRORS),
     ),
     Route(
         "POST",
@@ -61,6 +79,6 @@ ROUTES = (
         tag="auth",
         body=LoginBody,
         response=LoggedIn,
-        errors=(401, 404, 409, 413, 422, 429, 503),
+        errors=(InvalidCredentials, UserNotFound, RegionMismatch, *BODY_ERRORS, RateLimited, *STORE_ERRORS),
     ),
 )

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from leaderboard_service.asgi import Call, Reply, json_reply
+from pydantic import BaseModel
+
+from leaderboard_core.errors import PayloadTooLarge, UserNotFound
+from leaderboard_service.asgi import Call, Handler, Reply, json_reply
 from leaderboard_service.boards import Page
 from leaderboard_service.cursors import cursor_after, decode
 from leaderboard_service.ranking import RankedRow, percentile
 from leaderboard_service.reads import Source
-from leaderboard_service.routes.documented import Route
-from leaderboard_service.schemas import AroundAnswer, AroundQuery, BoardQuery, RankAnswer, TopPage, TopQuery
-from leaderboard_service.schemas_reads import RangeQuery, RanksAnswer, RanksBody
+from leaderboard_service.routes.documented import READ_ERRORS, SOURCE, Errors, Route
+from leaderboard_service.schemas import Body
+from leaderboard_service.schemas_reads import (
+    AroundAnswer,
+    AroundQuery,
+    BoardQuery,
+    RangeQuery,
+    RankAnswer,
+    RanksAnswer,
+    RanksBody,
+    TopPage,
+    TopQuery,
+)
 from leaderboard_service.stretches import Stretch
 
 
 async def top(call: Call) -> Reply:
-    """The best players of a board. Equal scores have equal ranks (1,1,3) and come by descending user_id."""
+    """The best players of a board.
+
+    Equal scores have equal ranks (1, 1, 3) and come by descending bytes of `user_id`. To walk a whole board, send each
+    page's `next_cursor` as `cursor` until it is null.
+    """
     query = call.query(TopQuery)
     region, limit, offset, cursor = call.parts.region(query.region), query.limit, query.offset, query.cursor
     after = None if cursor is None else decode(cursor, region)
@@ -33,7 +50,12 @@ async def top(call: Call) -> Reply:
 
 
 async def range_(call: Call) -> Reply:
-    """The players of a board between two scores (min, max) or two ranks (from, to), both inclusive, best first."""
+    """The players of a board between two scores or two ranks.
+
+    Give `min`, `max` or both, or else `from`, `to` or both; bounds are inclusive. Ranks are competition ranks: of
+    50, 50, 30 the range from 2 to 3 holds the third player only. Rows come best first; pages go on with `cursor`, and
+    the same bounds.
+    """
     query = call.query(RangeQuery)
     region = call.parts.region(query.region)
     after = None if query.cursor is None else decode(query.cursor, region)
@@ -43,7 +65,11 @@ async def range_(call: Call) -> Reply:
 
 
 async def ranks(call: Call) -> Reply:
-    """Where the players of a list stand, in the list and on the board. A read: nothing is changed."""
+    """The ranks of up to 1,000 players, such as somebody's friends.
+
+    Where each stands in the list (`place`) and on the board (`rank`). Who is not on that board is listed in `unknown`
+    and fails nothing. A read, though it is a POST: no token, and it may be repeated.
+    """
     body = await call.body(RanksBody)
     region = call.parts.region(body.region)
     user_ids = list(dict.fromkeys(body.user_ids))
@@ -59,7 +85,10 @@ async def ranks(call: Call) -> Reply:
 
 
 async def rank(call: Call) -> Reply:
-    """A player's rank on a board: 1 + the number of players with a strictly higher score."""
+    """A player's rank on a board.
+
+    On a board where the player is not (another region's), the answer is 404 as well.
+    """
     user_id, query = call.user_id(), call.query(BoardQuery)
     region = call.parts.region(query.region)
     place, source = await call.parts.reads.rank(region, user_id)
@@ -79,7 +108,7 @@ async def rank(call: Call) -> Reply:
 
 
 async def around(call: Call) -> Reply:
-    """A player and up to `range` rows above and below it, in board order."""
+    """A player and the rows above and below it."""
     user_id, query = call.user_id(), call.query(AroundQuery)
     region = call.parts.region(query.region)
     found, source = await call.parts.reads.around(region, user_id, query.range)
@@ -116,10 +145,33 @@ def _answer(content: object, source: Source) -> Reply:
     return json_reply(content, headers={"X-Leaderboard-Source": source})
 
 
+def _read(
+    method: str,
+    path: str,
+    handler: Handler,
+    response: type[BaseModel],
+    *,
+    body: type[Body] | None = None,
+    query: type[BaseModel] | None = None,
+    more_errors: Errors = (),
+) -> Route:
+    return Route(
+        method,
+        path,
+        handler,
+        "boards",
+        response,
+        body=body,
+        query=query,
+        errors=(*more_errors, *READ_ERRORS),
+        answer_headers=SOURCE,
+    )
+
+
 ROUTES = (
-    Route("GET", "/top", top, "boards", TopPage, query=TopQuery, errors=(422, 503)),
-    Route("GET", "/range", range_, "boards", TopPage, query=RangeQuery, errors=(422, 503)),
-    Route("POST", "/ranks", ranks, "boards", RanksAnswer, body=RanksBody, errors=(413, 422, 503)),
-    Route("GET", "/rank/{user_id}", rank, "boards", RankAnswer, query=BoardQuery, errors=(404, 422, 503)),
-    Route("GET", "/around/{user_id}", around, "boards", AroundAnswer, query=AroundQuery, errors=(404, 422, 503)),
+    _read("GET", "/top", top, TopPage, query=TopQuery),
+    _read("GET", "/range", range_, TopPage, query=RangeQuery),
+    _read("GET", "/rank/{user_id}", rank, RankAnswer, query=BoardQuery, more_errors=(UserNotFound,)),
+    _read("POST", "/ranks", ranks, RanksAnswer, body=RanksBody, more_errors=(PayloadTooLarge,)),
+    _read("GET", "/around/{user_id}", around, AroundAnswer, query=AroundQuery, more_errors=(UserNotFound,)),
 )

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from leaderboard_core.errors import Forbidden, LeaderboardError, RegionMismatch, Unavailable, WarmingUp
+from leaderboard_core.errors import (
+    Forbidden,
+    IdempotencyKeyInUse,
+    InvalidPayload,
+    LeaderboardError,
+    PayloadTooLarge,
+    QueueFull,
+    RateLimited,
+    RegionMismatch,
+    RegionRateLimited,
+    ScoreOutOfRange,
+    Unavailable,
+    UserNotFound,
+    WarmingUp,
+)
 from leaderboard_core.tokens import Identity
 from leaderboard_service.asgi import Call, Reply, checked, json_reply
 from leaderboard_service.batches import Outcome
-from leaderboard_service.routes.documented import Route
+from leaderboard_service.routes.documented import BODY_ERRORS, STORE_ERRORS, TOKEN_ERRORS, Errors, Route
 from leaderboard_service.schemas import (
     AddBody,
     BatchBody,
@@ -24,7 +38,11 @@ from leaderboard_service.scores import Idempotency, Operation, Write, Written
 
 
 async def create(call: Call) -> Reply:
-    """Make the token's player if it has no card yet."""
+    """Put the token's player on the boards, unless it is there.
+
+    For a player whose token was made without a registration. One that is there already is answered as it stands, with
+    200, and nothing is changed.
+    """
     who = call.player()
     body = await call.body(CreateBody)
     region = call.parts.region(body.region)
@@ -36,23 +54,31 @@ async def create(call: Call) -> Reply:
 
 
 async def update(call: Call) -> Reply:
-    """Set the score of the token's player."""
+    """Set the score of the token's player.
+
+    The new score may be lower than the old one. It counts on the board of the home region and on GLOBAL.
+    """
     who = call.player()
     body = await call.body(UpdateBody)
     return _answer(await _write(call, who, "set", body.score))
 
 
 async def add(call: Call) -> Reply:
-    """Add to the score of the token's player; a negative delta takes away."""
+    """Add to the score of the token's player.
+
+    Additions that arrive at the same time all count. One that would leave ±(2^53-1) is refused and changes nothing.
+    Without an Idempotency-Key, an addition whose answer was lost may count twice when you send it again.
+    """
     who = call.player()
     body = await call.body(AddBody)
     return _answer(await _write(call, who, "add", body.delta))
 
 
 async def submit(call: Call) -> Reply:
-    """Set a score: a player's token for that player only, a server's token for anybody.
+    """Set a player's score: one's own, or with a server's token anybody's.
 
-    A server's submit makes the player if need be. A name, when given, replaces the stored one.
+    A player's token submits for that player only. A server's token makes the player if need be, and passes the
+    region's limit and the queue's, not the player's.
     """
     who = call.identity()
     body = await call.body(SubmitBody)
@@ -80,10 +106,12 @@ async def submit(call: Call) -> Reply:
 
 
 async def submit_many(call: Call) -> Reply:
-    """Set or add to up to 1,000 scores with a server's token; players are made if need be.
+    """Set or add to up to 1,000 scores with a server's token.
 
-    Each score is accepted or refused on its own; those of one player count in their order. With an
-    Idempotency-Key the request may be repeated as a whole: what was accepted counts once.
+    Players are made if need be. Each score is accepted or refused on its own, so look at `results` also when the
+    status is 200; those of one player count in their order. With an Idempotency-Key the request may be repeated as a
+    whole: what was accepted counts once. 503 says that none could be
+    taken.
     """
     who = call.identity()
     if not who.is_server:
@@ -161,7 +189,18 @@ def _written(written: Written) -> dict[str, Any]:
     }
 
 
-_EXISTING = (401, 403, 404, 409, 413, 422, 429, 503)
+_WRITE: Errors = (
+    *TOKEN_ERRORS,
+    Forbidden,
+    RegionMismatch,
+    *BODY_ERRORS,
+    IdempotencyKeyInUse,
+    RateLimited,
+    RegionRateLimited,
+    QueueFull,
+    *STORE_ERRORS,
+)
+_EXISTING: Errors = (UserNotFound, *_WRITE)
 
 ROUTES = (
     Route(
@@ -173,11 +212,20 @@ ROUTES = (
         body=CreateBody,
         response=Created,
         status=201,
-        errors=(401, 403, 409, 413, 422, 429, 503),
+        errors=_WRITE,
         other_responses={200: {"model": Created, "description": "The player has a card already; nothing was changed."}},
     ),
     Route("POST", "/score/update", update, "scores", ScoreWritten, token=True, body=UpdateBody, errors=_EXISTING),
-    Route("POST", "/score/add", add, "scores", ScoreWritten, token=True, body=AddBody, errors=_EXISTING),
+    Route(
+        "POST",
+        "/score/add",
+        add,
+        "scores",
+        ScoreWritten,
+        token=True,
+        body=AddBody,
+        errors=(*_EXISTING, ScoreOutOfRange),
+    ),
     Route(
         "POST",
         "/scores",
@@ -186,7 +234,7 @@ ROUTES = (
         token=True,
         body=BatchBody,
         response=BatchWritten,
-        errors=(401, 403, 413, 422, 503),
+        errors=(*TOKEN_ERRORS, Forbidden, PayloadTooLarge, InvalidPayload, *STORE_ERRORS),
     ),
     Route("POST", "/score", submit, "scores", ScoreWritten, token=True, body=SubmitBody, errors=_EXISTING),
 )

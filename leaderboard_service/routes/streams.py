@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, RootModel
 
+from leaderboard_core.errors import UserNotFound
 from leaderboard_service.asgi import Call, Stream
 from leaderboard_service.live.feed import Listener
-from leaderboard_service.routes.documented import Route
-from leaderboard_service.schemas import BoardQuery, BoardRow, ErrorEnvelope, Region, UserId
+from leaderboard_service.routes.documented import READ_ERRORS, Route
+from leaderboard_service.schemas import Board, ErrorEnvelope, UserId
+from leaderboard_service.schemas_reads import BoardQuery, BoardRow, Percentile, Total
 
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -27,13 +29,16 @@ _LAST_EVENT_ID_HEADER = {
 _LAST_EVENT_ID = "The id of the last event that was seen, when no Last-Event-ID header can be sent."
 
 
+Source = Annotated[str, Field(description="`redis`, or `postgres` while Redis is away.", examples=["redis"])]
+
+
 class StreamTopQuery(BoardQuery):
-    limit: Annotated[int, Field(ge=1, le=100)] = 10
+    limit: Annotated[int, Field(ge=1, le=100, description="How many players are shown.")] = 10
     last_event_id: Annotated[str, Field(description=_LAST_EVENT_ID)] = ""
 
 
 class StreamRankQuery(BoardQuery):
-    range: Annotated[int, Field(ge=0, le=10)] = 2
+    range: Annotated[int, Field(ge=0, le=10, description="Most rows above the player, and most below.")] = 2
     last_event_id: Annotated[str, Field(description=_LAST_EVENT_ID)] = ""
 
 
@@ -44,10 +49,12 @@ class PositionedRow(BoardRow):
 class TopSnapshot(BaseModel):
     """`event: snapshot`: everything."""
 
-    region: Region
-    total: int
-    source: Annotated[str, Field(description="redis, or postgres while Redis is away")]
-    rows: list[PositionedRow]
+    region: Board
+    total: Total
+    source: Source
+    rows: Annotated[
+        list[PositionedRow], Field(description="Everybody in a snapshot; who is new or differs in a change.")
+    ]
 
 
 class TopChange(TopSnapshot):
@@ -56,28 +63,28 @@ class TopChange(TopSnapshot):
     removed: Annotated[list[UserId], Field(description="Players who are not among the rows any more.")]
 
 
-class TopEvent(RootModel[TopChange | TopSnapshot | ErrorEnvelope]):
+class TopEvent(RootModel[TopSnapshot | TopChange | ErrorEnvelope]):
     """The `data` of an event: `snapshot`, `change`, or `unavailable` (an error's envelope)."""
 
 
 class OwnRow(BoardRow):
-    percentile: Annotated[float, Field(description="Share of the other players whose score is not higher, in percent.")]
+    percentile: Percentile
 
 
 class StandingData(BaseModel):
     """`event: snapshot` and `event: change`: everything."""
 
-    region: Region
-    total: int
-    source: Annotated[str, Field(description="redis, or postgres while Redis is away")]
-    own: Annotated[OwnRow, Field(alias="self")]
-    around: list[BoardRow]
+    region: Board
+    total: Total
+    source: Source
+    own: Annotated[OwnRow, Field(alias="self", description="The player's own row.")]
+    around: Annotated[list[BoardRow], Field(description="The rows above and below, in board order, without `self`.")]
 
 
 class Gone(BaseModel):
     """`event: gone`: the player was deleted; the stream ends."""
 
-    region: Region
+    region: Board
     user_id: UserId
 
 
@@ -92,12 +99,12 @@ class EventStream(JSONResponse):
 
 
 async def stream_top(call: Call) -> Stream:
-    """The best players of a board, live, as Server-Sent Events.
+    """The best players of a board, live.
 
-    First `event: snapshot`, then `event: change` with the rows that are new or differ: drop the rows of
-    `removed`, replace rows by `user_id`, sort by `position`. At most one event per STREAM_INTERVAL_MS; a
-    comment when nothing was sent for STREAM_HEARTBEAT_SECONDS. `event: unavailable` (once) says that the
-    board cannot be read now; the stream goes on by itself.
+    Server-Sent Events: first `event: snapshot`, then `event: change` with the rows that are new or differ: drop the
+    rows of `removed`, replace rows by `user_id`, sort by `position`. At most one event per STREAM_INTERVAL_MS; a
+    comment when nothing was sent for STREAM_HEARTBEAT_SECONDS. `event: unavailable` (once) says that the board cannot
+    be read now; the stream goes on by itself.
 
     Each state has an `id`, the same on every replica. A client that comes back with it (`Last-Event-ID`)
     gets nothing while nothing changed, one `change` when the replica remembers that state, else a `snapshot`.
@@ -108,10 +115,10 @@ async def stream_top(call: Call) -> Stream:
 
 
 async def stream_rank(call: Call) -> Stream:
-    """A player's rank and neighbours, live, as Server-Sent Events.
+    """A player's rank and neighbours, live.
 
-    First `event: snapshot`, then `event: change`, each with everything. `event: gone` says that the player
-    was deleted, and ends the stream. Ids, heartbeats and `event: unavailable` are as in `/stream/top`.
+    Server-Sent Events: first `event: snapshot`, then `event: change`, each with everything. `event: gone` says that
+    the player was deleted, and ends the stream. Ids, heartbeats and `event: unavailable` are as in `/stream/top`.
     """
     user_id, query = call.user_id(), call.query(StreamRankQuery)
     region = call.parts.region(query.region)
@@ -136,7 +143,7 @@ ROUTES = (
         tag="live",
         response=TopEvent,
         query=StreamTopQuery,
-        errors=(422, 503),
+        errors=READ_ERRORS,
         response_class=EventStream,
         headers=(_LAST_EVENT_ID_HEADER,),
     ),
@@ -147,7 +154,7 @@ ROUTES = (
         tag="live",
         response=RankEvent,
         query=StreamRankQuery,
-        errors=(404, 422, 503),
+        errors=(UserNotFound, *READ_ERRORS),
         response_class=EventStream,
         headers=(_LAST_EVENT_ID_HEADER,),
     ),

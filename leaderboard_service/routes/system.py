@@ -10,13 +10,14 @@ from fastapi.responses import PlainTextResponse
 from leaderboard_core import metrics
 from leaderboard_service.asgi import Call, Reply, json_reply
 from leaderboard_service.routes.documented import Route
-from leaderboard_service.schemas import Health, Status
+from leaderboard_service.schemas_system import Health, Status
 
 
 async def health(call: Call) -> Reply:
-    """200 while this replica can serve: every Redis answers and holds its data, and no stop was asked for.
+    """Whether this replica can serve.
 
-    Postgres is reported and does not count: scores and boards go on without it.
+    200 while every Redis answers and holds its data, and no stop was asked for; else 503. Postgres is reported and
+    does not count: scores and boards go on without it.
     """
     parts = call.parts
     stores = await parts.health.stores()
@@ -32,9 +33,10 @@ async def health(call: Call) -> Reply:
 
 
 async def status(call: Call) -> Reply:
-    """What an operator asks: is everything saved, who is at it, and where do reads come from.
+    """The state of the whole system, for operators.
 
-    Always 200; at most a second old, however many ask.
+    Is everything saved, who is at it, and where do reads come from? Always 200; at most a second old, however many
+    ask.
     """
     stores, report = await asyncio.gather(call.parts.health.stores(), call.parts.queues.report())
     return json_reply(
@@ -54,7 +56,10 @@ def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 async def prometheus(call: Call) -> Reply:
-    """Prometheus metrics of this replica, and the state of queues and stores."""
+    """Prometheus metrics of this replica.
+
+    Its counters, and the state of queues and stores.
+    """
     now = await call.parts.gauges.look()
     return Reply(200, metrics.render(now), ((b"content-type", metrics.CONTENT_TYPE.encode()),))
 

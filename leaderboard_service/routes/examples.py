@@ -1,0 +1,54 @@
+"""Calls and their real answers, recorded from a running service, for the API's description."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+
+FILE = "examples.json"
+"""Beside this module; tests/docs records it, and a test holds it against a running service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One call; `title` tells it from others of its route. The text of a stream's answer is its first events."""
+
+    call: str
+    title: str
+    target: str
+    status: int
+    answer: Any
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    answer_headers: dict[str, str] = field(default_factory=dict)
+
+    def parameter(self, path: str, name: str) -> str | None:
+        """What this call gives for a parameter of its path, its query or its headers."""
+        parts = urlsplit(self.target)
+        if f"{{{name}}}" in path:
+            return parts.path.removeprefix(path.partition("{")[0])
+        return dict(parse_qsl(parts.query)).get(name, self.headers.get(name))
+
+
+@cache
+def _recorded() -> tuple[dict[str, list[Example]], dict[str, Any]]:
+    raw = orjson.loads(resources.files(__package__).joinpath(FILE).read_bytes())
+    calls: dict[str, list[Example]] = {}
+    for one in raw["calls"]:
+        calls.setdefault(one["call"], []).append(Example(**one))
+    return calls, raw["errors"]
+
+
+def of_call(method: str, path: str) -> list[Example]:
+    """The examples of a route, the plainest first."""
+    return _recorded()[0].get(f"{method} {path}", [])
+
+
+def errors() -> dict[str, Any]:
+    """One real envelope for each code that a service answers with."""
+    return _recorded()[1]

@@ -1,0 +1,56 @@
+"""The JSON of health and status: what a replica and the whole system say of themselves."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from leaderboard_service.schemas import Region
+
+
+class Health(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    ok: Annotated[bool, Field(description="This replica can serve.")]
+    instance: Annotated[str, Field(description="INSTANCE_NAME, or the process and its port.")]
+    stopping: Annotated[bool, Field(description="A stop was asked for.")]
+    redis: Annotated[
+        list[dict[str, Any]],
+        Field(description="Each Redis: its regions, whether it answers and holds its data, and what could lose data."),
+    ]
+    postgres: Annotated[list[dict[str, Any]], Field(description="Each region's database.")]
+
+
+class QueueStatus(BaseModel):
+    region: Annotated[Region, Field(description="The region.")]
+    waiting: Annotated[int, Field(description="Events in the queue.")]
+    processing: Annotated[int, Field(description="Events that a worker has taken and Postgres has not committed.")]
+    dead: Annotated[int, Field(description="Events that Postgres refused.")]
+    lag_seconds: Annotated[float, Field(ge=0, description="Age of the oldest event not committed yet; 0 when none.")]
+
+
+class WorkerStatus(BaseModel):
+    name: Annotated[str, Field(description="The worker's INSTANCE_NAME.")]
+    last_seen_seconds: Annotated[float, Field(ge=0, description="Since its last sign of life; they come every second.")]
+
+
+class RedisStatus(BaseModel):
+    regions: Annotated[list[Region], Field(description="The regions whose players it holds.")]
+    ok: Annotated[bool, Field(description="It answers, and holds its data.")]
+
+
+class PostgresStatus(BaseModel):
+    region: Annotated[Region, Field(description="The region.")]
+    ok: Annotated[bool, Field(description="The region's database answers.")]
+
+
+class Status(BaseModel):
+    ok: Annotated[bool, Field(description="Every store answers, and a worker is alive.")]
+    reads: Annotated[str, Field(pattern="^(redis|postgres)$", description="Where boards are read from now.")]
+    queues: Annotated[
+        list[QueueStatus], Field(description="One per region, but for those whose Redis does not answer.")
+    ]
+    workers: Annotated[list[WorkerStatus], Field(description="Seen in the last minute, latest first.")]
+    redis: Annotated[list[RedisStatus], Field(description="Each Redis.")]
+    postgres: Annotated[list[PostgresStatus], Field(description="Each region's database.")]

@@ -1,0 +1,111 @@
+"""The calls that the documentation shows: four players, every route, and every error that a service answers with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis.asyncio as redis
+
+from leaderboard_core.settings import MAX_EXACT_INTEGER
+from tests.conftest import Start
+from tests.docs.recording import Recorder
+from tests.support.service import Api
+from tests.support.worker import drained, working
+
+PASSWORD = "correct horse battery"
+ALICE: dict[str, Any] = {"user_id": "alice", "name": "Alice", "region": "EU", "initialScore": 100, "password": PASSWORD}
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+async def tell(start: Start, redis_1: redis.Redis, environ: dict[str, str]) -> Recorder:
+    """Make every call against services on one empty Redis."""
+    recorder = Recorder()
+    api = await start(INSTANCE_NAME="service-1")
+    async with working(environ, watch=True):
+        await _writes(recorder, api)
+        await _reads(recorder, api)
+        await drained(redis_1)
+        await recorder.call(api, "GET /health", title="A replica that serves")
+        await recorder.call(api, "GET /status", title="Everything is saved")
+    await _refusals(recorder, api)
+    await _limits(recorder, start, api)
+    await recorder.error(await start(ready=False, REDIS_URL=NOWHERE), "unavailable", "POST /auth/register", ALICE)
+    await redis_1.delete("shard:ready")
+    await recorder.error(api, "warming_up", "POST /auth/register", {**ALICE, "user_id": "frank"})
+    return recorder
+
+
+async def _writes(recorder: Recorder, api: Api) -> None:
+    call, server = recorder.call, api.server_token()
+    registered = await call(api, "POST /auth/register", body=ALICE, title="With a password", status=201)
+    alice = registered["token"]
+    login = {"user_id": "alice", "name": "Alice", "password": PASSWORD}
+    await call(api, "POST /auth/login", body=login, title="With a password")
+    bob, card = api.player_token("bob", "EU", "Bob"), {"region": "EU", "initialScore": 250}
+    await call(api, "POST /score/create", body=card, token=bob, title="A new player", status=201)
+    await call(api, "POST /score/create", body=card, token=bob, title="The same again")
+    await call(api, "POST /score/update", body={"score": 250}, token=alice, title="A new score")
+    await call(api, "POST /score/add", body={"delta": 50}, token=alice, key="match-17", title="A match won")
+    carol = {"user_id": "carol", "region": "NA", "score": 280, "name": "Carol"}
+    await call(api, "POST /score", body=carol, token=server, server=True, title="By a game server")
+    batch = [
+        {"user_id": "carol", "region": "NA", "delta": 20},
+        {"user_id": "dave", "region": "EU", "score": 250, "name": "Dave"},
+        {"user_id": "erin", "region": "MARS", "score": 5},
+    ]
+    await call(
+        api, "POST /scores", body={"scores": batch}, token=server, server=True, key="round-3", title="Two of three"
+    )
+
+
+async def _reads(recorder: Recorder, api: Api) -> None:
+    call, server = recorder.call, api.server_token()
+    first = await call(api, "GET /top", "/top?region=EU&limit=2", title="The best two")
+    rest = f"/top?region=EU&limit=2&cursor={first['next_cursor']}"
+    await call(api, "GET /top", rest, title="The page after it")
+    await call(api, "GET /range", "/range?min=280&limit=10", title="By score")
+    await call(api, "GET /range", "/range?region=EU&from=2&to=3", title="By rank")
+    await call(api, "GET /rank/{user_id}", "/rank/bob?region=EU", title="One player")
+    await call(api, "POST /ranks", body={"user_ids": ["bob", "carol", "zoe"]}, title="Three friends")
+    await call(api, "GET /around/{user_id}", "/around/bob?region=EU&range=1", title="One on each side")
+
+    async def add(user_id: str) -> None:
+        batch = {"scores": [{"user_id": user_id, "region": "EU", "delta": 100}]}
+        answer = await api.post("/scores", batch, token=server)
+        assert answer.json()["accepted"] == 1, answer.text
+
+    top, place = "/stream/top?region=EU&limit=2", "/stream/rank/bob?region=EU&range=1"
+    await recorder.stream(api, "GET /stream/top", top, title="Bob takes the lead", act=lambda: add("bob"))
+    await recorder.stream(api, "GET /stream/rank/{user_id}", place, title="Dave draws level", act=lambda: add("dave"))
+
+
+async def _refusals(recorder: Recorder, api: Api) -> None:
+    error, alice, server = recorder.error, api.player_token("alice", "EU", "Alice"), api.server_token()
+    await error(api, "missing_token", "POST /score/add", {"delta": 1})
+    await error(api, "invalid_token", "POST /score/add", {"delta": 1}, token="abc")
+    wrong = {"user_id": "alice", "name": "Alice", "password": "wrong horse battery"}
+    await error(api, "invalid_credentials", "POST /auth/login", wrong)
+    await error(api, "forbidden", "POST /score", {"user_id": "bob", "region": "EU", "score": 1}, token=alice)
+    await error(api, "user_not_found", "GET /rank/zoe")
+    await error(api, "not_found", "GET /nothing/here")
+    await error(api, "method_not_allowed", "GET /score/add")
+    await error(api, "user_exists", "POST /auth/register", ALICE)
+    await error(api, "region_mismatch", "POST /score", {"user_id": "bob", "region": "NA", "score": 1}, token=server)
+    await error(api, "payload_too_large", "POST /score/update", raw=b"x" * 1_048_577, token=alice)
+    await error(api, "invalid_payload", "POST /score/update", {"score": 1.5}, token=alice)
+    await error(api, "unknown_region", "GET /top?region=MARS")
+    await error(api, "score_out_of_range", "POST /score/add", {"delta": MAX_EXACT_INTEGER}, token=alice)
+    await error(api, "idempotency_key_reused", "POST /score/add", {"delta": 51}, token=alice, key="match-17")
+
+
+async def _limits(recorder: Recorder, start: Start, api: Api) -> None:
+    alice, bob = api.player_token("alice", "EU", "Alice"), api.player_token("bob", "EU", "Bob")
+    one = {"delta": 1}
+    hasty = await start(USER_RATE_LIMIT_COUNT=1)
+    assert (await hasty.post("/score/add", one, token=alice)).status_code == 200
+    await recorder.error(hasty, "rate_limited", "POST /score/add", one, token=alice)
+    crowded = await start(REGION_RATE_LIMIT_PER_SEC=1)
+    assert (await crowded.post("/score/add", one, token=bob)).status_code == 200
+    await recorder.error(crowded, "region_rate_limited", "POST /score/add", one, token=bob)
+    full = await start(QUEUE_REJECT_LENGTH=2)
+    await recorder.error(full, "queue_full", "POST /score/add", one, token=bob)
