@@ -202,7 +202,7 @@ class Gateway:
 
 def needs_token(method: str, path: str) -> bool:
     """Whether the door asks for a token. Browsers ask with OPTIONS, without one, before they send it."""
-    return (path in ("/score", "/scores") or path.startswith("/score/")) and method != "OPTIONS"
+    return (path in ("/score", "/scores") or path.startswith(("/score/", "/users/"))) and method != "OPTIONS"
 
 
 def create_app(settings: Settings) -> Gateway:

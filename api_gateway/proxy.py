@@ -172,8 +172,11 @@ class Proxy:
 
 
 def may_repeat(method: str, path: str, *, has_key: bool) -> bool:
-    """Whether a request that broke off may be sent again: it changes nothing, or counts once."""
-    if method in ("GET", "HEAD") or path == "/ranks":
+    """Whether a request that broke off may be sent again: it changes nothing, or counts once.
+
+    Who deletes twice is told 404 the second time, unless a key asks for the first answer.
+    """
+    if method in ("GET", "HEAD", "DELETE") or path == "/ranks":
         return True
     return has_key and (path in ("/score", "/scores") or path.startswith("/score/"))
 

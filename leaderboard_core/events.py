@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 MAX_BIGINT = 2**63 - 1
 MAX_NAME_LENGTH = 200
 MAX_REGION_LENGTH = 50
+MAX_KEEP_SECONDS = 10**9
 MAX_TIMESTAMP = 9_000_000_000_000_000
 """µs since the epoch; the year 2255, inside what a double and a Postgres TIMESTAMP hold exactly."""
 
@@ -34,7 +36,26 @@ class ScoreEvent:
     traceparent: str = ""
 
 
-def decode(raw: str | bytes, region: str) -> ScoreEvent:
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A player's end; `timestamp` is µs since the epoch and orders it among the player's writes.
+
+    Tokens issued before it are dead `keep` seconds later at the latest.
+    """
+
+    user_id: str
+    region: str
+    timestamp: int
+    request_id: str
+    keep: int
+
+    @property
+    def tokens_until(self) -> int:
+        """µs since the epoch."""
+        return self.timestamp + self.keep * 1_000_000
+
+
+def decode(raw: str | bytes, region: str) -> ScoreEvent | Deletion:
     """Parse and check an event taken from `region`'s queue. Raises PoisonedEvent with the reason."""
     try:
         fields = orjson.loads(raw)
@@ -43,6 +64,8 @@ def decode(raw: str | bytes, region: str) -> ScoreEvent:
     if not isinstance(fields, dict):
         raise PoisonedEvent("not a JSON object")
     try:
+        if fields.get("deleted") is True:
+            return _deletion(fields, region)
         event = ScoreEvent(
             fields["user_id"],
             fields["name"],
@@ -69,18 +92,37 @@ def timestamp_of(raw: str | bytes) -> int | None:
     return found if type(found) is int and 0 <= found <= MAX_TIMESTAMP else None
 
 
+def _deletion(fields: dict[str, Any], region: str) -> Deletion:
+    event = Deletion(
+        fields["user_id"], fields["region"], fields["timestamp"], fields.get("request_id", ""), fields["keep"]
+    )
+    _check_text("user_id", event.user_id)
+    _check_place(event, region)
+    if type(event.keep) is not int or not 0 <= event.keep <= MAX_KEEP_SECONDS:
+        raise PoisonedEvent("keep is not in seconds")
+    return event
+
+
 def _check(event: ScoreEvent, region: str) -> None:
-    for field in ("user_id", "name", "region"):
-        value = getattr(event, field)
-        if not isinstance(value, str) or not value:
-            raise PoisonedEvent(f"{field} is not a text")
-        if "\0" in value:
-            raise PoisonedEvent(f"{field} has a NUL character, which Postgres cannot store")
+    _check_text("user_id", event.user_id)
+    _check_text("name", event.name)
     if len(event.name) > MAX_NAME_LENGTH:
         raise PoisonedEvent(f"name is longer than {MAX_NAME_LENGTH} characters")
-    if len(event.region) > MAX_REGION_LENGTH or event.region != region:
-        raise PoisonedEvent(f"region is {event.region[:MAX_REGION_LENGTH]!r} in the queue of {region}")
+    _check_place(event, region)
     if type(event.score) is not int or not -MAX_BIGINT - 1 <= event.score <= MAX_BIGINT:
         raise PoisonedEvent("score is not a whole number that fits a BIGINT")
+
+
+def _check_text(field: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise PoisonedEvent(f"{field} is not a text")
+    if "\0" in value:
+        raise PoisonedEvent(f"{field} has a NUL character, which Postgres cannot store")
+
+
+def _check_place(event: ScoreEvent | Deletion, region: str) -> None:
+    _check_text("region", event.region)
+    if len(event.region) > MAX_REGION_LENGTH or event.region != region:
+        raise PoisonedEvent(f"region is {event.region[:MAX_REGION_LENGTH]!r} in the queue of {region}")
     if type(event.timestamp) is not int or not 0 <= event.timestamp <= MAX_TIMESTAMP:
         raise PoisonedEvent("timestamp is not in µs since the epoch")

@@ -46,6 +46,15 @@ class Keys:
         """A registration in progress holds this lease on its user_id."""
         return f"{self.prefix}claim:{user_id}"
 
+    def deleted(self, user_id: str) -> str:
+        """When a player of that user_id was deleted (µs); ends some time after Postgres remembers it too."""
+        return f"{self.prefix}deleted:{user_id}"
+
+    @property
+    def any_deleted(self) -> str:
+        """There is, or was, a deletion's mark on this Redis: whoever finds no player has to look for one."""
+        return f"{self.prefix}shard:deleted"
+
     @property
     def ready(self) -> str:
         """Names the server's run_id and the regions of which it holds everything that Postgres has."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from leaderboard_core.errors import Unavailable
 from leaderboard_core.settings import TopologySettings
 from leaderboard_core.waiting import until_answers
+
+log = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 1.0
 
@@ -78,6 +83,16 @@ class RegionDatabases:
     @property
     def regions(self) -> tuple[str, ...]:
         return tuple(self._pools)
+
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """For statements that a request waits for: Unavailable when Postgres is away, busy, or without our tables."""
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                yield
+        except (*CONNECTION_ERRORS, asyncpg.UndefinedTableError, asyncpg.LockNotAvailableError) as error:
+            log.warning("postgres is away", extra={"error": describe(error)})
+            raise Unavailable("Postgres, where players are saved, cannot be reached now; try again shortly.") from error
 
     async def close(self) -> None:
         """Close every pool, giving statements in hand a moment."""

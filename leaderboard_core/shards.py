@@ -38,6 +38,7 @@ _ADMITTED_ONLY = frozenset(
     {
         "write_score",
         "write_scores",
+        "delete_player",
         "read_top",
         "read_page",
         "read_rank",

@@ -21,13 +21,18 @@ _CACHE_SIZE = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a token speaks for; `role` is "player" or "server"."""
+    """Who a token speaks for; `role` is "player" or "server".
+
+    A player's token is worth nothing once the player was deleted after `issued_at` (µs; 0 for a token that does
+    not say when).
+    """
 
     user_id: str
     name: str
     region: str
     role: str
     expires_at: float
+    issued_at: int = 0
 
     @property
     def is_server(self) -> bool:
@@ -43,12 +48,25 @@ class Tokens:
         self._verified: OrderedDict[str, Identity] = OrderedDict()
 
     def issue(
-        self, user_id: str, name: str, region: str, *, role: str = "player", ttl_seconds: int | None = None
+        self,
+        user_id: str,
+        name: str,
+        region: str,
+        *,
+        role: str = "player",
+        ttl_seconds: int | None = None,
+        issued_at: int | None = None,
     ) -> str:
-        """A signed token that lives `ttl_seconds` (JWT_TTL_SECONDS if None)."""
-        now = int(time.time())
-        claims = {"user_id": user_id, "name": name, "region": region, "iat": now}
-        claims["exp"] = now + (self._ttl if ttl_seconds is None else ttl_seconds)
+        """A signed token that lives `ttl_seconds` (JWT_TTL_SECONDS if None).
+
+        `issued_at` is in µs on the clock of the player's Redis, as a deletion's time is, so that the two compare;
+        None takes the clock of this process.
+        """
+        now = time.time()
+        issued = now if issued_at is None else issued_at / 1_000_000
+        claims: dict[str, str | int | float] = {"user_id": user_id, "name": name, "region": region}
+        claims["iat"] = round(issued, 6)
+        claims["exp"] = int(now) + (self._ttl if ttl_seconds is None else ttl_seconds)
         if role != "player":
             claims["role"] = role
         return jwt.encode(claims, self._secret, algorithm=ALGORITHM)
@@ -83,9 +101,14 @@ class Tokens:
     def _decode(self, token: str) -> Identity:
         try:
             claims: dict[str, Any] = jwt.decode(
-                token, self._secret, algorithms=[ALGORITHM], options={"require": _REQUIRED}
+                token,
+                self._secret,
+                algorithms=[ALGORITHM],
+                # `iat` is of another machine's clock, which may be ahead of ours.
+                options={"require": _REQUIRED, "verify_iat": False},
             )
             expires_at = float(claims["exp"])
+            issued_at = round(float(claims.get("iat", 0)) * 1_000_000)
         except (jwt.PyJWTError, UnicodeError, ArithmeticError, ValueError, TypeError) as error:
             raise InvalidToken from error
         user_id, name, region = claims["user_id"], claims["name"], claims["region"]
@@ -95,4 +118,4 @@ class Tokens:
         # Tokens may be made elsewhere with our secret: what could not be registered cannot be played either.
         if not is_user_id(user_id) or not is_name(name):
             raise InvalidToken("The token's user_id or name is not one that this system takes.")
-        return Identity(user_id, name, region.upper(), role, expires_at)
+        return Identity(user_id, name, region.upper(), role, expires_at, issued_at)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import replace
 
+import asyncpg
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -120,7 +121,7 @@ class Accounts:
         try:
             async with asyncio.timeout(self._databases.timeout_seconds):
                 done = await self._databases[region].execute(sql.load(statement), *args)
-        except CONNECTION_ERRORS as error:
+        except (*CONNECTION_ERRORS, asyncpg.UndefinedTableError) as error:
             raise _postgres_away(error) from error
         return int(done.rpartition(" ")[2])
 

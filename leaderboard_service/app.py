@@ -12,11 +12,11 @@ from leaderboard_core.access_log import AccessLog
 from leaderboard_service.asgi import Receive, Scope, Send
 from leaderboard_service.door import Door
 from leaderboard_service.http import add_error_handlers, describe
-from leaderboard_service.routes import auth, boards, examples, scores, streams, system
+from leaderboard_service.routes import auth, boards, examples, scores, streams, system, users
 from leaderboard_service.routes.documented import BEARER_SCHEME
 from leaderboard_service.state import Services, Settings
 
-ROUTES = (*auth.ROUTES, *scores.ROUTES, *boards.ROUTES, *streams.ROUTES, *system.ROUTES)
+ROUTES = (*auth.ROUTES, *scores.ROUTES, *boards.ROUTES, *streams.ROUTES, *users.ROUTES, *system.ROUTES)
 DESCRIPTION = """Real-time leaderboards. Send `Authorization: Bearer <token>` where a lock is shown.
 
 Every error is `{"error": "<code>", "message": "<what to do>"}`. The gateways and NGINX in front of the services answer
@@ -26,6 +26,7 @@ TAGS = [
     {"name": "auth", "description": "Accounts: who a player is."},
     {"name": "scores", "description": "Score writes. Each needs a token and takes an Idempotency-Key."},
     {"name": "boards", "description": "Reads of boards. They need no token."},
+    {"name": "users", "description": "A player as a whole."},
     {"name": "live", "description": "Live boards as Server-Sent Events. They need no token."},
     {"name": "system", "description": "For operators: health, state and metrics."},
 ]

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from leaderboard_core.errors import LeaderboardError, RateLimited, RegionMismatch, Unavailable, UserExists, WarmingUp
 from leaderboard_core.settings import LimitSettings
@@ -24,7 +25,7 @@ class Claim:
     """A lease on a user_id: its nonce, when it was taken, and where it is not on the player's own shard, a deadline.
 
     Both times are in µs: `taken_at` on the clock of the shard that has the claim, so that it orders the
-    claims of one user_id, and `deadline` on the clock of the player's shard.
+    claims of one user_id, and after any deletion of it; `deadline` on the clock of the player's shard.
     """
 
     nonce: str = ""
@@ -34,13 +35,28 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class StoredPlayer:
-    """A player as found by user_id alone."""
+    """A player as found by user_id alone.
+
+    Times are in µs on the clock of its Redis: `seen_at` is when it was looked at, and `since` when an earlier
+    player of that user_id was deleted (0 if none is known of).
+    """
 
     user_id: str
     region: str
     name: str
     score: int
+    updated_at: int
     protected: bool
+    seen_at: int
+    since: int
+
+
+class Look(NamedTuple):
+    """What one shard knows of a user_id, by its own clock (µs); `deleted_at` is 0 when it knows of no deletion."""
+
+    now: int
+    deleted_at: int
+    player: StoredPlayer | None
 
 
 class Players:
@@ -65,16 +81,17 @@ class Players:
         try:
             home = self._map.shard_of(region, user_id)
             found = await self._look_everywhere(user_id)
-            for _, player in found.values():
+            for _, deleted_at, player in found.values():
                 if player is not None and new:
                     raise UserExists
                 if player is not None and player.region != region:
                     raise RegionMismatch(region=player.region)
+                taken_at = max(taken_at, deleted_at + 1)  # a deletion that is on its way must spare a new password
             deadline = 0
             if home is not shard:
                 # Counted on the home shard's own clock, from before the lease began: no two clocks are compared.
                 left = CLAIM_SECONDS - (loop.time() - started)
-                deadline = found[home][0] + max(0, int(left * 1_000_000))
+                deadline = found[home].now + max(0, int(left * 1_000_000))
             settled = False
             yield Claim(nonce, taken_at, deadline)
             settled = True
@@ -88,7 +105,7 @@ class Players:
 
     async def find(self, user_id: str) -> StoredPlayer | None:
         """The player of that user_id, wherever it lives. Raises WarmingUp or Unavailable."""
-        return next((player for _, player in (await self._look_everywhere(user_id)).values() if player), None)
+        return next((look.player for look in (await self._look_everywhere(user_id)).values() if look.player), None)
 
     async def try_login(self, user_id: str) -> None:
         """Count a login try against the account. Raises RateLimited when there were too many."""
@@ -132,17 +149,20 @@ class Players:
                 raise Unavailable("This player is being created by another request; try again shortly.")
             await asyncio.sleep(_CLAIM_POLL_SECONDS)
 
-    async def _look_everywhere(self, user_id: str) -> dict[Shard, tuple[int, StoredPlayer | None]]:
-        answers = await asyncio.gather(
-            *(shard.run("find_user", (shard.keys.ready, shard.keys.user(user_id))) for shard in self._map.shards)
+    async def _look_everywhere(self, user_id: str) -> dict[Shard, Look]:
+        looks = await asyncio.gather(*(_look(shard, user_id) for shard in self._map.shards))
+        return dict(zip(self._map.shards, looks, strict=True))
+
+
+async def _look(shard: Shard, user_id: str) -> Look:
+    keys = shard.keys
+    answer = await shard.run("find_user", (keys.ready, keys.user(user_id), keys.deleted(user_id)))
+    if answer[0] == "cold":
+        raise WarmingUp
+    now, deleted_at, player = int(answer[1]), int(answer[2]), None
+    if answer[0] == "ok":
+        region, name, score, updated_at, protected = answer[3:]
+        player = StoredPlayer(
+            user_id, region, name, int(score), int(updated_at), protected == "1", seen_at=now, since=deleted_at
         )
-        found: dict[Shard, tuple[int, StoredPlayer | None]] = {}
-        for shard, answer in zip(self._map.shards, answers, strict=True):
-            if answer[0] == "cold":
-                raise WarmingUp
-            player = None
-            if answer[0] == "ok":
-                _, _, region, name, score, protected = answer
-                player = StoredPlayer(user_id, region, name, int(score), protected == "1")
-            found[shard] = int(answer[1]), player
-        return found
+    return Look(now, deleted_at, player)

@@ -12,6 +12,7 @@ import orjson
 from leaderboard_core import tracing
 from leaderboard_core.errors import (
     IdempotencyKeyInUse,
+    InvalidToken,
     LeaderboardError,
     QueueFull,
     RateLimited,
@@ -48,7 +49,10 @@ class Idempotency:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One score write. `amount` is the score, or the delta for "add"; an empty `name` keeps the stored one."""
+    """One score write. `amount` is the score, or the delta for "add"; an empty `name` keeps the stored one.
+
+    `issued_at` is when the player's token was issued (µs); None for a server's, and where there is none.
+    """
 
     operation: Operation
     user_id: str
@@ -61,6 +65,7 @@ class Write:
     user_bucket: bool = True
     may_create: bool = False
     protected: bool = False
+    issued_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,8 @@ class ScoreWriter:
                 claim.nonce,
                 claim.deadline,
                 "1" if write.protected else "0",
+                keys.deleted(""),
+                "" if write.issued_at is None else write.issued_at,
             ),
         )
         return read_result(write, answer)
@@ -169,6 +176,11 @@ def event_start(write: Write) -> str:
     return orjson.dumps(fields)[:-1].decode()
 
 
+def outlived_token() -> InvalidToken:
+    """The refusal of a player's token that is older than the player's deletion."""
+    return InvalidToken("This token is from before its player was deleted; POST /auth/register makes a new player.")
+
+
 class ClaimNeeded(Exception):
     """The player is not on its shard, and the caller holds no claim on the user_id."""
 
@@ -189,6 +201,8 @@ def _refusal(code: str, detail: Sequence[str]) -> LeaderboardError | ClaimNeeded
             return UserExists("This user_id is being registered by another request.")
         case "claim_lost":
             return ClaimNeeded()
+        case "invalid_token":
+            return outlived_token()
         case "user_not_found":
             return UserNotFound("This player has no card yet; POST /score/create or /auth/register makes one.")
         case "region_mismatch":

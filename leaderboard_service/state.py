@@ -26,7 +26,9 @@ from leaderboard_service.boards import BoardReader
 from leaderboard_service.fallback import PostgresBoards
 from leaderboard_service.live.hub import Hub
 from leaderboard_service.players import Players
+from leaderboard_service.profiles import Profiles
 from leaderboard_service.reads import Reads
+from leaderboard_service.removal import Remover
 from leaderboard_service.scores import ScoreWriter
 from leaderboard_service.sharing import SharedReads
 
@@ -61,6 +63,8 @@ class Services:
     reads: Reads
     live: Hub
     accounts: Accounts
+    profiles: Profiles
+    remover: Remover
     health: HealthProbe
     queues: QueueProbe
     gauges: Gauges
@@ -87,6 +91,8 @@ class Services:
             reads=reads,
             live=Hub(reads, settings.stream),
             accounts=Accounts(writer, players, databases, settings.auth),
+            profiles=Profiles(players, databases, reads),
+            remover=Remover(shard_map, databases, players, settings.auth, settings.limits),
             health=health,
             queues=queues,
             gauges=Gauges(shard_map, health, queues),

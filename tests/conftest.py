@@ -143,7 +143,7 @@ async def databases(environ: dict[str, str]) -> AsyncIterator[RegionDatabases]:
     """Every region's database, with its tables empty."""
     opened = await RegionDatabases.open(load(TopologySettings, {**environ, "POSTGRES_POOL_SIZE": "2"}))
     try:
-        empty = "DELETE FROM leaderboard; DELETE FROM accounts"
+        empty = "DELETE FROM leaderboard; DELETE FROM accounts; DELETE FROM deleted_players"
         await asyncio.gather(*(opened[region].execute(empty) for region in opened.regions))
         yield opened
     finally:

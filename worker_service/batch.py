@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import orjson
 
-from leaderboard_core.events import PoisonedEvent, ScoreEvent, decode
+from leaderboard_core.events import Deletion, PoisonedEvent, ScoreEvent, decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Batch:
     """Events to upsert, each user once, in order of user_id; `raw_of` finds an event's raw form again.
 
     `traceparents` are those of all events that can be read, the superseded ones' too.
+    `deletions` come before them, each user once: who is among both was made anew after the deletion.
     """
 
     events: Sequence[ScoreEvent]
@@ -36,14 +37,25 @@ class Batch:
     superseded: int
     raw_of: dict[str, str]
     traceparents: Sequence[str] = ()
+    deletions: Sequence[Deletion] = ()
+    raw_deletions: dict[str, str] = field(default_factory=dict)
+
+    def raw(self, event: ScoreEvent | Deletion) -> str:
+        """An event as it was taken."""
+        return (self.raw_deletions if isinstance(event, Deletion) else self.raw_of)[event.user_id]
+
+    @property
+    def user_ids(self) -> list[str]:
+        return [*(deletion.user_id for deletion in self.deletions), *(event.user_id for event in self.events)]
 
 
 def build(raw_events: Iterable[str], region: str) -> Batch:
-    """Decode events; of several by one user only the newest is kept.
+    """Decode events; of several by one user only the newest score is kept, and a deletion drops what is older.
 
     The order by user_id makes two workers lock rows in the same order, so that they cannot deadlock.
     """
     newest: dict[str, tuple[ScoreEvent, str]] = {}
+    gone: dict[str, tuple[Deletion, str]] = {}
     dead = []
     traceparents = []
     superseded = 0
@@ -53,6 +65,13 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
         except PoisonedEvent as error:
             dead.append(DeadLetter(raw, str(error)))
             continue
+        if isinstance(event, Deletion):
+            if event.user_id in gone:
+                superseded += 1
+                if gone[event.user_id][0].timestamp >= event.timestamp:
+                    continue
+            gone[event.user_id] = (event, raw)
+            continue
         if event.traceparent:
             traceparents.append(event.traceparent)
         kept = newest.get(event.user_id)
@@ -61,6 +80,10 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
             if kept[0].timestamp >= event.timestamp:
                 continue
         newest[event.user_id] = (event, raw)
+    for user_id, (deletion, _) in gone.items():
+        if user_id in newest and newest[user_id][0].timestamp <= deletion.timestamp:
+            superseded += 1
+            del newest[user_id]
     ordered = [newest[user_id] for user_id in sorted(newest)]
     return Batch(
         events=[event for event, _ in ordered],
@@ -68,6 +91,8 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
         superseded=superseded,
         raw_of={event.user_id: raw for event, raw in ordered},
         traceparents=traceparents,
+        deletions=[gone[user_id][0] for user_id in sorted(gone)],
+        raw_deletions={user_id: raw for user_id, (_, raw) in gone.items()},
     )
 
 

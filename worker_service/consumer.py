@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import OutOfMemoryError
 
-from leaderboard_core import sql, tracing
+from leaderboard_core import tracing
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.metrics import BATCH_SIZE, EVENTS_SAVED, UPSERT_FAILURES, UPSERT_SECONDS
 from leaderboard_core.postgres import CONNECTION_ERRORS, Pool, describe
@@ -18,7 +18,7 @@ from leaderboard_core.shards import Shard
 from worker_service import batch as batches
 from worker_service import store
 from worker_service.backoff import Backoff, wait
-from worker_service.recovery import restore
+from worker_service.recovery import restore_by_id
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class Consumer:
         while True:
             started, started_at = time.perf_counter(), time.time_ns()
             try:
-                refused = await store.upsert(self.pool, batch.events)
+                refused = await store.save(self.pool, batch)
             except store.PostgresAway as error:
                 UPSERT_FAILURES.labels(self.region).inc()
                 log.warning("postgres is away: %s", error, extra={"region": self.region, "held": len(raw_events)})
@@ -125,15 +125,25 @@ class Consumer:
         self._postgres_backoff.reset()
         if batch.traceparents and (tracer := tracing.active()) is not None:
             tracer.saved(batch.traceparents, self.region, len(raw_events), started_at)
-        dead += [batches.DeadLetter(batch.raw_of[event.user_id], reason) for event, reason in refused]
+        dead += [batches.DeadLetter(batch.raw(event), reason) for event, reason in refused]
         for letter in dead:
             log.error("event refused", extra={"region": self.region, "reason": letter.reason})
         BATCH_SIZE.labels(self.region).observe(len(raw_events))
+        await self._let_marks_end(batch)
         if await self._acknowledge(len(raw_events), dead) == "gone":
-            await self._put_back([event.user_id for event in batch.events])
-        EVENTS_SAVED.labels(self.region, "saved").inc(len(batch.events) - len(refused))
+            await self._put_back(batch.user_ids)
+        EVENTS_SAVED.labels(self.region, "saved").inc(len(batch.events) + len(batch.deletions) - len(refused))
         EVENTS_SAVED.labels(self.region, "superseded").inc(batch.superseded)
         EVENTS_SAVED.labels(self.region, "dead").inc(len(dead))
+
+    async def _let_marks_end(self, batch: batches.Batch) -> None:
+        """Postgres remembers these deletions now; Redis has to for as long as older tokens live."""
+        await asyncio.gather(
+            *(
+                self.shard.run("end_mark", (self.shard.keys.deleted(one.user_id),), (one.timestamp, one.keep))
+                for one in batch.deletions
+            )
+        )
 
     async def _acknowledge(self, count: int, dead: list[batches.DeadLetter]) -> str:
         keys = self.shard.keys
@@ -153,10 +163,9 @@ class Consumer:
         Postgres before this batch was committed. Raises Unavailable."""
         while not self.stop.is_set():
             try:
-                rows = await self.pool.fetch(sql.load("players_by_id"), user_ids)
+                await restore_by_id(self.shard, self.region, self.pool, user_ids)
             except CONNECTION_ERRORS as error:
                 log.warning("postgres is away: %s", describe(error), extra={"region": self.region})
                 await self._postgres_backoff.pause()
             else:
-                await restore(self.shard, self.region, rows)
                 return

@@ -58,13 +58,17 @@ async def rebuild(
             REBUILD_EXPECTED.labels(region).set(0 if since else await _estimate(databases[region]))
             async with aclosing(pages(databases[region], since)) as found:
                 async for page in found:
-                    if not await _renew_lock(shard, nonce):
-                        raise RebuildInterrupted("the lock was lost")
+                    await _renew_lock(shard, nonce)
                     await restore(shard, region, page)
                     players += len(page)
                     REBUILD_PLAYERS.labels(region).inc(len(page))
                     if on_page is not None:
                         on_page(region, len(page))
+            # After the rows: of what was deleted while they were read, one of the two tells.
+            async with aclosing(pages(databases[region], since, "page_deletions")) as deletions:
+                async for page in deletions:
+                    await _renew_lock(shard, nonce)
+                    await restore_deletions(shard, region, page)
         for region in held - set(shard.regions):
             await _forget_region(shard, region)
         keys = (shard.keys.ready, shard.keys.rebuild_lock)
@@ -96,22 +100,22 @@ async def _last_write(shard: Shard, region: str) -> int:
     return max(0, int(at) - CLOCK_MARGIN_SECONDS * 1_000_000) if at else 0
 
 
-async def pages(pool: Pool, since: int) -> AsyncGenerator[Sequence[Any], None]:
+async def pages(pool: Pool, since: int, statement: str = "page_players") -> AsyncGenerator[Sequence[Any], None]:
     """Keyset pages of the rows changed after `since` (µs); the next one is fetched while one is worked on."""
-    coming = asyncio.create_task(_page(pool, "", since))
+    coming = asyncio.create_task(_page(pool, statement, "", since))
     try:
         while page := await coming:
-            coming = asyncio.create_task(_page(pool, page[-1]["user_id"], since))
+            coming = asyncio.create_task(_page(pool, statement, page[-1]["user_id"], since))
             yield page
     finally:
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
 
 
-async def _page(pool: Pool, last: str, since: int) -> Sequence[Any]:
+async def _page(pool: Pool, statement: str, last: str, since: int) -> Sequence[Any]:
     try:
         page: list[asyncpg.Record] = await pool.fetch(
-            sql.load("page_players"), last, PAGE, since, timeout=PAGE_TIMEOUT_SECONDS
+            sql.load(statement), last, PAGE, since, timeout=PAGE_TIMEOUT_SECONDS
         )
     except (*CONNECTION_ERRORS, asyncpg.UndefinedTableError) as error:
         raise RebuildInterrupted(describe(error)) from error
@@ -126,9 +130,26 @@ async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
             f"{user_id}\0{name}\0{score}\0{micros}\0{'1' if protected else '0'}"
             for user_id, name, _, score, micros, protected in page[first : first + PLAYERS_PER_CALL]
         )
-        boards = (keys.board(region), keys.board(GLOBAL))
-        calls.append(shard.run("restore_players", boards, (keys.user(""), region, *players)))
+        boards = (keys.board(region), keys.board(GLOBAL), keys.any_deleted)
+        calls.append(shard.run("restore_players", boards, (keys.user(""), region, keys.deleted(""), *players)))
     await asyncio.gather(*calls)
+
+
+async def restore_deletions(shard: Shard, region: str, page: Sequence[Any]) -> None:
+    """Take players of deletions as `page_deletions` gives them out of Redis, where it is older. Raises Unavailable."""
+    keys = shard.keys
+    boards = (keys.board(region), keys.board(GLOBAL), keys.any_deleted)
+    for first in range(0, len(page), PLAYERS_PER_CALL):
+        deletions = (
+            f"{user_id}\0{micros}\0{until}" for user_id, micros, until in page[first : first + PLAYERS_PER_CALL]
+        )
+        await shard.run("restore_deletions", boards, (keys.user(""), region, keys.deleted(""), *deletions))
+
+
+async def restore_by_id(shard: Shard, region: str, pool: Pool, user_ids: Sequence[str]) -> None:
+    """Bring some players in Redis to where Postgres is, if it is newer. Raises Unavailable or asyncpg's errors."""
+    await restore(shard, region, await pool.fetch(sql.load("players_by_id"), user_ids))
+    await restore_deletions(shard, region, await pool.fetch(sql.load("deletions_by_id"), user_ids))
 
 
 async def _forget_region(shard: Shard, region: str) -> None:
@@ -150,10 +171,10 @@ async def _take_lock(shard: Shard, nonce: str) -> bool:
     return bool(await shard.command("SET", shard.keys.rebuild_lock, nonce, "NX", "EX", LOCK_SECONDS))
 
 
-async def _renew_lock(shard: Shard, nonce: str) -> bool:
-    if await shard.command("GET", shard.keys.rebuild_lock) != nonce:
-        return False
-    return bool(await shard.command("EXPIRE", shard.keys.rebuild_lock, LOCK_SECONDS))
+async def _renew_lock(shard: Shard, nonce: str) -> None:
+    held = await shard.command("GET", shard.keys.rebuild_lock) == nonce
+    if not held or not await shard.command("EXPIRE", shard.keys.rebuild_lock, LOCK_SECONDS):
+        raise RebuildInterrupted("the lock was lost")
 
 
 async def _release_lock(shard: Shard, nonce: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from leaderboard_core import sql
+from leaderboard_core.deletions import KEEP_AT_LEAST_SECONDS
 from leaderboard_core.postgres import Pool, RegionDatabases
 from leaderboard_core.queues import queue_state
 from leaderboard_core.shards import GLOBAL, Shard, ShardMap
@@ -63,8 +64,8 @@ class Report:
     truncated: bool = False
 
 
-def compare(region: str, row: Row | None, held: Held) -> str | None:
-    """What is wrong with a player, or None."""
+def compare(region: str, row: Row | None, held: Held, deleted_at: int = 0) -> str | None:
+    """What is wrong with a player, or None; `deleted_at` is when Postgres deleted it (µs), 0 if never."""
     if not held.region:
         if row is not None:
             return "is missing in Redis"
@@ -76,7 +77,8 @@ def compare(region: str, row: Row | None, held: Held) -> str | None:
         if not score or int(float(score)) != int(held.score):
             problems.append(f"score {held.score} in the hash, {score or 'none'} on the board of {board}")
     if row is None:
-        problems.append("is missing in Postgres")
+        was_deleted = deleted_at >= int(held.updated_at)
+        problems.append("was deleted, and is in Redis still" if was_deleted else "is missing in Postgres")
     else:
         for what, ours, theirs in (
             ("score", held.score, str(row.score)),
@@ -178,10 +180,11 @@ class Verifier:
         queue = await queue_state(shard, region)
         waiting = queue.uncommitted
         rows = await _rows_of(self._databases[region], user_ids)
+        gone = await _deletions_of(self._databases[region], user_ids)
         after = await _held(shard, region, user_ids)
         differences, moving = [], set()
         for user_id, first, last in zip(user_ids, before, after, strict=True):
-            problem = compare(region, rows.get(user_id), last)
+            problem = compare(region, rows.get(user_id), last, gone.get(user_id, 0))
             if problem and (waiting or first != last):
                 moving.add(user_id)
             elif problem:
@@ -191,9 +194,16 @@ class Verifier:
     async def _mend(self, shard: Shard, difference: Difference) -> str:
         region, user_id, keys = difference.region, difference.user_id, shard.keys
         row = (await _rows_of(self._databases[region], [user_id])).get(user_id)
+        gone = await _deletions_of(self._databases[region], [user_id])
         outcome: str = await shard.run(
             "mend_player",
-            (keys.user(user_id), keys.board(region), keys.board(GLOBAL), keys.queue(region)),
+            (
+                keys.user(user_id),
+                keys.board(region),
+                keys.board(GLOBAL),
+                keys.queue(region),
+                keys.deleted(user_id),
+            ),
             (
                 user_id,
                 region,
@@ -202,6 +212,8 @@ class Verifier:
                 row.name if row else "",
                 row.score if row else "",
                 "1" if row and row.protected else "0",
+                gone.get(user_id, 0),
+                KEEP_AT_LEAST_SECONDS,
             ),
         )
         return outcome
@@ -217,9 +229,18 @@ async def _scan(shard: Shard, board: str) -> AsyncIterator[list[str]]:
 
 
 async def _rows_of(pool: Pool, user_ids: Sequence[str]) -> dict[str, Row]:
-    storable = [user_id for user_id in user_ids if "\0" not in user_id]  # Postgres cannot even be asked for others
-    records = await pool.fetch(sql.load("players_by_id"), storable)
+    records = await pool.fetch(sql.load("players_by_id"), _storable(user_ids))
     return {record["user_id"]: Row(*record) for record in records}
+
+
+async def _deletions_of(pool: Pool, user_ids: Sequence[str]) -> dict[str, int]:
+    """µs by user_id."""
+    records = await pool.fetch(sql.load("deletions_by_id"), _storable(user_ids))
+    return {record["user_id"]: record["micros"] for record in records}
+
+
+def _storable(user_ids: Sequence[str]) -> list[str]:
+    return [user_id for user_id in user_ids if "\0" not in user_id]  # Postgres cannot even be asked for others
 
 
 async def _held(shard: Shard, region: str, user_ids: Sequence[str]) -> list[Held]:

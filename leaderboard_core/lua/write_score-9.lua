@@ -16,11 +16,13 @@ ARGV  1 operation: register | create | set | add
      14 claim's nonce held by the caller ('' when it holds none)
      15 microseconds, Redis time, after which a claim held elsewhere has ended ('0' when it is held here)
      16 '1' when the new player has a password
+     17 prefix of the marks of deletions
+     18 microseconds at which the player's token was issued ('' when it is a server's, or there is none)
 Result {'ok' | 'unchanged', region, name, score, updated_at, created '1' | '0'}
        {'replay', fingerprint, 'ok' | 'unchanged', region, name, score, updated_at, created}
        {'refused', code, detail...}; nothing has changed:
          cold | queue_full length | rate_limited us | region_rate_limited us | user_exists | claimed
-         | user_not_found | region_mismatch region | score_out_of_range | claim_lost
+         | user_not_found | region_mismatch region | score_out_of_range | claim_lost | invalid_token
 ]]
 --@include write_score
 return write_score(KEYS, ARGV)

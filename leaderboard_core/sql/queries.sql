@@ -28,15 +28,69 @@ SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)
 
 -- name: upsert_scores
 -- $1 user_ids, $2 names, $3 regions, $4 scores, $5 µs, $6 protected: arrays of one length, each user_id once.
--- An event that is not newer than the row changes nothing, so events may come twice or out of order.
+-- An event that is not newer than the row, or than the player's deletion, changes nothing, so events may come twice or
+-- out of order. A player's deletion is looked up only for events that are not newer than the last deletion of all.
 INSERT INTO leaderboard (user_id, name, region, score, updated_at, protected)
 SELECT user_id, name, region, score, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond', protected
 FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[])
      AS event (user_id, name, region, score, micros, protected)
+WHERE event.micros > (
+        SELECT COALESCE((EXTRACT(EPOCH FROM max(deleted_at)) * 1000000)::bigint, -1) FROM deleted_players
+    )
+    OR NOT EXISTS (
+        SELECT 1 FROM deleted_players
+        WHERE deleted_players.user_id = event.user_id
+          AND deleted_players.deleted_at >= TIMESTAMP 'epoch' + event.micros * INTERVAL '1 microsecond'
+    )
 ON CONFLICT (user_id) DO UPDATE
 SET name = EXCLUDED.name, region = EXCLUDED.region, score = EXCLUDED.score, updated_at = EXCLUDED.updated_at,
     protected = EXCLUDED.protected
 WHERE leaderboard.updated_at IS NULL OR leaderboard.updated_at < EXCLUDED.updated_at
+
+-- name: wait_shortly_for_locks
+-- Until the transaction ends; while somebody waits for lock_scores, the upserts wait behind.
+SELECT set_config('lock_timeout', '2s', TRUE)
+
+-- name: lock_scores
+-- In a transaction: waits for the upserts under way, and holds later ones back until it ends. Reads and dumps go on.
+LOCK TABLE leaderboard IN SHARE ROW EXCLUSIVE MODE
+
+-- name: delete_players
+-- $1 user_ids, $2 µs of the deletion, $3 µs until which tokens may live: arrays of one length, each user_id once.
+-- Needs lock_scores. Rows and passwords that are newer stay.
+WITH event AS (
+    SELECT user_id, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond' AS deleted_at,
+           TIMESTAMP 'epoch' + until_micros * INTERVAL '1 microsecond' AS tokens_until
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS given (user_id, micros, until_micros)
+), remembered AS (
+    INSERT INTO deleted_players (user_id, deleted_at, tokens_until) SELECT user_id, deleted_at, tokens_until FROM event
+    ON CONFLICT (user_id) DO UPDATE SET deleted_at = EXCLUDED.deleted_at, tokens_until = EXCLUDED.tokens_until
+    WHERE deleted_players.deleted_at < EXCLUDED.deleted_at
+), passwords AS (
+    DELETE FROM accounts USING event
+    WHERE accounts.user_id = event.user_id AND accounts.created_at <= event.deleted_at
+)
+DELETE FROM leaderboard USING event
+WHERE leaderboard.user_id = event.user_id
+  AND (leaderboard.updated_at IS NULL OR leaderboard.updated_at <= event.deleted_at)
+
+-- name: page_deletions
+-- $1 last user_id of the page before ('' at first), $2 rows a page, $3 µs: only deletions after that
+-- Result: user_id, micros, until_micros, by user_id
+SELECT user_id, (EXTRACT(EPOCH FROM deleted_at) * 1000000)::bigint AS micros,
+       (EXTRACT(EPOCH FROM tokens_until) * 1000000)::bigint AS until_micros
+FROM deleted_players
+WHERE user_id > $1
+  AND ($3::bigint = 0 OR deleted_at > TIMESTAMP 'epoch' + $3::bigint * INTERVAL '1 microsecond')
+ORDER BY user_id
+LIMIT $2
+
+-- name: deletions_by_id
+-- $1 user_ids. Result: as page_deletions
+SELECT user_id, (EXTRACT(EPOCH FROM deleted_at) * 1000000)::bigint AS micros,
+       (EXTRACT(EPOCH FROM tokens_until) * 1000000)::bigint AS until_micros
+FROM deleted_players
+WHERE user_id = ANY($1::text[])
 
 -- name: page_players
 -- $1 last user_id of the page before ('' at first), $2 rows a page, $3 µs: only rows changed after that
@@ -58,15 +112,26 @@ SELECT GREATEST(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('lea
 
 -- name: save_account
 -- $1 user_id, $2 password_hash, $3 µs at which the caller took the claim on user_id.
--- Saves nothing when a later claim has saved: this statement may arrive after its own claim has ended.
+-- Saves nothing when a later claim has saved, or the player made since was deleted: this statement may arrive after its
+-- own claim has ended.
 INSERT INTO accounts (user_id, password_hash, created_at)
-VALUES ($1, $2, TIMESTAMP 'epoch' + $3::bigint * INTERVAL '1 microsecond')
+SELECT user_id, password_hash, created_at
+FROM (VALUES ($1::text, $2::text, TIMESTAMP 'epoch' + $3::bigint * INTERVAL '1 microsecond'))
+     AS account (user_id, password_hash, created_at)
+WHERE NOT EXISTS (
+    SELECT 1 FROM deleted_players
+    WHERE deleted_players.user_id = account.user_id AND deleted_players.deleted_at >= account.created_at
+)
 ON CONFLICT (user_id) DO UPDATE SET password_hash = EXCLUDED.password_hash, created_at = EXCLUDED.created_at
 WHERE accounts.created_at < EXCLUDED.created_at
 
 -- name: password_hash_of
 -- $1 user_id
 SELECT password_hash FROM accounts WHERE user_id = $1
+
+-- name: account_saved_at
+-- $1 user_id. Result: µs
+SELECT (EXTRACT(EPOCH FROM created_at) * 1000000)::bigint FROM accounts WHERE user_id = $1
 
 -- name: delete_account
 -- $1 user_id, $2 password_hash: only the account that this registration saved

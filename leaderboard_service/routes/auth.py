@@ -38,7 +38,7 @@ async def register(call: Call) -> Reply:
         user_bucket=False,
     )
     player = await parts.accounts.register(write, body.password)
-    token = parts.tokens.issue(player.user_id, player.name, player.region)
+    token = parts.tokens.issue(player.user_id, player.name, player.region, issued_at=player.updated_at)
     user = {"user_id": player.user_id, "name": player.name, "region": player.region, "score": player.score}
     return json_reply({"ok": True, "token": token, "user": user}, 201)
 
@@ -58,7 +58,9 @@ async def login(call: Call) -> Reply:
         LOGINS.labels(error.code).inc()
         raise
     LOGINS.labels("ok").inc()
-    return json_reply({"token": parts.tokens.issue(player.user_id, player.name, player.region)})
+    # Later than any deletion before this player was made, also when the clock has stepped back since.
+    issued_at = max(player.seen_at, player.updated_at)
+    return json_reply({"token": parts.tokens.issue(player.user_id, player.name, player.region, issued_at=issued_at)})
 
 
 ROUTES = (

@@ -105,7 +105,8 @@ class Route:
         parameters += [dict(header) for header in self.headers]
         found: dict[str, Any] = {}
         if self.token:
-            parameters.append(dict(_IDEMPOTENCY_KEY))
+            if self.method != "GET":
+                parameters.append(dict(_IDEMPOTENCY_KEY))
             found["security"] = [{scheme: [] for scheme in BEARER_SCHEME}]
         if parameters:
             found["parameters"] = parameters

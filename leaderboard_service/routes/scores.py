@@ -100,6 +100,7 @@ async def submit(call: Call) -> Reply:
             idempotency=call.idempotency(),
             user_bucket=not who.is_server,
             may_create=who.is_server,
+            issued_at=None if who.is_server else who.issued_at,
         )
     )
     return _answer(written)
@@ -171,6 +172,7 @@ async def _write(call: Call, who: Identity, operation: Operation, amount: int, n
             request_id=call.request_id,
             subject=who.user_id,
             idempotency=call.idempotency(),
+            issued_at=who.issued_at,
         )
     )
 

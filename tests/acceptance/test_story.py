@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import Any
 
 import asyncpg
@@ -48,6 +49,42 @@ def test_ties_share_a_rank_and_come_by_descending_user_id(visitor: Client, regis
     ordered = sorted(players[:2], key=lambda player: player.user_id, reverse=True)
     assert [row.user_id for row in rows[:2]] == [player.user_id for player in ordered]
     assert rows[0].score == MAX_EXACT_INTEGER
+
+
+def test_lists_ranges_and_pages(http: httpx.Client, register: Register) -> None:
+    base = secrets.randbelow(10**15)
+    friends = [register(region, base + n) for n, region in enumerate(("EU", "ASIA", "NA"))]
+    ids = [player.user_id for player in friends]
+    listed = http.post("/ranks", json={"user_ids": [*ids, "nobody-at-all"]}).json()
+    assert [(row["place"], row["user_id"]) for row in listed["rows"]] == [(1, ids[2]), (2, ids[1]), (3, ids[0])]
+    assert listed["unknown"] == ["nobody-at-all"]
+    best = http.get(f"/rank/{ids[2]}").json()
+    assert (best["rank"], best["percentile"]) == (listed["rows"][0]["rank"], listed["rows"][0]["percentile"])
+    bounds = {"min": base, "max": base + 2, "limit": 2}
+    page = http.get("/range", params=bounds).json()
+    rest = http.get("/range", params={**bounds, "cursor": page["next_cursor"]}).json()
+    assert [row["user_id"] for row in page["rows"] + rest["rows"]] == ids[::-1]
+    assert rest["next_cursor"] is None
+    ranks = {"from": best["rank"], "to": best["rank"]}
+    assert [row["user_id"] for row in http.get("/range", params=ranks).json()["rows"]] == [ids[2]]
+
+
+def test_a_player_is_exported_and_deleted_for_good(http: httpx.Client, register: Register) -> None:
+    player = register("EU", 7, password="correct horse battery")
+    path = f"/users/{player.user_id}"
+    assert http.get(path).status_code == http.delete(path).status_code == 401
+    exported = player.http.get(path).json()
+    assert (exported["user"]["score"], exported["user"]["protected"]) == (7, True)
+    assert register("EU").http.delete(path).status_code == 403
+    key = {"Idempotency-Key": "bye"}
+    first = player.http.delete(path, headers=key)
+    assert (first.status_code, player.http.delete(path, headers=key).json()) == (200, first.json())
+    assert http.get(f"/rank/{player.user_id}").status_code == 404
+    assert player.http.post("/score/create", json={"region": "EU"}).json()["error"] == "invalid_token"
+    again = register("EU", 1, user_id=player.user_id)
+    assert again.http.post("/score/add", json={"delta": 1}).json()["score"] == 2
+    assert player.http.post("/score/add", json={"delta": 1}).status_code == 401
+    assert again.http.delete(path).status_code == 200
 
 
 def test_login_gives_a_token_that_works(visitor: Client, register: Register) -> None:

@@ -61,7 +61,11 @@ def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: s
         for name in schema.get("required", ()):
             assert name in value, f"{where} has no {name}"
         properties = schema.get("properties", {})
-        if schema.get("additionalProperties") is not True:
+        more = schema.get("additionalProperties")
+        if isinstance(more, dict):
+            for name in set(value) - set(properties):
+                check(value[name], more, document, f"{where}.{name}")
+        elif more is not True:
             assert set(value) <= set(properties), f"{where} has {set(value) - set(properties)}, which is not documented"
         for name, part in properties.items():
             if name in value:
@@ -133,6 +137,8 @@ async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dic
         ("GET", "/around/{user_id}"),
         ("GET", "/stream/top"),
         ("GET", "/stream/rank/{user_id}"),
+        ("GET", "/users/{user_id}"),
+        ("DELETE", "/users/{user_id}"),
         ("GET", "/health"),
         ("GET", "/status"),
         ("GET", "/metrics"),
@@ -221,6 +227,23 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     for query in ("region=mars", "range=-1", "range=11"):
         await call("GET", f"/stream/rank/alice?{query}", "/stream/rank/{user_id}")
     await call("GET", "/stream/rank/nobody", "/stream/rank/{user_id}")
+    locked = {"user_id": "locked", "name": "Locked", "region": "EU", "password": "correct horse battery"}
+    await call("POST", "/auth/register", json=locked)
+    moved = {"Authorization": f"Bearer {api.player_token('alice', 'NA')}"}
+    for method, who in (("GET", server), ("DELETE", {**server, "Idempotency-Key": "bye"})):
+        for user_id, headers in (
+            ("alice", {}),
+            ("alice", {"Authorization": "Bearer abc"}),
+            ("alice", new),
+            ("alice", moved),
+            ("nobody", server),
+            ("a%20b", server),
+            ("locked", who),
+            ("alice", who),  # the key is another request's
+            ("alice", own),
+        ):
+            await call(method, f"/users/{user_id}", "/users/{user_id}", headers=headers)
+    own = {"Authorization": f"Bearer {(await call('POST', '/auth/register', json=body)).json()['token']}"}
     await call("GET", "/health")
     await call("GET", "/status")
     await call("GET", "/metrics")
@@ -236,8 +259,10 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
 
     await redis_1.lpush("queue:scores:EU", *["x"] * 50)
     await write_everywhere(checked)
+    await call("DELETE", "/users/alice", "/users/{user_id}", headers=own)
     await redis_1.delete("shard:ready")
     await write_everywhere(checked)
+    await call("DELETE", "/users/alice", "/users/{user_id}", headers=own)
     checked.api = await start(STREAM_MAX_LISTENERS=0)
     await call("GET", "/stream/top")
     await call("GET", "/stream/rank/alice", "/stream/rank/{user_id}")
@@ -254,6 +279,8 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     await call("POST", "/ranks", json={"user_ids": ["alice"]})
     await call("GET", "/rank/alice", "/rank/{user_id}")
     await call("GET", "/around/alice", "/around/{user_id}")
+    await call("DELETE", "/users/alice", "/users/{user_id}", headers=own)
+    await call("GET", "/users/alice", "/users/{user_id}", headers=own)
 
     documented = {
         (method.upper(), path, status, code)
@@ -345,6 +372,14 @@ async def test_bodies_and_parameters_are_documented(document: dict[str, Any]) ->
     ):
         parameters = document["paths"][path]["get"]["parameters"]
         assert {parameter["name"] for parameter in parameters} == names
+
+
+async def test_what_needs_a_token_says_so_and_only_writes_take_a_key(document: dict[str, Any]) -> None:
+    for method, has_key in (("get", False), ("delete", True)):
+        operation = document["paths"]["/users/{user_id}"][method]
+        assert operation["security"] == [{"bearer": []}]
+        names = [parameter["name"] for parameter in operation["parameters"]]
+        assert names == (["user_id", "Idempotency-Key"] if has_key else ["user_id"])
 
 
 async def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any]) -> None:

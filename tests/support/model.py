@@ -50,6 +50,9 @@ class Model:
         player.score += delta
         return player.score
 
+    def delete(self, user_id: str) -> int | str:
+        return "user_not_found" if self.players.pop(user_id, None) is None else 0
+
     def put(self, user_id: str, name: str | None, region: str, score: int) -> int | str:
         """A server's submit."""
         player = self.players.get(user_id)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import uvicorn
@@ -81,6 +82,18 @@ class Api:
     async def get(self, path: str, **params: Any) -> httpx.Response:
         # httpx takes empty params for "no query", also where the path has one.
         return await self.http.get(path, params=params or None)
+
+    async def delete(self, user_id: str, token: str | None = None, *, key: str | None = None) -> httpx.Response:
+        """With the server's token unless another one is given."""
+        headers = {"Authorization": f"Bearer {token or self.server_token()}"}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        return await self.http.delete(f"/users/{quote(user_id, safe='')}", headers=headers)
+
+    async def export(self, user_id: str, token: str | None = None) -> httpx.Response:
+        """With the server's token unless another one is given."""
+        headers = {"Authorization": f"Bearer {token or self.server_token()}"}
+        return await self.http.get(f"/users/{quote(user_id, safe='')}", headers=headers)
 
     async def try_register(
         self,

@@ -86,6 +86,12 @@ def event(user_id: str = "alice", score: int = 5, timestamp: int = 1_700_000_000
     return json.dumps({**fields, "request_id": "r", **changed})
 
 
+def deletion(user_id: str = "alice", timestamp: int = 1_700_000_000_000_001, **changed: Any) -> str:
+    """A raw event of EU that deletes a player."""
+    fields = {"user_id": user_id, "region": "EU", "request_id": "r", "deleted": True, "keep": 1000}
+    return json.dumps({**fields, "timestamp": timestamp, **changed})
+
+
 async def push(client: redis.Redis, *events: str | bytes, region: str = "EU") -> None:
     """Put events into a queue, in their order, as the service does."""
     await client.lpush(f"queue:scores:{region}", *events)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard_core.events import MAX_BIGINT, MAX_TIMESTAMP, PoisonedEvent, ScoreEvent, decode
+from leaderboard_core.events import MAX_BIGINT, MAX_TIMESTAMP, Deletion, PoisonedEvent, ScoreEvent, decode
 from worker_service.batch import DeadLetter, build, columns
 
 GOOD: dict[str, Any] = {
@@ -27,15 +27,29 @@ def raw(**changed: Any) -> str:
     return json.dumps({**GOOD, **changed})
 
 
+def gone(**changed: Any) -> str:
+    fields = {"user_id": "alice", "region": "EU", "timestamp": 7, "request_id": "r", "deleted": True, "keep": 9}
+    return json.dumps({**fields, **changed})
+
+
+def test_a_deletion() -> None:
+    event = decode(gone(), "EU")
+    assert event == Deletion("alice", "EU", 7, "r", 9)
+    assert event.tokens_until == 9_000_007
+
+
 def test_a_good_event() -> None:
     assert decode(raw(), "EU") == ScoreEvent("alice", "Alice", "EU", 5, 1_700_000_000_000_001, "r")
     without = {key: value for key, value in GOOD.items() if key != "request_id"}
     assert decode(json.dumps(without), "EU").request_id == ""
+    assert decode(raw(deleted=False), "EU") == decode(raw(), "EU")
 
 
 def test_a_trace_is_read_and_poisons_nothing() -> None:
-    assert decode(raw(traceparent="00-ab-cd-01"), "EU").traceparent == "00-ab-cd-01"
-    assert decode(raw(), "EU").traceparent == ""
+    for more, text in (({"traceparent": "00-ab-cd-01"}, "00-ab-cd-01"), ({}, "")):
+        event = decode(raw(**more), "EU")
+        assert isinstance(event, ScoreEvent)
+        assert event.traceparent == text
     odds: tuple[Any, ...] = (None, 5, [], {"a": 1})
     for odd in odds:
         assert decode(raw(traceparent=odd), "EU").user_id == "alice"
@@ -50,7 +64,9 @@ def test_a_batch_keeps_the_traces_of_superseded_events_too() -> None:
 
 @pytest.mark.parametrize("score", [2**53 - 1, -(2**53 - 1), 0, MAX_BIGINT, -MAX_BIGINT - 1])
 def test_every_whole_number_that_fits_is_exact(score: int) -> None:
-    assert decode(raw(score=score, timestamp=MAX_TIMESTAMP), "EU").score == score
+    event = decode(raw(score=score, timestamp=MAX_TIMESTAMP), "EU")
+    assert isinstance(event, ScoreEvent)
+    assert event.score == score
 
 
 @pytest.mark.parametrize(
@@ -85,6 +101,16 @@ def test_every_whole_number_that_fits_is_exact(score: int) -> None:
         (raw(timestamp=MAX_TIMESTAMP + 1), "timestamp"),
         (raw(timestamp=1.5), "timestamp"),
         (raw(timestamp=None), "timestamp"),
+        (gone(user_id=""), "user_id is not a text"),
+        (gone(user_id="a\0b"), "NUL"),
+        (gone(region="ASIA"), "in the queue of EU"),
+        (gone(region=None), "region is not a text"),
+        (gone(timestamp=-1), "timestamp"),
+        (gone(timestamp="1"), "timestamp"),
+        (gone(keep=None), "keep"),
+        (gone(keep=-1), "keep"),
+        (gone(keep=10**10), "keep"),
+        (json.dumps({"deleted": True, "user_id": "a", "region": "EU", "timestamp": 1}), "no keep"),
     ],
     ids=lambda value: repr(value)[:40],
 )
@@ -125,6 +151,24 @@ def test_the_newest_event_of_each_user_is_kept_in_order_of_user_id(taken: list[t
     assert [json.loads(batch.raw_of[event.user_id])["score"] for event in batch.events] == [
         event.score for event in batch.events
     ]
+
+
+@given(st.lists(st.tuples(user_ids, st.integers(0, 6), st.booleans())))
+def test_a_deletion_drops_what_is_older_and_spares_what_is_newer(taken: list[tuple[str, int, bool]]) -> None:
+    events = [(gone if end else raw)(user_id=user_id, timestamp=time) for user_id, time, end in taken]
+    batch = build(events, "EU")
+    ends, writes = dict[str, int](), dict[str, int]()
+    for user_id, time, end in taken:
+        kept = ends if end else writes
+        kept[user_id] = max(time, kept.get(user_id, 0))
+    assert {event.user_id: event.timestamp for event in batch.deletions} == ends
+    assert [event.user_id for event in batch.deletions] == sorted(ends)
+    alive = {user_id: time for user_id, time in writes.items() if time > ends.get(user_id, -1)}
+    assert {event.user_id: event.timestamp for event in batch.events} == alive
+    assert batch.superseded == len(taken) - len(ends) - len(alive)
+    assert batch.user_ids == [*sorted(ends), *sorted(alive)]
+    taken_apart: list[ScoreEvent | Deletion] = [*batch.deletions, *batch.events]
+    assert [decode(batch.raw(event), "EU") for event in taken_apart] == taken_apart
 
 
 def test_poisoned_events_do_not_hold_up_their_neighbours() -> None:

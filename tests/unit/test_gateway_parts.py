@@ -164,6 +164,7 @@ def test_what_may_be_repeated() -> None:
     for path in ("/score", "/scores", "/score/add", "/score/update", "/score/create"):
         assert may_repeat("POST", path, has_key=True)
         assert not may_repeat("POST", path, has_key=False)
+    assert may_repeat("DELETE", "/users/alice", has_key=False)
     for path in ("/auth/register", "/auth/login", "/top", "/scoreboard"):
         assert not may_repeat("POST", path, has_key=True)
     assert may_repeat("GET", "/anything", has_key=False)
@@ -176,7 +177,10 @@ def test_where_the_door_asks_for_a_token() -> None:
     assert not any(
         needs_token("POST", path) for path in ("/", "/top", "/ranks", "/scoreboard", "/auth/login", "/rank/score")
     )
+    assert needs_token("GET", "/users/alice")
+    assert needs_token("DELETE", "/users/alice")
     assert not needs_token("OPTIONS", "/score/add")
+    assert not needs_token("OPTIONS", "/users/alice")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def test_the_names_of_the_keys() -> None:
     assert keys.dead("EU") == "queue:scores:EU:dead"
     assert keys.user_bucket("alice") == "bucket:user:alice"
     assert keys.region_bucket("EU") == "bucket:region:EU"
+    assert keys.deleted("alice") == "deleted:alice"
 
 
 def test_a_prefix_stands_before_every_name() -> None:
@@ -88,7 +89,7 @@ def test_a_script_uses_as_many_arguments_as_its_header_says(name: str) -> None:
 def test_no_script_names_a_key_itself(name: str) -> None:
     """The key builders are the one place for names; a script gets keys, or a prefix, from its caller."""
     _, _, body = lua.load(name).source.partition("]]")
-    assert not re.search(r"['\"](leaderboard|user|queue|bucket|claim|shard|idempotency):", body)
+    assert not re.search(r"['\"](leaderboard|user|queue|bucket|claim|shard|idempotency|deleted):", body)
 
 
 def test_a_missing_script_or_statement_is_an_error() -> None:

@@ -48,8 +48,17 @@ def test_what_is_issued_is_accepted(tokens: Tokens) -> None:
 def test_claims_of_a_token(tokens: Tokens) -> None:
     claims = jwt.decode(tokens.issue("alice", "Alice", "EU"), SECRET, algorithms=["HS256"])
     assert {key: claims[key] for key in CLAIMS} == CLAIMS
-    assert claims["exp"] - claims["iat"] == 100
+    assert 99 < claims["exp"] - claims["iat"] <= 100
     assert "role" not in claims
+
+
+def test_the_time_of_issue_is_exact_to_the_microsecond_and_of_any_clock(tokens: Tokens) -> None:
+    now = time.time_ns() // 1000
+    for issued_at in (now, now + 1, now + 3_600_000_000, now - 3_600_000_000, 1_999_999_999_999_999):
+        assert tokens.verify(tokens.issue("alice", "Alice", "EU", issued_at=issued_at)).issued_at == issued_at
+    assert abs(tokens.verify(tokens.issue("alice", "Alice", "EU")).issued_at - now) < 60_000_000
+    assert tokens.verify(signed()).issued_at == 0, "a token of another issuer, which does not say when"
+    assert tokens.verify(signed(iat=1_700_000_000)).issued_at == 1_700_000_000_000_000
 
 
 @pytest.mark.parametrize("claim", ["user_id", "name", "region", "exp"])
@@ -143,6 +152,11 @@ def test_any_text_is_refused_and_nothing_else_happens(text: str) -> None:
         {"exp": 10**400},
         {"exp": "tomorrow"},
         {"exp": None},
+        {"iat": "yesterday"},
+        {"iat": ["x"]},
+        {"iat": float("inf")},
+        {"iat": float("nan")},
+        {"iat": 10**400},
     ],
 )
 def test_claims_that_could_not_be_registered_are_refused(changed: dict[str, object]) -> None:

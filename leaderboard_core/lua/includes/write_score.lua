@@ -35,7 +35,12 @@ local function write_score(KEYS, ARGV)
       for part in string.gmatch(kept, '[^\n]+') do
         answer[#answer + 1] = part
       end
-      return answer
+      -- What a player was answered before it was deleted is no answer for its successor.
+      local deleted_at = ARGV[18] ~= '' and answer[7]
+        and (call('HGET', KEYS[2], 'since') or call('GET', ARGV[17] .. user_id))
+      if not deleted_at or tonumber(answer[7]) > tonumber(deleted_at) then
+        return answer
+      end
     end
   end
 
@@ -47,9 +52,18 @@ local function write_score(KEYS, ARGV)
   local time = call('TIME')
   local now = time[1] * 1000000 + time[2]
 
-  local stored = call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at', 'protected')
+  local stored = call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at', 'protected', 'since')
   local exists = stored[1] and true or false
   local score
+
+  -- When a player of this user_id was deleted: tokens from before that speak for nobody, writes come after it.
+  local deleted_at = stored[6]
+  if not exists then
+    deleted_at = call('GET', ARGV[17] .. user_id)
+  end
+  if deleted_at and ARGV[18] ~= '' and tonumber(ARGV[18]) <= tonumber(deleted_at) then
+    return {'refused', 'invalid_token'}
+  end
 
   if operation == 'register' or (not exists and (operation == 'create' or ARGV[13] == '1')) then
     if exists then
@@ -109,12 +123,15 @@ local function write_score(KEYS, ARGV)
     call('HSET', KEYS[7], 'level', format('%.0f', region_level - 1000000), 'at', stamp)
   end
 
-  local updated_at = stamp
-  if stored[4] and tonumber(stored[4]) >= now then
-    updated_at = format('%.0f', tonumber(stored[4]) + 1)
+  local updated_at, last = stamp, stored[4] or deleted_at
+  if last and tonumber(last) >= now then
+    updated_at = format('%.0f', tonumber(last) + 1)
   end
 
   call('HSET', KEYS[2], 'name', name, 'region', region, 'score', score, 'updated_at', updated_at)
+  if deleted_at and not exists then
+    call('HSET', KEYS[2], 'since', deleted_at)
+  end
   local protected = ''
   if stored[5] then
     protected = ',"protected":true'

@@ -2,10 +2,12 @@
 Make a player's hash, boards and (through the queue) Postgres row agree, from the newer side. What was
 read from Postgres may be old by now: the times decide, in this one step.
 
-KEYS  1 player's hash   2 region's board   3 GLOBAL board   4 queue
+KEYS  1 player's hash   2 region's board   3 GLOBAL board   4 queue   5 mark of a deletion
 ARGV  1 user_id   2 region   3 request_id for the event
       4 updated_at of the Postgres row ('' when there is none)   5 its name   6 its score   7 protected '1' | '0'
-Result 'from_postgres' | 'from_redis' | 'removed' (on a board, and nowhere else) | 'elsewhere' (another region's)
+      8 when Postgres deleted the player ('0' if never)   9 seconds that a mark stays when Postgres has the deletion
+Result 'from_postgres' | 'from_redis' | 'elsewhere' (another region's) | 'deleted' (here, and from Postgres again)
+       | 'removed' (deleted in Postgres, or on a board and nowhere else)
 ]]
 local function on_boards(score)
   redis.call('ZADD', KEYS[2], score, ARGV[1])
@@ -18,10 +20,19 @@ local user = redis.call('HMGET', KEYS[1], 'region', 'name', 'score', 'updated_at
 if user[1] and user[1] ~= ARGV[2] then
   return 'elsewhere'
 end
-if not user[1] and ARGV[4] == '' then
+if ARGV[4] == '' and (not user[1] or tonumber(user[4]) <= tonumber(ARGV[8])) then
   redis.call('ZREM', KEYS[2], ARGV[1])
   redis.call('ZREM', KEYS[3], ARGV[1])
+  redis.call('DEL', KEYS[1])
   return 'removed'
+end
+local deleted_at = not user[1] and redis.call('GET', KEYS[5])
+if deleted_at and tonumber(deleted_at) >= tonumber(ARGV[4]) then
+  redis.call('LPUSH', KEYS[4],
+    '{"user_id":' .. cjson.encode(ARGV[1]) .. ',"region":' .. cjson.encode(ARGV[2])
+    .. ',"request_id":' .. cjson.encode(ARGV[3])
+    .. ',"deleted":true,"keep":' .. ARGV[9] .. ',"timestamp":' .. deleted_at .. '}')
+  return 'deleted'
 end
 if not user[1] or (ARGV[4] ~= '' and tonumber(ARGV[4]) > tonumber(user[4])) then
   redis.call('HSET', KEYS[1], 'name', ARGV[5], 'region', ARGV[2], 'score', ARGV[6], 'updated_at', ARGV[4])
