@@ -41,6 +41,9 @@ def infra() -> Iterator[Infrastructure]:
         yield servers
 
 
+EMPTY = "DELETE FROM leaderboard; DELETE FROM accounts; DELETE FROM deleted_players"
+
+
 @dataclass(frozen=True)
 class TestDatabases:
     """Names of this session's databases: one per region, made from a migrated template."""
@@ -72,6 +75,15 @@ class TestDatabases:
         await self.execute(
             *(f'CREATE DATABASE "{self.prefix}_{region.lower()}" TEMPLATE "{self.template}"' for region in REGIONS)
         )
+
+    async def empty(self) -> None:
+        """Delete every row of every region."""
+        for region in REGIONS:
+            connection = await asyncpg.connect(self.dsn(region))
+            try:
+                await connection.execute(EMPTY)
+            finally:
+                await connection.close()
 
     async def drop(self) -> None:
         names = [self.template, *(f"{self.prefix}_{region.lower()}" for region in REGIONS)]
@@ -143,8 +155,7 @@ async def databases(environ: dict[str, str]) -> AsyncIterator[RegionDatabases]:
     """Every region's database, with its tables empty."""
     opened = await RegionDatabases.open(load(TopologySettings, {**environ, "POSTGRES_POOL_SIZE": "2"}))
     try:
-        empty = "DELETE FROM leaderboard; DELETE FROM accounts; DELETE FROM deleted_players"
-        await asyncio.gather(*(opened[region].execute(empty) for region in opened.regions))
+        await asyncio.gather(*(opened[region].execute(EMPTY) for region in opened.regions))
         yield opened
     finally:
         await opened.close()

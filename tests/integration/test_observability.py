@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -64,6 +65,7 @@ def system(test_databases: TestDatabases, tmp_path_factory: pytest.TempPathFacto
     environ = environment_on(test_databases)
     with redis.Redis.from_url(environ["REDIS_URL"]) as client:
         client.flushdb()
+    asyncio.run(test_databases.empty())  # else the worker brings the players of earlier tests back
     with processes(tmp_path_factory.mktemp("processes"), environ) as running:
         make_traffic(running, environ)
         yield running

@@ -48,6 +48,7 @@ def traced(test_databases: TestDatabases, tmp_path_factory: pytest.TempPathFacto
     environ = environment_on(test_databases)
     with redis.Redis.from_url(environ["REDIS_URL"]) as client:
         client.flushdb()
+    asyncio.run(test_databases.empty())  # else the worker brings the players of earlier tests back
     token = Tokens(load(AuthSettings, environ)).issue("server", "server", "GLOBAL", role="server")
     with collector() as received:
         told = {**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"{received.url}/", "OTEL_BSP_SCHEDULE_DELAY": "50"}
