@@ -129,7 +129,8 @@ class Consumer:
         for letter in dead:
             log.error("event refused", extra={"region": self.region, "reason": letter.reason})
         BATCH_SIZE.labels(self.region).observe(len(raw_events))
-        await self._let_marks_end(batch)
+        if batch.deletions:
+            await self._let_marks_end(batch)
         if await self._acknowledge(len(raw_events), dead) == "gone":
             await self._put_back(batch.user_ids)
         EVENTS_SAVED.labels(self.region, "saved").inc(len(batch.events) + len(batch.deletions) - len(refused))

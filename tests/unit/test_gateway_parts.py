@@ -165,6 +165,7 @@ def test_what_may_be_repeated() -> None:
         assert may_repeat("POST", path, has_key=True)
         assert not may_repeat("POST", path, has_key=False)
     assert may_repeat("DELETE", "/users/alice", has_key=False)
+    assert not may_repeat("DELETE", "/top", has_key=False)
     for path in ("/auth/register", "/auth/login", "/top", "/scoreboard"):
         assert not may_repeat("POST", path, has_key=True)
     assert may_repeat("GET", "/anything", has_key=False)
