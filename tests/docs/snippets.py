@@ -1,0 +1,113 @@
+"""The blocks of code of a document, run in order, and what the document says that they print."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from tests.docs.recording import TIMES
+
+EVENT_SOURCE = Path(__file__).with_name("event-source.mjs")
+END = "\x1e"
+"""Printed after each block, so that each has its own output."""
+SECONDS = 60
+LANGUAGES = ("sh", "python", "js")
+
+_FENCE = re.compile(
+    r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A block that can be run; `kind` and `output` are those of the block that follows directly, if one does."""
+
+    language: str
+    code: str
+    line: int
+    kind: str = ""
+    output: str = ""
+    not_run: str = ""
+
+
+def snippets(text: str) -> list[Snippet]:
+    """Every block of code of a document in a language that can be run, in order."""
+    found: list[Snippet] = []
+    blocks = list(_FENCE.finditer(text))
+    for block, behind in zip(blocks, [*blocks[1:], None], strict=True):
+        if block["language"] not in LANGUAGES:
+            continue
+        line = text.count("\n", 0, block.start("text"))
+        kind = output = ""
+        if behind and behind["language"] in ("json", "text") and not text[block.end() : behind.start()].strip():
+            kind, output = behind["language"], behind["text"]
+        found.append(Snippet(block["language"], block["text"], line, kind, output, block["reason"] or ""))
+    return found
+
+
+def run(found: list[Snippet], folder: Path, environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Snippet, str]]:
+    """What each block prints. Blocks of one language in a row are one program; exported variables live on.
+
+    Fails with what a program says on stderr when it does not end well.
+    """
+    exported = folder / "exported.sh"
+    exported.touch()
+    todo = [snippet for snippet in found if not snippet.not_run]
+    for number, (language, group) in enumerate(groupby(todo, lambda snippet: snippet.language)):
+        session = list(group)
+        program = folder / f"session-{number}.{'mjs' if language == 'js' else language}"
+        program.write_text(_program(language, [snippet.code for snippet in session], exported), "utf-8")
+        command = {"sh": ["sh"], "python": [sys.executable], "js": ["node"]}[language]
+        done = subprocess.run(
+            ["sh", "-c", '. "$0"; exec "$@"', str(exported), *command, str(program)],
+            cwd=cwd,
+            env=dict(environ),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        outputs = done.stdout.split(f"{END}\n")
+        where = f"the block at line {session[min(len(outputs), len(session)) - 1].line}"
+        assert done.returncode == 0, f"{where} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        assert done.stderr == "", f"{where}: {done.stderr}"
+        yield from zip(session, outputs, strict=False)
+
+
+def _program(language: str, blocks: list[str], exported: Path) -> str:
+    match language:
+        case "sh":
+            end = f"printf '{END}\\n'\n"
+            return end.join(blocks) + f"{end}export -p > '{exported}'\n"
+        case "python":
+            return "".join(f"{block}\nprint('{END}', flush=True)\n" for block in blocks)
+    # Node.js has no EventSource of its own up to version 20, and behind a flag after it.
+    return f'import "{EVENT_SOURCE.as_uri()}";\n' + "".join(f'{block}\nconsole.log("{END}");\n' for block in blocks)
+
+
+def same(snippet: Snippet, printed: str) -> bool:
+    """Whether a block printed what the document says; times are those of each run."""
+    if snippet.kind == "json":
+        return values(snippet.output) == values(printed)
+    return snippet.output.split() == printed.split()
+
+
+def values(text: str) -> list[Any]:
+    """The JSON values that stand one after the other in a text, without their times."""
+    decoder, found, at = json.JSONDecoder(object_hook=_timeless), [], 0
+    while at < len(text := text.strip()):
+        value, at = decoder.raw_decode(text, at)
+        found.append(value)
+        at += len(text[at:]) - len(text[at:].lstrip())
+    return found
+
+
+def _timeless(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: 0 if name in TIMES else value for name, value in fields.items()}
