@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-compose soak bench bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-compose docs soak bench bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,10 @@ test: .venv/.ready ## every test, against real servers; with a Docker engine als
 
 test-compose: .venv/.ready ## build the containers, run the acceptance tests against them, take them down
 	$(BIN)/python -m tests.compose
+
+docs: .venv/.ready ## write the generated parts of the documents: examples, tables, docs/api.md
+	RECORD_EXAMPLES=1 $(BIN)/pytest -q tests/integration/test_examples.py
+	$(BIN)/python -m tests.docs
 
 soak: .venv/.ready ## faults for MINUTES=10 with random seeds, or SEED=n
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

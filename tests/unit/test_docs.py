@@ -1,79 +1,43 @@
-"""README, .env.example and compose name the settings that the code reads, with the defaults that it has."""
+"""The documents' generated parts are what the code makes, their links lead somewhere, and every setting is named."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple, get_type_hints
+from typing import get_type_hints
 
-from pydantic import SecretStr
+import pytest
 
 from leaderboard_cli.commands.up import up
-from leaderboard_core.errors import all_errors
-from leaderboard_core.settings import GROUPS, PER_REGION_PREFIXES
+from tests.docs.reference import slug
+from tests.docs.regions import GENERATED, REPOSITORY, Region
+from tests.docs.tables import variables
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-README = (REPOSITORY / "README.md").read_text("utf-8")
 ENV_EXAMPLE = (REPOSITORY / ".env.example").read_text("utf-8")
 COMPOSE = (REPOSITORY / "docker-compose.yml").read_text("utf-8")
+
+DOCUMENTS = (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"))
 
 VARIABLE_LINE = re.compile(r"^# ?([A-Z][A-Z0-9_<>]*)=(.*)$", re.MULTILINE)
 
 
-class Variable(NamedTuple):
-    """One environment variable: its name, its default as one would write it, and what it means."""
-
-    name: str
-    default: str
-    description: str
-
-
-def reference() -> list[Variable]:
-    """Every variable that a process reads; `<REGION>` stands for a region's name."""
-    found = []
-    for group in GROUPS:
-        for name, field in group.model_fields.items():
-            description = field.description or ""
-            if name in PER_REGION_PREFIXES:
-                variable, _, description = description.partition(": ")
-                found.append(Variable(variable, "", description[0].upper() + description[1:]))
-                continue
-            value = field.get_default(call_default_factory=True)
-            if isinstance(value, SecretStr):
-                value = value.get_secret_value()
-            if isinstance(value, tuple):
-                value = ",".join(value)
-            if isinstance(value, bool):
-                value = str(value).lower()
-            found.append(Variable(name.upper(), "" if value is None else str(value), description))
-    return found
-
-
-def settings_table() -> str:
-    """The README's table as the code would write it."""
-    rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for variable in reference():
-        default = f"`{variable.default}`" if variable.default else ""
-        rows.append(f"| `{variable.name}` | {default} | {variable.description} |")
-    return "\n".join(rows)
-
-
-def test_the_readmes_table_is_what_the_code_reads() -> None:
-    _, _, rest = README.partition("<!-- settings -->\n")
-    assert rest.partition("\n<!-- /settings -->")[0] == settings_table()
+@pytest.mark.parametrize("region", GENERATED, ids=lambda region: f"{region.file}-{region.name}")
+def test_a_generated_part_is_what_the_code_makes(region: Region) -> None:
+    _, inside, _ = region.split(region.path.read_text("utf-8"))
+    assert inside == region.make(), "make docs"
 
 
 def test_env_example_has_every_setting_with_its_default() -> None:
     process, _, _ = ENV_EXAMPLE.partition("# --- Docker and the local cluster")
     given = dict(VARIABLE_LINE.findall(process))
-    assert given == {variable.name: variable.default for variable in reference()}
+    assert given == {variable.name: variable.default for variable in variables()}
 
 
 def test_env_example_has_what_compose_and_the_local_cluster_read() -> None:
     _, _, rest = ENV_EXAMPLE.partition("# --- Docker and the local cluster")
     named = {name for name, _ in VARIABLE_LINE.findall(rest)}
     wanted = set(re.findall(r"\$\{([A-Z][A-Z0-9_]*)", COMPOSE)) | up_variables()
-    known = {variable.name for variable in reference()}
+    known = {variable.name for variable in variables()}
     assert wanted - known - {"COMPOSE_PROJECT_NAME"} <= named
     unused = named - wanted - set(re.findall(r"NGINX_[A-Z_]+", nginx_template()))
     assert not unused
@@ -95,6 +59,24 @@ def test_no_setting_is_active_in_env_example() -> None:
     assert active == []
 
 
-def test_the_readme_names_every_error() -> None:
-    internal = {"internal_error", "not_found", "method_not_allowed", "request_timeout"}
-    assert [code for code in all_errors() if f"`{code}`" not in README and code not in internal] == []
+def test_the_errors_that_nginx_makes_itself_are_documented() -> None:
+    api = (REPOSITORY / "docs" / "api.md").read_text("utf-8")
+    codes = set(re.findall(r'"error":"(\w+)"', nginx_template()))
+    assert len(codes) > 10
+    assert [code for code in sorted(codes) if f"`{code}`" not in api] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", without_code(document)):
+        file, _, anchor = target.partition("#")
+        path = (document.parent / file).resolve() if file else document
+        assert path.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", without_code(path), flags=re.MULTILINE)
+            assert anchor in {slug(heading) for heading in headings}, target
+
+
+def without_code(document: Path) -> str:
+    """A document's text without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)

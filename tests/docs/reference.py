@@ -1,0 +1,119 @@
+"""The reference of every call, as Markdown, from the OpenAPI document and the recorded examples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from http import HTTPStatus
+from textwrap import fill
+from typing import Any
+
+from leaderboard_service.app import openapi
+from leaderboard_service.routes import examples
+from leaderboard_service.routes.examples import Example
+from tests.docs.schemas import Schemas, pretty
+from tests.docs.tables import table
+
+WIDTH = 120
+Operation = dict[str, Any]
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The API's own description of itself."""
+    return openapi()
+
+
+def calls() -> str:
+    """The list of all calls."""
+    rows = [
+        (f"[`{name}`](#{slug(name)})", "yes" if "security" in operation else "", operation["summary"])
+        for name, operation in operations()
+    ]
+    return table("call, token, purpose", *rows)
+
+
+def reference() -> str:
+    """Every call with all that is known of it."""
+    parts = []
+    for tag in document()["tags"]:
+        parts.append(f"## {tag['name'].capitalize()}\n\n{wrapped(tag['description'])}")
+        parts += [described(name, operation) for name, operation in operations() if operation["tags"] == [tag["name"]]]
+    return "\n\n".join(parts)
+
+
+def operations() -> Iterator[tuple[str, Operation]]:
+    """Every call ("GET /top") in the order of the document."""
+    for path, methods in document()["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub and others give a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def wrapped(text: str) -> str:
+    """Paragraphs, wrapped as the other documents are."""
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return "\n\n".join(fill(one, WIDTH, break_long_words=False, break_on_hyphens=False) for one in paragraphs)
+
+
+def described(name: str, operation: Operation) -> str:
+    """One call."""
+    method, _, path = name.partition(" ")
+    schemas = Schemas(document()["components"]["schemas"])
+    parts = [f"### `{name}`", wrapped(operation["description"])]
+    if "security" in operation:
+        parts.append("Needs a token.")
+    parameters = [
+        (f"`{one['name']}`", one["in"], *schemas.row(one["schema"], required=one["required"]), one["description"])
+        for one in operation.get("parameters", ())
+    ]
+    if parameters:
+        parts.append(table("parameter, in, type, default, meaning", *parameters))
+    if "requestBody" in operation:
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        parts.append(table("body, type, default, meaning", *schemas.fields(schema, sent=True)))
+    parts += [shown(method, example) for example in examples.of_call(method, path)]
+    parts += answers(schemas, operation)
+    if refused := errors(operation):
+        parts.append(refused)
+    return "\n\n".join(parts)
+
+
+def shown(method: str, example: Example) -> str:
+    """One example: the request as it was sent, and the answer as it came."""
+    request = [f"{method} {example.target}", *(f"{name}: {value}" for name, value in example.headers.items())]
+    if example.body is not None:
+        request += ["", pretty(example.body)]
+    answer = [f"{example.status} {HTTPStatus(example.status).phrase}"]
+    answer += [f"{name}: {value}" for name, value in example.answer_headers.items()]
+    text = example.answer if isinstance(example.answer, str) else pretty(example.answer)
+    answer += ["", text.rstrip("\n")]
+    return "\n".join([f"{example.title}:", "", "```http", *request, "```", "", "```http", *answer, "```"])
+
+
+def answers(schemas: Schemas, operation: Operation) -> Iterator[str]:
+    """The fields of what a call answers with when it succeeds."""
+    success = next(answer for status, answer in operation["responses"].items() if status < "300")
+    content = success["content"]
+    if "application/json" in content:
+        yield table("answer, type, meaning", *schemas.fields(content["application/json"]["schema"], sent=False))
+    elif "text/event-stream" in content:
+        for option in schemas.resolved(content["text/event-stream"]["schema"])["anyOf"]:
+            found = schemas.resolved(option)
+            if found["title"] != "ErrorEnvelope":
+                yield f"{found['description']}\n\n{table('data, type, meaning', *schemas.fields(found, sent=False))}"
+
+
+def errors(operation: Operation) -> str:
+    """The codes that a call may be refused with, by status."""
+    found = []
+    for status, answer in operation["responses"].items():
+        codes = answer.get("content", {}).get("application/json", {}).get("examples", {})
+        if status >= "400" and codes:
+            found.append(f"{status} {' '.join(f'`{code}`' for code in codes if code in examples.errors())}".rstrip())
+    return wrapped(f"Errors: {', '.join(found)}.") if found else ""

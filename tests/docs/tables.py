@@ -1,0 +1,81 @@
+"""Tables that the code makes: settings, metrics, errors."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import NamedTuple
+
+from pydantic import SecretStr
+
+from leaderboard_core.errors import all_errors
+from leaderboard_core.settings import GROUPS, PER_REGION_PREFIXES
+from leaderboard_service.routes import examples
+from tests.support.catalogue import catalogue
+
+
+def table(head: str, *rows: tuple[str, ...]) -> str:
+    """A Markdown table; `head` names the columns, separated by commas."""
+    columns = head.split(", ")
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+class Variable(NamedTuple):
+    """One environment variable: its name, its default as one would write it, and what it means."""
+
+    name: str
+    default: str
+    description: str
+
+
+def variables() -> list[Variable]:
+    """Every variable that a process reads; `<REGION>` stands for a region's name."""
+    found = []
+    for group in GROUPS:
+        for name, field in group.model_fields.items():
+            description = field.description or ""
+            if name in PER_REGION_PREFIXES:
+                variable, _, description = description.partition(": ")
+                found.append(Variable(variable, "", description[0].upper() + description[1:]))
+                continue
+            value = field.get_default(call_default_factory=True)
+            if isinstance(value, SecretStr):
+                value = value.get_secret_value()
+            if isinstance(value, tuple):
+                value = ",".join(value)
+            if isinstance(value, bool):
+                value = str(value).lower()
+            found.append(Variable(name.upper(), "" if value is None else str(value), description))
+    return found
+
+
+def settings() -> str:
+    """Every setting."""
+    rows = [(f"`{one.name}`", f"`{one.default}`" if one.default else "", one.description) for one in variables()]
+    return table("variable, default, meaning", *rows)
+
+
+def metrics() -> str:
+    """Every metric of the three processes."""
+    rows = [
+        (f"`{one.name}`", one.kind, ", ".join(f"`{name}`" for name in one.labels), one.shown_by, one.meaning)
+        for one in catalogue()
+    ]
+    return table("metric, type, labels, shown by, meaning", *rows)
+
+
+def errors() -> str:
+    """Every error that our processes answer with, by status, with the fields that its envelope has beside the two."""
+    shown = examples.errors()
+    rows = []
+    for error in sorted(all_errors().values(), key=lambda error: error.status):
+        more = [f"`{name}`" for name in shown.get(error.code, {}) if name not in ("error", "message")]
+        rows.append((f"`{error.code}`", str(error.status), error.default_message, ", ".join(more)))
+    return f"{table('code, status, message, more fields', *rows)}\n\n{_refusal('invalid_payload', 422)}"
+
+
+def _refusal(code: str, status: int) -> str:
+    envelope = json.dumps(examples.errors()[code], ensure_ascii=False)
+    return f"```http\n{status} {HTTPStatus(status).phrase}\n\n{envelope}\n```"
