@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ def test_every_block(fresh: LocalCluster, tmp_path: Path) -> None:
     text = text.replace("http://127.0.0.1:8080", fresh.url).replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     found = snippets(text)
     if not shutil.which("node"):
+        # CI sets TEST_QUICKSTART=required, so that there it cannot be left out.
+        assert os.environ.get("TEST_QUICKSTART") != "required", "TEST_QUICKSTART=required, and no node on PATH"
         found = [snippet for snippet in found if snippet.language != "js"]
     environ = fresh.environment() | {"PATH": path_with_curl(tmp_path)}
     for snippet, printed in run(found, tmp_path, environ, REPOSITORY):

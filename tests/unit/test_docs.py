@@ -54,6 +54,13 @@ def nginx_template() -> str:
     return (REPOSITORY / "nginx" / "templates" / "default.conf.template").read_text("utf-8")
 
 
+def test_compose_passes_every_setting_on() -> None:
+    of_a_region = {variable.name for variable in variables() if "<REGION>" in variable.name}
+    named = set(re.findall(r"^\s+([A-Z][A-Z0-9_]*):", COMPOSE, flags=re.MULTILINE))
+    missing = {variable.name for variable in variables()} - named - of_a_region
+    assert missing == set(), "docker-compose.yml gives each process its settings by name"
+
+
 def test_no_setting_is_active_in_env_example() -> None:
     active = [line for line in ENV_EXAMPLE.splitlines() if line and not line.startswith("#")]
     assert active == []
