@@ -8,6 +8,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import partial
+from time import thread_time
 from typing import ClassVar, Final, Generic, TypeVar
 
 from leaderboard_core.errors import LeaderboardError, Unavailable, UserNotFound
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 DEGRADED_SECONDS: Final = 2.0
 """Shortest tick while Redis does not answer: reads from Postgres cost it more, and it has the writes to save."""
 REST: Final = 3.0
-"""A round rests at least so many times as long as it took: streams have a quarter of the replica, not more."""
+"""A round rests at least so many times the CPU time it took: streams have a quarter of the replica, not more."""
 SIDE_BY_SIDE: Final = 100
 """How many ranks are asked for at once, and how many listeners are woken before other work gets a turn."""
 
@@ -66,13 +67,14 @@ class Round(ABC, Generic[Key]):
         due = loop.time()
         while self.feeds:
             self._new.clear()
-            started = loop.time()
+            started, cpu = loop.time(), thread_time()
             is_due = started >= due
             await self._round({key: feed for key, feed in self.feeds.items() if is_due or feed.is_fresh})
             if is_due:
                 ended = loop.time()
                 interval = max(self._interval, DEGRADED_SECONDS) if self._degraded else self._interval
-                due = max(started + interval, ended + REST * (ended - started))
+                # What took long because others were waited for (Redis, the machine) gets a rest as long as itself.
+                due = max(started + interval, ended + max(REST * (thread_time() - cpu), ended - started))
             try:
                 async with asyncio.timeout_at(due):
                     await self._new.wait()

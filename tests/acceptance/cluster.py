@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 _OWN_VARIABLES = (
     *("REDIS_URL", "POSTGRES_", "DATABASE_URL_", "PG_DATABASE_", "JWT_", "LEADERBOARD_", "REGIONS", "PORT", "HOST"),
-    *("USER_RATE_LIMIT_", "REGION_RATE_LIMIT_", "QUEUE_", "BATCH_", "WORKER_", "AUTH_", "OTEL_"),
+    *("USER_RATE_LIMIT_", "REGION_RATE_LIMIT_", "QUEUE_", "BATCH_", "WORKER_", "AUTH_", "STREAM_", "OTEL_"),
 )
 
 
