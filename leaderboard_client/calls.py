@@ -37,8 +37,6 @@ class Call(Generic[T]):
     """Statuses beside 2xx that are no error."""
     again: Callable[[T], float | None] | None = field(default=None, repr=False)
     """Looks at a result: after how many seconds to ask for the rest of it, or None when there is none to get."""
-    if_gone: Callable[[], T] | None = field(default=None, repr=False)
-    """The result when a repetition is answered with 404 because an attempt without answer was done."""
 
     def request(self, base_url: str, request_id: str) -> Request:
         """The request of this call, the same for every attempt."""

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TypeVar
 
 from leaderboard_client.calls import Call
-from leaderboard_client.errors import ConnectionFailed, LeaderboardError, NotFound, RateLimited, Unavailable
+from leaderboard_client.errors import ConnectionFailed, LeaderboardError, RateLimited, Unavailable
 from leaderboard_client.retrying import RetryPolicy
 from leaderboard_client.steps import Answer, Failure, Outcome, Send, Steps, Wait
 
@@ -27,15 +27,11 @@ def exchange(call: Call[T], base_url: str, policy: RetryPolicy, clock: Callable[
     request = call.request(base_url, request_id)
     deadline = clock() + policy.max_wait
     timeout = policy.timeout
-    maybe_done = False
     for attempt in count():
         found = _judge(call, (yield Send(request, timeout)), request_id)
         if isinstance(found, LeaderboardError):
-            if isinstance(found, NotFound) and maybe_done and call.if_gone is not None:
-                return call.if_gone()
             if not may_repeat(found, repeatable=call.repeatable):
                 raise found
-            maybe_done = maybe_done or not isinstance(found, RateLimited)
             retry_after = found.retry_after
         else:
             retry_after = call.again(found) if call.again is not None else None

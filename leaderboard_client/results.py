@@ -146,10 +146,10 @@ class Around:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A player that is gone; `deleted_at` (µs) is None when only a repetition of the call was answered."""
+    """A player that is gone; `deleted_at` is µs since the epoch."""
 
     user_id: str
-    deleted_at: int | None
+    deleted_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,14 +213,14 @@ class BoardRank:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The account of a player with a password."""
+    """The account of a player with a password; `created_at` is µs since the epoch."""
 
     created_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A player's row in Postgres."""
+    """A player's row in Postgres; `updated_at` is µs since the epoch."""
 
     name: str
     region: str
@@ -230,7 +230,10 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """All that is kept of a player; `ranks` by board, `account` and `saved` are None when there is none."""
+    """All that is kept of a player; `account` is None without a password, `saved` while its row is on the way.
+
+    `ranks` are by board: the home region and GLOBAL.
+    """
 
     user: ExportedUser
     ranks: Mapping[str, BoardRank]

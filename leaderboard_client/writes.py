@@ -102,29 +102,26 @@ class Writes(Session):
             "/scores", reading.batch, {"scores": items}, key, again=lambda batch: rest_of_batch(items, batch)
         )
 
-    def delete_user(self, user_id: str) -> Call[Deleted]:
-        """Remove a player for good, with its own token or a server's: boards, account and saved row.
+    def delete_user(self, user_id: str, *, key: str | None = None) -> Call[Deleted]:
+        """Remove a player for good, with its own token or a server's: boards, password and saved row.
 
+        The user_id is free again, and tokens from before are worth nothing. `key` as for `update`.
         Raises NotFound when there is no such player, Forbidden with the token of another one.
         """
-        return Call(
-            "DELETE",
-            f"/users/{segment(user_id)}",
-            reading.deleted,
-            token=self.token,
-            if_gone=lambda: Deleted(user_id, None),
-        )
+        return self._write(f"/users/{segment(user_id)}", reading.deleted, None, key, method="DELETE")
 
     def _write(
         self,
         path: str,
         read: Callable[[Answer], T],
-        body: Mapping[str, Any],
+        body: Mapping[str, Any] | None,
         key: str | None,
+        *,
+        method: str = "POST",
         again: Callable[[T], float | None] | None = None,
     ) -> Call[T]:
         key = new_key() if key is None else key
-        return Call("POST", path, read, body=body, token=self.token, key=key, again=again)
+        return Call(method, path, read, body=body, token=self.token, key=key, again=again)
 
 
 def rest_of_batch(items: list[dict[str, Any]], batch: Batch) -> float | None:

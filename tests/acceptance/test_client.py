@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from leaderboard_client import Client
+from leaderboard_client import Client, NotFound
 from tests.acceptance.cluster import LocalCluster, command
 from tests.acceptance.conftest import Register
 
@@ -45,6 +45,10 @@ def test_any_user_id_reaches_its_player_through_every_hop(game_server: Client, u
     assert game_server.around(user_id, reach=1).own.user_id == user_id
     with closing(game_server.stream_rank(user_id, reach=0)) as places:
         assert next(places).own.user_id == user_id
+    assert game_server.export_user(user_id).user.score == 3
+    assert game_server.delete_user(user_id).user_id == user_id
+    with pytest.raises(NotFound):
+        game_server.rank(user_id)
 
 
 def test_a_live_board_moves_through_every_hop(visitor: Client, register: Register) -> None:

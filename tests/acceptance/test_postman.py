@@ -21,7 +21,7 @@ pytestmark = pytest.mark.local_cluster
 POSTMAN = REPOSITORY / "postman"
 OLDEST_NODE = 20
 CALLS = {item["name"]: item for item in requests_of(folder("Calls"))}
-WITH_A_SERVER_TOKEN = {"Submit for anybody", "Submit many"}
+WITH_A_SERVER_TOKEN = {"Submit for anybody", "Submit many", "Delete the rival"}
 
 
 def missing_tool() -> str | None:

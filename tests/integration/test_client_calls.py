@@ -161,6 +161,32 @@ async def test_friends_among_themselves(server: Caller, field: dict[str, int]) -
     assert one.percentile == found.rows[2].percentile == round(100 * (25 - one.rank) / 24, 4)
 
 
+async def test_all_that_is_kept_of_a_player_and_its_end(call: Caller, server: Caller) -> None:
+    registered = await call("register", "ada", "Ada", "EU", 7, password="correct horse")
+    export = await call("export_user", "ada")
+    assert (export.user.name, export.user.score, export.user.protected) == ("Ada", 7, True)
+    assert export.ranks == {board: client.BoardRank(1, 1, 100.0) for board in ("EU", "GLOBAL")}
+    assert export.account.created_at <= export.user.updated_at
+    assert export.saved is None, "no worker runs in this test"
+    assert (await server("export_user", "ada")).user == export.user
+    await server("submit", "bob", "EU", 1)
+    assert (await server("export_user", "bob")).account is None
+    for name in ("export_user", "delete_user"):
+        with pytest.raises(client.Forbidden):
+            await call(name, "bob")
+        with pytest.raises(client.NotFound):
+            await server(name, "nobody")
+    deleted = await call("delete_user", "ada")
+    assert deleted.user_id == "ada"
+    assert deleted.deleted_at > export.user.updated_at
+    with pytest.raises(client.NotFound):
+        await call("rank", "ada")
+    with pytest.raises(client.Unauthorized, match="invalid_token"):
+        await call("add", 1)
+    assert registered.token == call.client.token
+    assert (await call("register", "ada", "Another Ada", "NA")).user.score == 0
+
+
 async def test_the_state_of_the_system(call: Caller) -> None:
     await call("register", "ada", "Ada", "EU")
     status = await call("status")

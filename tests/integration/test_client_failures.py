@@ -81,6 +81,17 @@ async def test_a_batch_whose_answer_is_lost_counts_once(
     assert await redis_1.llen("queue:scores:NA") == 30
 
 
+async def test_a_deletion_whose_answer_is_lost_is_done_once(call: Caller, between: Proxy, redis_1: redis.Redis) -> None:
+    await call("register", "ada", "Ada", "EU")
+    between.hold_answers()
+    deleting = asyncio.create_task(call("delete_user", "ada"))
+    await lose_the_answer(between)
+    assert (await deleting).user_id == "ada"
+    assert await redis_1.llen("queue:scores:EU") == 2
+    with pytest.raises(client.NotFound):
+        await call("delete_user", "ada")
+
+
 async def test_a_registration_whose_answer_is_lost_is_not_repeated(call: Caller, between: Proxy) -> None:
     between.hold_answers()
     registering = asyncio.create_task(call("register", "ada", "Ada", "EU"))

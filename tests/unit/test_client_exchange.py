@@ -89,8 +89,8 @@ def test_a_write_carries_the_token_and_one_key_through_all_its_attempts() -> Non
 
 def test_each_call_has_a_key_of_its_own_unless_one_is_given() -> None:
     api = Api("t")
-    keys = {api.add(1).key, api.add(1).key, api.update(1).key, api.submit_many([]).key}
-    assert len(keys) == 4
+    keys = {api.add(1).key, api.add(1).key, api.update(1).key, api.submit_many([]).key, api.delete_user("a").key}
+    assert len(keys) == 5
     assert api.add(1, key="match-17").key == "match-17"
     assert api.add(1, key="").key == ""
 
@@ -178,13 +178,14 @@ def test_a_failed_connection_says_whether_the_write_may_have_counted() -> None:
     assert not error.maybe_done
 
 
-def test_a_deletion_that_was_done_without_an_answer_is_done() -> None:
-    gone = refusal(404, "user_not_found")
-    assert Played(Api("t").delete_user("a"), CUT, gone).result() == client.Deleted("a", None)
-    assert isinstance(Played(Api("t").delete_user("a"), gone).error(), client.NotFound)
-    assert isinstance(Played(Api("t").delete_user("a"), refusal(429), gone).error(), client.NotFound)
-    deleted = answer({"ok": True, "user_id": "a", "deleted_at": 7})
-    assert Played(Api("t").delete_user("a"), deleted).result() == client.Deleted("a", 7)
+def test_a_deletion_is_repeated_under_its_key() -> None:
+    played = Played(Api("t").delete_user("a"), CUT, answer({"ok": True, "user_id": "a", "deleted_at": 7}))
+    assert played.result() == client.Deleted("a", 7)
+    assert played.sent[0] == played.sent[1]
+    assert played.sent[0].method == "DELETE"
+    assert played.sent[0].headers["idempotency-key"]
+    assert played.sent[0].content == b""
+    assert isinstance(Played(Api("t").delete_user("a"), refusal(404, "user_not_found")).error(), client.NotFound)
 
 
 def test_register_and_login_are_remembered() -> None:

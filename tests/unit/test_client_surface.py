@@ -60,7 +60,7 @@ def test_results_are_frozen_and_exported() -> None:
     for name, kind in inspect.getmembers(results, dataclasses.is_dataclass):
         assert name in client.__all__
         assert kind.__dataclass_params__.frozen
-        assert (kind.__doc__ or "").endswith(".")
+        assert (kind.__doc__ or "").rstrip().endswith(".")
     assert sorted(client.__all__) == client.__all__
 
 
