@@ -25,6 +25,8 @@ async def tell(start: Start, redis_1: redis.Redis, environ: dict[str, str]) -> R
         await _writes(recorder, api)
         await _reads(recorder, api)
         await drained(redis_1)
+        await _whole_players(recorder, api)
+        await drained(redis_1)
         await recorder.call(api, "GET /health", title="A replica that serves")
         await recorder.call(api, "GET /status", title="Everything is saved")
     await _refusals(recorder, api)
@@ -77,6 +79,15 @@ async def _reads(recorder: Recorder, api: Api) -> None:
     top, place = "/stream/top?region=EU&limit=2", "/stream/rank/bob?region=EU&range=1"
     await recorder.stream(api, "GET /stream/top", top, title="Bob takes the lead", act=lambda: add("bob"))
     await recorder.stream(api, "GET /stream/rank/{user_id}", place, title="Dave draws level", act=lambda: add("dave"))
+
+
+async def _whole_players(recorder: Recorder, api: Api) -> None:
+    call, path = recorder.call, "/users/{user_id}"
+    alice, server = api.player_token("alice", "EU", "Alice"), api.server_token()
+    await call(api, f"GET {path}", "/users/alice", token=alice, title="One's own")
+    await call(
+        api, f"DELETE {path}", "/users/carol", token=server, server=True, key="carol-left", title="By a game server"
+    )
 
 
 async def _refusals(recorder: Recorder, api: Api) -> None:
