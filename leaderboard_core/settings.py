@@ -232,7 +232,10 @@ class StreamSettings(Group):
         250, ge=10, le=60_000, description="Shortest time between two events of a live stream."
     )
     stream_heartbeat_seconds: float = Field(
-        15, gt=0, le=60, description="Longest silence of a live stream; then it sends a comment."
+        15,
+        gt=0,
+        le=60,
+        description="Longest silence of a live stream, filled by a comment; the same in services and gateways.",
     )
     stream_slow_seconds: float = Field(
         10, gt=0, description="How long a listener may take nothing before it is cut off."

@@ -119,7 +119,7 @@ class Feed:
             self._on_empty(self)
 
     def seen(self, version_id: str) -> Version | None:
-        """A state that was shown not long ago, by its id."""
+        """The present state, or one that was shown not long ago, by its id."""
         return self._history.get(version_id)
 
     def snapshot(self) -> bytes:
@@ -224,7 +224,7 @@ class Listener:
         must, self._told = self._told is not None, None
         if has is None:
             wanted, self._last_event_id = self._last_event_id, ""
-            has = version if wanted == version.id else feed.seen(wanted)
+            has = feed.seen(wanted)
             if has is None:
                 return feed.snapshot()
         if has.id == version.id and not must:

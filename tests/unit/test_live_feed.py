@@ -36,8 +36,21 @@ def feed() -> Feed:
     return Feed("top", lambda _: None)
 
 
+joined: set[Listener] = set()
+
+
 def join(source: Feed, last_event_id: str = "") -> Listener:
-    return source.join(last_event_id, lambda _: None)
+    listener = source.join(last_event_id, joined.discard)
+    joined.add(listener)
+    return listener
+
+
+@pytest.fixture(autouse=True)
+def everybody_leaves() -> Iterator[None]:
+    """The gauge of open streams belongs to the whole process."""
+    yield
+    for listener in list(joined):
+        listener.close()
 
 
 async def sent(listener: Listener) -> list[bytes]:
