@@ -25,10 +25,10 @@ def document() -> dict[str, Any]:
     return openapi()
 
 
-def calls() -> str:
-    """The list of all calls."""
+def calls(file: str = "") -> str:
+    """The list of all calls; `file` leads to where they are described."""
     rows = [
-        (f"[`{name}`](#{slug(name)})", "yes" if "security" in operation else "", operation["summary"])
+        (f"[`{name}`]({file}#{slug(name)})", "yes" if "security" in operation else "", operation["summary"])
         for name, operation in operations()
     ]
     return table("call, token, purpose", *rows)

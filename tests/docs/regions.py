@@ -43,6 +43,7 @@ class Region(NamedTuple):
 
 
 GENERATED = (
+    Region("README.md", "calls", lambda: reference.calls("docs/api.md")),
     Region("README.md", "settings", tables.settings),
     Region("docs/operations.md", "metrics", tables.metrics),
     Region("docs/api.md", "calls", reference.calls),
