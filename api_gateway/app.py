@@ -16,10 +16,12 @@ from api_gateway.health import HealthMonitor
 from api_gateway.observe import METRICS_CONTENT_TYPE, Exchange, Metrics, log_fields
 from api_gateway.proxy import Proxy
 from api_gateway.upstreams import Pool, State, Upstream
+from leaderboard_core import web
 from leaderboard_core.access_log import PROBES, AccessLog
 from leaderboard_core.errors import (
     LeaderboardError,
     MethodNotAllowed,
+    NotFound,
     PayloadTooLarge,
     RequestTimeout,
     Unavailable,
@@ -29,6 +31,7 @@ from leaderboard_core.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
+ASSETS = "/assets/"
 _HEARTBEATS_MISSED = 3
 """So many heartbeats that did not come end an event stream: its service hangs, and the client can have another."""
 
@@ -51,6 +54,8 @@ class Gateway:
         self._name = settings.process.instance_name or f"api_gateway-{settings.process.port}"
         self._max_body = settings.process.max_body_bytes
         self._tokens = Tokens(settings.auth)
+        self._page = web.load("api_gateway", "page", {"index.html": "/"}, ASSETS)
+        self._own_paths = PROBES | self._page.keys()
         self.metrics = Metrics()
         level = settings.process.log_level
         self.access_log = AccessLog(
@@ -133,8 +138,8 @@ class Gateway:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, head: RequestHead, exchange: Exchange) -> None:
         path = exchange.path
-        if path in PROBES:
-            await self._own_page(send, exchange)
+        if path in self._own_paths or path.startswith(ASSETS):
+            await self._own_answer(scope, send, exchange)
             return
         if head.content_length is not None and head.content_length > self._max_body:
             raise too_large(self._max_body)
@@ -142,9 +147,23 @@ class Gateway:
             self._tokens.verify_header(head.authorization)
         await self.proxy.forward(scope, receive, send, head, exchange)
 
-    async def _own_page(self, send: Send, exchange: Exchange) -> None:
+    async def _own_answer(self, scope: Scope, send: Send, exchange: Exchange) -> None:
         if exchange.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(allow="GET, HEAD")
+        if exchange.path in PROBES:
+            await self._probe(send, exchange)
+            return
+        file = self._page.get(exchange.path)
+        if file is None:
+            raise NotFound
+        status, headers, body = file.answer(scope["headers"])
+        exchange.status = status
+        exchange.response_started = True
+        headers.append((b"x-request-id", exchange.request_id.encode("ascii")))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _probe(self, send: Send, exchange: Exchange) -> None:
         content_type = b"application/json"
         exchange.status = 200
         if exchange.path == "/metrics":

@@ -1,0 +1,140 @@
+// Becoming a player and sending scores: register or sign in, then add to the score or set it.
+
+import { ApiError, call } from "./api.js";
+import { byId, isolated, make, setText, storage, whole } from "./dom.js";
+import { Form, Mistake, setOptions, wholeNumber } from "./forms.js";
+
+// The token lasts as long as this tab: a shared computer forgets it.
+const memory = storage("sessionStorage", "leaderboard.me");
+
+export class Account {
+  #me = null;
+  #enter;
+  #score;
+  #onPlayer;
+
+  /** `onPlayer(userId, region)` is called when somebody entered or sent a score. */
+  constructor(onPlayer) {
+    this.#onPlayer = onPlayer;
+    this.#enter = new Form(byId("enter"), (values) => this.#go(values));
+    this.#score = new Form(byId("submit"), (values) => this.#send(values));
+    byId("enter").addEventListener("change", () => this.#showWay());
+    byId("submit").addEventListener("change", () => this.#showMode());
+    byId("leave").addEventListener("click", () => {
+      this.#show(null);
+      byId("enter-id").focus();
+    });
+    this.#show(memory.read());
+    this.#showWay();
+  }
+
+  /** The regions that a new player may choose from. */
+  set regions(names) {
+    setOptions(byId("enter-region"), names);
+  }
+
+  /** Proposes the board that is looked at; everybody is on GLOBAL anyway. */
+  set region(name) {
+    if (name !== "GLOBAL") byId("enter-region").value = name;
+  }
+
+  async #go({ way, ...values }) {
+    checkId(values.user_id);
+    if (values.password && [...values.password].length < 8) throw new Mistake("password", "At least 8 characters.");
+    const body = { user_id: values.user_id, name: values.name };
+    if (values.password) body.password = values.password;
+    if (way === "login") {
+      const { token } = await call("POST", "/auth/login", { body });
+      this.#show({ ...claimsOf(token), token });
+    } else {
+      body.region = values.region;
+      body.initialScore = wholeNumber(values.initialScore, "initialScore");
+      this.#show(await this.#register(body));
+    }
+    byId("enter-password").value = "";
+    byId("submit-amount").focus();
+    this.#onPlayer(this.#me.user_id, this.#me.region);
+    this.#score.say(
+      [isolated(this.#me.name), way === "login" ? " is signed in." : ` is on the ${this.#me.region} board.`],
+      "good",
+    );
+    return "";
+  }
+
+  async #register(body) {
+    try {
+      const { user, token } = await call("POST", "/auth/register", { body });
+      return { user_id: user.user_id, name: user.name, region: user.region, token };
+    } catch (error) {
+      if (error.code === "user_exists") error.words = this.#taken();
+      throw error;
+    }
+  }
+
+  #taken() {
+    const change = make("button", "link-button", "Sign in instead", { type: "button" });
+    change.addEventListener("click", () => {
+      byId("enter").elements.way.value = "login";
+      this.#showWay();
+      this.#enter.say("");
+      byId("enter-id").focus();
+    });
+    return ["This player ID is taken. ", change];
+  }
+
+  async #send({ mode, amount }) {
+    const number = wholeNumber(amount, "amount");
+    const [path, body] = mode === "set" ? ["/score/update", { score: number }] : ["/score/add", { delta: number }];
+    const me = this.#me;
+    let written;
+    try {
+      written = await call("POST", path, { body, token: me.token, once: true });
+    } catch (error) {
+      if (error instanceof ApiError && error.code === "invalid_token") {
+        this.#show(null);
+        byId("enter").elements.way.value = "login";
+        this.#showWay();
+        this.#enter.say("Your sign-in has expired. Sign in again.", "bad");
+        byId("enter-id").focus();
+        return "";
+      }
+      throw error;
+    }
+    this.#onPlayer(me.user_id, me.region);
+    return [isolated(me.name), ` now has ${whole(written.score)}.`];
+  }
+
+  #show(me) {
+    this.#me = me;
+    memory.write(me);
+    byId("enter").hidden = me !== null;
+    byId("submit").hidden = me === null;
+    this.#score.say("");
+    if (me === null) return;
+    setText(byId("me-name"), me.name);
+    setText(byId("me-region"), me.region);
+  }
+
+  #showWay() {
+    const login = byId("enter").elements.way.value === "login";
+    byId("enter").querySelector(".for-new").hidden = login;
+    byId("enter-password").autocomplete = login ? "current-password" : "new-password";
+    this.#enter.label = login ? "Sign in" : "Register";
+  }
+
+  #showMode() {
+    setText(byId("amount-label"), byId("submit").elements.mode.value === "set" ? "New score" : "Points to add");
+  }
+}
+
+function checkId(userId) {
+  if (/[\s/]/.test(userId)) throw new Mistake("user_id", "No spaces and no slash, please.");
+}
+
+// The token says who it was made for; the server checks it, not we.
+function claimsOf(token) {
+  const [, payload] = token.split(".");
+  const bytes = Uint8Array.from(atob(payload.replace(/-/g, "+").replace(/_/g, "/")), (char) => char.charCodeAt(0));
+  const { user_id, name, region } = JSON.parse(new TextDecoder().decode(bytes));
+  return { user_id, name, region };
+}

@@ -1,0 +1,160 @@
+// Draws a board: one table row per player, kept while the player stays, so that it can move.
+
+import { byId, counted, isolated, make, setText, whole } from "./dom.js";
+import { glide } from "./glide.js";
+import { shareOf } from "./rows.js";
+
+const RISE_SHOWN_MS = 6000;
+const FLASH = { duration: 1400, easing: "ease-out" };
+
+export class Board {
+  #body = byId("rows").tBodies[0];
+  #drawn = new Map();
+  #region = "";
+  #followed = "";
+  #onPick;
+
+  /** `onPick(userId)` is called when a player in the board is chosen. */
+  constructor(onPick) {
+    this.#onPick = onPick;
+    this.wait("");
+  }
+
+  /** Shows that a board is on its way. */
+  wait(region) {
+    this.#region = region;
+    this.#drawn.clear();
+    this.#body.replaceChildren(...Array.from({ length: 8 }, placeholder));
+    byId("rows").ariaBusy = "true";
+    byId("rows").hidden = false;
+    byId("empty").hidden = true;
+    byId("region").textContent = region;
+    byId("total").textContent = "";
+    byId("rows").classList.toggle("one-region", region !== "GLOBAL");
+  }
+
+  /** Draws the board; rows that stay move to their new places. */
+  draw(board) {
+    const first = byId("rows").ariaBusy === "true";
+    if (first) this.#body.replaceChildren();
+    setText(byId("total"), counted(board.total, "player", "players"));
+    setText(byId("caption"), `The best players of ${board.region}, live`);
+    byId("rows").ariaBusy = "false";
+    byId("rows").hidden = board.rows.length === 0;
+    byId("empty").hidden = board.rows.length > 0;
+    const best = board.rows[0]?.score ?? 0;
+    const change = () => this.#place(board.rows, best, first);
+    if (first) change();
+    else glide(this.#body, change);
+  }
+
+  /** Marks a player's row, now and whenever it appears; none for an empty id. */
+  follow(userId) {
+    this.#drawn.get(this.#followed)?.follow(false);
+    this.#followed = userId;
+    this.#drawn.get(userId)?.follow(true);
+  }
+
+  #place(rows, best, first) {
+    const focused = document.activeElement;
+    const wanted = new Set(rows.map((row) => row.user_id));
+    for (const [userId, drawn] of this.#drawn) {
+      if (wanted.has(userId)) continue;
+      drawn.element.remove();
+      this.#drawn.delete(userId);
+    }
+    let next = this.#body.firstElementChild;
+    for (const row of rows) {
+      let drawn = this.#drawn.get(row.user_id);
+      if (drawn === undefined) {
+        drawn = new DrawnRow(row, () => this.#onPick(row.user_id));
+        drawn.follow(row.user_id === this.#followed);
+        this.#drawn.set(row.user_id, drawn);
+      }
+      if (drawn.element === next) next = next.nextElementSibling;
+      else this.#body.insertBefore(drawn.element, next);
+      drawn.update(row, best, first);
+    }
+    // A row that is put elsewhere loses the focus that it had.
+    if (focused !== document.activeElement && this.#body.contains(focused)) focused.focus({ preventScroll: true });
+  }
+}
+
+class DrawnRow {
+  element = make("tr", "row", [], { role: "row" });
+  #rank = make("span", "place number");
+  #rise = make("span", "rise number", [], { hidden: "" });
+  #name = isolated("");
+  #pick = make("button", "name one-line", [this.#name], { type: "button" });
+  #home = make("td", "home", "", { role: "cell" });
+  #score = make("td", "score number", "", { role: "cell" });
+  #shown = null;
+  #riseFrom = 0;
+  #timer = 0;
+
+  constructor(row, onPick) {
+    const id = make("span", "id one-line", [isolated(row.user_id)]);
+    this.#pick.addEventListener("click", onPick);
+    this.element.dataset.userId = row.user_id;
+    this.element.append(
+      make("td", "rank", [this.#rank, this.#rise], { role: "cell" }),
+      make("th", "who", [this.#pick, id], { role: "rowheader", scope: "row" }),
+      this.#home,
+      this.#score,
+    );
+  }
+
+  follow(on) {
+    this.element.classList.toggle("followed", on);
+    if (on) this.#pick.setAttribute("aria-current", "true");
+    else this.#pick.removeAttribute("aria-current");
+  }
+
+  update(row, best, first) {
+    const before = this.#shown;
+    this.#shown = row;
+    setText(this.#rank, whole(row.rank));
+    this.element.dataset.medal = row.rank <= 3 ? row.rank : "";
+    setText(this.#name, row.name);
+    this.#pick.title = row.name;
+    setText(this.#home, row.region);
+    setText(this.#score, whole(row.score));
+    this.element.style.setProperty("--share", shareOf(row.score, best).toFixed(4));
+    if (before === null) this.#riseFrom = row.rank;
+    else this.#showRise(before, row);
+    if (!first && before?.score !== row.score) this.#flash();
+  }
+
+  // Rises within a few seconds add up. Falling is not shown: it is somebody else's rise, and there is always plenty.
+  #showRise(before, row) {
+    if (row.rank === before.rank) return;
+    const places = this.#riseFrom - row.rank;
+    clearTimeout(this.#timer);
+    this.#rise.hidden = places <= 0;
+    if (places <= 0) {
+      this.#riseFrom = row.rank;
+      return;
+    }
+    this.#rise.replaceChildren(make("span", "for-readers", "up "), whole(places));
+    this.#timer = setTimeout(() => {
+      this.#rise.hidden = true;
+      this.#riseFrom = this.#shown.rank;
+    }, RISE_SHOWN_MS);
+  }
+
+  #flash() {
+    const colour = getComputedStyle(this.element).getPropertyValue("--flash");
+    const rest = getComputedStyle(this.element).getPropertyValue("--bar");
+    this.element.animate([{ backgroundColor: colour }, { backgroundColor: rest }], {
+      ...FLASH,
+      pseudoElement: "::before",
+    });
+  }
+}
+
+function placeholder() {
+  const cells = ["rank", "who", "home", "score"].map((name) =>
+    make("td", name, [make("span", "bone")], { role: "cell" }),
+  );
+  return make("tr", "row waiting", cells, { role: "row", "aria-hidden": "true" });
+}
