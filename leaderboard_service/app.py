@@ -8,10 +8,11 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from leaderboard_core import web
 from leaderboard_core.access_log import AccessLog
 from leaderboard_service.asgi import Receive, Scope, Send
 from leaderboard_service.door import Door
-from leaderboard_service.http import add_error_handlers, describe
+from leaderboard_service.http import add_error_handlers, describe, serve
 from leaderboard_service.routes import auth, boards, examples, scores, streams, system, users
 from leaderboard_service.routes.documented import BEARER_SCHEME
 from leaderboard_service.state import Services, Settings
@@ -96,8 +97,13 @@ def _documentation(lifespan: Any) -> FastAPI:
         openapi_tags=TAGS,
         lifespan=lifespan,
         redirect_slashes=False,
+        # The framework's own pages load their scripts from elsewhere; ours is in reference/.
+        docs_url=None,
+        redoc_url=None,
     )
     add_error_handlers(app)
+    for path, file in web.load("leaderboard_service", "reference", {"index.html": "/docs"}, "/docs/assets/").items():
+        serve(app, path, file)
     for route in ROUTES:
         describe(app, route)
     components = app.openapi()["components"]

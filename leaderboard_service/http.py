@@ -1,4 +1,4 @@
-"""What FastAPI is left with: the API's description, and the envelope for paths and verbs that there are not."""
+"""What FastAPI is left with: the description of the API, its page, and the envelope for what there is not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from leaderboard_core import web
 from leaderboard_core.errors import InvalidPayload, LeaderboardError, MethodNotAllowed, NotFound
 from leaderboard_service.asgi import Reply, error_reply, json_reply
 from leaderboard_service.routes.documented import Route
@@ -42,6 +43,18 @@ def describe(app: FastAPI, route: Route) -> None:
         openapi_extra=route.openapi,
         response_class=route.response_class,
     )
+
+
+def serve(app: FastAPI, path: str, file: web.WebFile) -> None:
+    """Serve a file of the reference page at a path."""
+
+    async def answer(request: Request) -> Response:
+        status, headers, body = file.answer(request.headers.raw)
+        response = Response(body, status)
+        response.raw_headers = headers
+        return response
+
+    app.router.add_route(path, answer, methods=["GET", "HEAD"], include_in_schema=False)
 
 
 def _never_asked(route: Route) -> Callable[[], Awaitable[Any]]:
