@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
+
 START_SECONDS = 90
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -67,6 +69,10 @@ class LocalCluster:
         """Wait until the supervisor has started `name` again."""
         eventually(lambda: self.state["pids"][name] not in (None, old_pid), what=f"the restart of {name}")
 
+    def wait_answering(self, name: str) -> None:
+        """Wait until `name` answers its health check."""
+        eventually(lambda: answers(self.state["urls"][name]), what=f"an answer of {name}")
+
     def log_lines(self, name: str) -> list[dict[str, Any]]:
         """The JSON lines of a process's log."""
         text = Path(self.state["logs"][name]).read_text("utf-8", errors="replace")
@@ -75,6 +81,14 @@ class LocalCluster:
     def environment(self) -> dict[str, str]:
         """Variables with which a command finds this cluster."""
         return clean_environment(LEADERBOARD_DATA_DIR=str(self.data_dir))
+
+
+def answers(url: str) -> bool:
+    """Whether a process answers at all."""
+    try:
+        return httpx.get(f"{url}/health", timeout=5).status_code > 0
+    except httpx.TransportError:
+        return False
 
 
 def command(*words: str) -> list[str]:

@@ -1,0 +1,93 @@
+"""A cluster and a browser for the tests of the pages; without a browser they are skipped, and say so."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+from selenium import webdriver
+
+from leaderboard_client import Client
+from tests.acceptance.cluster import LocalCluster, local_cluster
+from tests.acceptance.conftest import Player
+from tests.page.browser import Page, browser, missing_browser, page_in
+from tests.page.server import game_server
+
+# Not the usual ones: the page must learn of them from the server.
+REGIONS = ("ASIA", "EU", "NA", "GLOBAL", "EMPTY", "ARENA")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip everything here where there is no browser, unless PAGE_TESTS=required (as in CI)."""
+    problem = missing_browser()
+    if problem is None or os.environ.get("PAGE_TESTS") == "required":
+        return
+    for item in items:
+        if "tests/page/" in item.path.as_posix() and "page" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip(reason=problem))
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """A cluster that these tests may break; each leaves every process running."""
+    environ = {"REGIONS": ",".join(REGIONS), "USER_RATE_LIMIT_COUNT": "30", "USER_RATE_LIMIT_WINDOW": "60"}
+    with local_cluster(tmp_path_factory.mktemp("page") / "data", environ=environ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[webdriver.Chrome]:
+    """The browser of this session."""
+    problem = missing_browser()
+    assert problem is None, problem
+    with browser() as driver:
+        yield driver
+
+
+@pytest.fixture
+def page(chromium: webdriver.Chrome, cluster: LocalCluster) -> Iterator[Page]:
+    """A tab of its own, whose console must stay clean."""
+    with page_in(chromium, cluster.url) as opened:
+        yield opened
+        assert opened.complaints() == []
+
+
+@pytest.fixture(scope="session")
+def server(cluster: LocalCluster) -> Iterator[Client]:
+    """A client that may do everything to everybody."""
+    with game_server(cluster, REGIONS=",".join(REGIONS)) as client:
+        yield client
+
+
+@pytest.fixture
+def region(server: Client) -> Iterator[str]:
+    """A board without players, and again without after the test."""
+    yield "ARENA"
+    for row in server.top("ARENA", limit=1000).rows:
+        server.delete_user(row.user_id)
+
+
+Register = Callable[..., Player]
+
+
+@pytest.fixture
+def register(cluster: LocalCluster) -> Iterator[Register]:
+    """Makes players, with names and ids of their own when none are given."""
+    players: list[Player] = []
+
+    def make(region: str, score: int = 0, **more: str) -> Player:
+        user_id = more.get("user_id") or f"p-{secrets.token_hex(4)}"
+        client = Client(cluster.url)
+        client.register(user_id, more.get("name") or f"Name of {user_id}", region, score)
+        players.append(Player(client, user_id, region))
+        return players[-1]
+
+    yield make
+    for player in players:
+        player.close()
+
+
+def set_score(player: Player, score: int) -> None:
+    player.client.update(score)

@@ -1,0 +1,110 @@
+"""Pictures of the page, to be looked at: `python -m tests.page.screenshots [--out folder]`.
+
+It starts a system of its own with players to look at, and takes light, dark and phone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+from pathlib import Path
+
+from leaderboard_client import Client, Submission
+from tests.acceptance.cluster import local_cluster
+from tests.page.browser import Page, browser, missing_browser, page_in
+from tests.page.server import game_server
+
+NAMES = (
+    *("Ada Okafor", "Mei-Lin", "Łukasz", "山田 太郎", "Nora B.", "Юлия", "Tariq", "نور الهدى", "Ingrid", "Kofi"),
+    *("Zoë", "김민준", "Mateus", "Aroha", "Søren", "दीपिका", "Lou", "Noam", "Ximena", "Tomás"),
+    *("Hana", "Emre", "Beatrix", "Ravi", "Chloé", "Oleksandr", "Priya", "Jonas", "Amara", "Wren"),
+)
+CROWD = 1200
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("screenshots"))
+    options = parser.parse_args()
+    problem = missing_browser()
+    if problem:
+        raise SystemExit(problem)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        local_cluster(Path(folder) / "data") as cluster,
+        game_server(cluster) as api,
+        browser() as driver,
+        page_in(driver, cluster.url) as page,
+    ):
+        fill(api)
+        take_all(page, api, options.out)
+
+
+def take_all(page: Page, api: Client, out: Path) -> None:
+    """Every picture."""
+    for theme in ("light", "dark"):
+        take(page, api, out / f"{theme}.png", theme=theme, width=1280, height=860)
+    take(page, api, out / "whole.png", theme="light", width=1280, height=860, whole=True)
+    for theme in ("light", "dark"):
+        take(page, api, out / f"phone-{theme}.png", theme=theme, width=390, height=844)
+    take(page, api, out / "phone-whole.png", theme="light", width=360, height=740, whole=True)
+    for name, path in (("empty", "/?region=NA"), ("docs", "/docs#post-score-add")):
+        page.prefer(color_scheme="dark" if name == "docs" else "light")
+        page.width(1280, 860)
+        page.open(path)
+        page.until(lambda: page.text("main"), "the page")
+        page.until(lambda: "Asking" not in page.text("body") and "Loading" not in page.text("body"), "it all")
+        (out / f"{name}.png").write_bytes(page.screenshot())
+
+
+def fill(api: Client) -> None:
+    """Put players on every board but NA's."""
+    chance = random.Random(7)
+    best = sorted((round(chance.lognormvariate(9.7, 0.35)) for _ in NAMES), reverse=True)
+    known = [
+        Submission(f"player-{number:02}", home(number), score=score, name=name)
+        for number, (name, score) in enumerate(zip(NAMES, best, strict=True))
+    ]
+    crowd = [Submission(f"crowd-{n:04}", home(n), score=n * 3, name=f"Player {n}") for n in range(CROWD)]
+    submit(api, known)
+    for start in range(0, CROWD, 500):
+        submit(api, crowd[start : start + 500])
+
+
+def home(number: int) -> str:
+    """The region of a player by its number."""
+    return ("ASIA", "EU")[number % 2]
+
+
+def submit(api: Client, scores: list[Submission]) -> None:
+    assert api.submit_many(scores).ok
+
+
+def take(page: Page, api: Client, path: Path, *, theme: str, width: int, height: int, whole: bool = False) -> None:
+    """Open the page, let somebody rise, and take the picture."""
+    page.prefer(color_scheme=theme, reduced_motion="reduce")
+    page.width(width, height)
+    page.open(region="GLOBAL", **({"player": "player-06"} if width > 600 or whole else {}))
+    page.until_live().until(lambda: len(page.rows()) == 25, "the rows")
+    if width > 600 or whole:
+        page.until_text("#player", "Tariq")
+    page.until(lambda: page.text("#verdict") == "Everything saved", "the verdict")
+    order = page.rows()
+    for place in (6, 13):
+        rise(page, api, order[place], by=3)
+    page.until(lambda: page.text("#verdict") == "Everything saved", "the verdict")
+    path.write_bytes(page.screenshot(whole=whole))
+
+
+def rise(page: Page, api: Client, user_id: str, *, by: int) -> None:
+    """Let a player overtake some others, and wait until the board shows it."""
+    place = page.rows().index(user_id)
+    above = int(page.cells(page.rows()[place - by])["score"].replace(",", ""))
+    submit(api, [Submission(user_id, home(int(user_id.removeprefix("player-"))), score=above + 21)])
+    page.until(lambda: page.rows().index(user_id) == place - by, "the rise")
+
+
+if __name__ == "__main__":
+    main()
