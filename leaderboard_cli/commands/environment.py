@@ -19,7 +19,11 @@ def command_environment() -> dict[str, str]:
     if not state_file.exists():
         return found
     state = json.loads(state_file.read_text("utf-8"))
-    local = {"REDIS_URL": state["redis_url"], "LEADERBOARD_URL": state["url"]}
+    local = {"LEADERBOARD_URL": state["url"], "REGIONS": ",".join(state["databases"])}
+    shared = state["redis_url"]
+    if not any(name.startswith("REDIS_URL") for name in found):
+        local |= {f"REDIS_URL_{region}": url for region, url in state["redis_urls"].items() if url != shared}
+        local["REDIS_URL"] = shared
     if state["jwt_secret_file"] and not found.get("JWT_SECRET"):
         local["JWT_SECRET_FILE"] = state["jwt_secret_file"]
     if not any(name.startswith(_POSTGRES) and value for name, value in found.items()):

@@ -1,16 +1,19 @@
 """What the processes are told: `.env`, servers that the environment names, the secret, the plan."""
 
+import os
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from leaderboard_cli.cluster import plan as plans
+from leaderboard_cli.cluster import state
 from leaderboard_cli.cluster.binaries import Servers
 from leaderboard_cli.cluster.environment import read_environment, wanted_servers, with_jwt_secret
 from leaderboard_cli.cluster.errors import BinaryNotFoundError
 from leaderboard_cli.cluster.plan import ClusterOptions, make_plan
-from leaderboard_core.settings import SettingsError
+from leaderboard_cli.commands.environment import command_environment
+from leaderboard_core.settings import SettingsError, TopologySettings, load
 
 
 def test_the_environment_wins_over_dotenv(tmp_path: Path) -> None:
@@ -123,3 +126,23 @@ def test_without_any_nginx_a_gateway_takes_its_port(tmp_path: Path, monkeypatch:
 def test_free_ports_are_all_different(tmp_path: Path) -> None:
     plan = make_plan(ClusterOptions(data_dir=tmp_path, free_ports=True, servers=Servers.WHEELS), {})
     assert len({need.port for need in plan.needs}) == len(plan.needs) == 10
+
+
+def test_the_commands_find_a_cluster_of_other_regions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {"REGIONS": "ARENA,GLOBAL", "REDIS_URL_ARENA": "redis://elsewhere:1/0"}
+    plan = make_plan(ClusterOptions(data_dir=tmp_path, servers=Servers.WHEELS), environ)
+    state.write(plan, {}, "ready")
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("REDIS_", "POSTGRES_", "DATABASE_URL_", "REGIONS"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LEADERBOARD_DATA_DIR", str(tmp_path))
+    found = load(TopologySettings, command_environment())
+    assert found.regions == ("ARENA", "GLOBAL")
+    assert [found.redis_url_of(region) for region in found.regions] == [
+        "redis://elsewhere:1/0",
+        plan.topology.redis_url,
+    ]
+    assert found.database_url_of("ARENA") == plan.topology.database_url_of("ARENA")
+    # What the environment says counts more.
+    monkeypatch.setenv("REDIS_URL", "redis://other:1/0")
+    assert load(TopologySettings, command_environment()).redis_url_of("ARENA") == "redis://other:1/0"
