@@ -1,12 +1,15 @@
-"""Which event loops the tests here run on."""
+"""Which event loops the tests here run on, and a Redis that a test may kill."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 import uvloop
+
+from tests.support.own_redis import OwnRedis
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -17,3 +20,13 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory
     if item.path.stem in ("test_gateway_client", "test_gateway_races"):
         factories["uvloop"] = uvloop.new_event_loop
     return factories
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    own = OwnRedis(tmp_path)
+    own.start()
+    try:
+        yield own
+    finally:
+        own.stop()

@@ -47,8 +47,12 @@ def chromium() -> Iterator[webdriver.Chrome]:
 
 
 @pytest.fixture
-def page(chromium: webdriver.Chrome, cluster: LocalCluster) -> Iterator[Page]:
-    """A tab of its own, whose console must stay clean."""
+def page(chromium: webdriver.Chrome, cluster: LocalCluster, region: str) -> Iterator[Page]:
+    """A tab of its own, whose console must stay clean.
+
+    It ends before the players of `region` do: a tab that follows one of them would complain.
+    """
+    del region
     with page_in(chromium, cluster.url) as opened:
         yield opened
         assert opened.complaints() == []

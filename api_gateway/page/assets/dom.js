@@ -1,16 +1,10 @@
 // Small helpers over the document. Whatever a player chose is put in as text; nothing here takes markup.
 
-export const byId = (id) => document.getElementById(id);
+import { make } from "./make.js";
 
-/** An element with a class, a text (or child nodes), and attributes. */
-export function make(tag, className = "", content = [], attributes = {}) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (typeof content === "string") element.textContent = content;
-  else element.append(...content);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
-}
+export { make };
+
+export const byId = (id) => document.getElementById(id);
 
 /** A player's own words, kept from turning the text around them: names come in every script. */
 export const isolated = (text) => make("bdi", "", text, { dir: "auto" });

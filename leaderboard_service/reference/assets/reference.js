@@ -1,18 +1,10 @@
 // Draws the API's description from /openapi.json: every call with what it takes and answers, and a form to try it.
 
 import { curlOf, requestOf, send } from "./console.js";
+import { make } from "./make.js";
 import { Schemas } from "./schema.js";
 
 const LOCK = "needs a token";
-
-function make(tag, className = "", content = [], attributes = {}) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (typeof content === "string") element.textContent = content;
-  else element.append(...content);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
-}
 
 /** Paragraphs of a description; what stands between backticks is code. */
 function prose(text) {
