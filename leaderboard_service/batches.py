@@ -24,8 +24,6 @@ class BatchWriter:
         self._map = shard_map
         self._limits = limits
         self._writer = writer
-        # Where players are claimed over several Redis servers, a player that is not on its shard yet needs a claim.
-        self._claim_deadline = 0 if len(shard_map.shards) == 1 else 1
 
     async def write(self, writes: Sequence[Write]) -> list[Outcome]:
         """The outcome of each write; those of one player are done in their order.
@@ -107,7 +105,7 @@ class BatchWriter:
             limits.region_rate_limit_per_sec,
             limits.idempotency_ttl_seconds if first.idempotency else 0,
             first.idempotency.fingerprint if first.idempotency else "",
-            self._claim_deadline,
+            self._writer.unclaimed.deadline,
             keys.deleted(""),
         ]
         for write in writes:

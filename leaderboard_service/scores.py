@@ -80,28 +80,23 @@ class Written:
     created: bool
 
 
-_NO_CLAIM = Claim()
-_ENDED_CLAIM = Claim(deadline=1)
-
-
 class ScoreWriter:
-    """Runs score writes."""
+    """Runs score writes.
+
+    `unclaimed` stands for the claim of a caller that holds none. On one Redis the script alone decides whether a
+    user_id is free; where there are several, it asks for a claim before it makes a player.
+    """
 
     def __init__(self, shard_map: ShardMap, limits: LimitSettings, players: Players) -> None:
         self._map = shard_map
         self._limits = limits
         self._players = players
+        self.unclaimed = Claim() if len(shard_map.shards) == 1 else Claim(deadline=1)
 
     async def write(self, write: Write) -> Written:
-        """Do one write. Raises the error of the refusal; a refused write has changed nothing.
-
-        On one Redis the script alone decides whether the user_id is free. Where there are several, a
-        player that is not on its shard yet is made under a claim.
-        """
-        if len(self._map.shards) == 1:
-            return await self._run(write, _NO_CLAIM)
+        """Do one write. Raises the error of the refusal; a refused write has changed nothing."""
         try:
-            return await self._run(write, _ENDED_CLAIM)
+            return await self._run(write, self.unclaimed)
         except ClaimNeeded:
             new = write.operation == "register"
             async with self._players.claim(write.user_id, write.region, new=new) as claim:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from leaderboard_service.ranking import RankedRow, percentile
 from leaderboard_service.reads import Source
+from leaderboard_service.rows import shown
 
 
 class Content(Protocol):
@@ -75,8 +76,8 @@ class Standing:
             "region": self.region,
             "total": self.total,
             "source": self.source,
-            "self": {**fields(self.own), "percentile": percentile(self.own.rank, self.total)},
-            "around": [fields(row) for row in self.around],
+            "self": {**shown((self.own,))[0], "percentile": percentile(self.own.rank, self.total)},
+            "around": shown(self.around),
         }
 
     def change_since(self, before: Standing) -> dict[str, Any]:
@@ -84,11 +85,5 @@ class Standing:
         return self.snapshot()
 
 
-def fields(row: RankedRow) -> dict[str, str | int]:
-    """A row as the API shows it."""
-    rank, user_id, name, region, score = row
-    return {"rank": rank, "user_id": user_id, "name": name, "region": region, "score": score}
-
-
 def _positioned(position: int, row: RankedRow) -> dict[str, str | int]:
-    return {"position": position, **fields(row)}
+    return {"position": position, **shown((row,))[0]}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from pydantic import BaseModel
 
 from leaderboard_core.errors import PayloadTooLarge, UserNotFound
 from leaderboard_service.asgi import Call, Handler, Reply, json_reply
 from leaderboard_service.boards import Page
 from leaderboard_service.cursors import cursor_after, decode
-from leaderboard_service.ranking import RankedRow, percentile
+from leaderboard_service.ranking import percentile
 from leaderboard_service.reads import Source
 from leaderboard_service.routes.documented import READ_ERRORS, SOURCE, Errors, Route
+from leaderboard_service.rows import shown
 from leaderboard_service.schemas import Body
 from leaderboard_service.schemas_reads import (
     AroundAnswer,
@@ -117,8 +116,8 @@ async def around(call: Call) -> Reply:
             "found": True,
             "region": region,
             "total": found.total,
-            "self": _rows((found.row,))[0],
-            "around": _rows(found.around),
+            "self": shown((found.row,))[0],
+            "around": shown(found.around),
         },
         source,
     )
@@ -128,17 +127,10 @@ def _page(region: str, page: Page, source: Source) -> Reply:
     content = {
         "region": region,
         "total": page.total,
-        "rows": _rows(page.rows),
+        "rows": shown(page.rows),
         "next_cursor": cursor_after(region, page.rows, more=page.more),
     }
     return _answer(content, source)
-
-
-def _rows(rows: Iterable[RankedRow]) -> list[dict[str, str | int]]:
-    return [
-        {"rank": rank, "user_id": user_id, "name": name, "region": region, "score": score}
-        for rank, user_id, name, region, score in rows
-    ]
 
 
 def _answer(content: object, source: Source) -> Reply:

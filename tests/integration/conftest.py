@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import redis
 import uvloop
 
+from tests.conftest import TestDatabases, environment_on
 from tests.support.own_redis import OwnRedis
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -30,3 +32,13 @@ def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
         yield own
     finally:
         own.stop()
+
+
+@pytest.fixture(scope="module")
+def emptied_environ(test_databases: TestDatabases) -> dict[str, str]:
+    """The environment of processes that a module shares; else a worker brings the players of earlier tests back."""
+    environ = environment_on(test_databases)
+    with redis.Redis.from_url(environ["REDIS_URL"]) as client:
+        client.flushdb()
+    asyncio.run(test_databases.empty())
+    return environ

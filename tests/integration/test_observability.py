@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -18,7 +17,6 @@ from typing import Any
 
 import httpx
 import pytest
-import redis
 
 from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_core.settings import AuthSettings, load
@@ -60,14 +58,10 @@ needs_compose = pytest.mark.skipif(not compose_answers(), reason="there is no do
 
 
 @pytest.fixture(scope="module")
-def system(test_databases: TestDatabases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+def system(emptied_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """The three processes, after some traffic."""
-    environ = environment_on(test_databases)
-    with redis.Redis.from_url(environ["REDIS_URL"]) as client:
-        client.flushdb()
-    asyncio.run(test_databases.empty())  # else the worker brings the players of earlier tests back
-    with processes(tmp_path_factory.mktemp("processes"), environ) as running:
-        make_traffic(running, environ)
+    with processes(tmp_path_factory.mktemp("processes"), emptied_environ) as running:
+        make_traffic(running, emptied_environ)
         yield running
 
 

@@ -14,11 +14,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-import redis
 
 from leaderboard_core.settings import AuthSettings, load
 from leaderboard_core.tokens import Tokens
-from tests.conftest import TestDatabases, environment_on
 from tests.support.collector import Collector, Span, collector
 from tests.support.processes import Processes, processes
 
@@ -44,14 +42,10 @@ class Traced:
 
 
 @pytest.fixture(scope="module")
-def traced(test_databases: TestDatabases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
-    environ = environment_on(test_databases)
-    with redis.Redis.from_url(environ["REDIS_URL"]) as client:
-        client.flushdb()
-    asyncio.run(test_databases.empty())  # else the worker brings the players of earlier tests back
-    token = Tokens(load(AuthSettings, environ)).issue("server", "server", "GLOBAL", role="server")
+def traced(emptied_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
+    token = Tokens(load(AuthSettings, emptied_environ)).issue("server", "server", "GLOBAL", role="server")
     with collector() as received:
-        told = {**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"{received.url}/", "OTEL_BSP_SCHEDULE_DELAY": "50"}
+        told = {**emptied_environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"{received.url}/", "OTEL_BSP_SCHEDULE_DELAY": "50"}
         with (
             processes(tmp_path_factory.mktemp("traced"), told) as running,
             httpx.Client(base_url=running.gateway, headers={"Authorization": f"Bearer {token}"}) as http,
