@@ -14,7 +14,8 @@ from api_gateway.headers import RequestHead, value_of
 from api_gateway.observe import Exchange, Metrics
 from api_gateway.upstreams import Pool, Upstream
 from leaderboard_core.errors import BadGateway, GatewayTimeout, Unavailable
-from leaderboard_core.http_server import BODY_COMPLETE, TRANSPORT, buffer_little
+from leaderboard_core.http_protocol import BODY_COMPLETE, NOTHING_YET, TRANSPORT
+from leaderboard_core.http_server import buffer_little
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Proxy:
             return
         try:
             await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send(NOTHING_YET)
             await self._stream(answer, scope, receive, send, exchange)
         finally:
             answer.close()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import socket
-from collections.abc import Callable
-from typing import Any, Literal, cast
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
-import orjson
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from leaderboard_core.http_protocol import EnvelopeProtocol
 from leaderboard_core.settings import SettingsError
 
 # Together with the notice and what comes after them, these stay under the 10 s that a stop may take.
@@ -21,97 +19,15 @@ DRAIN_TICK_SECONDS = 0.05
 # Longer than NGINX (60 s) and the gateways (30 s) keep theirs, so that the side that sends requests closes.
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
-_NOT_WORTH_COPYING = 65_536
+_TICKS_PER_SWEEP = 10
 _EVENTS_BUFFERED = 16_384
 _EVENTS_IN_SOCKET = 65_536
-TRANSPORT = "leaderboard.transport"
-"""In an ASGI scope, the connection's transport: an answer without end may have to be cut off."""
-BODY_COMPLETE = "leaderboard.body_complete"
-"""In an ASGI scope, true once the whole body has arrived: `receive` gives it at once, and needs no time limit."""
 
 
 def buffer_little(transport: asyncio.Transport) -> None:
     """Let a connection that carries events hold few of them: what waits is out of date, and costs memory."""
     transport.set_write_buffer_limits(high=_EVENTS_BUFFERED)
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _EVENTS_IN_SOCKET)
-
-
-class OneWriteTransport:
-    """Gathers what is written in one turn of the event loop, so that an answer's head and body are one send.
-
-    The server writes them one after the other; a system call each costs more than everything else about them.
-    """
-
-    __slots__ = ("_loop", "_pieces", "_transport")
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._pieces: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        if len(data) >= _NOT_WORTH_COPYING:
-            self._flush()
-            self._transport.write(data)
-            return
-        if not self._pieces:
-            self._loop.call_soon(self._flush)
-        self._pieces.append(data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def abort(self) -> None:
-        self._pieces = []
-        self._transport.abort()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def _flush(self) -> None:
-        pieces = self._pieces
-        if pieces:
-            self._pieces = []
-            if not self._transport.is_closing():
-                self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-
-
-class EnvelopeProtocol(HttpToolsProtocol):
-    """Answers what cannot be parsed in the envelope, as everything else is, and sends each answer at once."""
-
-    retiring = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast(asyncio.Transport, OneWriteTransport(transport, self.loop)))
-
-    def retire(self) -> None:
-        """Let this connection end with its next answer."""
-        self.retiring = True
-        if self.cycle is not None:
-            self.cycle.keep_alive = False
-
-    def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self.scope[TRANSPORT] = self.transport  # type: ignore[literal-required]
-        if self.retiring:
-            self.cycle.keep_alive = False
-
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self.scope[BODY_COMPLETE] = True  # type: ignore[literal-required]
-
-    def send_400_response(self, msg: str) -> None:
-        body = orjson.dumps({"error": "bad_request", "message": msg})
-        head = (
-            "HTTP/1.1 400 Bad Request\r\n"
-            "content-type: application/json\r\n"
-            f"content-length: {len(body)}\r\n"
-            f"x-request-id: {secrets.token_hex(16)}\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + body)
-        self.transport.close()
 
 
 class DrainingServer(uvicorn.Server):
@@ -128,6 +44,11 @@ class DrainingServer(uvicorn.Server):
         self._on_stop = on_stop
         self._notice_seconds = notice_seconds
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_PER_SWEEP == 0:
+            self._close_idle(self.server_state.connections)
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
         connections = self.server_state.connections
@@ -136,6 +57,13 @@ class DrainingServer(uvicorn.Server):
             server.close()
         await self._drain(connections, DRAIN_SECONDS, even_idle=False)
         await super().shutdown(sockets)
+
+    def _close_idle(self, connections: Iterable[Any]) -> None:
+        """One look at all connections now and then: a timer for each answer would cost more than its parsing."""
+        latest = asyncio.get_running_loop().time() - self.config.timeout_keep_alive
+        for connection in list(connections):
+            if connection.idle_since < latest:
+                connection.transport.close()
 
     @staticmethod
     async def _drain(connections: set[Any], seconds: float, *, even_idle: bool) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from leaderboard_core.http_server import TRANSPORT, buffer_little
+from leaderboard_core.http_protocol import NOTHING_YET, TRANSPORT
+from leaderboard_core.http_server import buffer_little
 from leaderboard_service.asgi import Receive, Scope, Send, Stream
 
 _FAREWELL_SECONDS: Final = 1.0
@@ -19,6 +20,7 @@ async def send_stream(stream: Stream, scope: Scope, receive: Receive, send: Send
     try:
         await send({"type": "http.response.start", "status": stream.status, "headers": headers})
         if scope["method"] != "HEAD":
+            await send(NOTHING_YET)
             buffer_little(scope[TRANSPORT])
             while piece := await stream.pieces.next():
                 async with asyncio.timeout(stream.patience_seconds):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import uvicorn
 
-from leaderboard_core.http_server import EnvelopeProtocol
+from leaderboard_core.http_protocol import EnvelopeProtocol
 from leaderboard_core.settings import (
     AuthSettings,
     LimitSettings,
