@@ -3,76 +3,221 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+import select
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias, cast
 
+import hiredis
 import redis.asyncio as redis
 from hiredis import pack_command
-from redis.exceptions import ResponseError
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ConnectionError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ResponseError,
+    TimeoutError,
+)
 
 Word: TypeAlias = str | bytes | int | float
-Asked: TypeAlias = "tuple[bytes, asyncio.Future[Any]]"
+Waiting: TypeAlias = "deque[asyncio.Future[Any]]"
+
+# redis-py's own classes for what its callers tell apart; all else is a ResponseError.
+_ERRORS: Final[dict[str, type[Exception]]] = {
+    "LOADING": BusyLoadingError,
+    "MASTERDOWN": MasterDownError,
+    "NOAUTH": AuthenticationError,
+    "NOSCRIPT": NoScriptError,
+    "OOM": OutOfMemoryError,
+}
 
 
 class Pipeliner:
-    """Runs commands over a pool's connections. Redis answers in order, so the n-th answer is the n-th command's.
+    """Runs commands over one connection of its own. Redis answers in order: the n-th answer is the n-th command's.
 
-    Commands of one turn share a round trip, and are independent of each other: one that fails, or whose
-    caller goes away, leaves the others alone.
+    Commands are independent of each other: one that fails, or whose caller goes away, leaves the others alone.
+    The connection is made by redis-py, which knows about passwords, TLS and databases, when the first command is
+    asked, and again after it broke. `timeout` is the longest silence in seconds while answers are awaited.
     """
 
-    def __init__(self, pool: redis.ConnectionPool) -> None:
+    def __init__(self, pool: redis.ConnectionPool, timeout: float) -> None:
         self._pool = pool
-        self._asked: list[Asked] = []
-        self._batches: set[asyncio.Task[None]] = set()
+        self._timeout = timeout
+        self._asked: list[bytes] = []
+        self._futures: list[asyncio.Future[Any]] = []
+        self._replies: _Replies | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     def execute(self, words: Sequence[Word]) -> asyncio.Future[Any]:
         """The raw answer to one command. The future raises redis-py's errors."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        if not self._asked:
-            loop.call_soon(self._flush)
         packed = pack_command(tuple(words))  # type: ignore[arg-type]
-        self._asked.append((packed, future))
+        future: asyncio.Future[Any] = loop.create_future()
+        if not self._asked and self._opening is None:
+            loop.call_soon(self._flush)
+        self._asked.append(packed)
+        self._futures.append(future)
         return future
 
-    def _flush(self) -> None:
-        batch, self._asked = self._asked, []
-        task = asyncio.get_running_loop().create_task(self._run(batch))
-        self._batches.add(task)
-        task.add_done_callback(self._batches.discard)
+    async def close(self) -> None:
+        """Close the connection; whoever still waits for an answer gets ConnectionError."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        if self._replies is not None:
+            self._replies.abort(ConnectionError("closed"))
+        await asyncio.gather(*self._closing)
 
-    async def _run(self, batch: list[Asked]) -> None:
-        try:
-            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-        except Exception as error:  # noqa: BLE001 - handed to those who wait
-            _fail(batch, error)
+    def _flush(self) -> None:
+        replies = self._replies
+        if replies is None or not replies.usable():
+            if self._opening is None:
+                self._opening = asyncio.get_running_loop().create_task(self._open())
             return
-        done = 0
+        asked, futures = self._asked, self._futures
+        self._asked, self._futures = [], []
+        replies.ask(asked, futures)
+
+    async def _open(self) -> None:
+        connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
-            await connection.send_packed_command(b"".join([packed for packed, _ in batch]), check_health=False)
-            for _, future in batch:
-                try:
-                    answer, refusal = await connection.read_response(), None
-                except ResponseError as error:
-                    answer, refusal = None, error
-                done += 1
+            await connection.connect()
+            replies = self._replies = _Replies(connection, self._timeout, self._lost)
+            replies.check()
+        except BaseException as error:
+            await connection.disconnect(nowait=True)
+            futures, self._asked, self._futures = self._futures, [], []
+            cancelled = isinstance(error, asyncio.CancelledError)
+            _fail(futures, ConnectionError("closed") if cancelled else cast(Exception, error))
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._opening = None
+        if self._asked:
+            self._flush()
+
+    def _lost(self, replies: _Replies) -> None:
+        if self._replies is replies:
+            self._replies = None
+        task = asyncio.get_running_loop().create_task(replies.connection.disconnect(nowait=True))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+class _Replies(asyncio.Protocol):
+    """An open connection and who waits for its answers, in the order of their commands.
+
+    It takes a connection's transport from redis-py: reading each answer through a stream, with a time limit of its
+    own, would cost a service several times what the parser does.
+    """
+
+    def __init__(self, connection: AbstractConnection, timeout: float, on_lost: Callable[[_Replies], None]) -> None:
+        self.connection = connection
+        self._timeout = timeout
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._waiting: Waiting = deque()
+        self._heard_at = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        self._lost = False
+        encoder = connection.encoder
+        self._reader = hiredis.Reader(
+            replyError=_error, encoding=encoder.encoding, errors=encoder.encoding_errors, notEnoughData=_MORE
+        )
+        writer: asyncio.StreamWriter = connection._writer  # type: ignore[assignment]
+        self._transport = writer.transport
+        self._transport.set_protocol(self)
+        self._poller = select.poll()
+        self._poller.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def usable(self) -> bool:
+        """Whether a command may be written; if not, the connection is given up.
+
+        The event loop learns of a close when it next polls. A command written meanwhile would be lost, and its
+        caller not know whether it was done.
+        """
+        if self._lost or self._transport.is_closing():
+            return False
+        if not self._waiting and self._poller.poll(0):
+            self.abort(ConnectionError("closed by the server while it was idle"))
+            return False
+        return True
+
+    def check(self) -> None:
+        """Raises ConnectionError when the connection is not usable."""
+        if not self.usable():
+            raise ConnectionError("closed by the server as soon as it was open")
+
+    def ask(self, commands: Sequence[bytes], futures: Sequence[asyncio.Future[Any]]) -> None:
+        if not self._waiting:
+            self._heard_at = self._loop.time()
+            if self._watch is None:
+                self._watch = self._loop.call_later(self._timeout, self._look)
+        self._waiting.extend(futures)
+        self._transport.write(commands[0] if len(commands) == 1 else b"".join(commands))
+
+    def abort(self, error: Exception) -> None:
+        """Close at once: answers may still be on their way, and must not be taken for those of later commands."""
+        if self._lost:
+            return
+        self._lost = True
+        if self._watch is not None:
+            self._watch.cancel()
+        self._transport.abort()
+        waiting, self._waiting = self._waiting, deque()
+        _fail(waiting, error)
+        self._on_lost(self)
+
+    # What the event loop tells.
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._loop.time()
+        reader, waiting = self._reader, self._waiting
+        try:
+            reader.feed(data)
+            while (answer := reader.gets()) is not _MORE:
+                future = waiting.popleft()
                 if future.done():
                     continue  # its caller has gone
-                if refusal is None:
-                    future.set_result(answer)
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
                 else:
-                    future.set_exception(refusal)
-        except Exception as error:  # noqa: BLE001 - handed to those who wait
-            _fail(batch[done:], error)
-        finally:
-            if done < len(batch):
-                # Answers may still be on their way: the next command must not take them for its own.
-                await connection.disconnect(nowait=True)
-            await self._pool.release(connection)
+                    future.set_result(answer)
+        except (hiredis.HiredisError, IndexError) as error:
+            self.abort(ConnectionError(f"not an answer of Redis: {error!r}"))
+
+    def eof_received(self) -> None:
+        self.abort(ConnectionError("closed by the server"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.abort(ConnectionError(f"connection lost: {exc}" if exc else "closed by the server"))
+
+    def _look(self) -> None:
+        """One timer for all commands: one for each would cost more than the command."""
+        self._watch = None
+        if self._waiting:
+            left = self._heard_at + self._timeout - self._loop.time()
+            if left <= 0:
+                self.abort(TimeoutError(f"silent for more than {self._timeout:g} s"))
+            else:
+                self._watch = self._loop.call_later(left, self._look)
 
 
-def _fail(batch: list[Asked], error: Exception) -> None:
-    for _, future in batch:
+_MORE: Final = object()
+
+
+def _error(message: str) -> Exception:
+    code, _, rest = message.partition(" ")
+    kind = _ERRORS.get(code)
+    return ResponseError(message) if kind is None else kind(rest)
+
+
+def _fail(futures: Sequence[asyncio.Future[Any]] | Waiting, error: Exception) -> None:
+    for future in futures:
         if not future.done():
             future.set_exception(error)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 from zlib import crc32
 
 import redis.asyncio as redis
@@ -93,8 +93,16 @@ class Shard:
             raise unreachable(error) from error  # restarted again just now
 
     async def _pipelined(self, words: Sequence[str | int]) -> Any:
-        with self._guarded():
-            return await self.pipeliner.execute(words)
+        # As `_guarded`, without its generator: this is every call of a request.
+        breaker = self.breaker
+        if not breaker.allows():
+            raise unreachable(None)
+        try:
+            answer = await self.pipeliner.execute(words)
+        except BaseException as error:  # noqa: BLE001 - raised again, as itself or as what it means
+            self._raise(error)
+        breaker.succeeded()
+        return answer
 
     async def command(self, *words: str | int | float) -> Any:
         """Run one Redis command. Raises Unavailable when Redis does not answer."""
@@ -173,24 +181,30 @@ class Shard:
             raise unreachable(None)
         try:
             yield
-        except (NoScriptError, WarmingUp):
-            self.breaker.succeeded()
-            raise
-        except ResponseError as error:
-            self.breaker.succeeded()
-            log.warning("redis refused a command: %s", error, extra={"shard": self.name})
-            raise Unavailable(
-                "A Redis server refuses commands (out of memory or read-only?); its log says why."
-            ) from error
-        except CONNECTION_ERRORS as error:
-            self.breaker.failed()
-            problem = unreachable(error)
-            problem.add_note(f"{self.variable}: {self.name}: {describe(error)}")  # for operators, never for clients
-            raise problem from error
-        except BaseException:
-            self.breaker.abandoned()
-            raise
+        except BaseException as error:  # noqa: BLE001 - raised again, as itself or as what it means
+            self._raise(error)
         self.breaker.succeeded()
+
+    def _raise(self, error: BaseException) -> NoReturn:
+        """Tell the breaker what happened, and raise what the caller is to see."""
+        match error:
+            case NoScriptError() | WarmingUp():
+                self.breaker.succeeded()
+                raise error
+            case ResponseError():
+                self.breaker.succeeded()
+                log.warning("redis refused a command: %s", error, extra={"shard": self.name})
+                raise Unavailable(
+                    "A Redis server refuses commands (out of memory or read-only?); its log says why."
+                ) from error
+            case RedisError() | OSError() | asyncio.TimeoutError():
+                self.breaker.failed()
+                problem = unreachable(error)
+                problem.add_note(f"{self.variable}: {self.name}: {describe(error)}")  # for operators, never for clients
+                raise problem from error
+            case _:
+                self.breaker.abandoned()
+                raise error
 
 
 def unreachable(error: BaseException | None) -> Unavailable:
@@ -247,6 +261,7 @@ class ShardMap:
 
     async def close(self) -> None:
         for shard in self.shards:
+            await shard.pipeliner.close()
             await shard.client.aclose()
 
     async def wait_until_reachable(self, deadline: float, on_wait: Callable[[str], None]) -> None:
@@ -294,5 +309,5 @@ def _shard(url: str, regions: tuple[str, ...], settings: TopologySettings) -> Sh
         client=redis.Redis.from_pool(pool),
         keys=Keys(),
         regions=regions,
-        pipeliner=Pipeliner(pool),
+        pipeliner=Pipeliner(pool, settings.redis_timeout_seconds),
     )

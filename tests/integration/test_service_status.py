@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import redis.asyncio as redis
@@ -142,13 +143,15 @@ async def test_one_look_is_one_round_trip(environ: dict[str, str], redis_1: redi
         await QueueProbe(shard_map).report()  # loads the script
         shard = shard_map.shards[0]
         written: list[int] = []
-        original = shard.pipeliner._run
+        replies = shard.pipeliner._replies
+        assert replies is not None
+        original = replies.ask
 
-        async def run(batch: Any) -> None:
-            written.append(len(batch))
-            await original(batch)
+        def ask(commands: Sequence[bytes], futures: Sequence[asyncio.Future[Any]]) -> None:
+            written.append(len(commands))
+            original(commands, futures)
 
-        shard.pipeliner._run = run  # type: ignore[method-assign]
+        replies.ask = ask  # type: ignore[method-assign]
         await QueueProbe(shard_map).report()
         assert written == [4]
     finally:
