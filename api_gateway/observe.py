@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
 from time import perf_counter
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from api_gateway.upstreams import State, Upstream
+from leaderboard_core.tally import Latency, histogram
 
 METRICS_CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -81,34 +79,20 @@ def route_of(path: str) -> str:
     return "other"
 
 
-class Latency:
-    """Waits of one kind: how many ended within each of BUCKETS (the last has no end), and their sum."""
-
-    __slots__ = ("counts", "seconds")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
-        self.seconds = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BUCKETS, seconds)] += 1
-        self.seconds += seconds
-
-    def merge(self, other: Latency) -> None:
-        self.counts = [own + its for own, its in zip(self.counts, other.counts, strict=True)]
-        self.seconds += other.seconds
+def _latency() -> Latency:
+    return Latency(BUCKETS)
 
 
 class Tally(Collector):
     """What is counted for every request: plain numbers that become metrics only when somebody asks.
 
-    The library's own counters take a lock for each number, which one thread does not need. One look into a table
-    counts a request and its time: `requests` by verb, route class and status, `attempts` by service and outcome.
+    One look into a table counts a request and its time: `requests` by verb, route class and status, `attempts` by
+    service and outcome.
     """
 
     def __init__(self) -> None:
-        self.requests: defaultdict[tuple[str, str, int], Latency] = defaultdict(Latency)
-        self.attempts: defaultdict[tuple[str, int], Latency] = defaultdict(Latency)
+        self.requests: defaultdict[tuple[str, str, int], Latency] = defaultdict(_latency)
+        self.attempts: defaultdict[tuple[str, int], Latency] = defaultdict(_latency)
         self.failures: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def collect(self) -> Iterator[Metric]:
@@ -118,10 +102,11 @@ class Tally(Collector):
         for (method, route, status), latency in self.requests.items():
             requests.add_metric((method, route, str(status)), sum(latency.counts))
         yield requests
-        yield _histogram(
+        yield histogram(
             "gateway_request_seconds",
             "Time from a request's head to the end of its answer, by route class.",
             "route",
+            BUCKETS,
             ((route, latency) for (_, route, _), latency in self.requests.items()),
         )
         attempts = CounterMetricFamily(
@@ -134,24 +119,13 @@ class Tally(Collector):
         for (address, reason), count in self.failures.items():
             attempts.add_metric((address, reason), count)
         yield attempts
-        yield _histogram(
+        yield histogram(
             "gateway_upstream_seconds",
             "Time from asking a service to the head of its answer.",
             "upstream",
+            BUCKETS,
             ((address, latency) for (address, _), latency in self.attempts.items()),
         )
-
-
-def _histogram(name: str, text: str, label: str, parts: Iterable[tuple[str, Latency]]) -> HistogramMetricFamily:
-    """A histogram by one label, of which each value may come in several parts."""
-    whole: defaultdict[str, Latency] = defaultdict(Latency)
-    for value, latency in parts:
-        whole[value].merge(latency)
-    family = HistogramMetricFamily(name, text, labels=(label,))
-    upper = [*map(floatToGoString, BUCKETS), "+Inf"]
-    for value, latency in whole.items():
-        family.add_metric((value,), list(zip(upper, accumulate(latency.counts), strict=True)), latency.seconds)
-    return family
 
 
 class Metrics:

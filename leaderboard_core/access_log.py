@@ -9,12 +9,14 @@ import asyncio
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from time import time
 from typing import Final
 
 import orjson
 
 PROBES: Final = frozenset({"/health", "/metrics"})
 """Pages that machines ask for every second: their lines would drown those of people."""
+_UTC: Final = "+00:00"
 _FLUSH_LINES = 200
 _FLUSH_SECONDS = 0.05
 
@@ -37,17 +39,28 @@ class AccessLog:
         self._write = write or _to_stdout
         self._lines: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._second = 0
+        self._to_second = ""
 
     def answered(self, path: str, fields: dict[str, object]) -> None:
         """Log one request; `fields` are its own (request_id, method, path, status, ms, …)."""
         if not self._enabled or (path in PROBES and not self._probes):
             return
-        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **self._start, **fields}
+        line = {"time": self._now(), **self._start, **fields}
         self._lines.append(orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
         if len(self._lines) >= _FLUSH_LINES:
             self.flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
+
+    def _now(self) -> str:
+        """As `datetime.isoformat` has it, at a third of the time: all but the milliseconds is the same for a second."""
+        now = time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._to_second = datetime.fromtimestamp(second, UTC).isoformat()[: -len(_UTC)]
+        return f"{self._to_second}.{int((now - second) * 1000):03d}{_UTC}"
 
     def flush(self) -> None:
         if self._timer is not None:

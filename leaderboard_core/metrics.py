@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+from leaderboard_core.tally import Latency, histogram
 
-HTTP_REQUESTS = Counter("leaderboard_http_requests", "Requests answered.", ["route", "method", "status"])
-HTTP_SECONDS = Histogram(
-    "leaderboard_http_request_seconds",
-    "Time from the request's head to the end of the answer.",
-    ["route"],
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
-)
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+HTTP_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
 READS = Counter("leaderboard_reads", "Reads of boards by their source: redis or postgres.", ["source"])
 STREAMS_OPEN = Gauge("leaderboard_streams_open", "Live streams that are open, by kind: top or rank.", ["kind"])
 STREAM_EVENTS = Counter("leaderboard_stream_events", "Events sent to listeners, by kind and event.", ["kind", "event"])
@@ -56,11 +53,45 @@ REBUILDS = Counter(
     "leaderboard_rebuilds", "Rebuilds by outcome: complete, or interrupted to be tried again.", ["shard", "outcome"]
 )
 
-OF_SERVICE = (HTTP_REQUESTS, HTTP_SECONDS, READS, STREAMS_OPEN, STREAM_EVENTS, STREAM_DROPPED, SCORE_WRITES, LOGINS)
+OF_SERVICE = (READS, STREAMS_OPEN, STREAM_EVENTS, STREAM_DROPPED, SCORE_WRITES, LOGINS)
 OF_WORKER = (
     *(EVENTS_SAVED, EVENTS_TAKEN_OVER, BATCH_SIZE, UPSERT_SECONDS, UPSERT_FAILURES),
     *(REBUILD_RUNNING, REBUILD_PLAYERS, REBUILD_EXPECTED, REBUILDS),
 )
+
+
+class HttpAnswers(Collector):
+    """The requests that a service answered, by route, verb and status, and how long each took."""
+
+    def __init__(self) -> None:
+        self._latencies: dict[tuple[str, str, int], Latency] = {}
+
+    def count(self, route: str, method: str, status: int, seconds: float) -> None:
+        """`seconds` is the time from the request's head to the end of the answer."""
+        key = (route, method, status)
+        latency = self._latencies.get(key)
+        if latency is None:
+            latency = self._latencies[key] = Latency(HTTP_BUCKETS)
+        latency.add(seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        answers = CounterMetricFamily(
+            "leaderboard_http_requests", "Requests answered.", labels=("route", "method", "status")
+        )
+        for (route, method, status), latency in self._latencies.items():
+            answers.add_metric((route, method, str(status)), sum(latency.counts))
+        yield answers
+        yield histogram(
+            "leaderboard_http_request_seconds",
+            "Time from the request's head to the end of the answer.",
+            "route",
+            HTTP_BUCKETS,
+            ((route, latency) for (route, _, _), latency in self._latencies.items()),
+        )
+
+
+HTTP_ANSWERS = HttpAnswers()
+REGISTRY.register(HTTP_ANSWERS)
 
 
 class _Now(Collector):

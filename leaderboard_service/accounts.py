@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 
 import asyncpg
 from argon2 import PasswordHasher
@@ -60,7 +59,7 @@ class Accounts:
             if not saved:
                 raise UserExists("This user_id is being registered by another request.")
             try:
-                return await self._writer.write_claimed(replace(write, protected=True), claim)
+                return await self._writer.write_claimed(write._replace(protected=True), claim)
             except Unavailable:
                 raise  # the player may exist now: its password must stay
             except LeaderboardError:

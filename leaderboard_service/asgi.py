@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import orjson
@@ -28,7 +29,9 @@ QueryT = TypeVar("QueryT", bound=BaseModel)
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _USER_ID: TypeAdapter[str] = TypeAdapter(UserId)
-_JSON = (b"content-type", b"application/json")
+
+Headers = tuple[tuple[bytes, bytes], ...]
+JSON: Headers = ((b"content-type", b"application/json"),)
 
 
 class Reply(NamedTuple):
@@ -36,7 +39,7 @@ class Reply(NamedTuple):
 
     status: int
     body: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = (_JSON,)
+    headers: Headers = JSON
 
 
 class Pieces(Protocol):
@@ -62,7 +65,7 @@ class Stream(NamedTuple):
 
     pieces: Pieces
     patience_seconds: float
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: Headers
     status: int = 200
 
 
@@ -108,9 +111,8 @@ class Call:
 
     def query(self, model: type[QueryT]) -> QueryT:
         """The query string, checked; of a repeated parameter the last counts. Raises InvalidPayload."""
-        raw = self.scope["query_string"]
         try:
-            return model.model_validate_strings(dict(parse_qsl(raw.decode("latin-1"), True)) if raw else {})
+            return cast(QueryT, _query(model, self.scope["query_string"]))
         except ValidationError as error:
             found = error.errors(include_input=False, include_url=False)
             raise InvalidPayload(fields=problems(found, whole="query")) from None
@@ -165,20 +167,28 @@ class Call:
         raise InvalidPayload("The request broke off.", fields=[{"field": "body", "message": "is not complete"}])
 
 
+@lru_cache(maxsize=1024)
+def _query(model: type[BaseModel], raw: bytes) -> BaseModel:
+    """Query strings are few and come again and again; what one says is never changed (the models are frozen)."""
+    return model.model_validate_strings(dict(parse_qsl(raw.decode("latin-1"), True)) if raw else {})
+
+
 Handler = Callable[[Call], Awaitable[Reply | Stream]]
 
 
-def json_reply(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-    """A JSON answer, serialised once."""
-    body = orjson.dumps(content)
-    if not headers:
-        return Reply(status, body)
-    return Reply(status, body, (_JSON, *((name.lower().encode(), value.encode()) for name, value in headers.items())))
+def json_reply(content: object, status: int = 200, headers: Headers = JSON) -> Reply:
+    """A JSON answer, serialised once; `headers` as `json_headers` makes them."""
+    return Reply(status, orjson.dumps(content), headers)
+
+
+def json_headers(more: Mapping[str, str]) -> Headers:
+    """The headers of a JSON answer, and more."""
+    return (*JSON, *((name.lower().encode(), value.encode()) for name, value in more.items()))
 
 
 def error_reply(error: LeaderboardError) -> Reply:
     """The envelope of an error."""
-    return json_reply(error.envelope(), error.status, error.headers)
+    return json_reply(error.envelope(), error.status, json_headers(error.headers))
 
 
 def checked(model: type[BodyT], fields: dict[str, Any]) -> BodyT:

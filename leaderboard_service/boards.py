@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from leaderboard_core.errors import InvalidPayload, UserNotFound
 from leaderboard_core.shards import Shard, ShardMap
@@ -19,8 +18,7 @@ MERGED_DEPTH = 10_000
 _KNOWN_HOMES = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """Consecutive rows of a board; `total` players are on the whole board, and `more` of those asked for follow."""
 
     total: int
@@ -28,24 +26,21 @@ class Page:
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """One player's place on a board."""
 
     total: int
     row: RankedRow
 
 
-@dataclass(frozen=True, slots=True)
-class Standings:
+class Standings(NamedTuple):
     """The players of a list that are on a board, in board order."""
 
     total: int
     rows: list[Standing]
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """One player's row and its neighbours in board order, without itself."""
 
     total: int

@@ -8,12 +8,11 @@ import secrets
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
-from prometheus_client import Counter, Histogram
-
 from leaderboard_core import logs
 from leaderboard_core.access_log import AccessLog
 from leaderboard_core.errors import LeaderboardError
-from leaderboard_core.metrics import HTTP_REQUESTS, HTTP_SECONDS
+from leaderboard_core.http_protocol import send_at_once
+from leaderboard_core.metrics import HTTP_ANSWERS
 from leaderboard_service.asgi import (
     Application,
     Call,
@@ -53,8 +52,6 @@ class Door:
             table = self._by_prefix if parameter else self._exact
             for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
                 table[method, prefix] = (route.path, route.handler)
-        self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._histograms: dict[str, Histogram] = {}
 
     def open(self, services: Services) -> None:
         """Start answering, with these parts."""
@@ -75,7 +72,13 @@ class Door:
         if handler is None or self._services is None:
             status = await self._pass_on(scope, receive, send, request_id)
         else:
-            reply = await self._answer(handler, Call(scope, receive, self._services, request_id, path_value))
+            try:
+                reply = await handler(Call(scope, receive, self._services, request_id, path_value))
+            except LeaderboardError as error:
+                reply = error_reply(error)
+            except Exception:
+                log.exception("a request failed", extra={"path": scope["path"]})
+                reply = error_reply(LeaderboardError())
             if isinstance(reply, Stream):
                 await self._stream(reply, route, scope, receive, send, request_id, started)
                 return
@@ -99,22 +102,12 @@ class Door:
                 return *found, value
         return "other", None, ""
 
-    @staticmethod
-    async def _answer(handler: Handler, call: Call) -> Reply | Stream:
-        try:
-            return await handler(call)
-        except LeaderboardError as error:
-            return error_reply(error)
-        except Exception:
-            log.exception("a request failed", extra={"path": call.scope["path"]})
-            return error_reply(LeaderboardError())
-
     async def _stream(
         self, stream: Stream, route: str, scope: Scope, receive: Receive, send: Send, request_id: str, started: float
     ) -> None:
         """A stream counts as answered when it begins, and leaves its log line when it ends."""
         head_at = perf_counter()
-        self._count(route, scope["method"], stream.status, head_at - started)
+        HTTP_ANSWERS.count(route, scope["method"], stream.status, head_at - started)
         try:
             await send_stream(stream, scope, receive, send, request_id)
         except Exception:
@@ -146,20 +139,8 @@ class Door:
         return status
 
     def _observe(self, route: str, scope: Scope, status: int, request_id: str, seconds: float) -> None:
-        self._count(route, scope["method"], status, seconds)
+        HTTP_ANSWERS.count(route, scope["method"], status, seconds)
         self._log(scope, status, request_id, seconds)
-
-    def _count(self, route: str, method: str, status: int, seconds: float) -> None:
-        key = (route, method, status)
-        # Looking a child up by its labels costs more than counting with it.
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counters[key] = HTTP_REQUESTS.labels(*key)
-        counter.inc()
-        histogram = self._histograms.get(route)
-        if histogram is None:
-            histogram = self._histograms[route] = HTTP_SECONDS.labels(route)
-        histogram.observe(seconds)
 
     def _log(
         self, scope: Scope, status: int, request_id: str, seconds: float, more: Mapping[str, object] = _NOTHING
@@ -188,8 +169,9 @@ def _request_id(scope: Scope) -> str:
 async def _send(send: Send, reply: Reply, request_id: str) -> None:
     headers = [
         *reply.headers,
-        (b"content-length", str(len(reply.body)).encode()),
+        (b"content-length", b"%d" % len(reply.body)),
         (b"x-request-id", request_id.encode()),
     ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    if not send_at_once(send, reply.status, headers, reply.body):
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 _new = tuple.__new__
@@ -29,8 +28,7 @@ class RankedRow(NamedTuple):
     score: int
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """Consecutive rows of one shard's part of a board, in board order.
 
     `total` players are on that part, `start` of them stand before the first row, and `above` of them

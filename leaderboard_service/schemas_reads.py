@@ -24,6 +24,8 @@ Percentile = Annotated[
 
 
 class BoardQuery(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
     region: Annotated[
         str, Field(description="The board, in any case; GLOBAL ranks every player of every region.", examples=["EU"])
     ] = "GLOBAL"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -47,8 +48,7 @@ class Idempotency:
         return Idempotency(f"{self.key} {place}", self.fingerprint)
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """One score write. `amount` is the score, or the delta for "add"; an empty `name` keeps the stored one.
 
     `issued_at` is when the player's token was issued (µs); None for a server's, and where there is none.
@@ -68,8 +68,7 @@ class Write:
     issued_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """The player's state after a write; `updated_at` is µs since the epoch."""
 
     user_id: str
@@ -152,15 +151,20 @@ class ScoreWriter:
 def read_result(write: Write, answer: Sequence[str]) -> Written:
     """What the script said of a write. Raises the error of its refusal, or ClaimNeeded."""
     if answer[0] == "refused":
-        SCORE_WRITES.labels(answer[1]).inc()
+        _counter(answer[1]).inc()
         raise _refusal(answer[1], answer[2:])
-    SCORE_WRITES.labels(answer[0]).inc()
+    _counter(answer[0]).inc()
     if answer[0] == "replay":
         if write.idempotency is None or answer[1] != write.idempotency.fingerprint:
             raise IdempotencyKeyInUse
         answer = answer[2:]
     _, region, name, score, updated_at, created = answer
     return Written(write.user_id, region, name, int(score), int(updated_at), created == "1")
+
+
+@cache
+def _counter(outcome: str) -> Any:
+    return SCORE_WRITES.labels(outcome)
 
 
 def event_start(write: Write) -> str:

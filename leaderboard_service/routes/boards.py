@@ -10,7 +10,7 @@ from leaderboard_service.boards import Page
 from leaderboard_service.cursors import cursor_after, decode
 from leaderboard_service.ranking import percentile
 from leaderboard_service.reads import Source
-from leaderboard_service.routes.documented import READ_ERRORS, SOURCE, Errors, Route
+from leaderboard_service.routes.documented import FROM_SOURCE, READ_ERRORS, SOURCE, Errors, Route
 from leaderboard_service.rows import shown
 from leaderboard_service.schemas import Body
 from leaderboard_service.schemas_reads import (
@@ -134,7 +134,7 @@ def _page(region: str, page: Page, source: Source) -> Reply:
 
 
 def _answer(content: object, source: Source) -> Reply:
-    return json_reply(content, headers={"X-Leaderboard-Source": source})
+    return json_reply(content, headers=FROM_SOURCE[source])
 
 
 def _read(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
@@ -21,7 +21,8 @@ from leaderboard_core.errors import (
     UnknownRegion,
     WarmingUp,
 )
-from leaderboard_service.asgi import Handler
+from leaderboard_service.asgi import Handler, Headers, json_headers
+from leaderboard_service.reads import Source
 from leaderboard_service.routes import examples
 from leaderboard_service.schemas import Body, ErrorEnvelope, UserId
 
@@ -50,6 +51,10 @@ SOURCE = {
     }
 }
 """The header of an answer that says which store was read."""
+FROM_SOURCE: dict[Source, Headers] = {
+    source: json_headers(dict.fromkeys(SOURCE, source)) for source in get_args(Source)
+}
+"""The headers of a JSON answer from each of the stores."""
 
 _ENVELOPE = {"$ref": f"#/components/schemas/{ErrorEnvelope.__name__}"}
 

@@ -13,7 +13,7 @@ from leaderboard_core.errors import (
 )
 from leaderboard_service.asgi import Call, Reply, json_reply
 from leaderboard_service.ranking import percentile
-from leaderboard_service.routes.documented import SOURCE, STORE_ERRORS, TOKEN_ERRORS, Route
+from leaderboard_service.routes.documented import FROM_SOURCE, SOURCE, STORE_ERRORS, TOKEN_ERRORS, Route
 from leaderboard_service.schemas_reads import UserDeleted, UserExport
 
 
@@ -42,7 +42,7 @@ async def export(call: Call) -> Reply:
         "saved": saved
         and {"name": saved.name, "region": saved.region, "score": saved.score, "updated_at": saved.updated_at},
     }
-    return json_reply(content, headers={"X-Leaderboard-Source": source})
+    return json_reply(content, headers=FROM_SOURCE[source])
 
 
 async def delete(call: Call) -> Reply:

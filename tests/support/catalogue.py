@@ -32,6 +32,7 @@ def catalogue() -> list[Described]:
     """The metrics of the gateway, the service and the worker, in that order."""
     return [
         *_sampled(_gateway(), "gateway"),
+        *_sampled(_http(), "service"),
         *_declared(metrics.OF_SERVICE, "service"),
         *_declared(metrics.OF_WORKER, "worker"),
         *_sampled(_gauges(), "service, worker"),
@@ -47,6 +48,12 @@ def _gateway() -> list[Metric]:
     own.left_rotation(upstream, State.EJECTED)
     own.retried(upstream, "connect")
     return [family for family in own.registry.collect() if family.name.startswith("gateway_")]
+
+
+def _http() -> Iterable[Metric]:
+    answers = metrics.HttpAnswers()
+    answers.count("/top", "GET", 200, 0.1)
+    return answers.collect()
 
 
 def _gauges() -> list[Metric]:
