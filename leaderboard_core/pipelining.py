@@ -47,6 +47,7 @@ class Pipeliner:
     def __init__(self, pool: redis.ConnectionPool, timeout: float) -> None:
         self._pool = pool
         self._timeout = timeout
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: list[bytes] = []
         self._futures: list[asyncio.Future[Any]] = []
         self._replies: _Replies | None = None
@@ -55,7 +56,9 @@ class Pipeliner:
 
     def execute(self, words: Sequence[Word]) -> asyncio.Future[Any]:
         """The raw answer to one command. The future raises redis-py's errors."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()  # a system call each time, in Python 3.11
         packed = pack_command(tuple(words))  # type: ignore[arg-type]
         future: asyncio.Future[Any] = loop.create_future()
         if not self._asked and self._opening is None:
@@ -71,9 +74,12 @@ class Pipeliner:
             await asyncio.gather(self._opening, return_exceptions=True)
         if self._replies is not None:
             self._replies.abort(ConnectionError("closed"))
+        self._fail_asked(ConnectionError("closed"))
         await asyncio.gather(*self._closing)
 
     def _flush(self) -> None:
+        if not self._asked:
+            return  # closed meanwhile
         replies = self._replies
         if replies is None or not replies.usable():
             if self._opening is None:
@@ -91,15 +97,17 @@ class Pipeliner:
             replies.check()
         except BaseException as error:
             await connection.disconnect(nowait=True)
-            futures, self._asked, self._futures = self._futures, [], []
             cancelled = isinstance(error, asyncio.CancelledError)
-            _fail(futures, ConnectionError("closed") if cancelled else cast(Exception, error))
+            self._fail_asked(ConnectionError("closed") if cancelled else cast(Exception, error))
             if not isinstance(error, Exception):
                 raise
         finally:
             self._opening = None
-        if self._asked:
-            self._flush()
+        self._flush()
+
+    def _fail_asked(self, error: Exception) -> None:
+        futures, self._asked, self._futures = self._futures, [], []
+        _fail(futures, error)
 
     def _lost(self, replies: _Replies) -> None:
         if self._replies is replies:
