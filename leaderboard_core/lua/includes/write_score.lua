@@ -2,7 +2,8 @@
 One score write as a function of its KEYS and ARGV, which write_score describes, so that a batch can call it
 for each of its scores. A call either does the whole write or, refused, changes nothing.
 
-Numbers stay strings or go through '%.0f': tostring and cjson print 14 digits only.
+Numbers stay strings or go through '%d', which is exact for whole numbers and cheaper than '%.0f': tostring and
+cjson print 14 digits only.
 Token bucket: level counts 1/window parts of a token, so that refilling is exact whole-number
 arithmetic (count parts a microsecond, a token costs window parts).
 ]]
@@ -46,7 +47,7 @@ local function write_score(KEYS, ARGV)
 
   local length = call('LLEN', KEYS[5])
   if length >= tonumber(ARGV[7]) then
-    return {'refused', 'queue_full', format('%.0f', length)}
+    return {'refused', 'queue_full', format('%d', length)}
   end
 
   local time = call('TIME')
@@ -91,7 +92,7 @@ local function write_score(KEYS, ARGV)
     if sum > MAX_SCORE or sum < -MAX_SCORE then
       return {'refused', 'score_out_of_range'}
     end
-    score = format('%.0f', sum)
+    score = format('%d', sum)
   else
     score = amount
   end
@@ -104,28 +105,28 @@ local function write_score(KEYS, ARGV)
   if user_count > 0 then
     user_level, wait = look(KEYS[6], user_count, user_window, now)
     if wait > 0 then
-      return {'refused', 'rate_limited', format('%.0f', wait)}
+      return {'refused', 'rate_limited', format('%d', wait)}
     end
   end
   if region_count > 0 then
     region_level, wait = look(KEYS[7], region_count, 1000000, now)
     if wait > 0 then
-      return {'refused', 'region_rate_limited', format('%.0f', wait)}
+      return {'refused', 'region_rate_limited', format('%d', wait)}
     end
   end
 
-  local stamp = format('%.0f', now)
+  local stamp = format('%d', now)
   if user_count > 0 then
-    call('HSET', KEYS[6], 'level', format('%.0f', user_level - user_window), 'at', stamp)
-    call('PEXPIRE', KEYS[6], format('%.0f', math.ceil(user_window / 1000)))
+    call('HSET', KEYS[6], 'level', format('%d', user_level - user_window), 'at', stamp)
+    call('PEXPIRE', KEYS[6], format('%d', math.ceil(user_window / 1000)))
   end
   if region_count > 0 then
-    call('HSET', KEYS[7], 'level', format('%.0f', region_level - 1000000), 'at', stamp)
+    call('HSET', KEYS[7], 'level', format('%d', region_level - 1000000), 'at', stamp)
   end
 
   local updated_at, last = stamp, stored[4] or deleted_at
   if last and tonumber(last) >= now then
-    updated_at = format('%.0f', tonumber(last) + 1)
+    updated_at = format('%d', tonumber(last) + 1)
   end
 
   call('HSET', KEYS[2], 'name', name, 'region', region, 'score', score, 'updated_at', updated_at)
