@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 import orjson
@@ -87,32 +88,9 @@ class Gateway:
             self.metrics.upstream_state(upstream, upstream.state)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "websocket":
-            # Closing before accepting makes the server refuse the handshake with 403.
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": "There are no WebSockets here."})
-        else:
-            raise RuntimeError(f"ASGI scope {scope['type']!r} is not served.")
-
-    async def start(self) -> None:
-        self.client.start()
-        await self.health.start()
-
-    def stop(self) -> None:
-        """Say that the process is ending: `/health` turns 503, and event streams end."""
-        self.proxy.stopping.set()
-
-    async def close(self) -> None:
-        self.stop()
-        await self.health.close()
-        await self.client.close()
-        self.access_log.flush()
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._other(scope, receive, send)
+            return
         client = scope.get("client")
         head = read_request_head(scope["headers"], client[0] if client else None, scope["scheme"])
         exchange = Exchange(scope["method"], scope["path"], head.request_id)
@@ -136,16 +114,41 @@ class Gateway:
             self.metrics.answered(exchange)
             self.access_log.answered(exchange.path, log_fields(exchange))
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, head: RequestHead, exchange: Exchange) -> None:
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            # Closing before accepting makes the server refuse the handshake with 403.
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": "There are no WebSockets here."})
+        else:
+            raise RuntimeError(f"ASGI scope {scope['type']!r} is not served.")
+
+    async def start(self) -> None:
+        self.client.start()
+        await self.health.start()
+
+    def stop(self) -> None:
+        """Say that the process is ending: `/health` turns 503, and event streams end."""
+        self.proxy.stopping.set()
+
+    async def close(self) -> None:
+        self.stop()
+        await self.health.close()
+        await self.client.close()
+        self.access_log.flush()
+
+    def _answer(
+        self, scope: Scope, receive: Receive, send: Send, head: RequestHead, exchange: Exchange
+    ) -> Awaitable[None]:
         path = exchange.path
         if path in self._own_paths or path.startswith(ASSETS):
-            await self._own_answer(scope, send, exchange)
-            return
+            return self._own_answer(scope, send, exchange)
         if head.content_length is not None and head.content_length > self._max_body:
             raise too_large(self._max_body)
         if needs_token(exchange.method, path):
             self._tokens.verify_header(head.authorization)
-        await self.proxy.forward(scope, receive, send, head, exchange)
+        return self.proxy.forward(scope, receive, send, head, exchange)
 
     async def _own_answer(self, scope: Scope, send: Send, exchange: Exchange) -> None:
         if exchange.method not in ("GET", "HEAD"):

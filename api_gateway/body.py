@@ -16,11 +16,10 @@ def too_large(max_bytes: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"The request body is larger than {max_bytes} bytes.", max_bytes=max_bytes)
 
 
-async def read_body(receive: Receive, *, max_bytes: int, timeout: float | None) -> bytes:
+async def read_body(receive: Receive, *, max_bytes: int, timeout: float) -> bytes:
     """The whole body, so that a request can be given to another service if the first one is gone.
 
-    `timeout` is the longest wait for the next bytes, in seconds; None if all of them are here: setting and
-    stopping a timer is dear.
+    `timeout` is the longest wait for the next bytes, in seconds.
     Raises PayloadTooLarge, RequestTimeout or ClientGoneError.
     """
     pieces: list[bytes] = []
@@ -54,15 +53,12 @@ async def linger(receive: Receive) -> None:
         return
 
 
-async def _next(receive: Receive, timeout: float | None) -> Any:
-    if timeout is None:
-        message = await receive()
-    else:
-        try:
-            async with asyncio.timeout(timeout):
-                message = await receive()
-        except TimeoutError:
-            raise RequestTimeout from None
+async def _next(receive: Receive, timeout: float) -> Any:
+    try:
+        async with asyncio.timeout(timeout):
+            message = await receive()
+    except TimeoutError:
+        raise RequestTimeout from None
     if message["type"] != "http.request":
         raise ClientGoneError
     return message

@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         Raises NotSentError when provably nothing was written.
         """
         transport = self._transport
-        if self.closed:
+        if self._lost or transport.is_closing():
             raise NotSentError("the connection was closed before it was used")
         # Nothing is buffered here, so this calls send(2) at once, and a transport that is closing right after it
         # is one whose very first send failed. An error that comes later is no such proof.

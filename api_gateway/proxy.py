@@ -9,12 +9,12 @@ from typing import Any
 
 from api_gateway import client
 from api_gateway.asgi import ClientGoneError, Message, Receive, Scope, Send
-from api_gateway.body import read_body
+from api_gateway.body import read_body, too_large
 from api_gateway.headers import RequestHead, value_of
 from api_gateway.observe import Exchange, Metrics
 from api_gateway.upstreams import Pool, Upstream
 from leaderboard_core.errors import BadGateway, GatewayTimeout, Unavailable
-from leaderboard_core.http_protocol import BODY_COMPLETE, NOTHING_YET, TRANSPORT
+from leaderboard_core.http_protocol import NOTHING_YET, TRANSPORT, body_at_once, send_at_once
 from leaderboard_core.http_server import buffer_little
 
 logger = logging.getLogger(__name__)
@@ -53,8 +53,11 @@ class Proxy:
         """
         body: bytes | None = None
         if head.has_body:
-            timeout = None if BODY_COMPLETE in scope else self._client_timeout
-            body = await read_body(receive, max_bytes=self._max_body, timeout=timeout)
+            body = body_at_once(receive)
+            if body is None:
+                body = await read_body(receive, max_bytes=self._max_body, timeout=self._client_timeout)
+            elif len(body) > self._max_body:
+                raise too_large(self._max_body)
         answer, upstream = await self._ask(scope, head, body, exchange)
         status, headers = answer.status, answer.headers
         if status in _BODILESS:
@@ -68,8 +71,9 @@ class Proxy:
             whole = answer.take()
             if whole and answer.content_length is None:
                 headers.append((b"content-length", b"%d" % len(whole)))
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": whole, "more_body": False})
+            if not send_at_once(send, status, headers, whole):
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+                await send({"type": "http.response.body", "body": whole, "more_body": False})
             return
         try:
             await send({"type": "http.response.start", "status": status, "headers": headers})

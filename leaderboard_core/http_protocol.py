@@ -22,8 +22,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 TRANSPORT: Final = "leaderboard.transport"
 """In an ASGI scope, the connection's transport: an answer without end may have to be cut off."""
-BODY_COMPLETE: Final = "leaderboard.body_complete"
-"""In an ASGI scope, true once the whole body has arrived: `receive` gives it at once, and needs no time limit."""
 
 NOTHING_YET: Final = {"type": "http.response.body", "body": b"", "more_body": True}
 """A piece of a body that sends the head now: otherwise it waits for the first piece with something in it."""
@@ -57,6 +55,8 @@ class Cycle(RequestResponseCycle):
         self.transport = protocol.transport
         self.on_response: Callable[..., None] = protocol.on_response_complete
         self._state = protocol.server_state
+        self._tasks: set[Any] = protocol.tasks
+        self.task: asyncio.Task[None] | None = None
 
     @property
     def default_headers(self) -> Any:  # type: ignore[override]
@@ -76,6 +76,36 @@ class Cycle(RequestResponseCycle):
         self._news = True
         if self._event is not None:
             self._event.set()
+
+    async def run_asgi(self, app: Any) -> None:
+        """Run the application, as a task of its own. An answer that it leaves unfinished is cut off."""
+        try:
+            await app(self.scope, self.receive, self.send)
+            if not (self.response_complete or self.disconnected):
+                self.logger.error("The application returned without completing its answer.")
+                await self._break_off()
+        except BaseException:
+            self.logger.exception("The application failed.")
+            await self._break_off()
+        finally:
+            self._tasks.discard(self.task)
+
+    async def _break_off(self) -> None:
+        if self.response_started:
+            self.transport.close()
+        else:
+            await self.send_500_response()
+
+    def take_body(self) -> bytes | None:
+        """What has come of the body and was not taken yet, if that is the end of it."""
+        if self.more_body or self.disconnected or self.response_complete:
+            return None
+        self.flow.resume_reading()
+        self._news = False
+        if self._event is not None:
+            self._event.clear()
+        body, self.body = bytes(self.body), b""
+        return body
 
     async def receive(self) -> Any:
         if self._news and not (self.disconnected or self.response_complete or self.waiting_for_100_continue):
@@ -142,6 +172,15 @@ class Cycle(RequestResponseCycle):
             self.transport.close()
         self.on_response()
         return True
+
+
+def body_at_once(receive: Callable[[], Awaitable[Any]]) -> bytes | None:
+    """The body of a request that has arrived whole, without a turn for an ASGI message; ask for it first, and once.
+
+    None if it has not, or `receive` is not of this server: then the messages bring it.
+    """
+    cycle = getattr(receive, "__self__", None)
+    return cycle.take_body() if isinstance(cycle, Cycle) else None
 
 
 def send_at_once(
@@ -250,10 +289,13 @@ class EnvelopeProtocol(HttpToolsProtocol):
         cycle.wake()
 
     def on_message_complete(self) -> None:
-        cast(dict[str, Any], self.scope)[BODY_COMPLETE] = True
         if not self.cycle.response_complete:
             self.cycle.more_body = False
             cast(Cycle, self.cycle).wake()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        task = cast(Cycle, cycle).task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
 
     # What the cycle tells.
 

@@ -76,23 +76,24 @@ class Tokens:
 
         A token verified once is remembered until it expires: its signature cannot change.
         """
-        cached = self._verified.get(token)
-        if cached is not None:
-            if cached.expires_at > time.time():
-                return cached
-            del self._verified[token]
+        header = f"Bearer {token}"  # as nearly everybody sends it
+        identity = self._verified.get(header)
+        if identity is not None:
+            if identity.expires_at > time.time():
+                return identity
+            del self._verified[header]
             raise InvalidToken
-        identity = self._decode(token)
-        self._verified[token] = identity
+        identity = self._verified[header] = self._decode(token)
         if len(self._verified) > _CACHE_SIZE:
             self._verified.popitem(last=False)
         return identity
 
     def verify_header(self, authorization: str | None) -> Identity:
         """The identity in an Authorization header's value. Raises MissingToken or InvalidToken."""
-        if not authorization:
-            raise MissingToken
-        scheme, _, token = authorization.partition(" ")
+        identity = self._verified.get(authorization) if authorization else None
+        if identity is not None and identity.expires_at > time.time():
+            return identity
+        scheme, _, token = (authorization or "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             raise MissingToken

@@ -13,6 +13,7 @@ import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from leaderboard_core.errors import Forbidden, InvalidPayload, LeaderboardError, PayloadTooLarge
+from leaderboard_core.http_protocol import body_at_once
 from leaderboard_core.tokens import Identity
 from leaderboard_service.schemas import Body, UserId
 from leaderboard_service.scores import Idempotency
@@ -70,12 +71,21 @@ class Stream(NamedTuple):
 
 
 class Call:
-    """One request. What is wrong with it is raised as the error of the API."""
+    """One request; `headers` are the first of each name. What is wrong with it is raised as the error of the API."""
 
-    __slots__ = ("_raw", "_receive", "parts", "path_value", "request_id", "scope")
+    __slots__ = ("_headers", "_raw", "_receive", "parts", "path_value", "request_id", "scope")
 
-    def __init__(self, scope: Scope, receive: Receive, parts: Services, request_id: str, path_value: str) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        parts: Services,
+        request_id: str,
+        path_value: str,
+        headers: Mapping[bytes, bytes],
+    ) -> None:
         self.scope = scope
+        self._headers = headers
         self.parts = parts
         self.request_id = request_id
         self.path_value = path_value
@@ -84,10 +94,8 @@ class Call:
 
     def header(self, name: bytes) -> str | None:
         """The first header of that (lower-case) name."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return str(value, "latin-1")
-        return None
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def identity(self) -> Identity:
         """Who the token speaks for. Raises MissingToken or InvalidToken."""
@@ -146,17 +154,16 @@ class Call:
         declared = self.header(b"content-length") or ""
         if declared.isdecimal() and int(declared) > most:
             raise PayloadTooLarge(f"A request body may have at most {most} bytes.")
-        message = await self._receive()
-        if not message.get("more_body") and message["type"] == "http.request":
-            whole: bytes = message.get("body", b"")
-        else:
-            whole = await self._read_pieces(message, most)
+        whole = body_at_once(self._receive)
+        if whole is None:
+            whole = await self._read_pieces(most)
         if len(whole) > most:
             raise PayloadTooLarge(f"A request body may have at most {most} bytes.")
         return whole
 
-    async def _read_pieces(self, message: Message, most: int) -> bytes:
+    async def _read_pieces(self, most: int) -> bytes:
         pieces, length = [], 0
+        message = await self._receive()
         while message["type"] == "http.request":
             piece = message.get("body", b"")
             pieces.append(piece)

@@ -32,7 +32,7 @@ from leaderboard_service.streaming import send_stream
 log = logging.getLogger(__name__)
 
 _NOTHING: Mapping[str, object] = {}
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 class Door:
@@ -66,14 +66,15 @@ class Door:
             await self._rest(scope, receive, send)
             return
         started = perf_counter()
-        request_id = _request_id(scope)
+        headers = dict(reversed(scope["headers"]))  # of a repeated one the first counts
+        request_id = _request_id(headers.get(b"x-request-id"))
         logs.request_id.set(request_id)
         route, handler, path_value = self._find(scope["method"], scope["path"])
         if handler is None or self._services is None:
             status = await self._pass_on(scope, receive, send, request_id)
         else:
             try:
-                reply = await handler(Call(scope, receive, self._services, request_id, path_value))
+                reply = await handler(Call(scope, receive, self._services, request_id, path_value, headers))
             except LeaderboardError as error:
                 reply = error_reply(error)
             except Exception:
@@ -158,11 +159,9 @@ class Door:
         )
 
 
-def _request_id(scope: Scope) -> str:
-    for key, value in scope["headers"]:
-        if key == b"x-request-id":
-            given = str(value, "latin-1")
-            return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+def _request_id(given: bytes | None) -> str:
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given.decode("ascii")
     return secrets.token_hex(16)
 
 

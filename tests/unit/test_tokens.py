@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -126,6 +127,18 @@ def test_the_scheme_may_be_written_in_any_case(tokens: Tokens) -> None:
     token = tokens.issue("alice", "Alice", "EU")
     for header in (f"Bearer {token}", f"bearer {token}", f"BEARER   {token} "):
         assert tokens.verify_header(header).user_id == "alice"
+
+
+def test_one_token_written_in_many_ways_does_not_fill_the_memory(tokens: Tokens) -> None:
+    token = tokens.issue("alice", "Alice", "EU")
+    tracemalloc.start()
+    try:
+        for number in range(1000):
+            assert tokens.verify_header(f"Bearer{' ' * (number + 1)}{token}").user_id == "alice"
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 100_000
 
 
 @given(st.text())

@@ -1,0 +1,32 @@
+"""An ASGI application behind our HTTP server, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from leaderboard_core.http_server import DrainingServer, create_server, listen
+from tests.support.waiting import eventually
+
+
+@asynccontextmanager
+async def serving(
+    app: Any, *, on_stop: Callable[[], None] = lambda: None, local: socket.socket | None = None
+) -> AsyncIterator[tuple[DrainingServer, int]]:
+    """The running server and its port; stopped in its orderly way at the end."""
+    listener = listen("127.0.0.1", 0)
+    server = create_server(app, on_stop=on_stop, local=local, loop="asyncio")
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+
+    async def started() -> bool:
+        return server.started or running.done()
+
+    await eventually(started, "the start of the server")
+    try:
+        yield server, listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await running
