@@ -69,6 +69,7 @@ class Gateway:
         self.client = UpstreamClient(
             connect_timeout=gateway.upstream_connect_timeout_seconds,
             read_timeout=gateway.upstream_timeout_seconds,
+            socket_dir=settings.process.socket_dir,
         )
         self.proxy = Proxy(
             self.pool,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from api_gateway.answer import (
@@ -18,6 +20,7 @@ from api_gateway.answer import (
 from api_gateway.asgi import Headers
 from api_gateway.connection import Connection
 from api_gateway.upstreams import Upstream
+from leaderboard_core.http_server import local_socket
 
 __all__ = [
     "Answer",
@@ -58,11 +61,13 @@ class Connections:
 class UpstreamClient:
     """Kept-alive connections to all services; times in seconds. Use `start` in a running loop.
 
-    A silent answer is given up within a tenth (at most one second) after `read_timeout`.
+    A silent answer is given up within a tenth (at most one second) after `read_timeout`. Services of this machine are
+    asked through their Unix sockets in `socket_dir`, where there is one.
     """
 
-    def __init__(self, *, connect_timeout: float, read_timeout: float) -> None:
+    def __init__(self, *, connect_timeout: float, read_timeout: float, socket_dir: Path | None = None) -> None:
         self._connect_timeout = connect_timeout
+        self._socket_dir = socket_dir
         self._read_timeout = read_timeout
         self._sweep_seconds = min(read_timeout / _SWEEPS_PER_TIMEOUT, _MAX_SWEEP_SECONDS)
         self._services: dict[Upstream, Connections] = {}
@@ -127,9 +132,20 @@ class UpstreamClient:
     async def _connect(self, upstream: Upstream, connections: Connections) -> Connection:
         """A new connection, to the first address of the service that takes one."""
         loop = self._loop
+        connection: Connection
+
+        def make() -> Connection:
+            return Connection(connections, self._read_timeout)
+
         error: BaseException = TimeoutError(f"no connection within {self._connect_timeout:g} s")
         try:
             async with asyncio.timeout(self._connect_timeout) as limit:
+                if self._socket_dir is not None and upstream.is_local:
+                    path = local_socket(self._socket_dir, upstream.port)
+                    # Without one, or with one that was left over, the port decides.
+                    with suppress(OSError):
+                        _, connection = await loop.create_unix_connection(make, str(path))
+                        return connection
                 addresses = await loop.getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
                 for number, (family, _, _, _, address) in enumerate(addresses):
                     # One address that swallows everything must not cost the others their turn.
@@ -137,7 +153,7 @@ class UpstreamClient:
                     try:
                         async with asyncio.timeout(share):
                             _, connection = await loop.create_connection(
-                                lambda: Connection(connections, self._read_timeout),
+                                make,
                                 str(address[0]),
                                 int(address[1]),
                                 family=family,

@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 CHECKS_TO_EJECT = 2
 
 
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
 class State(Enum):
     """HEALTHY takes requests; EJECTED does not answer; STOPPING answers, and asked for no new requests."""
 
@@ -33,6 +36,7 @@ class Upstream:
     address_bytes: bytes = field(init=False)
     host: str = field(init=False)
     port: int = field(init=False)
+    is_local: bool = field(init=False)
     state: State = State.HEALTHY
     since: float = 0.0
     answered: bool = False
@@ -45,6 +49,7 @@ class Upstream:
         self.address = parts.netloc
         self.address_bytes = self.address.encode("ascii")
         self.host, self.port = parts.hostname or "", parts.port or 80
+        self.is_local = self.host in _LOOPBACK
 
 
 Listener = Callable[[Upstream, State, State, str], None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Literal
 
 import uvicorn
@@ -39,10 +40,22 @@ class DrainingServer(uvicorn.Server):
     open ones end with their next answer; only those that stay idle for DRAIN_SECONDS are closed.
     """
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None], notice_seconds: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_stop: Callable[[], None], notice_seconds: float, local: socket.socket | None
+    ) -> None:
         super().__init__(config)
         self._on_stop = on_stop
         self._notice_seconds = notice_seconds
+        self._local = local
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._local is not None and self.started:
+            loop = asyncio.get_running_loop()
+            self.servers.append(await loop.create_unix_server(self._protocol, sock=self._local, backlog=BACKLOG))
+
+    def _protocol(self) -> EnvelopeProtocol:
+        return EnvelopeProtocol(self.config, self.server_state, self.lifespan.state, asyncio.get_running_loop())
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS_PER_SWEEP == 0:
@@ -80,9 +93,10 @@ def create_server(
     *,
     on_stop: Callable[[], None] = lambda: None,
     notice_seconds: float = 0,
+    local: socket.socket | None = None,
     loop: Literal["uvloop", "asyncio"] = "uvloop",
 ) -> DrainingServer:
-    """A server for one ASGI application; run it with the listening sockets."""
+    """A server for one ASGI application; run it with the listening sockets. `local` is a Unix socket's."""
     config = uvicorn.Config(
         app,
         http=EnvelopeProtocol,
@@ -98,7 +112,7 @@ def create_server(
         timeout_graceful_shutdown=GRACE_SECONDS,
         backlog=BACKLOG,
     )
-    return DrainingServer(config, on_stop, notice_seconds)
+    return DrainingServer(config, on_stop, notice_seconds, local)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -110,6 +124,29 @@ def listen(host: str, port: int) -> socket.socket:
             f"HOST/PORT: cannot listen on {host}:{port}: {error.strerror}. "
             "Another process may have the port; stop it or set PORT to a free one."
         ) from error
+
+
+def local_socket(folder: Path, port: int) -> Path:
+    """Where whoever listens on `port` listens for processes of its own machine."""
+    return folder / f"{port}.sock"
+
+
+def listen_locally(path: Path) -> socket.socket:
+    """A listening Unix socket, in place of one that an earlier process left. Raises SettingsError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        path.chmod(0o666)  # as free as the port: the front proxy runs as another user
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"SOCKET_DIR: cannot listen on {path}: {error.strerror or error}. "
+            "Set it to a folder that exists, may be written to and has a short name, or unset it."
+        ) from error
+    listener.setblocking(False)
+    return listener
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -14,7 +14,7 @@ import uvloop
 
 from leaderboard_core import logs, open_files, tracing
 from leaderboard_core.errors import Unavailable
-from leaderboard_core.http_server import create_server, listen
+from leaderboard_core.http_server import create_server, listen, listen_locally, local_socket
 from leaderboard_core.settings import ProcessSettings, SettingsError, TracingSettings, load
 
 log = logging.getLogger(__name__)
@@ -47,14 +47,21 @@ async def serve(
     Raises SettingsError when the port cannot be had.
     """
     listener = listen(settings.host, settings.port)
-    server = create_server(app, on_stop=on_stop, notice_seconds=notice_seconds)
+    # After the port: whoever has that may take the place of what stands under the socket's name.
+    path = local_socket(settings.socket_dir, settings.port) if settings.socket_dir else None
+    local = listen_locally(path) if path else None
+    server = create_server(app, on_stop=on_stop, notice_seconds=notice_seconds, local=local)
     # uvicorn raises the signal again when it is done, to die of it; the handler it finds then is this one.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     # What lives now lives as long as the process: the garbage collector need not look at it again.
     gc.collect()
     gc.freeze()
-    await server.serve(sockets=[listener])
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        if path:
+            path.unlink(missing_ok=True)
     if not server.started:
         raise SettingsError("The application could not start; the log lines above say why.")
 

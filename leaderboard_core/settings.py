@@ -71,6 +71,11 @@ class ProcessSettings(Group):
 
     host: str = Field("127.0.0.1", description="Address the process listens on.")
     port: int = Field(5000, ge=1, le=65535, description="Port the process listens on.")
+    socket_dir: Path | None = Field(
+        None,
+        description="Folder of Unix sockets, for processes of one machine: the process listens on <PORT>.sock there "
+        "too, and a gateway reaches services on 127.0.0.1 through theirs. `leaderboard up` sets it.",
+    )
     log_level: str = Field(
         "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR."
     )

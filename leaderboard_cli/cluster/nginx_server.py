@@ -8,6 +8,7 @@ import pwd
 import re
 import resource
 import signal
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ def render(template: str, variables: Mapping[str, str]) -> str:
 
 
 def gateway_servers(addresses: Sequence[str]) -> str:
-    """Value of NGINX_GATEWAYS for `host:port` addresses: one `server` directive each."""
+    """Value of NGINX_GATEWAYS for `host:port` or `unix:<path>` addresses: one `server` directive each."""
     return " ".join(f"server {address} max_fails=3 fail_timeout=2s;" for address in addresses)
 
 
@@ -58,7 +59,7 @@ def gateway_servers(addresses: Sequence[str]) -> str:
 class NginxServer:
     """Configuration and temporary folders are in `<data_dir>/nginx/`.
 
-    `gateways` are `host:port`; `environ` may set NGINX_AUTH_RATE, NGINX_AUTH_BURST, NGINX_ACCESS_LOG.
+    `gateways` are `host:port` or `unix:<path>`; `environ` may set NGINX_AUTH_RATE, NGINX_AUTH_BURST, NGINX_ACCESS_LOG.
     """
 
     binary: Binary
@@ -147,6 +148,16 @@ class NginxServer:
 def _open_files() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)
+
+
+def worker_may_enter(folder: Path) -> bool:
+    """Whether NGINX's worker gets into a folder, which need not exist yet: as root's child it is another user."""
+    if os.geteuid() != 0:
+        return True
+    os.umask(umask := os.umask(0o077))
+    path = folder.absolute()
+    modes = [place.stat().st_mode if place.exists() else ~umask for place in (path, *path.parents)]
+    return all(mode & stat.S_IXOTH for mode in modes)
 
 
 def _worker_user() -> str:

@@ -12,14 +12,17 @@ from leaderboard_cli.cluster import logfiles
 from leaderboard_cli.cluster.binaries import Servers, find_nginx, find_postgres, find_redis
 from leaderboard_cli.cluster.environment import Wanted, wanted_servers, with_jwt_secret
 from leaderboard_cli.cluster.errors import BinaryNotFoundError
-from leaderboard_cli.cluster.nginx_server import NginxServer
+from leaderboard_cli.cluster.nginx_server import NginxServer, worker_may_enter
 from leaderboard_cli.cluster.ports import LOOPBACK, PortNeed, find_free_ports
 from leaderboard_cli.cluster.postgres_server import PostgresServer
 from leaderboard_cli.cluster.probes import http_healthy
 from leaderboard_cli.cluster.process import Command
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import Server
+from leaderboard_core.http_server import local_socket
 from leaderboard_core.settings import AuthSettings, TopologySettings, load
+
+_LONGEST_SOCKET_NAME = 103  # bytes, on macOS; 107 on Linux
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,18 @@ class AppServer:
         return f"http://{LOOPBACK}:{self.port}"
 
     def prepare(self) -> None:
-        """Nothing to prepare."""
+        """Make the folder for its Unix socket."""
+        folder = self.environ.get("SOCKET_DIR")
+        if folder:
+            Path(folder).mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    @property
+    def address(self) -> str:
+        """Where NGINX reaches it: its Unix socket, unless its worker, which is another user, may not get there."""
+        folder = self.environ.get("SOCKET_DIR")
+        if folder and worker_may_enter(Path(folder)):
+            return f"unix:{local_socket(Path(folder), self.port)}"
+        return f"{LOOPBACK}:{self.port}"
 
     def command(self) -> Command:
         own = {
@@ -110,6 +124,12 @@ class Plan:
         return tuple(server for layer in self.layers for server in layer)
 
 
+def socket_dir(data_dir: Path) -> Path | None:
+    """Where the processes' Unix sockets go; None where the path would be longer than a socket's name can be."""
+    folder = data_dir / "sockets"
+    return folder if len(bytes(local_socket(folder, 65535))) <= _LONGEST_SOCKET_NAME else None
+
+
 def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
     """Choose programs and ports and check the settings; starts nothing.
 
@@ -141,6 +161,10 @@ def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
         }
         remarks.append(postgres.binary.describe())
 
+    sockets = socket_dir(data_dir)
+    if sockets:
+        children.setdefault("SOCKET_DIR", str(sockets))
+
     def apps(kind: str, package: str) -> tuple[AppServer, ...]:
         names = [need.name for need in needs if need.name.startswith(f"{kind}-")]
         return tuple(AppServer(name, package, ports[name], data_dir, children) for name in names)
@@ -158,7 +182,7 @@ def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
         front = AppServer("front", "api_gateway", ports["nginx"], data_dir, children)
         remarks.append(f"{error}\nA fourth gateway serves in its place; /auth/ has no rate limit per address.")
     else:
-        addresses = [f"{LOOPBACK}:{gateway.port}" for gateway in gateways]
+        addresses = [gateway.address for gateway in gateways]
         front = NginxServer(nginx, data_dir, ports["nginx"], addresses, environ)
         remarks.append(nginx.describe())
     return Plan(

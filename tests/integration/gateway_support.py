@@ -7,13 +7,15 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 
 from api_gateway.app import Gateway, Settings, create_app
-from leaderboard_core.http_server import DrainingServer, create_server, listen
+from leaderboard_core.http_server import DrainingServer
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
 from leaderboard_core.tokens import Tokens
+from tests.support.serving import serving
 
 SECRET = "3f9a1c7be05d48260c1e7ab94fd2863570"  # known to tests only
 AUTH = load(AuthSettings, {"JWT_SECRET": SECRET})
@@ -204,11 +206,16 @@ class Running:
 
 
 def settings(
-    urls: list[str], *, max_body_bytes: int = 65_536, heartbeat_seconds: float = 15, **values: object
+    urls: list[str],
+    *,
+    max_body_bytes: int = 65_536,
+    heartbeat_seconds: float = 15,
+    socket_dir: Path | None = None,
+    **values: object,
 ) -> Settings:
     defaults: dict[str, object] = {"health_check_interval_seconds": 60, "upstream_timeout_seconds": SOON}
     return Settings(
-        load(ProcessSettings, {}, port=4000, max_body_bytes=max_body_bytes),
+        load(ProcessSettings, {}, port=4000, max_body_bytes=max_body_bytes, socket_dir=socket_dir),
         AUTH,
         GatewaySettings(leaderboard_service_urls=tuple(urls), **{**defaults, **values}),  # type: ignore[arg-type]
         load(StreamSettings, {}, stream_heartbeat_seconds=heartbeat_seconds),
@@ -222,14 +229,8 @@ async def gateway(*upstreams: Service | str, **values: object) -> AsyncIterator[
     app = create_app(settings(urls, **values))  # type: ignore[arg-type]
     log: list[bytes] = []
     app.access_log._write = log.append
-    listener = listen("127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    server = create_server(app, on_stop=app.stop, loop="asyncio")
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    await eventually(lambda: server.started or serving.done(), "the start of the gateway")
-    try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=SOON) as client:
-            yield Running(app, server, client, port, log)
-    finally:
-        server.should_exit = True
-        await serving
+    async with (
+        serving(app, on_stop=app.stop) as (server, port),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=SOON) as client,
+    ):
+        yield Running(app, server, client, port, log)

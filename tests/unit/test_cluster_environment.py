@@ -1,6 +1,7 @@
 """What the processes are told: `.env`, servers that the environment names, the secret, the plan."""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import NoReturn
 
@@ -146,3 +147,46 @@ def test_the_commands_find_a_cluster_of_other_regions(tmp_path: Path, monkeypatc
     # What the environment says counts more.
     monkeypatch.setenv("REDIS_URL", "redis://other:1/0")
     assert load(TopologySettings, command_environment()).redis_url_of("ARENA") == "redis://other:1/0"
+
+
+def test_processes_of_a_cluster_share_a_folder_of_sockets_where_its_name_is_not_too_long(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        short = Path(made)
+        plan = make_plan(ClusterOptions(data_dir=short, servers=Servers.WHEELS), {})
+        assert {server.environ["SOCKET_DIR"] for server in plan.services + plan.gateways} == {str(short / "sockets")}
+        plan.services[0].prepare()
+        assert (short / "sockets").is_dir()
+        own = make_plan(ClusterOptions(data_dir=short, servers=Servers.WHEELS), {"SOCKET_DIR": str(short / "own")})
+        assert own.services[0].environ["SOCKET_DIR"] == str(short / "own")
+    long = tmp_path / ("l" * 100)
+    long.mkdir()
+    plan = make_plan(ClusterOptions(data_dir=long, servers=Servers.WHEELS), {})
+    assert "SOCKET_DIR" not in plan.services[0].command().env
+    plan.services[0].prepare()
+    assert plan.gateways[0].address == f"127.0.0.1:{plan.gateways[0].port}"
+
+
+def test_nginx_gets_the_sockets_only_where_its_worker_may_enter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)  # root's NGINX gives its worker another user
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        gateway = plans.AppServer("gateway-1", "api_gateway", 4001, folder, {"SOCKET_DIR": str(folder / "sockets")})
+        by_socket, by_port = f"unix:{folder}/sockets/4001.sock", "127.0.0.1:4001"
+        for mode, umask, address in (
+            (0o755, 0o022, by_socket),
+            (0o711, 0o022, by_socket),
+            (0o700, 0o022, by_port),
+            (0o755, 0o077, by_port),
+        ):
+            folder.chmod(mode)
+            before = os.umask(umask)
+            try:
+                assert gateway.address == address, f"{mode:o} {umask:o}"
+                assert os.umask(umask) == umask, "left as it was"
+            finally:
+                os.umask(before)
+        folder.chmod(0o755)
+        (folder / "sockets").mkdir(mode=0o700)
+        assert gateway.address == by_port
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        assert gateway.address == by_socket

@@ -137,3 +137,11 @@ def test_urls_are_taken_once_and_at_least_one_is_needed() -> None:
     assert len(Pool([*URLS, URLS[0]])) == 3
     with pytest.raises(ValueError, match="at least one"):
         Pool([])
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("localhost", True), ("[::1]", True), ("127.0.0.2", False), ("service-1", False)],
+)
+def test_which_upstreams_are_of_this_machine(host: str, local: bool) -> None:
+    assert Upstream(f"http://{host}:5000").is_local is local
