@@ -64,7 +64,7 @@ class BoardReader:
         shards = self._map.shards_of_board(region)
         if len(shards) == 1:
             window = await ask.read_top(shards[0], region, offset, limit)
-            return Page(window.total, merge([window]), offset + len(window.rows) < window.total)
+            return Page(window.total, merge([window]), offset + len(window.scores) < window.total)
         depth = offset + limit
         if depth > MERGED_DEPTH:
             raise InvalidPayload(
@@ -129,7 +129,7 @@ class BoardReader:
         )
         windows = [window]
         if len(shards) > 1:
-            score = next(row.score for row in window.rows if row.user_id == user_id)
+            score = window.scores[window.user_ids.index(user_id)]
             windows += await asyncio.gather(
                 *(ask.read_next_to(shard, region, user_id, reach, score) for shard in shards if shard is not home)
             )

@@ -119,7 +119,7 @@ class PostgresBoards:
             above_edge = await connection.fetchval(sql.load("board_above_score"), region, edge.score)
             rows = _rows(await connection.fetch(sql.load("board_rows_after"), region, *edge, stretch.lowest, limit))
             above = await self._above_first(connection, region, rows, start)
-        return Window(total, start, above, rows, end, edge.score, above_edge)
+        return Window.of(total, start, above, rows, end, edge.score, above_edge)
 
     async def _count_above(self, region: str, score: int) -> tuple[int, int]:
         async with self._snapshot(region) as connection:
@@ -131,7 +131,7 @@ class PostgresBoards:
         async with self._snapshot(region) as connection:
             total = await connection.fetchval(sql.load("board_count"), region)
             rows = _rows(await connection.fetch(sql.load("board_top"), region, limit, offset))
-            return Window(total, offset, await self._above_first(connection, region, rows, offset), rows)
+            return Window.of(total, offset, await self._above_first(connection, region, rows, offset), rows)
 
     async def _around_home(self, region: str, user_id: str, reach: int) -> tuple[Row, Window]:
         async with self._snapshot(region) as connection:
@@ -152,7 +152,7 @@ class PostgresBoards:
         above = _rows(await connection.fetch(sql.load("board_rows_before"), *place, reach))[::-1]
         rows = above + _rows(await connection.fetch(sql.load("board_rows_from"), *place, reach + 1))
         start = before - len(above)
-        return Window(total, start, await self._above_first(connection, region, rows, start), rows)
+        return Window.of(total, start, await self._above_first(connection, region, rows, start), rows)
 
     @staticmethod
     async def _above_first(connection: Any, region: str, rows: list[Row], start: int) -> int:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import NamedTuple
-
-_new = tuple.__new__
+from functools import partial
+from typing import NamedTuple, Self
 
 
 class Row(NamedTuple):
@@ -28,8 +27,11 @@ class RankedRow(NamedTuple):
     score: int
 
 
+_new_row = partial(tuple.__new__, RankedRow)  # as RankedRow._make, at a third of the time
+
+
 class Window(NamedTuple):
-    """Consecutive rows of one shard's part of a board, in board order.
+    """Consecutive rows of one shard's part of a board, in board order, by columns, as they come from Redis.
 
     `total` players are on that part, `start` of them stand before the first row, and `above` of them
     have a strictly higher score than the first row. A window of a stretch begins after a place with the score
@@ -39,10 +41,32 @@ class Window(NamedTuple):
     total: int
     start: int
     above: int
-    rows: Sequence[Row]
+    user_ids: Sequence[str]
+    scores: Sequence[int]
+    names: Sequence[str]
+    regions: Sequence[str]
     end: int = 0
     edge: int | None = None
     above_edge: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        total: int,
+        start: int,
+        above: int,
+        rows: Sequence[Row],
+        end: int = 0,
+        edge: int | None = None,
+        above_edge: int = 0,
+    ) -> Self:
+        """A window of whole rows."""
+        user_ids, scores, names, regions = zip(*rows, strict=True) if rows else ((), (), (), ())
+        return cls(total, start, above, user_ids, scores, names, regions, end, edge, above_edge)
+
+    def rows(self) -> list[Row]:
+        """The rows, each whole."""
+        return list(map(Row, self.user_ids, self.scores, self.names, self.regions))
 
 
 class Standing(NamedTuple):
@@ -71,7 +95,7 @@ def merge(windows: Sequence[Window]) -> list[RankedRow]:
     if len(windows) == 1:
         return _ranked_alone(windows[0])
     merged = heapq.merge(
-        *([(row, number) for row in window.rows] for number, window in enumerate(windows)),
+        *([(row, number) for row in window.rows()] for number, window in enumerate(windows)),
         key=lambda item: board_order(item[0]),
         reverse=True,
     )
@@ -90,7 +114,7 @@ def merge(windows: Sequence[Window]) -> list[RankedRow]:
 def _above(window: Window, taken: int, score: int) -> int:
     """Players of a window's part with more than `score`, when its first `taken` rows are those above."""
     if taken == 0:
-        if window.rows and window.rows[0].score == score:
+        if window.scores and window.scores[0] == score:
             return window.above
         if score == window.edge:
             return window.above_edge  # its ties stand before the window, and not above
@@ -98,17 +122,16 @@ def _above(window: Window, taken: int, score: int) -> int:
 
 
 def _ranked_alone(window: Window) -> list[RankedRow]:
-    ranked = []
-    rank, score = 0, None
-    place = window.start
-    for user_id, row_score, name, region in window.rows:
-        if row_score != score:
-            rank = window.above + 1 if score is None else place + 1
-            score = row_score
-        # As RankedRow(...), at a third of the time: a page has up to 1,000 of them.
-        ranked.append(_new(RankedRow, (rank, user_id, name, region, row_score)))
-        place += 1
-    return ranked
+    ranks = []
+    rank, before = window.above + 1, None
+    for place, score in enumerate(window.scores, window.start + 1):
+        if score != before:
+            if before is not None:
+                rank = place
+            before = score
+        ranks.append(rank)
+    columns = zip(ranks, window.user_ids, window.names, window.regions, window.scores, strict=True)
+    return list(map(_new_row, columns))
 
 
 def neighbours(

@@ -5,7 +5,7 @@ then its score says where it would stand here (ties by descending user_id, found
 KEYS  1 ready marker   2 board
 ARGV  1 prefix of the players' hashes   2 user_id   3 range   4 score ('' when the player should be here)
 Result {'cold'}, {'missing', total}, or
-       {'ok', total, start, above, user_id, score, name, region, user_id, ...}
+       {'ok', total, start, above, {user_id, score, ...}, {name, region, ...}}
        start = index of the first row on this board; above = players with a strictly higher score than
        the first row; the player's own row is among the rows when it lives here
 ]]
@@ -27,10 +27,9 @@ else
   last = place + range - 1
 end
 local start = math.max(0, place - range)
-local rows = redis.call('ZREVRANGE', KEYS[2], start, last, 'WITHSCORES')
+local rows, named = named_rows(KEYS[2], start, last, ARGV[1])
 local above = 0
 if rows[2] and start > 0 then
   above = redis.call('ZCOUNT', KEYS[2], '(' .. rows[2], '+inf')
 end
-local answer = {'ok', string.format('%.0f', total), string.format('%.0f', start), string.format('%.0f', above)}
-return add_named(answer, rows, ARGV[1])
+return {'ok', total, start, above, rows, named}

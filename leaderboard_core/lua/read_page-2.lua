@@ -7,7 +7,7 @@ ARGV  1 prefix of the players' hashes   2 limit
       3 score and 4 user_id of the place after which the stretch begins; an empty user_id is behind that score
       5 lowest score   6 first rank ('' without)   7 last rank ('' without)
 Result {'cold'}, or
-       {'ok', total, start, above, end, above_edge, user_id, score, name, region, user_id, ...}
+       {'ok', total, start, above, end, above_edge, {user_id, score, ...}, {name, region, ...}}
        start = players before the first row; above = players with a strictly higher score than the first row
        ('0' without rows); end = players before the end of the stretch; above_edge = players with a strictly
        higher score than ARGV[3]
@@ -46,13 +46,9 @@ if ARGV[7] ~= '' and tonumber(ARGV[7]) < total then
   last = math.min(last, count(score_at(tonumber(ARGV[7]) - 1)))
 end
 
-local rows, above = {}, 0
+local rows, named, above = {}, {}, 0
 if start < last then
-  rows = redis.call('ZREVRANGE', KEYS[2], start, math.min(start + limit, last) - 1, 'WITHSCORES')
+  rows, named = named_rows(KEYS[2], start, math.min(start + limit, last) - 1, ARGV[1])
   above = count('(' .. rows[2])
 end
-local answer = {'ok'}
-for i, number in ipairs({total, start, above, last, above_edge}) do
-  answer[i + 1] = string.format('%.0f', number)
-end
-return add_named(answer, rows, ARGV[1])
+return {'ok', total, start, above, last, above_edge, rows, named}

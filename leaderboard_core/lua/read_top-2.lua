@@ -3,7 +3,7 @@ A page of a board from the top, names included.
 
 KEYS  1 ready marker   2 board
 ARGV  1 prefix of the players' hashes   2 offset   3 limit
-Result {'cold'}, or {'ok', total, offset, above, user_id, score, name, region, user_id, ...}
+Result {'cold'}, or {'ok', total, offset, above, {user_id, score, ...}, {name, region, ...}}
        above = players with a strictly higher score than the first row ('0' without rows)
 ]]
 --@include named_rows
@@ -12,10 +12,9 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
 end
 local offset, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
 local total = redis.call('ZCARD', KEYS[2])
-local rows = redis.call('ZREVRANGE', KEYS[2], offset, offset + limit - 1, 'WITHSCORES')
+local rows, named = named_rows(KEYS[2], offset, offset + limit - 1, ARGV[1])
 local above = 0
 if rows[2] and offset > 0 then
   above = redis.call('ZCOUNT', KEYS[2], '(' .. rows[2], '+inf')
 end
-local answer = {'ok', string.format('%.0f', total), string.format('%.0f', offset), string.format('%.0f', above)}
-return add_named(answer, rows, ARGV[1])
+return {'ok', total, offset, above, rows, named}

@@ -23,7 +23,7 @@ BOARDS = st.lists(ROWS, max_size=7, unique_by=lambda row: row.user_id)
 def ranked(rows: Sequence[Row]) -> tuple[RankedRow, ...]:
     """A board with its ranks, ties and all."""
     ordered = sorted(rows, key=board_order, reverse=True)
-    return tuple(merge([Window(len(ordered), 0, 0, ordered)]))
+    return tuple(merge([Window.of(len(ordered), 0, 0, ordered)]))
 
 
 def shown(rows: Sequence[Row], limit: int) -> TopRows:

@@ -39,7 +39,7 @@ def window(part: list[Row], start: int, end: int) -> Window:
     start = max(0, start)
     rows = part[start:end]
     above = sum(row.score > rows[0].score for row in part) if rows else 0
-    return Window(len(part), start, above, rows)
+    return Window.of(len(part), start, above, rows)
 
 
 @given(players, st.integers(1, 4))
@@ -92,7 +92,7 @@ def stretch_window(part: list[Row], stretch: Stretch, limit: int) -> Window:
     end = sum(row.score >= stretch.lowest for row in part)
     found = window(part, start, max(start, min(start + limit, end)))
     above_edge = sum(row.score > edge.score for row in part)
-    return Window(found.total, start, found.above, found.rows, end, edge.score, above_edge)
+    return found._replace(start=start, end=end, edge=edge.score, above_edge=above_edge)
 
 
 @settings(max_examples=300)
@@ -170,6 +170,6 @@ def test_places_within_a_list() -> None:
 
 def test_competition_ranks() -> None:
     rows = [Row(name, score, "", "") for name, score in zip("edcba", (50, 50, 30, 30, 10), strict=True)]
-    assert [row.rank for row in merge([Window(5, 0, 0, rows)])] == [1, 1, 3, 3, 5]
-    assert [row.rank for row in merge([Window(5, 3, 2, rows[3:])])] == [3, 5]
-    assert merge([Window(0, 0, 0, [])]) == merge([]) == merge([Window(9, 9, 0, []), Window(0, 0, 0, [])]) == []
+    assert [row.rank for row in merge([Window.of(5, 0, 0, rows)])] == [1, 1, 3, 3, 5]
+    assert [row.rank for row in merge([Window.of(5, 3, 2, rows[3:])])] == [3, 5]
+    assert merge([Window.of(0, 0, 0, [])]) == merge([]) == merge([Window.of(9, 9, 0, []), Window.of(0, 0, 0, [])]) == []
