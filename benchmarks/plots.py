@@ -45,7 +45,7 @@ def plot_load(rows: Sequence[dict[str, Any]], path: Path) -> bool:
             start = [one + other for one, other in zip(start, values, strict=True)]
         right.invert_yaxis()
         right.set_xlabel("CPU µs per request")
-        right.legend(loc="best", fontsize="small")
+        right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(KINDS), frameon=False, fontsize="small")
         figure.tight_layout()
         return figure
 
