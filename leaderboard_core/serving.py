@@ -50,6 +50,7 @@ async def serve(
     # After the port: whoever has that may take the place of what stands under the socket's name.
     path = local_socket(settings.socket_dir, settings.port) if settings.socket_dir else None
     local = listen_locally(path) if path else None
+    ours = path.stat().st_ino if path else None
     server = create_server(app, on_stop=on_stop, notice_seconds=notice_seconds, local=local)
     # uvicorn raises the signal again when it is done, to die of it; the handler it finds then is this one.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,8 +61,9 @@ async def serve(
     try:
         await server.serve(sockets=[listener])
     finally:
-        if path:
-            path.unlink(missing_ok=True)
+        # A process that already took over the port has put a socket of its own there.
+        if path and path.exists() and path.stat().st_ino == ours:
+            path.unlink()
     if not server.started:
         raise SettingsError("The application could not start; the log lines above say why.")
 

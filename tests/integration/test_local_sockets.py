@@ -85,6 +85,23 @@ async def test_a_process_listens_at_its_socket_and_takes_it_away(folder: Path) -
             assert path.exists() == (number is signal.SIGKILL)
 
 
+async def test_a_process_that_ends_leaves_the_socket_of_its_successor(folder: Path) -> None:
+    async with services(1) as (service,):
+        (port,) = find_free_ports(1)
+        path = local_socket(folder, port)
+        process = await start(PORT=str(port), LEADERBOARD_SERVICE_URLS=service.url, SOCKET_DIR=str(folder))
+        try:
+            await _health(path, process)
+            path.rename(folder / "earlier")  # or the new one might get the same inode
+            async with listening_at(service, path):
+                process.terminate()
+                await process.communicate()
+                assert path.exists()
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
 @pytest.mark.parametrize("wrong", ["missing", "l" * 120])
 async def test_a_folder_that_cannot_be_used_is_a_readable_message(folder: Path, wrong: str) -> None:
     process = await start(PORT=str(find_free_ports(1)[0]), SOCKET_DIR=str(folder / wrong))
