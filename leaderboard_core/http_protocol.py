@@ -91,6 +91,8 @@ class Cycle(RequestResponseCycle):
             self._tasks.discard(self.task)
 
     async def _break_off(self) -> None:
+        if self._head is not None:  # still held: nothing was written
+            self._head, self.response_started = None, False
         if self.response_started:
             self.transport.close()
         else:
@@ -125,7 +127,7 @@ class Cycle(RequestResponseCycle):
             if self.response_started or message["type"] != "http.response.start":
                 await super().send(message)
             else:
-                self._head = message
+                self._head = {**message, "headers": list(message.get("headers", ()))}
                 self.response_started, self.waiting_for_100_continue = True, False
             return
         if self.flow.write_paused and not self.disconnected:
@@ -163,10 +165,11 @@ class Cycle(RequestResponseCycle):
             lines += 1
         pieces.append(b"\r\n")
         whole = b"".join(pieces)
-        if whole.count(b"\n") != lines or whole.count(b"\r") != lines:
-            return False  # a header that would be two: uvicorn refuses it
+        if whole.count(b"\n") != lines or whole.count(b"\r") != lines or b"\0" in whole:
+            return False  # a header that would be two, or none: uvicorn refuses it
         self.transport.write(whole if without_body else whole + body)
         self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
         self.wake()
         if not self.keep_alive:
             self.transport.close()
@@ -197,7 +200,8 @@ def send_at_once(
 class EnvelopeProtocol(HttpToolsProtocol):
     """Answers what cannot be parsed in the envelope, as everything else is, and sends each answer at once.
 
-    `idle_since` (of the loop's clock) is when the connection began to wait for a request, infinite while it has one.
+    `idle_since` (of the loop's clock) is when the connection began to wait for a request's head, infinite while it has
+    a request.
     No timer runs for it: whoever owns the connections looks at all of them from time to time.
     """
 
@@ -224,8 +228,13 @@ class EnvelopeProtocol(HttpToolsProtocol):
         if self.cycle is not None:
             self.cycle.keep_alive = False
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # They and this refer to each other: without that they go at once, and not when the garbage collector looks.
+        self.pipeline.clear()
+        self.cycle = None  # type: ignore[assignment]
+
     def data_received(self, data: bytes) -> None:
-        self.idle_since = inf
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -243,6 +252,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
         self.headers = []
 
     def on_headers_complete(self) -> None:
+        self.idle_since = inf
         parser, url = self.parser, self.url
         version = parser.get_http_version()
         if url.startswith(b"/") and b"#" not in url:

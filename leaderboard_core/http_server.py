@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +23,8 @@ DRAIN_TICK_SECONDS = 0.05
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
 _TICKS_PER_SWEEP = 10
+_PROBE_SECONDS = 1.0
+_OF_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 _EVENTS_BUFFERED = 16_384
 _EVENTS_IN_SOCKET = 65_536
 
@@ -66,10 +70,16 @@ class DrainingServer(uvicorn.Server):
         self._on_stop()
         connections = self.server_state.connections
         await self._drain(connections, self._notice_seconds, even_idle=True)
+        self._leave_socket()
         for server in self.servers:
             server.close()
         await self._drain(connections, DRAIN_SECONDS, even_idle=False)
         await super().shutdown(sockets)
+
+    def _leave_socket(self) -> None:
+        """While the port is still ours: afterwards the name may be that of a successor's socket."""
+        if self._local is not None:
+            Path(self._local.getsockname()).unlink(missing_ok=True)
 
     def _close_idle(self, connections: Iterable[Any]) -> None:
         """One look at all connections now and then: a timer for each answer would cost more than its parsing."""
@@ -126,6 +136,11 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
+def is_reached_locally(host: str) -> bool:
+    """Whether who listens at `host` is the one whom this machine's processes reach at 127.0.0.1."""
+    return host in _OF_LOOPBACK
+
+
 def local_socket(folder: Path, port: int) -> Path:
     """Where whoever listens on `port` listens for processes of its own machine."""
     return folder / f"{port}.sock"
@@ -135,7 +150,9 @@ def listen_locally(path: Path) -> socket.socket:
     """A listening Unix socket, in place of one that an earlier process left. Raises SettingsError."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path.unlink(missing_ok=True)
+        if path.exists():
+            _check_left_over(path)
+            path.unlink()
         listener.bind(str(path))
         path.chmod(0o666)  # as free as the port: the front proxy runs as another user
         listener.listen(BACKLOG)
@@ -147,6 +164,16 @@ def listen_locally(path: Path) -> socket.socket:
         ) from error
     listener.setblocking(False)
     return listener
+
+
+def _check_left_over(path: Path) -> None:
+    """Raises OSError when what has the name is not a socket, or one at which somebody listens."""
+    if not path.is_socket():
+        raise FileExistsError(errno.EEXIST, "it is there and not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(ConnectionRefusedError):
+        probe.settimeout(_PROBE_SECONDS)
+        probe.connect(str(path))
+        raise OSError(errno.EADDRINUSE, "another process listens there")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -113,7 +113,6 @@ class TracedApplication:
         attributes = {"http.request.method": method, "url.path": path, "http.route": route}
         parent = _context_of(scope["headers"])
         with self._tracer.start_as_current_span(f"{method} {route}", parent, SpanKind.SERVER, attributes) as span:
-            # In the scope itself, not in a copy: the server goes on writing into it.
             scope["headers"] = _with_span(scope["headers"], span)
 
             async def seen(message: Any) -> None:

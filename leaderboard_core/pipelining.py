@@ -72,6 +72,7 @@ class Pipeliner:
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
+            self._opening = None  # if it had not begun, it cannot have said so itself
         if self._replies is not None:
             self._replies.abort(ConnectionError("closed"))
         self._fail_asked(ConnectionError("closed"))

@@ -14,7 +14,7 @@ import uvloop
 
 from leaderboard_core import logs, open_files, tracing
 from leaderboard_core.errors import Unavailable
-from leaderboard_core.http_server import create_server, listen, listen_locally, local_socket
+from leaderboard_core.http_server import create_server, is_reached_locally, listen, listen_locally, local_socket
 from leaderboard_core.settings import ProcessSettings, SettingsError, TracingSettings, load
 
 log = logging.getLogger(__name__)
@@ -48,9 +48,9 @@ async def serve(
     """
     listener = listen(settings.host, settings.port)
     # After the port: whoever has that may take the place of what stands under the socket's name.
-    path = local_socket(settings.socket_dir, settings.port) if settings.socket_dir else None
+    folder = settings.socket_dir if is_reached_locally(settings.host) else None
+    path = local_socket(folder, settings.port) if folder else None
     local = listen_locally(path) if path else None
-    ours = path.stat().st_ino if path else None
     server = create_server(app, on_stop=on_stop, notice_seconds=notice_seconds, local=local)
     # uvicorn raises the signal again when it is done, to die of it; the handler it finds then is this one.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,13 +58,10 @@ async def serve(
     # What lives now lives as long as the process: the garbage collector need not look at it again.
     gc.collect()
     gc.freeze()
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        # A process that already took over the port has put a socket of its own there.
-        if path and path.exists() and path.stat().st_ino == ours:
-            path.unlink()
+    await server.serve(sockets=[listener])
     if not server.started:
+        if path:
+            path.unlink(missing_ok=True)
         raise SettingsError("The application could not start; the log lines above say why.")
 
 

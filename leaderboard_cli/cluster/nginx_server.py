@@ -27,6 +27,7 @@ _TEMPLATE_PLACES = (
     _PACKAGE / "nginx_templates" / "default.conf.template",  # an installed wheel
 )
 _TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+_PLAIN_PATH = re.compile(r"[\w./+@~-]+", re.ASCII)
 _WANTED_FILES = 32768
 TUNABLE = {"NGINX_AUTH_RATE": "50r/s", "NGINX_AUTH_BURST": "100", "NGINX_ACCESS_LOG": "off"}
 
@@ -150,13 +151,20 @@ def _open_files() -> int:
     return _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)
 
 
-def worker_may_enter(folder: Path) -> bool:
-    """Whether NGINX's worker gets into a folder, which need not exist yet: as root's child it is another user."""
+def may_enter(folder: Path) -> bool:
+    """Whether NGINX's worker gets into a folder, which need not exist yet, and NGINX can be told its name.
+
+    As root's child the worker is another user.
+    """
+    path = folder.absolute()
+    if not _PLAIN_PATH.fullmatch(str(path)):
+        return False
     if os.geteuid() != 0:
         return True
     os.umask(umask := os.umask(0o077))
-    path = folder.absolute()
-    modes = [place.stat().st_mode if place.exists() else ~umask for place in (path, *path.parents)]
+    real = folder.resolve()
+    places = {path, *path.parents, real, *real.parents}
+    modes = [place.stat().st_mode if place.exists() else ~umask for place in places]
     return all(mode & stat.S_IXOTH for mode in modes)
 
 

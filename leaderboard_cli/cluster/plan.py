@@ -12,7 +12,7 @@ from leaderboard_cli.cluster import logfiles
 from leaderboard_cli.cluster.binaries import Servers, find_nginx, find_postgres, find_redis
 from leaderboard_cli.cluster.environment import Wanted, wanted_servers, with_jwt_secret
 from leaderboard_cli.cluster.errors import BinaryNotFoundError
-from leaderboard_cli.cluster.nginx_server import NginxServer, worker_may_enter
+from leaderboard_cli.cluster.nginx_server import NginxServer, may_enter
 from leaderboard_cli.cluster.ports import LOOPBACK, PortNeed, find_free_ports
 from leaderboard_cli.cluster.postgres_server import PostgresServer
 from leaderboard_cli.cluster.probes import http_healthy
@@ -69,9 +69,9 @@ class AppServer:
 
     @property
     def address(self) -> str:
-        """Where NGINX reaches it: its Unix socket, unless its worker, which is another user, may not get there."""
+        """Where NGINX reaches it: its Unix socket, unless its worker cannot get there."""
         folder = self.environ.get("SOCKET_DIR")
-        if folder and worker_may_enter(Path(folder)):
+        if folder and may_enter(Path(folder)):
             return f"unix:{local_socket(Path(folder), self.port)}"
         return f"{LOOPBACK}:{self.port}"
 
@@ -161,9 +161,10 @@ def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
         }
         remarks.append(postgres.binary.describe())
 
-    sockets = socket_dir(data_dir)
+    given = children.get("SOCKET_DIR")
+    sockets = Path(given).absolute() if given else socket_dir(data_dir)
     if sockets:
-        children.setdefault("SOCKET_DIR", str(sockets))
+        children["SOCKET_DIR"] = str(sockets)
 
     def apps(kind: str, package: str) -> tuple[AppServer, ...]:
         names = [need.name for need in needs if need.name.startswith(f"{kind}-")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import re
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from leaderboard_core.http_protocol import NOTHING_YET, body_at_once, send_at_once
+from leaderboard_core.http_protocol import NOTHING_YET, EnvelopeProtocol, body_at_once, send_at_once
 from tests.support.serving import serving
 from tests.support.waiting import eventually
 
@@ -28,6 +29,7 @@ class Echo:
         self.under_way = self.most_under_way = 0
         self.seen: list[str] = []
         self.missed: list[str] = []
+        self.after: dict[str, Any] = {}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -47,6 +49,13 @@ class Echo:
         path = scope["path"]
         if path == "/fail":
             raise RuntimeError("as an application with a bug does")
+        if path == "/fail-late":
+            await send({**START, "headers": []})
+            raise RuntimeError("after the head, which is still held")
+        if path == "/refuse":
+            send_at_once(send, 413, [(b"content-length", b"2")], b"no")
+            self.after = await receive()
+            return
         if path == "/unfinished":
             await send({**START, "headers": []})
             await send({"type": "http.response.body", "body": b"half", "more_body": True})
@@ -72,6 +81,8 @@ class Echo:
         headers: Headers = [(b"content-length", b"%d" % len(content))]
         if path == "/split":
             headers.append((b"x-name", b"a\r\nx-evil: 1"))
+        if path == "/nul":
+            headers.append((b"x-name", b"evil\0"))
         if path == "/more-than-said":
             headers = [(b"content-length", b"1")]
         if path == "/messages" or not send_at_once(send, 200, headers, content):
@@ -186,6 +197,18 @@ async def test_a_client_that_waits_for_100_gets_it_before_it_sends() -> None:
         writer.close()
 
 
+async def test_who_was_refused_is_not_told_to_continue() -> None:
+    async with echo() as server:
+        reader, writer = await server.connect()
+        writer.write(b"POST /refuse HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+        said = await asyncio.wait_for(reader.readuntil(b"no"), SOON)
+        assert said.startswith(b"HTTP/1.1 413 ")
+        writer.write(b"body" + request("/end", close=True))
+        assert bodies(await asyncio.wait_for(reader.read(), SOON)) == [b"POST /end "]
+        assert server.echo.after == {"type": "http.disconnect"}
+        writer.close()
+
+
 @pytest.mark.parametrize("path", ["/a", "/messages"])
 async def test_head_has_the_head_only(path: str) -> None:
     async with echo() as server:
@@ -196,10 +219,11 @@ async def test_head_has_the_head_only(path: str) -> None:
     assert bodies(rest) == [b"POST /end "]
 
 
-async def test_a_header_that_would_be_two_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("path", ["/split", "/nul"])
+async def test_a_header_that_would_be_two_or_none_is_refused(path: str, caplog: pytest.LogCaptureFixture) -> None:
     async with echo() as server:
         with caplog.at_level(logging.CRITICAL, "uvicorn.error"):
-            said = await server.talk(request("/split", close=True))
+            said = await server.talk(request(path, close=True))
     assert b"evil" not in said
     assert said == b"" or said.startswith(b"HTTP/1.1 500 ")
 
@@ -210,6 +234,11 @@ async def test_an_application_that_fails_is_a_500_or_a_cut(path: str) -> None:
         said = await server.talk(request(path, close=True))
         assert b"200 OK" not in said or not said.endswith(path.encode() + b" ")
         assert bodies(await server.talk(request("/a", close=True))) == [b"POST /a "], "others are served"
+
+
+async def test_an_application_that_fails_before_anything_was_written_is_a_500() -> None:
+    async with echo() as server:
+        assert (await server.talk(request("/fail-late"))).startswith(b"HTTP/1.1 500 ")
 
 
 async def test_an_answer_that_is_left_unfinished_is_cut_off() -> None:
@@ -253,6 +282,8 @@ async def test_a_connection_is_closed_when_it_was_idle_for_the_time_that_it_may_
         server.server.config.timeout_keep_alive = 0.5
         loop = asyncio.get_running_loop()
         new_reader, new_writer = await server.connect()
+        slow_reader, slow_writer = await server.connect()
+        slow_writer.write(b"GET /a HTTP/1.1\r\nHost:")
         reader, writer = await server.connect()
         busy_reader, busy_writer = await server.connect()
         busy_writer.write(request("/slow", close=True))
@@ -262,10 +293,11 @@ async def test_a_connection_is_closed_when_it_was_idle_for_the_time_that_it_may_
         assert await asyncio.wait_for(reader.read(), SOON) == b""
         assert loop.time() - answered > 0.4
         assert await asyncio.wait_for(new_reader.read(), SOON) == b"", "also one that never asked"
+        assert await asyncio.wait_for(slow_reader.read(), SOON) == b"", "or not to the end"
         server.echo.go.set()
         said = await asyncio.wait_for(busy_reader.read(), SOON)
         assert bodies(said) == [b"POST /slow "], "one that waits for its answer is not idle"
-        for each in (new_writer, writer, busy_writer):
+        for each in (new_writer, slow_writer, writer, busy_writer):
             each.close()
 
 
@@ -279,3 +311,23 @@ async def test_of_other_servers_nothing_is_taken_at_once() -> None:
     assert body_at_once(receive) is None
     other: Callable[..., Any] = send
     assert not send_at_once(other, 200, [(b"content-length", b"0")], b"")
+
+
+async def test_what_a_connection_held_goes_with_it() -> None:
+    async with echo() as server:
+        gc.collect()
+        gc.disable()
+        try:
+            for path in ("/a", "/messages", "/unfinished"):
+                await server.talk(request(path, close=True))
+            reader, writer = await server.connect()
+            writer.write(request("/a") * 2)
+            await asyncio.wait_for(reader.readuntil(b"/a "), SOON)
+            writer.close()
+
+            async def gone() -> bool:
+                return not any(isinstance(each, EnvelopeProtocol) for each in gc.get_objects())
+
+            await eventually(gone, "the end of all connections, without the garbage collector")
+        finally:
+            gc.enable()

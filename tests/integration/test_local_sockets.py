@@ -8,6 +8,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,8 +18,9 @@ from leaderboard_cli.cluster.binaries import Servers, find_nginx
 from leaderboard_cli.cluster.nginx_server import NginxServer
 from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_cli.cluster.server import running
-from leaderboard_core.http_server import local_socket
-from tests.integration.gateway_support import Service, bearer, gateway, says, services
+from leaderboard_core.http_server import is_reached_locally, listen_locally, local_socket
+from leaderboard_core.settings import SettingsError
+from tests.integration.gateway_support import Request, Service, answer, bearer, gateway, says, services
 from tests.integration.test_gateway_process import start
 from tests.support.waiting import eventually
 
@@ -47,9 +49,9 @@ async def test_a_gateway_asks_through_the_socket_and_else_through_the_port(folde
         by_port.behave, behind_socket.behave = says(200, BY_PORT), says(200, BY_SOCKET)
         path = local_socket(folder, by_port.port)
         async with listening_at(behind_socket, path), gateway(by_port, socket_dir=folder) as gate:
-            answer = await gate.get("/top")
-            assert answer.content == BY_SOCKET
-            assert answer.headers["x-upstream-addr"] == by_port.address, "the socket is another way to the same service"
+            found = await gate.get("/top")
+            assert found.content == BY_SOCKET
+            assert found.headers["x-upstream-addr"] == by_port.address, "the socket is another way to the same service"
         assert path.exists(), "as one that a killed process leaves"
         async with gateway(by_port, socket_dir=folder) as gate:
             assert (await gate.get("/top")).content == BY_PORT, "nobody listens at the socket"
@@ -65,8 +67,8 @@ async def test_a_service_that_comes_back_without_its_socket_is_reached(folder: P
             async with listening_at(behind_socket, local_socket(folder, by_port.port)):
                 assert (await gate.get("/top")).content == BY_SOCKET
             await behind_socket.close_connections()
-            answer = await gate.post("/score/add", json={"delta": 1}, headers=bearer())
-            assert (answer.status_code, answer.content) == (200, BY_PORT)
+            found = await gate.post("/score/add", json={"delta": 1}, headers=bearer())
+            assert (found.status_code, found.content) == (200, BY_PORT)
             assert len(by_port.requests) == 1
 
 
@@ -85,21 +87,59 @@ async def test_a_process_listens_at_its_socket_and_takes_it_away(folder: Path) -
             assert path.exists() == (number is signal.SIGKILL)
 
 
+async def test_who_is_not_reached_at_loopback_has_no_socket(folder: Path) -> None:
+    """It would take the place of who has the same port there."""
+    assert not is_reached_locally("10.0.0.7")
+    assert not is_reached_locally("127.0.0.2")
+    assert all(map(is_reached_locally, ("127.0.0.1", "::1", "0.0.0.0", "::", "localhost")))
+
+
 async def test_a_process_that_ends_leaves_the_socket_of_its_successor(folder: Path) -> None:
+    """The successor has the port, and its own socket, while the predecessor still finishes a request."""
     async with services(1) as (service,):
+        go = asyncio.Event()
+
+        async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
+            await go.wait()
+            writer.write(answer(200, BY_PORT))
+
+        service.behave = slow
         (port,) = find_free_ports(1)
         path = local_socket(folder, port)
         process = await start(PORT=str(port), LEADERBOARD_SERVICE_URLS=service.url, SOCKET_DIR=str(folder))
         try:
             await _health(path, process)
-            path.rename(folder / "earlier")  # or the new one might get the same inode
-            async with listening_at(service, path):
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as client:
+                asked = asyncio.create_task(client.get("/top"))
+
+                async def arrived() -> bool:
+                    return bool(service.requests)
+
+                await eventually(arrived)
                 process.terminate()
-                await process.communicate()
-                assert path.exists()
+                await eventually(partial(_refused, port), "the end of its listening", seconds=20)
+                assert not path.exists()
+                with listen_locally(path):
+                    go.set()
+                    assert (await asked).status_code == 200
+                    await process.communicate()
+                    assert path.exists()
         finally:
             if process.returncode is None:
                 process.kill()
+                await process.communicate()
+
+
+async def test_what_is_in_use_is_not_taken_away(folder: Path) -> None:
+    path = local_socket(folder, 1)
+    with listen_locally(path), pytest.raises(SettingsError, match=r"SOCKET_DIR.*another process listens"):
+        listen_locally(path)
+    listen_locally(path).close()
+    path.unlink()
+    path.write_text("a file of somebody's")
+    with pytest.raises(SettingsError, match=r"SOCKET_DIR.*not a socket"):
+        listen_locally(path)
+    assert path.read_text() == "a file of somebody's"
 
 
 @pytest.mark.parametrize("wrong", ["missing", "l" * 120])
@@ -126,10 +166,19 @@ async def test_nginx_reaches_gateways_through_their_sockets_and_names_them_by_po
                 await asyncio.to_thread(stack.enter_context, running(server))
                 async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
                     for _ in range(4):
-                        answer = await client.post("/score/add", content=b"{}")
-                        assert answer.status_code == 200
-                        assert answer.headers["x-upstream-addr"] == "127.0.0.1:4001"
+                        found = await client.post("/score/add", content=b"{}")
+                        assert found.status_code == 200
+                        assert found.headers["x-upstream-addr"] == "127.0.0.1:4001"
                 assert service.requests[0].get("host") == f"127.0.0.1:{server.port}"
+
+
+async def _refused(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
 
 
 async def _health(path: Path, process: asyncio.subprocess.Process) -> httpx.Response:
@@ -143,6 +192,6 @@ async def _health(path: Path, process: asyncio.subprocess.Process) -> httpx.Resp
             except httpx.TransportError:
                 return None
 
-        answer = await eventually(ask, "an answer at the socket", seconds=20)
-        assert answer is not None
-        return answer
+        found = await eventually(ask, "an answer at the socket", seconds=20)
+        assert found is not None
+        return found

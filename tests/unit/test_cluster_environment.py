@@ -158,6 +158,8 @@ def test_processes_of_a_cluster_share_a_folder_of_sockets_where_its_name_is_not_
         assert (short / "sockets").is_dir()
         own = make_plan(ClusterOptions(data_dir=short, servers=Servers.WHEELS), {"SOCKET_DIR": str(short / "own")})
         assert own.services[0].environ["SOCKET_DIR"] == str(short / "own")
+        relative = make_plan(ClusterOptions(data_dir=short, servers=Servers.WHEELS), {"SOCKET_DIR": "own"})
+        assert relative.gateways[0].environ["SOCKET_DIR"] == str(Path("own").absolute())
     long = tmp_path / ("l" * 100)
     long.mkdir()
     plan = make_plan(ClusterOptions(data_dir=long, servers=Servers.WHEELS), {})
@@ -190,3 +192,17 @@ def test_nginx_gets_the_sockets_only_where_its_worker_may_enter(monkeypatch: pyt
         assert gateway.address == by_port
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         assert gateway.address == by_socket
+        for odd in ("with space", "a,b", "a;b", "a{b"):
+            environ = {"SOCKET_DIR": str(folder / odd)}
+            assert plans.AppServer("gateway-1", "api_gateway", 4001, folder, environ).address == by_port
+
+
+def test_nginx_gets_no_socket_behind_a_link_into_a_private_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with tempfile.TemporaryDirectory() as public, tempfile.TemporaryDirectory() as private:
+        Path(public).chmod(0o755)
+        Path(private).chmod(0o700)
+        link = Path(public) / "link"
+        link.symlink_to(private)
+        gateway = plans.AppServer("gateway-1", "api_gateway", 4001, link, {"SOCKET_DIR": str(link)})
+        assert gateway.address == "127.0.0.1:4001"
