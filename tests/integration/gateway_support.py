@@ -15,7 +15,7 @@ from api_gateway.app import Gateway, Settings, create_app
 from leaderboard_core.http_server import DrainingServer
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
 from leaderboard_core.tokens import Tokens
-from tests.support.serving import serving
+from tests.support.serving import serving, talk
 
 SECRET = "3f9a1c7be05d48260c1e7ab94fd2863570"  # known to tests only
 AUTH = load(AuthSettings, {"JWT_SECRET": SECRET})
@@ -194,12 +194,7 @@ class Running:
 
     async def raw(self, data: bytes) -> bytes:
         """Everything the gateway says to these bytes until it closes."""
-        reader, writer = await self.connect()
-        writer.write(data)
-        try:
-            return await asyncio.wait_for(reader.read(), SOON)
-        finally:
-            writer.close()
+        return await talk(self.port, data)
 
     def metric(self, name: str, **labels: str) -> float:
         return self.app.metrics.registry.get_sample_value(name, labels) or 0.0

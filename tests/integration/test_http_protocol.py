@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from leaderboard_core.http_protocol import NOTHING_YET, EnvelopeProtocol, body_at_once, send_at_once
-from tests.support.serving import serving
+from tests.support.serving import serving, talk
 from tests.support.waiting import eventually
 
 SOON = 5.0
@@ -98,13 +98,7 @@ class Running:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def talk(self, data: bytes) -> bytes:
-        """Everything the server says to these bytes until it closes."""
-        reader, writer = await self.connect()
-        writer.write(data)
-        try:
-            return await asyncio.wait_for(reader.read(), SOON)
-        finally:
-            writer.close()
+        return await talk(self.port, data)
 
 
 @asynccontextmanager

@@ -11,6 +11,18 @@ from typing import Any
 from leaderboard_core.http_server import DrainingServer, create_server, listen
 from tests.support.waiting import eventually
 
+_SOON = 5.0
+
+
+async def talk(port: int, data: bytes) -> bytes:
+    """Everything that a server of loopback says to these bytes until it closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    try:
+        return await asyncio.wait_for(reader.read(), _SOON)
+    finally:
+        writer.close()
+
 
 @asynccontextmanager
 async def serving(
