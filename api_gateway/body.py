@@ -7,6 +7,7 @@ from typing import Any
 
 from api_gateway.asgi import ClientGoneError, Receive
 from leaderboard_core.errors import PayloadTooLarge, RequestTimeout
+from leaderboard_core.http_protocol import body_at_once
 
 _LINGER_SECONDS = 5.0
 _LINGER_BYTES = 64 * 2**20
@@ -22,6 +23,11 @@ async def read_body(receive: Receive, *, max_bytes: int, timeout: float) -> byte
     `timeout` is the longest wait for the next bytes, in seconds.
     Raises PayloadTooLarge, RequestTimeout or ClientGoneError.
     """
+    whole = body_at_once(receive)
+    if whole is not None:
+        if len(whole) > max_bytes:
+            raise too_large(max_bytes)
+        return whole
     pieces: list[bytes] = []
     size, more = 0, True
     while more:

@@ -9,12 +9,12 @@ from typing import Any
 
 from api_gateway import client
 from api_gateway.asgi import ClientGoneError, Message, Receive, Scope, Send
-from api_gateway.body import read_body, too_large
+from api_gateway.body import read_body
 from api_gateway.headers import RequestHead, value_of
 from api_gateway.observe import Exchange, Metrics
 from api_gateway.upstreams import Pool, Upstream
 from leaderboard_core.errors import BadGateway, GatewayTimeout, Unavailable
-from leaderboard_core.http_protocol import NOTHING_YET, TRANSPORT, body_at_once, send_at_once
+from leaderboard_core.http_protocol import NOTHING_YET, TRANSPORT, send_at_once
 from leaderboard_core.http_server import buffer_little
 
 logger = logging.getLogger(__name__)
@@ -53,11 +53,7 @@ class Proxy:
         """
         body: bytes | None = None
         if head.has_body:
-            body = body_at_once(receive)
-            if body is None:
-                body = await read_body(receive, max_bytes=self._max_body, timeout=self._client_timeout)
-            elif len(body) > self._max_body:
-                raise too_large(self._max_body)
+            body = await read_body(receive, max_bytes=self._max_body, timeout=self._client_timeout)
         answer, upstream = await self._ask(scope, head, body, exchange)
         status, headers = answer.status, answer.headers
         if status in _BODILESS:

@@ -9,10 +9,9 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
+from leaderboard_core.http_server import LOOPBACK
+
 CHECKS_TO_EJECT = 2
-
-
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class State(Enum):
@@ -49,7 +48,7 @@ class Upstream:
         self.address = parts.netloc
         self.address_bytes = self.address.encode("ascii")
         self.host, self.port = parts.hostname or "", parts.port or 80
-        self.is_local = self.host in _LOOPBACK
+        self.is_local = self.host in LOOPBACK
 
 
 Listener = Callable[[Upstream, State, State, str], None]

@@ -102,6 +102,9 @@ class Cycle(RequestResponseCycle):
         """What has come of the body and was not taken yet, if that is the end of it."""
         if self.more_body or self.disconnected or self.response_complete:
             return None
+        return self._take()
+
+    def _take(self) -> bytes:
         self.flow.resume_reading()
         self._news = False
         if self._event is not None:
@@ -111,12 +114,7 @@ class Cycle(RequestResponseCycle):
 
     async def receive(self) -> Any:
         if self._news and not (self.disconnected or self.response_complete or self.waiting_for_100_continue):
-            self.flow.resume_reading()
-            self._news = False
-            if self._event is not None:
-                self._event.clear()
-            body, self.body = bytes(self.body), b""
-            return {"type": "http.request", "body": body, "more_body": self.more_body}
+            return {"type": "http.request", "body": self._take(), "more_body": self.more_body}
         message = await super().receive()
         self._news = False
         return message
@@ -201,8 +199,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
     """Answers what cannot be parsed in the envelope, as everything else is, and sends each answer at once.
 
     `idle_since` (of the loop's clock) is when the connection began to wait for a request's head, infinite while it has
-    a request.
-    No timer runs for it: whoever owns the connections looks at all of them from time to time.
+    a request. No timer runs for it: whoever owns the connections looks at all of them from time to time.
     """
 
     retiring = False

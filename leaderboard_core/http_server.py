@@ -24,7 +24,9 @@ KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
 _TICKS_PER_SWEEP = 10
 _PROBE_SECONDS = 1.0
-_OF_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Names under which the processes of one machine reach each other."""
+_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 _EVENTS_BUFFERED = 16_384
 _EVENTS_IN_SOCKET = 65_536
 
@@ -70,14 +72,14 @@ class DrainingServer(uvicorn.Server):
         self._on_stop()
         connections = self.server_state.connections
         await self._drain(connections, self._notice_seconds, even_idle=True)
-        self._leave_socket()
+        self.leave_socket()
         for server in self.servers:
             server.close()
         await self._drain(connections, DRAIN_SECONDS, even_idle=False)
         await super().shutdown(sockets)
 
-    def _leave_socket(self) -> None:
-        """While the port is still ours: afterwards the name may be that of a successor's socket."""
+    def leave_socket(self) -> None:
+        """Give up the Unix socket's name, while the port is still ours: later it may be that of a successor's."""
         if self._local is not None:
             Path(self._local.getsockname()).unlink(missing_ok=True)
 
@@ -138,7 +140,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def is_reached_locally(host: str) -> bool:
     """Whether who listens at `host` is the one whom this machine's processes reach at 127.0.0.1."""
-    return host in _OF_LOOPBACK
+    return host in LOOPBACK or host in _ANY_ADDRESS
 
 
 def local_socket(folder: Path, port: int) -> Path:

@@ -49,8 +49,7 @@ async def serve(
     listener = listen(settings.host, settings.port)
     # After the port: whoever has that may take the place of what stands under the socket's name.
     folder = settings.socket_dir if is_reached_locally(settings.host) else None
-    path = local_socket(folder, settings.port) if folder else None
-    local = listen_locally(path) if path else None
+    local = listen_locally(local_socket(folder, settings.port)) if folder else None
     server = create_server(app, on_stop=on_stop, notice_seconds=notice_seconds, local=local)
     # uvicorn raises the signal again when it is done, to die of it; the handler it finds then is this one.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,8 +59,7 @@ async def serve(
     gc.freeze()
     await server.serve(sockets=[listener])
     if not server.started:
-        if path:
-            path.unlink(missing_ok=True)
+        server.leave_socket()
         raise SettingsError("The application could not start; the log lines above say why.")
 
 

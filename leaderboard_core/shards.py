@@ -197,7 +197,7 @@ class Shard:
                 raise Unavailable(
                     "A Redis server refuses commands (out of memory or read-only?); its log says why."
                 ) from error
-            case RedisError() | OSError() | asyncio.TimeoutError():
+            case _ if isinstance(error, CONNECTION_ERRORS):
                 self.breaker.failed()
                 problem = unreachable(error)
                 problem.add_note(f"{self.variable}: {self.name}: {describe(error)}")  # for operators, never for clients
