@@ -57,9 +57,12 @@ async def serve(
     # What lives now lives as long as the process: the garbage collector need not look at it again.
     gc.collect()
     gc.freeze()
-    await server.serve(sockets=[listener])
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        if not server.started:  # uvicorn exits when the application fails to start
+            server.leave_socket()
     if not server.started:
-        server.leave_socket()
         raise SettingsError("The application could not start; the log lines above say why.")
 
 
