@@ -27,7 +27,8 @@ test: .venv/.ready ## every test, against real servers; with a Docker engine als
 	$(BIN)/pytest
 	@if docker info >/dev/null 2>&1; then \
 		echo "A Docker engine answers: the integration tests once more, against containers ..."; \
-		TEST_INFRA=containers $(BIN)/pytest -q tests/integration -k "service or worker or database or verify"; \
+		TEST_INFRA=containers $(BIN)/pytest -q tests/integration/leaderboard_service tests/integration/worker_service \
+			tests/integration/leaderboard_core/postgres tests/integration/test_containers.py; \
 	else \
 		echo "No Docker engine answers: the run against containers is left out."; \
 	fi
@@ -36,7 +37,7 @@ test-compose: .venv/.ready ## build the containers, run the acceptance tests aga
 	$(BIN)/python -m tests.compose
 
 docs: .venv/.ready ## write the generated parts of the documents: examples, tables, docs/api.md
-	RECORD_EXAMPLES=1 $(BIN)/pytest -q tests/integration/test_examples.py
+	RECORD_EXAMPLES=1 $(BIN)/pytest -q tests/integration/leaderboard_service/reference/test_examples.py
 	$(BIN)/python -m tests.docs
 
 soak: .venv/.ready ## faults for MINUTES=10 with random seeds, or SEED=n

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from api_gateway.app import Settings, create_app
-from api_gateway.observe import route_of
-from leaderboard_core import serving, tracing
+from api_gateway.metrics import route_of
+from leaderboard_core.http import serving
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
+from leaderboard_core.telemetry import tracing
 
 DEFAULT_PORT = 4000
 

@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 import orjson
 
 from api_gateway.asgi import ClientGoneError, Receive, Scope, Send, send_error, send_reply
-from api_gateway.body import linger, too_large
-from api_gateway.client import UpstreamClient
-from api_gateway.headers import RequestHead, read_request_head
-from api_gateway.health import HealthMonitor
-from api_gateway.observe import METRICS_CONTENT_TYPE, Exchange, Metrics, log_fields
-from api_gateway.proxy import Proxy
-from api_gateway.upstreams import Pool, State, Upstream
-from leaderboard_core import web
-from leaderboard_core.access_log import PROBES, AccessLog
+from api_gateway.metrics import METRICS_CONTENT_TYPE, Exchange, Metrics, log_fields
+from api_gateway.proxy.body import linger, too_large
+from api_gateway.proxy.forwarding import Proxy
+from api_gateway.proxy.headers import RequestHead, read_request_head
+from api_gateway.upstream.client import UpstreamClient
+from api_gateway.upstream.health import HealthMonitor
+from api_gateway.upstream.pool import Pool, State, Upstream
 from leaderboard_core.errors import (
     LeaderboardError,
     MethodNotAllowed,
@@ -27,6 +25,8 @@ from leaderboard_core.errors import (
     RequestTimeout,
     Unavailable,
 )
+from leaderboard_core.http import pages as web
+from leaderboard_core.http.access_log import PROBES, AccessLog
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
 from leaderboard_core.tokens import Tokens
 

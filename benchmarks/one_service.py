@@ -24,11 +24,11 @@ from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_cli.cluster.postgres_server import PostgresServer
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import running
-from leaderboard_core.migrations import migrate_all
-from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.migrations import migrate_all
+from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import AuthSettings, TopologySettings, load
-from leaderboard_core.shards import ShardMap
-from worker_service.recovery import rebuild
+from worker_service.recovery.rebuild import rebuild
 
 REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -31,13 +31,13 @@ from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_cli.cluster.postgres_server import PostgresServer
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import running
-from leaderboard_core import sql
-from leaderboard_core.migrations import migrate_all
-from leaderboard_core.postgres import RegionDatabases
-from leaderboard_core.queues import queue_states
+from leaderboard_core.postgres import sql
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.migrations import migrate_all
+from leaderboard_core.redis.queues import queue_states
+from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings, load
-from leaderboard_core.shards import ShardMap
-from worker_service.recovery import rebuild
+from worker_service.recovery.rebuild import rebuild
 
 console = Console(stderr=True, highlight=False)
 BARE_BATCH = 500

@@ -16,10 +16,10 @@ import httpx
 from benchmarks.cpu import by_kind, cpu_seconds
 from benchmarks.material import write_material
 from benchmarks.recovery import console, load_postgres, stores
-from leaderboard_core.postgres import RegionDatabases
-from leaderboard_core.queues import queue_states
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.queues import queue_states
+from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import AuthSettings, load
-from leaderboard_core.shards import ShardMap
 from tests.acceptance.cluster import LocalCluster, command, local_cluster
 
 SETTLE_SECONDS = 120

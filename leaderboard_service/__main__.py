@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from leaderboard_core import open_files, tracing
 from leaderboard_core.errors import Unavailable
-from leaderboard_core.health import log_warnings
-from leaderboard_core.postgres import RegionDatabases
-from leaderboard_core.serving import run, serve, wait_for
+from leaderboard_core.http import open_files
+from leaderboard_core.http.serving import run, serve, wait_for
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import ProcessSettings
-from leaderboard_core.shards import ShardMap
+from leaderboard_core.telemetry import tracing
+from leaderboard_core.telemetry.health import log_warnings
 from leaderboard_service.app import create_app
-from leaderboard_service.state import Settings
+from leaderboard_service.services import Settings
 
 log = logging.getLogger(__name__)
 

@@ -8,14 +8,20 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from leaderboard_core import web
-from leaderboard_core.access_log import AccessLog
+from leaderboard_core.http import pages as web
+from leaderboard_core.http.access_log import AccessLog
+from leaderboard_service.accounts import routes as auth
 from leaderboard_service.asgi import Receive, Scope, Send
+from leaderboard_service.boards import routes as boards
 from leaderboard_service.door import Door
 from leaderboard_service.http import add_error_handlers, describe, serve
-from leaderboard_service.routes import auth, boards, examples, scores, streams, system, users
-from leaderboard_service.routes.documented import BEARER_SCHEME
-from leaderboard_service.state import Services, Settings
+from leaderboard_service.live import routes as streams
+from leaderboard_service.openapi import BEARER_SCHEME
+from leaderboard_service.players import routes as users
+from leaderboard_service.reference import examples
+from leaderboard_service.scores import routes as scores
+from leaderboard_service.services import Services, Settings
+from leaderboard_service.system import routes as system
 
 ROUTES = (*auth.ROUTES, *scores.ROUTES, *boards.ROUTES, *streams.ROUTES, *users.ROUTES, *system.ROUTES)
 DESCRIPTION = """Real-time leaderboards. Send `Authorization: Bearer <token>` where a lock is shown.

@@ -13,11 +13,11 @@ import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from leaderboard_core.errors import Forbidden, InvalidPayload, LeaderboardError, PayloadTooLarge
-from leaderboard_core.http_protocol import body_at_once
+from leaderboard_core.http.protocol import body_at_once
 from leaderboard_core.tokens import Identity
 from leaderboard_service.schemas import Body, UserId
-from leaderboard_service.scores import Idempotency
-from leaderboard_service.state import Services
+from leaderboard_service.scores.service import Idempotency
+from leaderboard_service.services import Services
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

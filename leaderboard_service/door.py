@@ -8,11 +8,11 @@ import secrets
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
-from leaderboard_core import logs
-from leaderboard_core.access_log import AccessLog
 from leaderboard_core.errors import LeaderboardError
-from leaderboard_core.http_protocol import send_at_once
-from leaderboard_core.metrics import HTTP_ANSWERS
+from leaderboard_core.http.access_log import AccessLog
+from leaderboard_core.http.protocol import send_at_once
+from leaderboard_core.telemetry import logs
+from leaderboard_core.telemetry.metrics import HTTP_ANSWERS
 from leaderboard_service.asgi import (
     Application,
     Call,
@@ -25,8 +25,8 @@ from leaderboard_service.asgi import (
     Stream,
     error_reply,
 )
-from leaderboard_service.routes.documented import Route
-from leaderboard_service.state import Services
+from leaderboard_service.openapi import Route
+from leaderboard_service.services import Services
 from leaderboard_service.streaming import send_stream
 
 log = logging.getLogger(__name__)

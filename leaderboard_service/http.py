@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from leaderboard_core import web
 from leaderboard_core.errors import InvalidPayload, LeaderboardError, MethodNotAllowed, NotFound
+from leaderboard_core.http import pages as web
 from leaderboard_service.asgi import Reply, error_reply, json_reply
-from leaderboard_service.routes.documented import Route
+from leaderboard_service.openapi import Route
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from leaderboard_core.http_protocol import NOTHING_YET, TRANSPORT
-from leaderboard_core.http_server import buffer_little
+from leaderboard_core.http.protocol import NOTHING_YET, TRANSPORT
+from leaderboard_core.http.server import buffer_little
 from leaderboard_service.asgi import Receive, Scope, Send, Stream
 
 _FAREWELL_SECONDS: Final = 1.0

@@ -14,13 +14,13 @@ import pytest
 import redis.asyncio as redis
 from hypothesis import settings as hypothesis_settings
 
-from leaderboard_core import migrations
-from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.postgres import migrations
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import TopologySettings, load
-from leaderboard_core.shards import ShardMap
 from tests.support.infrastructure import Infrastructure, engine_answers, infrastructure
 from tests.support.service import REGIONS, SECRET, Api, running_service
-from worker_service.recovery import rebuild
+from worker_service.recovery.rebuild import rebuild
 
 hypothesis_settings.register_profile("leaderboard", deadline=None, derandomize=True, max_examples=50)
 hypothesis_settings.load_profile("leaderboard")

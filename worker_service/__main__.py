@@ -8,14 +8,14 @@ import os
 import secrets
 import socket
 
-from leaderboard_core.health import log_warnings
-from leaderboard_core.migrations import migrate_all
-from leaderboard_core.postgres import RegionDatabases
-from leaderboard_core.serving import run, serve, wait_for
+from leaderboard_core.http.serving import run, serve, wait_for
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.migrations import migrate_all
+from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import ProcessSettings, SettingsError, TopologySettings, WorkerSettings, load
-from leaderboard_core.shards import ShardMap
+from leaderboard_core.telemetry.health import log_warnings
 from worker_service.app import create_app
-from worker_service.worker import build
+from worker_service.services import build
 
 log = logging.getLogger(__name__)
 

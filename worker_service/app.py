@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Response
 
-from leaderboard_core import metrics
-from leaderboard_core.gauges import Gauges
-from leaderboard_core.health import HealthProbe
-from leaderboard_core.postgres import RegionDatabases
-from leaderboard_core.queues import QueueProbe
-from leaderboard_core.shards import ShardMap
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.queues import QueueProbe
+from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.telemetry import metrics
+from leaderboard_core.telemetry.gauges import Gauges
+from leaderboard_core.telemetry.health import HealthProbe
 
 
 def create_app(worker: str, shard_map: ShardMap, databases: RegionDatabases, stop: asyncio.Event) -> FastAPI:

@@ -21,7 +21,7 @@ from leaderboard_cli.cluster.plan import ClusterOptions, Plan, make_plan
 from leaderboard_cli.cluster.ports import check_ports
 from leaderboard_cli.cluster.process import Child
 from leaderboard_cli.cluster.server import Server
-from leaderboard_core.migrations import migrate_all
+from leaderboard_core.postgres.migrations import migrate_all
 from leaderboard_core.settings import SettingsError
 
 START_SECONDS = 40.0

@@ -9,11 +9,11 @@ import typer
 
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console
-from leaderboard_core.migrations import MAINTENANCE_DATABASE
-from leaderboard_core.postgres import RegionDatabases
-from leaderboard_core.serving import wait_for
+from leaderboard_core.http.serving import wait_for
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.migrations import MAINTENANCE_DATABASE
+from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import GROUPS, SettingsError, TopologySettings, load
-from leaderboard_core.shards import ShardMap
 
 
 def check(wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for Redis and Postgres.")] = 15) -> None:

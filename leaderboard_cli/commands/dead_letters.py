@@ -9,8 +9,8 @@ import typer
 
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, fail
-from worker_service import dead_letters as lists
-from worker_service.dead_letters import Letter
+from worker_service.saving import dead_letters as lists
+from worker_service.saving.dead_letters import Letter
 
 app = typer.Typer(no_args_is_help=True, help="Events that Postgres refused: list, retry or drop them.")
 

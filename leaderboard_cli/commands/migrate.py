@@ -9,8 +9,8 @@ import typer
 
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, fail
-from leaderboard_core.migrations import MAINTENANCE_DATABASE, migrate_all
-from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.migrations import MAINTENANCE_DATABASE, migrate_all
 from leaderboard_core.settings import TopologySettings, load
 
 

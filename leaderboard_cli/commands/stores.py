@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from leaderboard_cli.commands.environment import command_environment
-from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import TopologySettings, load
-from leaderboard_core.shards import ShardMap
 
 
 @asynccontextmanager

@@ -10,9 +10,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
-from leaderboard_core.postgres import CONNECTION_ERRORS, describe
-from worker_service.recovery import RebuildInterrupted
-from worker_service.verify import Report, Verifier
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, describe
+from worker_service.recovery.rebuild import RebuildInterrupted
+from worker_service.recovery.verify import Report, Verifier
 
 
 def verify(

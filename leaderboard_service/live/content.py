@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from leaderboard_service.ranking import RankedRow, percentile
-from leaderboard_service.reads import Source
-from leaderboard_service.rows import shown
+from leaderboard_service.boards.ranking import RankedRow, percentile
+from leaderboard_service.boards.rows import shown
+from leaderboard_service.boards.service import Source
 
 
 class Content(Protocol):

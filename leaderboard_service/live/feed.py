@@ -10,7 +10,7 @@ from typing import Final
 import orjson
 
 from leaderboard_core.errors import LeaderboardError, UserNotFound
-from leaderboard_core.metrics import STREAM_DROPPED, STREAM_EVENTS, STREAMS_OPEN
+from leaderboard_core.telemetry.metrics import STREAM_DROPPED, STREAM_EVENTS, STREAMS_OPEN
 from leaderboard_service.live.content import Content
 from leaderboard_service.live.sse import HEARTBEAT, OPENING, event, id_of
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.cluster import REPOSITORY, LocalCluster, clean_environment, command
-from tests.unit.test_postman import folder, requests_of
+from tests.unit.project.test_postman import folder, requests_of
 
 pytestmark = pytest.mark.local_cluster
 

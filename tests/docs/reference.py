@@ -10,8 +10,8 @@ from textwrap import fill
 from typing import Any
 
 from leaderboard_service.app import openapi
-from leaderboard_service.routes import examples
-from leaderboard_service.routes.examples import Example
+from leaderboard_service.reference import examples
+from leaderboard_service.reference.examples import Example
 from tests.docs.schemas import Schemas, pretty
 from tests.docs.tables import table
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from leaderboard_core.errors import all_errors
 from leaderboard_core.settings import GROUPS, PER_REGION_PREFIXES
-from leaderboard_service.routes import examples
+from leaderboard_service.reference import examples
 from tests.support.catalogue import catalogue
 
 

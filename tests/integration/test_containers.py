@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import redis.asyncio as redis
 
-from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.settings import MAX_EXACT_INTEGER, TopologySettings, load
 from tests.conftest import TestDatabases, environment_on, mark_ready
 from tests.support.infrastructure import Infrastructure, infrastructure

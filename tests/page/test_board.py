@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from leaderboard_service.boards.ranking import RankedRow
 from leaderboard_service.live.content import changes
-from leaderboard_service.ranking import RankedRow
 from tests.page.browser import Page
 from tests.page.conftest import REGIONS, Register, set_score
 

@@ -8,14 +8,14 @@ from typing import NamedTuple
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-from api_gateway.observe import Exchange, Metrics
-from api_gateway.upstreams import State, Upstream
-from leaderboard_core import metrics
-from leaderboard_core.gauges import breaker_gauges, queue_gauges, store_gauges
-from leaderboard_core.health import StoreHealth
-from leaderboard_core.queues import QueueReport, QueueState
+from api_gateway.metrics import Exchange, Metrics
+from api_gateway.upstream.pool import State, Upstream
+from leaderboard_core.redis.queues import QueueReport, QueueState
+from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import TopologySettings, load
-from leaderboard_core.shards import ShardMap
+from leaderboard_core.telemetry import metrics
+from leaderboard_core.telemetry.gauges import breaker_gauges, queue_gauges, store_gauges
+from leaderboard_core.telemetry.health import StoreHealth
 
 
 class Described(NamedTuple):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import uvicorn
 
-from leaderboard_core.http_protocol import EnvelopeProtocol
+from leaderboard_core.http.protocol import EnvelopeProtocol
 from leaderboard_core.settings import (
     AuthSettings,
     LimitSettings,
@@ -25,7 +25,7 @@ from leaderboard_core.settings import (
 )
 from leaderboard_core.tokens import Tokens
 from leaderboard_service.app import Service, create_app
-from leaderboard_service.state import Services, Settings
+from leaderboard_service.services import Services, Settings
 
 SECRET = "c0ffee5eed7a11ad0b57ac1e9f3d2468ab"  # known to tests only
 REGIONS = ("ASIA", "EU", "NA", "GLOBAL")

@@ -11,12 +11,12 @@ from typing import Any
 
 import redis.asyncio as redis
 
-from leaderboard_core.postgres import RegionDatabases
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings, load
-from leaderboard_core.shards import ShardMap
 from tests.support.waiting import eventually
-from worker_service.liveness import Liveness
-from worker_service.worker import build
+from worker_service.saving.heartbeat import Liveness
+from worker_service.services import build
 
 
 @dataclass

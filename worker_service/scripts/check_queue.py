@@ -12,9 +12,9 @@ if __name__ == "__main__" and not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a file, from anywhere
 
 from leaderboard_core.errors import Unavailable
-from leaderboard_core.queues import QueueState, next_events, queue_states
+from leaderboard_core.redis.queues import QueueState, next_events, queue_states
+from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import SettingsError, TopologySettings, load
-from leaderboard_core.shards import ShardMap
 
 MOST_EVENTS = 20
 

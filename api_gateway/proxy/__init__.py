@@ -1,0 +1,1 @@
+"""Forwards requests to the services, and their answers back."""

@@ -1,0 +1,1 @@
+"""The services behind the gateway: rotation, health checks and the HTTP client."""

@@ -1,0 +1,1 @@
+"""HTTP for every process: application, compiled routes, protocol, server and access log."""

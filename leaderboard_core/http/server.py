@@ -1,0 +1,194 @@
+"""The HTTP server under every process: uvicorn with our envelope for what is not HTTP, and an orderly stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import uvicorn
+
+from leaderboard_core.http.protocol import EnvelopeProtocol
+from leaderboard_core.settings import SettingsError
+
+# Together with the notice and what comes after them, these stay under the 10 s that a stop may take.
+GRACE_SECONDS = 5
+DRAIN_SECONDS = 1.5
+DRAIN_TICK_SECONDS = 0.05
+# Longer than NGINX (60 s) and the gateways (30 s) keep theirs, so that the side that sends requests closes.
+KEEP_ALIVE_SECONDS = 75
+BACKLOG = 2048
+_TICKS_PER_SWEEP = 10
+_PROBE_SECONDS = 1.0
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Names under which the processes of one machine reach each other."""
+_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+_EVENTS_BUFFERED = 16_384
+_EVENTS_IN_SOCKET = 65_536
+
+
+def buffer_little(transport: asyncio.Transport) -> None:
+    """Let a connection that carries events hold few of them: what waits is out of date, and costs memory."""
+    transport.set_write_buffer_limits(high=_EVENTS_BUFFERED)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _EVENTS_IN_SOCKET)
+
+
+class DrainingServer(uvicorn.Server):
+    """Stops without breaking a request that is on its way.
+
+    A connection closed while idle may be closed just as a request is written to it, and whoever wrote a POST
+    cannot tell whether it was done. So `on_stop` says first that the process is ending; for `notice_seconds`
+    everything is still served, while health checks spread the word; then new connections are refused and the
+    open ones end with their next answer; only those that stay idle for DRAIN_SECONDS are closed.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, on_stop: Callable[[], None], notice_seconds: float, local: socket.socket | None
+    ) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+        self._notice_seconds = notice_seconds
+        self._local = local
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._local is not None and self.started:
+            loop = asyncio.get_running_loop()
+            self.servers.append(await loop.create_unix_server(self._protocol, sock=self._local, backlog=BACKLOG))
+
+    def _protocol(self) -> EnvelopeProtocol:
+        return EnvelopeProtocol(self.config, self.server_state, self.lifespan.state, asyncio.get_running_loop())
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_PER_SWEEP == 0:
+            self._close_idle(self.server_state.connections)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()
+        connections = self.server_state.connections
+        await self._drain(connections, self._notice_seconds, even_idle=True)
+        self.leave_socket()
+        for server in self.servers:
+            server.close()
+        await self._drain(connections, DRAIN_SECONDS, even_idle=False)
+        await super().shutdown(sockets)
+
+    def leave_socket(self) -> None:
+        """Give up the Unix socket's name, while the port is still ours: later it may be that of a successor's."""
+        if self._local is not None:
+            Path(self._local.getsockname()).unlink(missing_ok=True)
+
+    def _close_idle(self, connections: Iterable[Any]) -> None:
+        """One look at all connections now and then: a timer for each answer would cost more than its parsing."""
+        latest = asyncio.get_running_loop().time() - self.config.timeout_keep_alive
+        for connection in list(connections):
+            if connection.idle_since < latest:
+                connection.transport.close()
+
+    @staticmethod
+    async def _drain(connections: set[Any], seconds: float, *, even_idle: bool) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while (even_idle or connections) and asyncio.get_running_loop().time() < deadline:
+            for connection in list(connections):
+                if isinstance(connection, EnvelopeProtocol):
+                    connection.retire()
+            await asyncio.sleep(DRAIN_TICK_SECONDS)
+
+
+def create_server(
+    app: Any,
+    *,
+    on_stop: Callable[[], None] = lambda: None,
+    notice_seconds: float = 0,
+    local: socket.socket | None = None,
+    loop: Literal["uvloop", "asyncio"] = "uvloop",
+) -> DrainingServer:
+    """A server for one ASGI application; run it with the listening sockets. `local` is a Unix socket's."""
+    config = uvicorn.Config(
+        app,
+        http=EnvelopeProtocol,
+        ws="none",
+        loop=loop,
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        backlog=BACKLOG,
+    )
+    return DrainingServer(config, on_stop, notice_seconds, local)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises SettingsError when the port cannot be had."""
+    try:
+        return _listen(host, port)
+    except OSError as error:
+        raise SettingsError(
+            f"HOST/PORT: cannot listen on {host}:{port}: {error.strerror}. "
+            "Another process may have the port; stop it or set PORT to a free one."
+        ) from error
+
+
+def is_reached_locally(host: str) -> bool:
+    """Whether who listens at `host` is the one whom this machine's processes reach at 127.0.0.1."""
+    return host in LOOPBACK or host in _ANY_ADDRESS
+
+
+def local_socket(folder: Path, port: int) -> Path:
+    """Where whoever listens on `port` listens for processes of its own machine."""
+    return folder / f"{port}.sock"
+
+
+def listen_locally(path: Path) -> socket.socket:
+    """A listening Unix socket, in place of one that an earlier process left. Raises SettingsError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists():
+            _check_left_over(path)
+            path.unlink()
+        listener.bind(str(path))
+        path.chmod(0o666)  # as free as the port: the front proxy runs as another user
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"SOCKET_DIR: cannot listen on {path}: {error.strerror or error}. "
+            "Set it to a folder that exists, may be written to and has a short name, or unset it."
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _check_left_over(path: Path) -> None:
+    """Raises OSError when what has the name is not a socket, or one at which somebody listens."""
+    if not path.is_socket():
+        raise FileExistsError(errno.EEXIST, "it is there and not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(ConnectionRefusedError):
+        probe.settimeout(_PROBE_SECONDS)
+        probe.connect(str(path))
+        raise OSError(errno.EADDRINUSE, "another process listens there")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener

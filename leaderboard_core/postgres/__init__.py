@@ -1,0 +1,1 @@
+"""Postgres: one database per region, migrations and SQL statements."""

@@ -1,0 +1,135 @@
+"""Postgres connections: one lazily connected pool per region's database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from leaderboard_core.backoff import until_answers
+from leaderboard_core.errors import Unavailable
+from leaderboard_core.settings import TopologySettings
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 1.0
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+CONNECTION_ERRORS = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.QueryCanceledError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""What a Postgres that is away, starting, stopping or not ours raises; the same call may work later."""
+
+
+def without_password(url: str) -> str:
+    """A URL fit for logs and messages."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user = f"{parts.username}:***@" if parts.username else ":***@"
+    return urlunsplit(parts._replace(netloc=user + parts.netloc.rpartition("@")[2]))
+
+
+class RegionDatabases:
+    """The pool of each region; regions with the same DSN share one."""
+
+    def __init__(self, settings: TopologySettings, pools: Mapping[str, Pool]) -> None:
+        self._settings = settings
+        self._pools = pools
+
+    @classmethod
+    async def open(cls, settings: TopologySettings) -> RegionDatabases:
+        """Make the pools; nothing connects before the first use."""
+        by_url: dict[str, Pool] = {}
+        for region in settings.regions:
+            url = settings.database_url_of(region)
+            if url not in by_url:
+                by_url[url] = await asyncpg.create_pool(
+                    url,
+                    min_size=0,
+                    max_size=settings.postgres_pool_size,
+                    timeout=settings.postgres_timeout_seconds,
+                    command_timeout=settings.postgres_timeout_seconds,
+                    server_settings={"application_name": "leaderboard", "timezone": "UTC"},
+                )
+        return cls(settings, {region: by_url[settings.database_url_of(region)] for region in settings.regions})
+
+    def __getitem__(self, region: str) -> Pool:
+        return self._pools[region]
+
+    @property
+    def timeout_seconds(self) -> float:
+        """How long a caller should wait for a whole answer, a free connection included."""
+        return self._settings.postgres_timeout_seconds
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        return tuple(self._pools)
+
+    @asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """For statements that a request waits for: Unavailable when Postgres is away, busy, or without our tables."""
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                yield
+        except (*CONNECTION_ERRORS, asyncpg.UndefinedTableError, asyncpg.LockNotAvailableError) as error:
+            log.warning("postgres is away", extra={"error": describe(error)})
+            raise Unavailable("Postgres, where players are saved, cannot be reached now; try again shortly.") from error
+
+    async def close(self) -> None:
+        """Close every pool, giving statements in hand a moment."""
+        await asyncio.gather(*map(_close, set(self._pools.values())))
+
+    async def reachable(self, region: str) -> str | None:
+        """None when the region's database answers, else what is wrong."""
+        try:
+            await self._pools[region].fetchval("SELECT 1", timeout=self._settings.postgres_timeout_seconds)
+        except CONNECTION_ERRORS as error:
+            return describe(error)
+        return None
+
+    async def wait_until_reachable(self, deadline: float, on_wait: Callable[[str], None]) -> None:
+        """Wait for every database until `deadline` (loop time).
+
+        Raises Unavailable with a message that names the variable to look at.
+        """
+        for region in self.regions:
+            await until_answers(partial(self.reachable, region), partial(self._explain, region), deadline, on_wait)
+
+    def _explain(self, region: str, problem: str) -> str:
+        variable = self._settings.database_variable_of(region)
+        url = without_password(self._settings.database_url_of(region))
+        return (
+            f"{variable}: cannot reach Postgres for region {region} at {url}: {problem.rstrip('.')}. "
+            "Start Postgres, or set the variable to where it runs."
+        )
+
+
+async def _close(pool: Pool) -> None:
+    try:
+        await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+    except TimeoutError:
+        pool.terminate()
+
+
+def describe(error: BaseException) -> str:
+    """One line about a driver's error."""
+    return f"{type(error).__name__}: {error}".strip().rstrip(":").splitlines()[0]

@@ -1,0 +1,1 @@
+"""Redis: shards, pipelined connections, circuit breaker, key names, queues and Lua scripts."""

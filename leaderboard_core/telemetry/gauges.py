@@ -1,0 +1,111 @@
+"""The state of queues and stores as gauges, looked up when somebody scrapes and never in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from leaderboard_core.redis.queues import QueueProbe, QueueReport
+from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.telemetry.health import HealthProbe, StoreHealth
+
+Values = Iterable[tuple[Sequence[str], float]]
+
+
+class Gauges:
+    """Every process that can reach the stores shows the same: use max, not sum, over processes.
+
+    What cannot be looked up is left out, rather than shown as it was.
+    """
+
+    def __init__(self, shard_map: ShardMap, stores: HealthProbe, queues: QueueProbe) -> None:
+        self._map = shard_map
+        self._stores = stores
+        self._queues = queues
+
+    async def look(self) -> list[Metric]:
+        """The gauges now; waits a second at most for a store that hangs."""
+        stores, report = await asyncio.gather(self._stores.stores(), self._queues.report())
+        return [*queue_gauges(report), *store_gauges(stores), *breaker_gauges(self._map.shards)]
+
+
+def queue_gauges(report: QueueReport) -> list[Metric]:
+    """What is not in Postgres yet, by region, and who is at it."""
+    queues, by_region = report.queues, ("region",)
+    return [
+        _gauge(
+            "leaderboard_queue_length",
+            "Events that wait to be taken by a worker.",
+            by_region,
+            (((queue.region,), queue.waiting) for queue in queues),
+        ),
+        _gauge(
+            "leaderboard_queue_processing_length",
+            "Events that a worker has taken and Postgres has not committed.",
+            by_region,
+            (((queue.region,), queue.processing) for queue in queues),
+        ),
+        _gauge(
+            "leaderboard_queue_dead_letters",
+            "Events that Postgres refused.",
+            by_region,
+            (((queue.region,), queue.dead) for queue in queues),
+        ),
+        _gauge(
+            "leaderboard_worker_lag_seconds",
+            "Age of the oldest event that is not committed yet; 0 when there is none.",
+            by_region,
+            (((queue.region,), queue.lag_seconds) for queue in queues),
+        ),
+        _gauge(
+            "leaderboard_workers_alive",
+            "Workers that gave a sign of life in the last 5 s.",
+            (),
+            [((), report.workers_alive)] if queues else [],
+        ),
+    ]
+
+
+def store_gauges(stores: StoreHealth) -> list[Metric]:
+    """Who answers, by Redis and by region's database."""
+    return [
+        _gauge(
+            "leaderboard_redis_up",
+            "1 while the Redis answers.",
+            ("shard",),
+            (((shard["shard"],), "error" not in shard) for shard in stores.redis),
+        ),
+        _gauge(
+            "leaderboard_redis_ready",
+            "1 while the Redis is known to hold all its data, so that boards are read from it.",
+            ("shard",),
+            (((shard["shard"],), shard["ready"]) for shard in stores.redis),
+        ),
+        _gauge(
+            "leaderboard_postgres_up",
+            "1 while the region's database answers.",
+            ("region",),
+            (((database["region"],), database["ok"]) for database in stores.postgres),
+        ),
+    ]
+
+
+def breaker_gauges(shards: Iterable[Shard]) -> list[Metric]:
+    """Which Redis this process has given up for the moment."""
+    return [
+        _gauge(
+            "leaderboard_redis_breaker_open",
+            "1 while this process refuses calls to the Redis because the last ones were not answered.",
+            ("shard",),
+            (((shard.name,), shard.breaker.is_open) for shard in shards),
+        )
+    ]
+
+
+def _gauge(name: str, text: str, labels: Sequence[str], values: Values) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, float(value))
+    return family

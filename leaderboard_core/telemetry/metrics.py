@@ -1,0 +1,111 @@
+"""The counters of services and workers, and Prometheus' text form of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from leaderboard_core.telemetry.histogram import Latency, histogram
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+HTTP_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+READS = Counter("leaderboard_reads", "Reads of boards by their source: redis or postgres.", ["source"])
+STREAMS_OPEN = Gauge("leaderboard_streams_open", "Live streams that are open, by kind: top or rank.", ["kind"])
+STREAM_EVENTS = Counter("leaderboard_stream_events", "Events sent to listeners, by kind and event.", ["kind", "event"])
+STREAM_DROPPED = Counter("leaderboard_streams_dropped", "Listeners cut off because they took nothing.", ["kind"])
+SCORE_WRITES = Counter(
+    "leaderboard_score_writes",
+    "Score writes by outcome: ok, unchanged, replay or the refusal's code (rate_limited, queue_full, ...).",
+    ["outcome"],
+)
+LOGINS = Counter("leaderboard_logins", "Logins by outcome: ok or the refusal's code.", ["outcome"])
+
+EVENTS_SAVED = Counter(
+    "leaderboard_worker_events", "Events by outcome: saved, superseded or dead.", ["region", "outcome"]
+)
+EVENTS_TAKEN_OVER = Counter(
+    "leaderboard_worker_events_taken_over", "Events taken over from workers that had fallen silent.", ["region"]
+)
+BATCH_SIZE = Histogram(
+    "leaderboard_worker_batch_size",
+    "Events in one batch.",
+    ["region"],
+    buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 20_000),
+)
+UPSERT_SECONDS = Histogram("leaderboard_worker_upsert_seconds", "Time of one upsert.", ["region"])
+UPSERT_FAILURES = Counter(
+    "leaderboard_worker_upsert_failures", "Upserts that Postgres was not there for, to be tried again.", ["region"]
+)
+REBUILD_RUNNING = Gauge("leaderboard_rebuild_running", "1 while this worker brings the Redis up to date.", ["shard"])
+REBUILD_PLAYERS = Gauge("leaderboard_rebuild_players", "Players that the latest rebuild has read so far.", ["region"])
+REBUILD_EXPECTED = Gauge(
+    "leaderboard_rebuild_expected_players",
+    "Players that the latest rebuild had to read by Postgres' estimate; 0 when it read the latest changes only.",
+    ["region"],
+)
+REBUILDS = Counter(
+    "leaderboard_rebuilds", "Rebuilds by outcome: complete, or interrupted to be tried again.", ["shard", "outcome"]
+)
+
+OF_SERVICE = (READS, STREAMS_OPEN, STREAM_EVENTS, STREAM_DROPPED, SCORE_WRITES, LOGINS)
+OF_WORKER = (
+    *(EVENTS_SAVED, EVENTS_TAKEN_OVER, BATCH_SIZE, UPSERT_SECONDS, UPSERT_FAILURES),
+    *(REBUILD_RUNNING, REBUILD_PLAYERS, REBUILD_EXPECTED, REBUILDS),
+)
+
+
+class HttpAnswers(Collector):
+    """The requests that a service answered, by route, verb and status, and how long each took."""
+
+    def __init__(self) -> None:
+        self._latencies: dict[tuple[str, str, int], Latency] = {}
+
+    def count(self, route: str, method: str, status: int, seconds: float) -> None:
+        """`seconds` is the time from the request's head to the end of the answer."""
+        key = (route, method, status)
+        latency = self._latencies.get(key)
+        if latency is None:
+            latency = self._latencies[key] = Latency(HTTP_BUCKETS)
+        latency.add(seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        answers = CounterMetricFamily(
+            "leaderboard_http_requests", "Requests answered.", labels=("route", "method", "status")
+        )
+        for (route, method, status), latency in self._latencies.items():
+            answers.add_metric((route, method, str(status)), sum(latency.counts))
+        yield answers
+        yield histogram(
+            "leaderboard_http_request_seconds",
+            "Time from the request's head to the end of the answer.",
+            "route",
+            HTTP_BUCKETS,
+            ((route, latency) for (route, _, _), latency in self._latencies.items()),
+        )
+
+
+HTTP_ANSWERS = HttpAnswers()
+REGISTRY.register(HTTP_ANSWERS)
+
+
+class _Now(Collector):
+    """What was found out for one scrape."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+def render(now: Iterable[Metric] = ()) -> bytes:
+    """The process's metrics in Prometheus' text format, with those that were looked up for this scrape."""
+    looked_up = CollectorRegistry()
+    looked_up.register(_Now(now))
+    return generate_latest(REGISTRY) + generate_latest(looked_up)

@@ -1,0 +1,177 @@
+"""Spans with OpenTelemetry: requests, Redis scripts and upserts of one trace, over process borders.
+
+Loaded only when traces are sent. The providers are our own and never the global ones, so that no library begins to
+trace by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from leaderboard_core.http.access_log import PROBES
+from leaderboard_core.redis.shards import Shard
+from leaderboard_core.telemetry.tracing import RouteOf, active
+
+EXPORT_SECONDS = 2.0
+"""Longest wait for the collector; a stop waits no longer for it either."""
+_W3C = TraceContextTextMapPropagator()
+_STREAMS = "/stream/"
+"""A live feed has no end, and what it reads on and on belongs to nobody's request."""
+_PARENT, _STATE = b"traceparent", b"tracestate"
+
+_announced: ContextVar[Span | None] = ContextVar("announced span", default=None)
+"""The span of the script that is about to run: begun early, because the event that it writes names it."""
+
+
+class Tracing:
+    """Makes the spans of one process and sends them to `endpoint`, an OTLP/HTTP collector's base URL."""
+
+    def __init__(self, endpoint: str, process: str, instance: str) -> None:
+        resource = Resource.create(
+            {"service.namespace": "leaderboard", "service.name": process, "service.instance.id": instance}
+        )
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=EXPORT_SECONDS)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self.tracer = self._provider.get_tracer("leaderboard")
+
+    def close(self) -> None:
+        """Send what is left; gives up after EXPORT_SECONDS."""
+        # The library would wait up to half a minute for a collector that is away.
+        last = threading.Thread(target=self._provider.shutdown, daemon=True)
+        last.start()
+        last.join(EXPORT_SECONDS)
+
+    def application(self, inner: Any, route_of: RouteOf) -> TracedApplication:
+        return TracedApplication(inner, self, route_of)
+
+    def event_fields(self) -> dict[str, str]:
+        """Begins the span of the script that will write the event, and names it as the event's parent."""
+        span = _announced.get()
+        if span is None:
+            if not trace.get_current_span().get_span_context().is_valid:
+                return {}
+            span = self.tracer.start_span("redis", kind=SpanKind.PRODUCER)
+            _announced.set(span)
+        if not span.is_recording():
+            return {}  # sampled out: nobody will look for the upsert
+        carrier: dict[str, str] = {}
+        _W3C.inject(carrier, trace.set_span_in_context(span))
+        return {"traceparent": carrier["traceparent"]}
+
+    def saved(self, traceparents: Iterable[str], region: str, batch_size: int, began_at: int) -> None:
+        """A span for each trace that has events in a batch which was upserted from `began_at` (ns) until now."""
+        ended_at = time.time_ns()
+        for traceparent, count in Counter(traceparents).items():
+            parent = _W3C.extract({"traceparent": traceparent}, Context())
+            if not trace.get_current_span(parent).get_span_context().is_valid:
+                continue
+            attributes: dict[str, str | int] = {
+                "db.system.name": "postgresql",
+                "db.operation.name": "upsert_scores",
+                "messaging.batch.message_count": batch_size,
+                "leaderboard.region": region,
+                "leaderboard.events": count,
+            }
+            span = self.tracer.start_span(
+                "postgres upsert_scores", parent, SpanKind.CONSUMER, attributes, start_time=began_at
+            )
+            span.end(ended_at)
+
+
+class TracedApplication:
+    """An ASGI application with a span around each request, a child of the caller's if it named one.
+
+    The application finds this span in `traceparent`, and so passes it on where it passes headers on.
+    """
+
+    def __init__(self, inner: Any, tracing: Tracing, route_of: RouteOf) -> None:
+        self._inner = inner
+        self._tracer = tracing.tracer
+        self._route_of = route_of
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["path"] in PROBES or scope["path"].startswith(_STREAMS):
+            await self._inner(scope, receive, send)
+            return
+        method, path = scope["method"], scope["path"]
+        route = self._route_of(method, path)
+        attributes = {"http.request.method": method, "url.path": path, "http.route": route}
+        parent = _context_of(scope["headers"])
+        with self._tracer.start_as_current_span(f"{method} {route}", parent, SpanKind.SERVER, attributes) as span:
+            scope["headers"] = _with_span(scope["headers"], span)
+
+            async def seen(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    _note_answer(span, message)
+                await send(message)
+
+            await self._inner(scope, receive, seen)
+
+
+class TracedShard(Shard):
+    """A shard with a span around each script of a request; a worker's own scripts belong to no request."""
+
+    __slots__ = ()
+
+    async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int] = ()) -> Any:
+        tracing, span = active(), _announced.get()
+        _announced.set(None)
+        if span is None:
+            if tracing is None or not trace.get_current_span().get_span_context().is_valid:
+                return await super().run(script, keys, args)
+            span = tracing.tracer.start_span("redis", kind=SpanKind.CLIENT)
+        span.update_name(f"redis {script}")
+        span.set_attributes(
+            {
+                "db.system.name": "redis",
+                "db.operation.name": "EVALSHA",
+                "db.stored_procedure.name": script,
+                "server.address": self.name,
+            }
+        )
+        with trace.use_span(span, end_on_exit=True):
+            return await super().run(script, keys, args)
+
+
+def _context_of(headers: Iterable[tuple[bytes, bytes]]) -> Context:
+    """The caller's trace. As W3C has it, more than one traceparent counts as none; more tracestates are one list."""
+    parents = [value for name, value in headers if name == _PARENT]
+    if len(parents) != 1:
+        return Context()
+    states = [value for name, value in headers if name == _STATE]
+    carrier = {"traceparent": parents[0].decode("latin-1"), "tracestate": b",".join(states).decode("latin-1")}
+    return _W3C.extract(carrier, Context())
+
+
+def _with_span(headers: Iterable[tuple[bytes, bytes]], span: Span) -> list[tuple[bytes, bytes]]:
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier, trace.set_span_in_context(span))
+    others = [header for header in headers if header[0] not in (_PARENT, _STATE)]
+    return [*others, *((name.encode(), value.encode()) for name, value in carrier.items())]
+
+
+def _note_answer(span: Span, message: Any) -> None:
+    status = message["status"]
+    span.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        span.set_status(Status(StatusCode.ERROR))
+    for name, value in message["headers"]:
+        if name == b"x-request-id":
+            span.set_attribute("leaderboard.request_id", value.decode("latin-1"))
+        elif name == b"x-upstream-addr":
+            span.set_attribute("leaderboard.upstream", value.decode("latin-1"))

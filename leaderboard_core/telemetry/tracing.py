@@ -1,0 +1,50 @@
+"""Whether this process sends traces. Without OTEL_EXPORTER_OTLP_ENDPOINT nothing of OpenTelemetry is loaded by us."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from leaderboard_core.settings import SettingsError, TracingSettings
+
+if TYPE_CHECKING:
+    from leaderboard_core.telemetry.opentelemetry import Tracing
+
+RouteOf = Callable[[str, str], str]
+"""The route of a verb and a path: one of a few names, whatever clients ask for."""
+
+_active: Tracing | None = None
+
+
+def start(settings: TracingSettings, process: str, instance: str) -> None:
+    """Trace from now on, if a collector is set. Raises SettingsError when the packages for it are missing."""
+    global _active
+    endpoint = settings.otel_exporter_otlp_endpoint
+    if not endpoint:
+        return
+    try:
+        from leaderboard_core.telemetry.opentelemetry import Tracing
+    except ImportError as error:
+        raise SettingsError(
+            f"OTEL_EXPORTER_OTLP_ENDPOINT: is set, and what sends traces is not installed ({error}). "
+            "Install the extra, pip install 'leaderboard-system[otel]', or unset the variable."
+        ) from error
+    _active = Tracing(endpoint, process, instance)
+
+
+def stop() -> None:
+    """Send what is left, within a moment."""
+    global _active
+    if _active is not None:
+        _active.close()
+        _active = None
+
+
+def active() -> Tracing | None:
+    """What makes spans, None while nothing is traced."""
+    return _active
+
+
+def traced(application: Any, route_of: RouteOf) -> Any:
+    """An ASGI application with a span around each request, or the application itself while nothing is traced."""
+    return application if _active is None else _active.application(application, route_of)

@@ -1,0 +1,130 @@
+"""Registration and login, with or without a password."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import asyncpg
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from leaderboard_core.errors import (
+    InvalidCredentials,
+    InvalidPayload,
+    LeaderboardError,
+    RegionMismatch,
+    Unavailable,
+    UserExists,
+    UserNotFound,
+)
+from leaderboard_core.postgres import sql
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
+from leaderboard_core.settings import AuthSettings
+from leaderboard_service.players.service import Players, StoredPlayer
+from leaderboard_service.scores.service import ScoreWriter, Write, Written
+
+log = logging.getLogger(__name__)
+
+_HASHES_AT_ONCE = 2
+"""Each argon2id hash takes 64 MiB and a core for tens of milliseconds."""
+
+
+class Accounts:
+    """Who may enter; passwords are argon2id hashes in the home region's Postgres and nowhere else."""
+
+    def __init__(
+        self, writer: ScoreWriter, players: Players, databases: RegionDatabases, settings: AuthSettings
+    ) -> None:
+        self._writer = writer
+        self._players = players
+        self._databases = databases
+        self._settings = settings
+        self._hasher = PasswordHasher()
+        self._turns = asyncio.Semaphore(_HASHES_AT_ONCE)
+
+    async def register(self, write: Write, password: str | None) -> Written:
+        """Make a player. Raises UserExists, or Unavailable when a password cannot be saved.
+
+        A password is saved before the player exists, so that no moment passes in which the account can
+        be entered without it; the claim keeps everybody else off the user_id meanwhile.
+        """
+        if password is None:
+            self._refuse_without_password()
+            return await self._writer.write(write)
+        async with self._turns:
+            password_hash = await asyncio.to_thread(self._hasher.hash, password)
+        async with self._players.claim(write.user_id, write.region, new=True) as claim:
+            saved = await self._execute(write.region, "save_account", write.user_id, password_hash, claim.taken_at)
+            if not saved:
+                raise UserExists("This user_id is being registered by another request.")
+            try:
+                return await self._writer.write_claimed(write._replace(protected=True), claim)
+            except Unavailable:
+                raise  # the player may exist now: its password must stay
+            except LeaderboardError:
+                await self._execute(write.region, "delete_account", write.user_id, password_hash)
+                raise
+
+    async def login(self, user_id: str, name: str, region: str | None, password: str | None) -> StoredPlayer:
+        """The player that these credentials enter.
+
+        Raises UserNotFound, InvalidCredentials, RegionMismatch, or RateLimited after too many failed tries.
+        """
+        if password is None:
+            self._refuse_without_password()
+        player = await self._players.find(user_id)
+        if player is None:
+            raise UserNotFound
+        await self._players.try_login(user_id)
+        if player.name != name or not await self._password_fits(player, password):
+            raise InvalidCredentials
+        await self._players.forgive_login_tries(user_id)
+        if region is not None and region != player.region:
+            raise RegionMismatch(region=player.region)
+        return player
+
+    def _refuse_without_password(self) -> None:
+        if self._settings.auth_require_password:
+            raise InvalidPayload(
+                "This server takes accounts with a password only.",
+                fields=[{"field": "password", "message": "is required"}],
+            )
+
+    async def _password_fits(self, player: StoredPlayer, password: str | None) -> bool:
+        if not player.protected:
+            return password is None and not self._settings.auth_require_password
+        if password is None:
+            return False
+        try:
+            async with asyncio.timeout(self._databases.timeout_seconds):
+                password_hash = await self._databases[player.region].fetchval(
+                    sql.load("password_hash_of"), player.user_id
+                )
+        except CONNECTION_ERRORS as error:
+            raise _postgres_away(error) from error
+        if password_hash is None:
+            log.error("a protected account has no password in Postgres", extra={"user_id": player.user_id})
+            return False
+        async with self._turns:
+            return await asyncio.to_thread(self._verify, password_hash, password)
+
+    def _verify(self, password_hash: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(password_hash, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    async def _execute(self, region: str, statement: str, *args: str | int) -> int:
+        """Run a statement; the number of rows it changed."""
+        try:
+            async with asyncio.timeout(self._databases.timeout_seconds):
+                done = await self._databases[region].execute(sql.load(statement), *args)
+        except (*CONNECTION_ERRORS, asyncpg.UndefinedTableError) as error:
+            raise _postgres_away(error) from error
+        return int(done.rpartition(" ")[2])
+
+
+def _postgres_away(error: BaseException) -> Unavailable:
+    log.warning("postgres is away", extra={"error": type(error).__name__})
+    return Unavailable("Passwords are kept in Postgres, which cannot be reached now; try again shortly.")

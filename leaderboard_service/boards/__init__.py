@@ -1,0 +1,1 @@
+"""Reads of boards, from Redis or Postgres."""

@@ -1,0 +1,98 @@
+"""What one shard is asked about its part of a board: the read scripts, their arguments and their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from leaderboard_core.errors import WarmingUp
+from leaderboard_core.redis.shards import Shard
+from leaderboard_service.boards.ranges import Stretch
+from leaderboard_service.boards.ranking import Row, Window
+
+
+def _warm(answer: list[Any]) -> list[Any]:
+    if answer[0] == "cold":
+        raise WarmingUp
+    return answer
+
+
+def _window(answer: list[Any]) -> Window:
+    _, total, start, above, rows, named = answer
+    return Window(total, start, above, *_columns(rows, named))
+
+
+def _columns(rows: list[str], named: list[str]) -> tuple[list[str], list[int], list[str], list[str]]:
+    if None in named:
+        named = [text or "" for text in named]  # on the board without a hash: `leaderboard verify` tells
+    return rows[::2], list(map(int, rows[1::2])), named[::2], named[1::2]
+
+
+async def read_page(shard: Shard, region: str, stretch: Stretch, limit: int) -> Window:
+    keys, edge = shard.keys, stretch.edge
+    answer = await shard.run(
+        "read_page",
+        (keys.ready, keys.board(region)),
+        (
+            keys.user(""),
+            limit,
+            edge.score,
+            edge.user_id,
+            stretch.lowest,
+            "" if stretch.first is None else stretch.first,
+            "" if stretch.last is None else stretch.last,
+        ),
+    )
+    _, total, start, above, end, above_edge, rows, named = _warm(answer)
+    return Window(total, start, above, *_columns(rows, named), end, edge.score, above_edge)
+
+
+async def read_ranks(shard: Shard, region: str, user_ids: Sequence[str]) -> tuple[int, list[Row], dict[int, int]]:
+    """Players on this shard's part, those of `user_ids` that are on it, and how many there are above their scores."""
+    keys = shard.keys
+    _, total, *flat = _warm(await shard.run("read_ranks", (keys.ready, keys.board(region)), (keys.user(""), *user_ids)))
+    rows = [
+        Row(user_id, int(score), name, home)
+        for user_id, score, name, home in zip(flat[::5], flat[1::5], flat[3::5], flat[4::5], strict=True)
+    ]
+    return int(total), rows, dict(zip(map(int, flat[1::5]), map(int, flat[2::5]), strict=True))
+
+
+async def read_top(shard: Shard, region: str, offset: int, limit: int) -> Window:
+    keys = shard.keys
+    answer = await shard.run("read_top", (keys.ready, keys.board(region)), (keys.user(""), offset, limit))
+    return _window(_warm(answer))
+
+
+async def read_rank(shard: Shard, region: str, user_id: str) -> tuple[int, int, int, str, str] | None:
+    keys = shard.keys
+    answer = _warm(await shard.run("read_rank", (keys.ready, keys.board(region), keys.user(user_id)), (user_id,)))
+    if answer[0] == "missing":
+        return None
+    _, total, above, score, name, home_region = answer
+    return int(total), int(above), int(score), name, home_region
+
+
+async def count_above(shard: Shard, region: str, scores: Sequence[int]) -> tuple[int, list[int]]:
+    keys = shard.keys
+    _, total, *above = _warm(await shard.run("count_above", (keys.ready, keys.board(region)), scores))
+    return int(total), list(map(int, above))
+
+
+async def read_around(shard: Shard, region: str, user_id: str, reach: int, score: int | None = None) -> Window | None:
+    keys = shard.keys
+    answer = _warm(
+        await shard.run(
+            "read_around",
+            (keys.ready, keys.board(region)),
+            (keys.user(""), user_id, reach, "" if score is None else score),
+        )
+    )
+    return None if answer[0] == "missing" else _window(answer)
+
+
+async def read_next_to(shard: Shard, region: str, user_id: str, reach: int, score: int) -> Window:
+    window = await read_around(shard, region, user_id, reach, score)
+    if window is None:
+        raise RuntimeError("read_around reports a missing player only when no score is given")
+    return window

@@ -1,0 +1,78 @@
+"""Where a read comes from: Redis, or Postgres while Redis is away or does not hold its data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, Protocol, TypeVar
+
+from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
+from leaderboard_core.telemetry.metrics import READS
+from leaderboard_service.boards.ranges import Stretch
+from leaderboard_service.boards.redis_boards import Page, Place, Standings, Surroundings
+
+log = logging.getLogger(__name__)
+
+Source = Literal["redis", "postgres"]
+Answer = TypeVar("Answer")
+
+# Looking a child up by its label costs more than counting with it.
+_FROM_REDIS, _FROM_POSTGRES = READS.labels("redis"), READS.labels("postgres")
+
+
+class BoardSource(Protocol):
+    """Reads of boards; BoardReader says what each gives and raises."""
+
+    async def top(self, region: str, limit: int, offset: int) -> Page: ...
+    async def page(self, region: str, stretch: Stretch, limit: int) -> Page: ...
+    async def rank(self, region: str, user_id: str) -> Place: ...
+    async def ranks(self, region: str, user_ids: Sequence[str]) -> Standings: ...
+    async def around(self, region: str, user_id: str, reach: int) -> Surroundings: ...
+
+
+class Reads:
+    """Asks Redis first; an answer is always whole from one source, never a mixture."""
+
+    def __init__(self, redis: BoardSource, postgres: BoardSource) -> None:
+        self._redis = redis
+        self._postgres = postgres
+        self._degraded = False
+
+    def top(self, region: str, limit: int, offset: int) -> Awaitable[tuple[Page, Source]]:
+        return self._read(self._redis.top(region, limit, offset), lambda: self._postgres.top(region, limit, offset))
+
+    def page(self, region: str, stretch: Stretch, limit: int) -> Awaitable[tuple[Page, Source]]:
+        return self._read(self._redis.page(region, stretch, limit), lambda: self._postgres.page(region, stretch, limit))
+
+    def ranks(self, region: str, user_ids: Sequence[str]) -> Awaitable[tuple[Standings, Source]]:
+        return self._read(self._redis.ranks(region, user_ids), lambda: self._postgres.ranks(region, user_ids))
+
+    def rank(self, region: str, user_id: str) -> Awaitable[tuple[Place, Source]]:
+        return self._read(self._redis.rank(region, user_id), lambda: self._postgres.rank(region, user_id))
+
+    def around(self, region: str, user_id: str, reach: int) -> Awaitable[tuple[Surroundings, Source]]:
+        return self._read(
+            self._redis.around(region, user_id, reach), lambda: self._postgres.around(region, user_id, reach)
+        )
+
+    async def _read(
+        self, from_redis: Awaitable[Answer], from_postgres: Callable[[], Awaitable[Answer]]
+    ) -> tuple[Answer, Source]:
+        try:
+            answer = await from_redis
+        except (WarmingUp, Unavailable) as problem:
+            if not self._degraded:
+                self._degraded = True
+                log.warning("reads come from postgres: %s", problem.message)
+            try:
+                answer = await from_postgres()
+            except UserNotFound as error:
+                error.source = "postgres"
+                raise
+            _FROM_POSTGRES.inc()
+            return answer, "postgres"
+        if self._degraded:
+            self._degraded = False
+            log.info("reads come from redis again")
+        _FROM_REDIS.inc()
+        return answer, "redis"

@@ -1,0 +1,1 @@
+"""Players: who exists and on which shard, export and deletion."""

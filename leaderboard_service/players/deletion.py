@@ -1,0 +1,193 @@
+"""Deleting a player for good: from Redis in one script, and from Postgres before the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import orjson
+
+from leaderboard_core.errors import (
+    IdempotencyKeyInUse,
+    LeaderboardError,
+    QueueFull,
+    RegionMismatch,
+    Unavailable,
+    UserNotFound,
+    WarmingUp,
+)
+from leaderboard_core.events import Deletion
+from leaderboard_core.postgres import sql
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.deletions import KEEP_AT_LEAST_SECONDS, delete_players
+from leaderboard_core.redis.shards import GLOBAL, Shard, ShardMap
+from leaderboard_core.settings import AuthSettings, LimitSettings
+from leaderboard_core.tokens import Identity
+from leaderboard_service.players.export import check_owner
+from leaderboard_service.players.service import Players, StoredPlayer
+from leaderboard_service.scores.service import Idempotency, outlived_token
+
+log = logging.getLogger(__name__)
+
+_MOST_TRIES = 3
+
+
+class Remover:
+    """Deletes players; docs/decisions/0011 says what keeps them deleted."""
+
+    def __init__(
+        self,
+        shard_map: ShardMap,
+        databases: RegionDatabases,
+        players: Players,
+        auth: AuthSettings,
+        limits: LimitSettings,
+    ) -> None:
+        self._map = shard_map
+        self._databases = databases
+        self._players = players
+        self._limits = limits
+        self._keep = max(auth.jwt_ttl_seconds, KEEP_AT_LEAST_SECONDS)
+
+    async def delete(self, user_id: str, who: Identity, request_id: str, idempotency: Idempotency | None) -> int:
+        """Delete a player; when that was, in µs since the epoch.
+
+        Postgres has done its part when this returns; while it is away, the event in the queue does it later.
+        Raises Forbidden, InvalidToken, RegionMismatch, UserNotFound, IdempotencyKeyInUse, QueueFull, WarmingUp
+        or Unavailable.
+        """
+        check_owner(user_id, who)
+        for _ in range(_MOST_TRIES):
+            player = await self._players.find(user_id)
+            if player is None:
+                return await self._answered_before(who, idempotency)
+            if not who.is_server and who.region != player.region:
+                raise RegionMismatch(region=player.region)
+            try:
+                return await self._delete(player, who, request_id, idempotency)
+            except _Moved:
+                continue  # look again
+        raise Unavailable("This player is being made and deleted by other requests; try again shortly.")
+
+    async def _delete(
+        self, player: StoredPlayer, who: Identity, request_id: str, idempotency: Idempotency | None
+    ) -> int:
+        user_id, region = player.user_id, player.region
+        shard, at_least, postgres_answers = self._map.shard_of(region, user_id), 0, True
+        if not who.is_server:
+            at_least = who.issued_at
+        if player.protected:
+            try:
+                async with self._databases.answering():
+                    saved_at = await self._databases[region].fetchval(sql.load("account_saved_at"), user_id)
+            except Unavailable:
+                postgres_answers = False
+            else:
+                at_least = max(at_least, saved_at or 0)
+        answer = await self._run(shard, player, who, request_id, idempotency, at_least)
+        if answer[0] == "replay":
+            return _replayed(answer[1:], idempotency)
+        deletion = Deletion(user_id, region, int(answer[1]), request_id, self._keep)
+        if postgres_answers:
+            await self._delete_in_postgres(shard, deletion)
+        try:
+            await self._players.forgive_login_tries(user_id)
+        except Unavailable:
+            log.warning("a bucket of login tries could not be deleted and ends by itself")
+        return deletion.timestamp
+
+    async def _run(
+        self,
+        shard: Shard,
+        player: StoredPlayer,
+        who: Identity,
+        request_id: str,
+        idempotency: Idempotency | None,
+        at_least: int,
+    ) -> list[str]:
+        keys, user_id, region = shard.keys, player.user_id, player.region
+        event = orjson.dumps({"user_id": user_id, "region": region, "request_id": request_id})
+        answer: list[str] = await shard.run(
+            "delete_player",
+            (
+                keys.ready,
+                keys.user(user_id),
+                keys.board(region),
+                keys.board(GLOBAL),
+                keys.queue(region),
+                keys.user_bucket(user_id),
+                keys.idempotency(who.user_id, idempotency.key if idempotency else ""),
+                keys.deleted(user_id),
+                keys.any_deleted,
+            ),
+            (
+                user_id,
+                region,
+                event[:-1].decode(),
+                self._limits.queue_reject_length,
+                "" if who.is_server else who.issued_at,
+                at_least,
+                self._keep,
+                self._limits.idempotency_ttl_seconds if idempotency else 0,
+                idempotency.fingerprint if idempotency else "",
+            ),
+        )
+        if answer[0] == "refused":
+            raise _refusal(answer[1], answer[2:])
+        return answer
+
+    async def _delete_in_postgres(self, shard: Shard, deletion: Deletion) -> None:
+        region, keys = deletion.region, shard.keys
+        try:
+            async with self._databases.answering():
+                await delete_players(self._databases[region], [deletion])
+        except Unavailable:
+            log.warning("a deletion waits in the queue for postgres", extra={"region": region})
+            return
+        # Between the script and this commit Redis may have lost its data, and been given the row again.
+        text = f"{deletion.user_id}\0{deletion.timestamp}\0{deletion.tokens_until}"
+        try:
+            await shard.run(
+                "restore_deletions",
+                (keys.board(region), keys.board(GLOBAL), keys.any_deleted),
+                (keys.user(""), region, keys.deleted(""), text),
+            )
+        except Unavailable:
+            log.warning("redis went away after a deletion", extra={"region": region})
+
+    async def _answered_before(self, who: Identity, idempotency: Idempotency | None) -> int:
+        """What the same request was answered, on whichever Redis the player lived. Raises UserNotFound."""
+        if idempotency is not None:
+            kept = await asyncio.gather(
+                *(
+                    shard.command("GET", shard.keys.idempotency(who.user_id, idempotency.key))
+                    for shard in self._map.shards
+                )
+            )
+            for answer in filter(None, kept):
+                return _replayed(answer.split("\n"), idempotency)
+        raise UserNotFound
+
+
+class _Moved(Exception):
+    """Somebody else has deleted the player, or made it in another region, since it was looked at."""
+
+
+def _replayed(answer: list[str], idempotency: Idempotency | None) -> int:
+    fingerprint, *rest = answer
+    if idempotency is None or fingerprint != idempotency.fingerprint:
+        raise IdempotencyKeyInUse
+    return int(rest[1])
+
+
+def _refusal(code: str, detail: list[str]) -> LeaderboardError | _Moved:
+    match code:
+        case "cold":
+            return WarmingUp()
+        case "user_not_found" | "region_mismatch":
+            return _Moved()
+        case "invalid_token":
+            return outlived_token()
+        case "queue_full":
+            return QueueFull(retry_after=1, queue_length=int(detail[0]))
+    raise ValueError(f"delete_player refused with an unknown code: {code}")

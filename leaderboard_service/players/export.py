@@ -1,0 +1,109 @@
+"""All that is kept of one player, for its export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leaderboard_core.errors import Forbidden, RegionMismatch, Unavailable, UserNotFound, WarmingUp
+from leaderboard_core.postgres import sql
+from leaderboard_core.postgres.databases import Pool, RegionDatabases
+from leaderboard_core.redis.shards import GLOBAL
+from leaderboard_core.tokens import Identity
+from leaderboard_service.boards.redis_boards import Place
+from leaderboard_service.boards.service import Reads, Source
+from leaderboard_service.players.service import Players, StoredPlayer
+from leaderboard_service.scores.service import outlived_token
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A player's row in Postgres; `updated_at` is µs since the epoch."""
+
+    name: str
+    region: str
+    score: int
+    updated_at: int
+    protected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A player; its places by board; when its password was saved (µs), if it has one; its row, if it has come there."""
+
+    player: StoredPlayer
+    places: dict[str, Place]
+    account_saved_at: int | None
+    saved: Saved | None
+
+
+class Profiles:
+    """Gathers what Redis and Postgres have of a player, for its own token or a server's."""
+
+    def __init__(self, players: Players, databases: RegionDatabases, reads: Reads) -> None:
+        self._players = players
+        self._databases = databases
+        self._reads = reads
+
+    async def export(self, user_id: str, who: Identity) -> tuple[Profile, Source]:
+        """Everything about a player, from Postgres alone while Redis is away.
+
+        Raises Forbidden, InvalidToken, RegionMismatch, UserNotFound, or Unavailable while Postgres is away.
+        """
+        check_owner(user_id, who)
+        source: Source = "redis"
+        try:
+            player = await self._players.find(user_id)
+        except (WarmingUp, Unavailable):
+            source, player = "postgres", await self._find_saved(user_id)
+        if player is None:
+            error = UserNotFound()
+            error.source = source
+            raise error
+        if not who.is_server:
+            if who.region != player.region:
+                raise RegionMismatch(region=player.region)
+            if who.issued_at <= player.since:
+                raise outlived_token()
+        pool, account_saved_at = self._databases[player.region], None
+        async with self._databases.answering():
+            saved = await _saved(pool, user_id)
+            if player.protected:  # else a row in accounts is what a registration that died has left
+                account_saved_at = await pool.fetchval(sql.load("account_saved_at"), user_id)
+        places = {}
+        for board in dict.fromkeys((player.region, GLOBAL)):
+            places[board], _ = await self._reads.rank(board, user_id)
+        return Profile(player, places, account_saved_at, saved), source
+
+    async def _find_saved(self, user_id: str) -> StoredPlayer | None:
+        async with self._databases.answering():
+            for region in self._databases.regions:
+                pool = self._databases[region]
+                saved = await _saved(pool, user_id)
+                if saved is None or saved.region != region:
+                    continue
+                deletions = await pool.fetch(sql.load("deletions_by_id"), [user_id])
+                return StoredPlayer(
+                    user_id,
+                    region,
+                    saved.name,
+                    saved.score,
+                    saved.updated_at,
+                    saved.protected,
+                    seen_at=saved.updated_at,
+                    since=deletions[0]["micros"] if deletions else 0,
+                )
+        return None
+
+
+def check_owner(user_id: str, who: Identity) -> None:
+    """Raises Forbidden unless the token is the player's own or a server's."""
+    if not who.is_server and who.user_id != user_id:
+        raise Forbidden("A player's token is for that player only; use a token with role 'server'.")
+
+
+async def _saved(pool: Pool, user_id: str) -> Saved | None:
+    rows = await pool.fetch(sql.load("players_by_id"), [user_id])
+    if not rows:
+        return None
+    _, name, region, score, micros, protected = rows[0]
+    return Saved(name, region, score, micros, protected)

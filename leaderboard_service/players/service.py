@@ -1,0 +1,168 @@
+"""Players by user_id alone: finding one, claiming one while it is made, and counting tries to log in as one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from leaderboard_core.errors import LeaderboardError, RateLimited, RegionMismatch, Unavailable, UserExists, WarmingUp
+from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.settings import LimitSettings
+
+log = logging.getLogger(__name__)
+
+CLAIM_SECONDS = 10
+_CLAIM_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lease on a user_id: its nonce, when it was taken, and where it is not on the player's own shard, a deadline.
+
+    Both times are in µs: `taken_at` on the clock of the shard that has the claim, so that it orders the
+    claims of one user_id, and after any deletion of it; `deadline` on the clock of the player's shard.
+    """
+
+    nonce: str = ""
+    taken_at: int = 0
+    deadline: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPlayer:
+    """A player as found by user_id alone.
+
+    Times are in µs on the clock of its Redis: `seen_at` is when it was looked at, and `since` when an earlier
+    player of that user_id was deleted (0 if none is known of).
+    """
+
+    user_id: str
+    region: str
+    name: str
+    score: int
+    updated_at: int
+    protected: bool
+    seen_at: int
+    since: int
+
+
+class Look(NamedTuple):
+    """What one shard knows of a user_id, by its own clock (µs); `deleted_at` is 0 when it knows of no deletion."""
+
+    now: int
+    deleted_at: int
+    player: StoredPlayer | None
+
+
+class Players:
+    """Looks players up, whichever shard they live on, and keeps each user_id unique over all of them."""
+
+    def __init__(self, shard_map: ShardMap, limits: LimitSettings) -> None:
+        self._map = shard_map
+        self._limits = limits
+
+    @asynccontextmanager
+    async def claim(self, user_id: str, region: str, *, new: bool = False) -> AsyncIterator[Claim]:
+        """Hold a user_id while its player is made; see docs/decisions/0003 for the protocol.
+
+        A claim for a `new` player raises UserExists when there is one already, and does not wait for
+        another claim; else only a player of another region is refused, with RegionMismatch.
+        """
+        shard = self._map.claim_shard_of(user_id)
+        key, nonce = shard.keys.claim(user_id), secrets.token_hex(8)
+        loop = asyncio.get_running_loop()
+        started, taken_at = await self._take_claim(shard, key, nonce, wait=not new)
+        settled = True
+        try:
+            home = self._map.shard_of(region, user_id)
+            found = await self._look_everywhere(user_id)
+            for _, deleted_at, player in found.values():
+                if player is not None and new:
+                    raise UserExists
+                if player is not None and player.region != region:
+                    raise RegionMismatch(region=player.region)
+                taken_at = max(taken_at, deleted_at + 1)  # a deletion that is on its way must spare a new password
+            deadline = 0
+            if home is not shard:
+                # Counted on the home shard's own clock, from before the lease began: no two clocks are compared.
+                left = CLAIM_SECONDS - (loop.time() - started)
+                deadline = found[home].now + max(0, int(left * 1_000_000))
+            settled = False
+            yield Claim(nonce, taken_at, deadline)
+            settled = True
+        except LeaderboardError as error:
+            settled = settled or not isinstance(error, Unavailable)
+            raise
+        finally:
+            # A write without an answer may still be on its way: the lease must outlive it.
+            if settled:
+                await self._release_claim(shard, key, nonce)
+
+    async def find(self, user_id: str) -> StoredPlayer | None:
+        """The player of that user_id, wherever it lives. Raises WarmingUp or Unavailable."""
+        return next((look.player for look in (await self._look_everywhere(user_id)).values() if look.player), None)
+
+    async def try_login(self, user_id: str) -> None:
+        """Count a login try against the account. Raises RateLimited when there were too many."""
+        shard = self._map.claim_shard_of(user_id)
+        limits = self._limits
+        wait = await shard.run(
+            "try_login",
+            (shard.keys.login_bucket(user_id),),
+            (limits.login_rate_limit_count, limits.login_rate_limit_window * 1_000_000),
+        )
+        if wait:
+            raise RateLimited(
+                "Too many login tries for this account; wait 'retry_after' seconds.", retry_after=wait / 1e6
+            )
+
+    async def forgive_login_tries(self, user_id: str) -> None:
+        """A login succeeded: the tries before it count no more."""
+        shard = self._map.claim_shard_of(user_id)
+        await shard.command("DEL", shard.keys.login_bucket(user_id))
+
+    async def _release_claim(self, shard: Shard, key: str, nonce: str) -> None:
+        try:
+            await shard.run("release_claim", (key,), (nonce,))
+        except Unavailable:
+            log.warning("a claim could not be given back and ends by itself", extra={"claim": key})
+
+    async def _take_claim(self, shard: Shard, key: str, nonce: str, *, wait: bool) -> tuple[float, int]:
+        """Take the lease; returns this process's clock from before it (s) and the shard's clock (µs)."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + CLAIM_SECONDS / 2
+        while True:
+            started = loop.time()
+            answer = await shard.run("claim_user", (key, shard.keys.ready), (nonce, CLAIM_SECONDS * 1000))
+            if answer[0] == "ok":
+                return started, int(answer[1])
+            if answer[0] == "cold":
+                raise WarmingUp
+            if not wait:
+                raise UserExists("This user_id is being registered by another request.")
+            if loop.time() > give_up:
+                raise Unavailable("This player is being created by another request; try again shortly.")
+            await asyncio.sleep(_CLAIM_POLL_SECONDS)
+
+    async def _look_everywhere(self, user_id: str) -> dict[Shard, Look]:
+        looks = await asyncio.gather(*(_look(shard, user_id) for shard in self._map.shards))
+        return dict(zip(self._map.shards, looks, strict=True))
+
+
+async def _look(shard: Shard, user_id: str) -> Look:
+    keys = shard.keys
+    answer = await shard.run("find_user", (keys.ready, keys.user(user_id), keys.deleted(user_id)))
+    if answer[0] == "cold":
+        raise WarmingUp
+    now, deleted_at, player = int(answer[1]), int(answer[2]), None
+    if answer[0] == "ok":
+        region, name, score, updated_at, protected = answer[3:]
+        player = StoredPlayer(
+            user_id, region, name, int(score), int(updated_at), protected == "1", seen_at=now, since=deleted_at
+        )
+    return Look(now, deleted_at, player)

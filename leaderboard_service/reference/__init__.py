@@ -1,0 +1,1 @@
+"""The API reference: the page at /docs and the recorded examples."""

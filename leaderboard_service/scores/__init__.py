@@ -1,0 +1,1 @@
+"""Score writes: one, batches, idempotency."""

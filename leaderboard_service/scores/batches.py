@@ -1,0 +1,116 @@
+"""Batch submits: the scores of a region in chunks, one script call each, so that a score costs a part of a call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from leaderboard_core.errors import LeaderboardError
+from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.settings import LimitSettings
+from leaderboard_service.scores.service import ClaimNeeded, ScoreWriter, Write, Written, event_start, read_result
+
+CHUNK = 50
+"""Scores in one script call: Redis does nothing else meanwhile, a few milliseconds on a large board."""
+
+Outcome = Written | LeaderboardError
+
+
+class BatchWriter:
+    """Writes many scores of a server; each is accepted or refused on its own."""
+
+    def __init__(self, shard_map: ShardMap, limits: LimitSettings, writer: ScoreWriter) -> None:
+        self._map = shard_map
+        self._limits = limits
+        self._writer = writer
+
+    async def write(self, writes: Sequence[Write]) -> list[Outcome]:
+        """The outcome of each write; those of one player are done in their order.
+
+        All have the operation set or add, make missing players, look at no player's bucket, and have keys of one
+        Idempotency-Key or none.
+        """
+        outcomes: dict[int, Outcome] = {}
+        groups, alone = self._groups(writes)
+        await asyncio.gather(
+            *(self._write_group(group, writes, outcomes) for group in groups), self._one_by_one(alone, writes, outcomes)
+        )
+        return [outcomes[place] for place in range(len(writes))]
+
+    def _groups(self, writes: Sequence[Write]) -> tuple[list[list[int]], list[int]]:
+        """The places of the writes that share script calls, in groups that go side by side; and of those that do not.
+
+        A player named with several regions is at home in one of them at most: the first write decides.
+        """
+        regions: dict[str, str] = {}
+        mixed = {write.user_id for write in writes if regions.setdefault(write.user_id, write.region) != write.region}
+        groups: dict[tuple[Shard, str], list[int]] = {}
+        alone: list[int] = []
+        for place, write in enumerate(writes):
+            if write.user_id in mixed:
+                alone.append(place)
+            else:
+                shard = self._map.shard_of(write.region, write.user_id)
+                groups.setdefault((shard, write.region), []).append(place)
+        return list(groups.values()), alone
+
+    async def _write_group(self, places: list[int], writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
+        # One chunk after the other: a player's writes keep their order, and Redis is free for others in between.
+        for start in range(0, len(places), CHUNK):
+            claimless = await self._write_chunk(places[start : start + CHUNK], writes, outcomes)
+            await self._one_by_one(claimless, writes, outcomes)
+
+    async def _one_by_one(self, places: list[int], writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
+        for place in places:
+            outcomes[place] = await self._write_alone(writes[place])
+
+    async def _write_alone(self, write: Write) -> Outcome:
+        try:
+            return await self._writer.write(write)
+        except LeaderboardError as error:
+            return error
+
+    async def _write_chunk(self, chunk: list[int], writes: Sequence[Write], outcomes: dict[int, Outcome]) -> list[int]:
+        """Do the writes of `chunk`, all of one region; those that need a claim first are given back, not done."""
+        try:
+            results = await self._call([writes[place] for place in chunk])
+        except LeaderboardError as error:
+            outcomes.update(dict.fromkeys(chunk, error))
+            return []
+        claimless = []
+        for place, result in zip(chunk, results, strict=True):
+            try:
+                outcomes[place] = read_result(writes[place], result)
+            except ClaimNeeded:
+                claimless.append(place)
+            except LeaderboardError as error:
+                outcomes[place] = error
+        return claimless
+
+    async def _call(self, writes: Sequence[Write]) -> list[list[Any]]:
+        first, limits = writes[0], self._limits
+        shard = self._map.shard_of(first.region, first.user_id)
+        keys = shard.keys
+        names = [
+            keys.ready,
+            keys.board(first.region),
+            keys.board("GLOBAL"),
+            keys.queue(first.region),
+            keys.region_bucket(first.region),
+        ]
+        words: list[str | int] = [
+            first.region,
+            limits.queue_reject_length,
+            limits.region_rate_limit_per_sec,
+            limits.idempotency_ttl_seconds if first.idempotency else 0,
+            first.idempotency.fingerprint if first.idempotency else "",
+            self._writer.unclaimed.deadline,
+            keys.deleted(""),
+        ]
+        for write in writes:
+            kept = keys.idempotency(write.subject, write.idempotency.key if write.idempotency else "")
+            names += (keys.user(write.user_id), kept, keys.claim(write.user_id))
+            words += (write.operation, write.user_id, write.name, write.amount, event_start(write))
+        results: list[list[Any]] = await shard.run("write_scores", names, words)
+        return results

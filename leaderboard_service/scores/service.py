@@ -1,0 +1,211 @@
+"""Score writes: one script call on the player's shard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from leaderboard_core.errors import (
+    IdempotencyKeyInUse,
+    InvalidToken,
+    LeaderboardError,
+    QueueFull,
+    RateLimited,
+    RegionMismatch,
+    RegionRateLimited,
+    ScoreOutOfRange,
+    Unavailable,
+    UserExists,
+    UserNotFound,
+    WarmingUp,
+)
+from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.settings import LimitSettings
+from leaderboard_core.telemetry import tracing
+from leaderboard_core.telemetry.metrics import SCORE_WRITES
+from leaderboard_service.players.service import Claim, Players
+
+log = logging.getLogger(__name__)
+
+
+Operation = Literal["register", "create", "set", "add"]
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """An Idempotency-Key and the fingerprint of the request that it stands for."""
+
+    key: str
+    fingerprint: str
+
+    def of_item(self, place: int) -> Idempotency:
+        """The key of one score in a batch; no client's own key has a blank in it."""
+        return Idempotency(f"{self.key} {place}", self.fingerprint)
+
+
+class Write(NamedTuple):
+    """One score write. `amount` is the score, or the delta for "add"; an empty `name` keeps the stored one.
+
+    `issued_at` is when the player's token was issued (µs); None for a server's, and where there is none.
+    """
+
+    operation: Operation
+    user_id: str
+    region: str
+    amount: int
+    request_id: str
+    name: str = ""
+    subject: str = ""
+    idempotency: Idempotency | None = None
+    user_bucket: bool = True
+    may_create: bool = False
+    protected: bool = False
+    issued_at: int | None = None
+
+
+class Written(NamedTuple):
+    """The player's state after a write; `updated_at` is µs since the epoch."""
+
+    user_id: str
+    region: str
+    name: str
+    score: int
+    updated_at: int
+    created: bool
+
+
+class ScoreWriter:
+    """Runs score writes.
+
+    `unclaimed` stands for the claim of a caller that holds none. On one Redis the script alone decides whether a
+    user_id is free; where there are several, it asks for a claim before it makes a player.
+    """
+
+    def __init__(self, shard_map: ShardMap, limits: LimitSettings, players: Players) -> None:
+        self._map = shard_map
+        self._limits = limits
+        self._players = players
+        self.unclaimed = Claim() if len(shard_map.shards) == 1 else Claim(deadline=1)
+
+    async def write(self, write: Write) -> Written:
+        """Do one write. Raises the error of the refusal; a refused write has changed nothing."""
+        try:
+            return await self._run(write, self.unclaimed)
+        except ClaimNeeded:
+            new = write.operation == "register"
+            async with self._players.claim(write.user_id, write.region, new=new) as claim:
+                return await self.write_claimed(write, claim)
+
+    async def write_claimed(self, write: Write, claim: Claim) -> Written:
+        """Do one write that makes a player, under a claim that the caller holds."""
+        try:
+            return await self._run(write, claim)
+        except ClaimNeeded as error:
+            raise Unavailable("Making the player took too long, and nothing was changed; try again.") from error
+
+    async def _run(self, write: Write, claim: Claim) -> Written:
+        shard = self._map.shard_of(write.region, write.user_id)
+        keys, limits, idempotency = shard.keys, self._limits, write.idempotency
+        answer = await shard.run(
+            "write_score",
+            (
+                keys.ready,
+                keys.user(write.user_id),
+                keys.board(write.region),
+                keys.board("GLOBAL"),
+                keys.queue(write.region),
+                keys.user_bucket(write.user_id),
+                keys.region_bucket(write.region),
+                keys.idempotency(write.subject or write.user_id, idempotency.key if idempotency else ""),
+                keys.claim(write.user_id),
+            ),
+            (
+                write.operation,
+                write.user_id,
+                write.region,
+                write.name,
+                write.amount,
+                event_start(write),
+                limits.queue_reject_length,
+                limits.user_rate_limit_count if write.user_bucket else 0,
+                limits.user_rate_limit_window * 1_000_000,
+                limits.region_rate_limit_per_sec,
+                limits.idempotency_ttl_seconds if idempotency else 0,
+                idempotency.fingerprint if idempotency else "",
+                "1" if write.may_create else "0",
+                claim.nonce,
+                claim.deadline,
+                "1" if write.protected else "0",
+                keys.deleted(""),
+                "" if write.issued_at is None else write.issued_at,
+            ),
+        )
+        return read_result(write, answer)
+
+
+def read_result(write: Write, answer: Sequence[str]) -> Written:
+    """What the script said of a write. Raises the error of its refusal, or ClaimNeeded."""
+    if answer[0] == "refused":
+        _counter(answer[1]).inc()
+        raise _refusal(answer[1], answer[2:])
+    _counter(answer[0]).inc()
+    if answer[0] == "replay":
+        if write.idempotency is None or answer[1] != write.idempotency.fingerprint:
+            raise IdempotencyKeyInUse
+        answer = answer[2:]
+    _, region, name, score, updated_at, created = answer
+    return Written(write.user_id, region, name, int(score), int(updated_at), created == "1")
+
+
+@cache
+def _counter(outcome: str) -> Any:
+    return SCORE_WRITES.labels(outcome)
+
+
+def event_start(write: Write) -> str:
+    """The beginning of a write's event, which the script completes."""
+    fields = {"user_id": write.user_id, "region": write.region, "request_id": write.request_id}
+    if (tracer := tracing.active()) is not None:
+        fields |= tracer.event_fields()
+    return orjson.dumps(fields)[:-1].decode()
+
+
+def outlived_token() -> InvalidToken:
+    """The refusal of a player's token that is older than the player's deletion."""
+    return InvalidToken("This token is from before its player was deleted; POST /auth/register makes a new player.")
+
+
+class ClaimNeeded(Exception):
+    """The player is not on its shard, and the caller holds no claim on the user_id."""
+
+
+def _refusal(code: str, detail: Sequence[str]) -> LeaderboardError | ClaimNeeded:
+    match code:
+        case "cold":
+            return WarmingUp()
+        case "queue_full":
+            return QueueFull(retry_after=1, queue_length=int(detail[0]))
+        case "rate_limited":
+            return RateLimited(retry_after=int(detail[0]) / 1_000_000)
+        case "region_rate_limited":
+            return RegionRateLimited(retry_after=int(detail[0]) / 1_000_000)
+        case "user_exists":
+            return UserExists()
+        case "claimed":
+            return UserExists("This user_id is being registered by another request.")
+        case "claim_lost":
+            return ClaimNeeded()
+        case "invalid_token":
+            return outlived_token()
+        case "user_not_found":
+            return UserNotFound("This player has no card yet; POST /score/create or /auth/register makes one.")
+        case "region_mismatch":
+            return RegionMismatch(region=detail[0])
+        case "score_out_of_range":
+            return ScoreOutOfRange()
+    raise ValueError(f"write_score refused with an unknown code: {code}")

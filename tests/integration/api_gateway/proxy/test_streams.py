@@ -1,0 +1,169 @@
+"""Event streams through the gateway: how they end, and what becomes of clients that take nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from functools import partial
+
+import pytest
+
+from tests.integration.api_gateway.support import (
+    SOON,
+    Behaviour,
+    Request,
+    Running,
+    Service,
+    answer,
+    eventually,
+    gateway,
+    services,
+)
+from tests.support.events import EndedError, listening
+
+HEAD = answer(200, b"", "Content-Type: text/event-stream", "Transfer-Encoding: chunked", length=False)
+
+
+def chunk(text: str) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(text.encode()), text.encode())
+
+
+def event(number: int) -> bytes:
+    return chunk(f'id: {number}\nevent: change\ndata: {{"n": {number}}}\n\n')
+
+
+def says(*pieces: bytes, then: asyncio.Event) -> Behaviour:
+    """A stream that sends these pieces, and breaks off when `then` is set."""
+
+    async def behave(request: Request, writer: asyncio.StreamWriter) -> bool:
+        writer.write(HEAD + b"".join(pieces))
+        await asyncio.wait_for(then.wait(), SOON)
+        return True
+
+    return behave
+
+
+def base(gate: Running) -> str:
+    return f"http://127.0.0.1:{gate.port}"
+
+
+def notes(gate: Running) -> bytes:
+    gate.app.access_log.flush()
+    return b"".join(gate.log)
+
+
+async def test_a_service_that_dies_ends_the_stream_in_order() -> None:
+    """Whoever listens comes back anyway; a connection that is cut would be an error in every log on the way."""
+    async with services(1) as (service,), gateway(service) as gate:
+        dies = asyncio.Event()
+        service.behave = says(event(1), b"40\r\nid: 2\nevent: cha", then=dies)
+        async with listening(base(gate), "/stream/top") as listener:
+            assert (await listener.next()).data == {"n": 1}
+            dies.set()
+            with pytest.raises(EndedError) as end:
+                await listener.next()
+            assert end.value.clean
+        await eventually(lambda: b'"note":"bad_gateway"' in notes(gate), "the log line")
+
+
+async def test_any_other_answer_that_breaks_off_is_cut_off() -> None:
+    async with services(1) as (service,), gateway(service) as gate:
+        dies = asyncio.Event()
+
+        async def behave(request: Request, writer: asyncio.StreamWriter) -> bool:
+            writer.write(answer(200, b"", "Transfer-Encoding: chunked", length=False) + event(1))
+            await asyncio.wait_for(dies.wait(), SOON)
+            return True
+
+        service.behave = behave
+        async with listening(base(gate), "/top") as listener:
+            await listener.next()
+            dies.set()
+            assert await listener.ended() is False
+
+
+async def test_a_service_that_hangs_ends_the_stream_after_three_heartbeats() -> None:
+    never = asyncio.Event()
+    async with services(1) as (service,), gateway(service, heartbeat_seconds=0.2) as gate:
+        service.behave = says(event(1), then=never)
+        async with listening(base(gate), "/stream/top") as listener:
+            await listener.next()
+            started = asyncio.get_running_loop().time()
+            assert await listener.ended() is True
+            assert asyncio.get_running_loop().time() - started > 0.4
+        never.set()
+
+
+async def test_heartbeats_keep_a_stream_open() -> None:
+    async with services(1) as (service,), gateway(service, heartbeat_seconds=0.2) as gate:
+
+        async def behave(request: Request, writer: asyncio.StreamWriter) -> None:
+            writer.write(HEAD)
+            for _ in range(10):
+                writer.write(chunk(": heartbeat\n\n"))
+                await asyncio.sleep(0.15)
+            writer.write(event(1))
+            await request.gone()
+
+        service.behave = behave
+        async with listening(base(gate), "/stream/top") as listener:
+            assert (await listener.next()).data == {"n": 1}
+            assert len(listener.comments) == 10
+
+
+async def test_the_gateways_stop_ends_streams_at_once() -> None:
+    never = asyncio.Event()
+    async with services(1) as (service,), gateway(service) as gate:
+        service.behave = says(event(1), then=never)
+        async with listening(base(gate), "/stream/top") as listener:
+            await listener.next()
+            gate.app.stop()
+            assert await listener.ended(1) is True
+        async with listening(base(gate), "/stream/top") as late:
+            assert await late.ended(1) is True, "an error would make a browser give up for good"
+        never.set()
+
+
+async def flood(service: Service) -> asyncio.Event:
+    """Let the service send events for ever; the event says that the gateway has left."""
+    left = asyncio.Event()
+
+    async def behave(request: Request, writer: asyncio.StreamWriter) -> bool:
+        writer.write(HEAD)
+        try:
+            while True:
+                writer.write(chunk(f'data: "{"x" * 60_000}"\n\n'))
+                await writer.drain()
+        except ConnectionError:
+            left.set()
+        return True
+
+    service.behave = behave
+    return left
+
+
+async def test_who_takes_nothing_is_cut_off_on_both_sides() -> None:
+    async with services(1) as (service,), gateway(service, client_timeout_seconds=0.3) as gate:
+        left = await flood(service)
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", gate.port))
+            client.send(b"GET /stream/top HTTP/1.1\r\nHost: x\r\n\r\n")
+            await asyncio.wait_for(left.wait(), SOON)
+            # The client still has its socket open: an orderly close would wait for it for ever.
+            await eventually(lambda: not gate.server.server_state.connections, "the end of the connection")
+        assert b'"note":"the client left"' in notes(gate)
+
+
+async def test_streams_are_a_route_of_the_metrics() -> None:
+    never = asyncio.Event()
+    async with services(1) as (service,), gateway(service) as gate:
+        service.behave = says(event(1), then=never)
+        for path in ("/stream/top", "/stream/rank/alice"):
+            async with listening(base(gate), path) as listener:
+                await listener.next()
+        for route in ("/stream/top", "/stream/rank/{user_id}"):
+            counted = partial(gate.metric, "gateway_requests_total", method="GET", route=route, status="200")
+            await eventually(lambda counted=counted: counted() == 1, route)  # type: ignore[misc]
+        never.set()

@@ -1,0 +1,63 @@
+"""`leaderboard seed`: demo players through the API, and plain words when that cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+
+import pytest
+
+from tests.acceptance.cluster import REPOSITORY, clean_environment
+from tests.conftest import Start
+from tests.integration.api_gateway.support import refusing_port
+from tests.support.service import SECRET
+
+
+async def seed(*words: str, secret: str = SECRET) -> tuple[int | None, str, str]:
+    """Exit code, output and complaints, on one line each."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "leaderboard_cli", "seed", *words),
+        cwd=REPOSITORY,
+        env=clean_environment(JWT_SECRET=secret, COLUMNS="200"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, complaint = await process.communicate()
+    return process.returncode, " ".join(output.decode().split()), " ".join(complaint.decode().split())
+
+
+async def test_players_of_every_region_and_again_with_other_scores(start: Start) -> None:
+    # A narrow region: what it refuses is sent again.
+    api = await start(REGION_RATE_LIMIT_PER_SEC=100)
+    url = str(api.http.base_url)
+    code, output, complaint = await seed("450", "--url", url)
+    assert code == 0, complaint
+    assert "450 players are on the boards" in output
+    assert "450/450" in complaint
+    first = await api.top()
+    assert first["total"] == 450
+    assert Counter(row["region"] for row in first["rows"]) == {"ASIA": 113, "EU": 113, "NA": 112, "GLOBAL": 112}
+    assert (await seed("450", "--url", url))[0] == 0
+    second = await api.top()
+    assert second["total"] == 450
+    assert second["rows"] != first["rows"]
+
+
+async def test_a_system_that_is_not_there_is_told_at_once() -> None:
+    with refusing_port() as port:
+        async with asyncio.timeout(15):
+            code, _, complaint = await seed("10", "--url", f"http://127.0.0.1:{port}")
+    assert code == 1
+    assert f"Cannot reach http://127.0.0.1:{port}" in complaint
+    assert "make up" in complaint
+    assert "Traceback" not in complaint
+
+
+@pytest.mark.parametrize("players", ["1", "250"])
+async def test_a_token_of_another_system_is_refused_in_its_words(start: Start, players: str) -> None:
+    api = await start()
+    code, _, complaint = await seed(players, "--url", str(api.http.base_url), secret="9d41c6e0b27f83a5140c9e6bd87a23f5")
+    assert code == 1
+    assert "invalid_token" in complaint
+    assert "Traceback" not in complaint

@@ -1,0 +1,36 @@
+"""The examples of the API's description are what a service answers; RECORD_EXAMPLES=1 writes them anew."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import redis.asyncio as redis
+
+from leaderboard_core.errors import all_errors
+from leaderboard_service.app import ROUTES
+from leaderboard_service.reference import examples
+from tests.conftest import Start
+from tests.docs.recording import Recorder
+from tests.docs.story import tell
+
+FILE = Path(examples.__file__).with_name(examples.FILE)
+OF_THE_GATEWAY = {"bad_gateway", "gateway_timeout", "request_timeout"}
+
+
+async def test_the_examples_are_real_answers(start: Start, redis_1: redis.Redis, environ: dict[str, str]) -> None:
+    recorded = await tell(start, redis_1, environ)
+    check_all_is_shown(recorded)
+    if os.environ.get("RECORD_EXAMPLES"):
+        FILE.write_text(recorded.file(), "utf-8")
+    else:
+        assert recorded.file() == FILE.read_text("utf-8"), "a service answers otherwise now: make docs"
+
+
+def check_all_is_shown(recorded: Recorder) -> None:
+    shown = {call["call"] for call in recorded.calls}
+    assert {f"{route.method} {route.path}" for route in ROUTES} - shown == {"GET /metrics"}
+    titles = [(call["call"], call["title"]) for call in recorded.calls]
+    assert len(titles) == len(set(titles))
+    assert set(all_errors()) - set(recorded.errors) == {"internal_error", *OF_THE_GATEWAY}
+    assert {code for route in ROUTES for code in (error.code for error in route.errors)} <= set(recorded.errors)

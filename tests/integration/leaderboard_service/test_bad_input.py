@@ -1,0 +1,334 @@
+"""Bad input, each with its envelope, nothing changed, and never a 500."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+import redis.asyncio as redis
+
+from leaderboard_service.boards.cursors import encode
+from leaderboard_service.boards.ranges import Point
+from tests.support.redis_dump import dump
+from tests.support.service import SECRET, Api
+
+WRITES: dict[str, dict[str, Any]] = {
+    "/auth/register": {"user_id": "new", "name": "New", "region": "EU"},
+    "/auth/login": {"user_id": "alice", "name": "alice"},
+    "/score/create": {"region": "EU"},
+    "/score/update": {"score": 1},
+    "/score/add": {"delta": 1},
+    "/score": {"user_id": "alice", "region": "EU", "score": 1},
+}
+SCORE_PATHS = [path for path in WRITES if path.startswith("/score")]
+
+
+def check_envelope(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    body: dict[str, Any] = response.json()
+    assert body["error"] == code, body
+    assert isinstance(body["message"], str)
+    assert body["message"]
+    assert "Traceback" not in response.text
+    return body
+
+
+# Raw JSON numbers that are no score.
+BAD_NUMBERS = (
+    "1.5",
+    "1.0",
+    '"5"',
+    "true",
+    "null",
+    "[]",
+    "{}",
+    "1e2",
+    "1e400",
+    "-1e400",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "9007199254740992",
+    "-9007199254740992",
+    "9" * 400,
+    "9" * 5000,
+    "0x10",
+    "1_000",
+    "01",
+)
+
+
+@pytest.mark.parametrize("number", BAD_NUMBERS, ids=lambda text: text[:20])
+async def test_scores_that_are_not_whole_numbers_in_range(api: Api, redis_1: redis.Redis, number: str) -> None:
+    token = await api.register("alice", "EU", 3)
+    before = await dump(redis_1)
+    for path, body in (
+        ("/score/update", '{"score": %s}'),
+        ("/score/add", '{"delta": %s}'),
+        ("/score", '{"user_id": "alice", "region": "EU", "score": %s}'),
+        ("/score/create", '{"region": "EU", "initialScore": %s}'),
+        ("/auth/register", '{"user_id": "new", "name": "New", "region": "EU", "initialScore": %s}'),
+    ):
+        check_envelope(await api.post_raw(path, body % number, token=token), 422, "invalid_payload")
+    assert await dump(redis_1) == before
+
+
+BAD_USER_IDS = ("", " ", "a b", "a\tb", "a\nb", "a\0b", "a/b", "/", "\x7f", "\x85", "\u00a0", "\u2028", "\u3000")
+BAD_NAMES = ("", "a\nb", "a\0b", "\x1b[31m", "\x7f", "\x9f", "x" * 201, "🎮" * 201)
+
+
+@pytest.mark.parametrize("path", ["/auth/register", "/auth/login", "/score"])
+async def test_names_that_are_not_allowed(api: Api, redis_1: redis.Redis, path: str) -> None:
+    token = await api.register("alice", "EU")
+    before = await dump(redis_1)
+    for field, values in (("user_id", (*BAD_USER_IDS, "x" * 129)), ("name", BAD_NAMES)):
+        for value in (*values, 5, True, ["a"], {"a": 1}):
+            response = await api.post(path, {**WRITES[path], field: value}, token=token)
+            body = check_envelope(response, 422, "invalid_payload")
+            assert body["fields"][0]["field"] == field, (value, body)
+    assert await dump(redis_1) == before
+
+
+async def test_the_longest_names_are_allowed(api: Api) -> None:
+    await api.register("𝔘" * 128, "EU", name="🎮" * 200)
+    assert (await api.get("/top")).json()["rows"][0]["name"] == "🎮" * 200
+
+
+@pytest.mark.parametrize("path", WRITES)
+async def test_every_required_field_is_asked_for(api: Api, path: str) -> None:
+    token = await api.register("alice", "EU")
+    for missing in WRITES[path]:
+        if (path, missing) == ("/score", "name"):
+            continue
+        body = {key: value for key, value in WRITES[path].items() if key != missing}
+        answer = check_envelope(await api.post(path, body, token=token), 422, "invalid_payload")
+        assert answer["fields"] == [{"field": missing, "message": "Field required"}]
+
+
+BAD_BODIES: dict[str, bytes] = {
+    "empty": b"",
+    "not JSON": b"score=5",
+    "half": b'{"score": 5',
+    "two": b'{"score": 5}{"score": 6}',
+    "a list": b"[1]",
+    "a number": b"5",
+    "null": b"null",
+    "a string": b'"score"',
+    "not UTF-8": b'{"user_id": "\xff\xfe", "score": 5}',
+    "UTF-16": json.dumps({"score": 5}).encode("utf-16"),
+    "lone surrogate": b'{"user_id": "\\ud800", "name": "\\udfff", "region": "EU", "score": 5,"x": "\\udfff"}',
+    "deep list": b"[" * 100_000,
+    "deep object": b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+    "deep field": b'{"score":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+}
+
+
+@pytest.mark.parametrize("path", WRITES)
+async def test_bodies_that_are_not_json_objects(api: Api, redis_1: redis.Redis, path: str) -> None:
+    token = await api.register("alice", "EU", 3)
+    before = await dump(redis_1)
+    for what, content in BAD_BODIES.items():
+        response = await api.post_raw(path, content, token=token)
+        assert response.status_code == 422, (what, response.text[:300])
+        body = check_envelope(response, 422, "invalid_payload")
+        assert len(response.content) < 5000, what
+        assert body["fields"], what
+    assert await dump(redis_1) == before
+
+
+@pytest.mark.parametrize("path", ["/auth/register", "/score/add"])
+async def test_bodies_that_are_too_large(api: Api, redis_1: redis.Redis, path: str) -> None:
+    token = await api.register("alice", "EU", 3)
+    before = await dump(redis_1)
+    large = b'{"delta": 1, "padding": "' + b"x" * 2_000_000 + b'"}'
+    check_envelope(await api.post_raw(path, large, token=token), 413, "payload_too_large")
+
+    async def chunks() -> Any:
+        for start in range(0, len(large), 65_536):
+            yield large[start : start + 65_536]
+
+    response = await api.http.post(path, content=chunks(), headers={"Authorization": f"Bearer {token}"})
+    check_envelope(response, 413, "payload_too_large")
+    assert await dump(redis_1) == before
+
+
+async def test_large_bodies_that_are_allowed(api: Api) -> None:
+    token = await api.register("alice", "EU", 3)
+    body = b'{"delta": 1, "padding": "' + b"x" * 1_000_000 + b'"}'
+    assert (await api.post_raw("/score/add", body, token=token)).status_code == 200
+
+
+def tokens_that_are_not_valid() -> dict[str, str]:
+    now = int(time.time())
+    claims = {"user_id": "alice", "name": "alice", "region": "EU", "iat": now, "exp": now + 1000}
+
+    def signed(key: str = SECRET, algorithm: str = "HS256", **changed: Any) -> str:
+        payload = {key: value for key, value in {**claims, **changed}.items() if value is not None}
+        return jwt.encode(payload, key, algorithm=algorithm)
+
+    good = signed()
+    head, payload, _ = good.split(".")
+    return {
+        "garbage": "garbage",
+        "dots": "..",
+        "alg none": jwt.encode(claims, "", algorithm="none"),
+        "other key": signed("another secret that is long enough"),
+        "other algorithm": signed(SECRET * 2, "HS512"),
+        "expired": signed(exp=now - 1),
+        "no exp": signed(exp=None),
+        "no user_id": signed(user_id=None),
+        "no name": signed(name=None),
+        "no region": signed(region=None),
+        "number as user_id": signed(user_id=5),
+        "list as region": signed(region=["EU"]),
+        "exp of text": signed(exp="tomorrow"),
+        "no signature": f"{head}.{payload}.",
+        "signature of another": f"{head}.{payload}.{signed(user_id='bob').split('.')[2]}",
+        "more text": good + "x",
+        "not ASCII": "é" * 20,
+        "very long": "a" * 20_000,
+    }
+
+
+@pytest.mark.parametrize("path", SCORE_PATHS)
+async def test_tokens_that_are_not_valid(api: Api, redis_1: redis.Redis, path: str) -> None:
+    await api.register("alice", "EU")
+    before = await dump(redis_1)
+    for what, token in tokens_that_are_not_valid().items():
+        headers = {b"authorization": b"Bearer " + token.encode()}
+        response = await api.http.post(path, json=WRITES[path], headers=headers)
+        assert response.status_code == 401, (what, response.text)
+        check_envelope(response, 401, "invalid_token")
+        assert response.headers["www-authenticate"].startswith("Bearer")
+    for authorization in ("", "Bearer", "Basic YWxpY2U6", "Token abc"):
+        response = await api.http.post(path, json=WRITES[path], headers={"Authorization": authorization})
+        check_envelope(response, 401, "missing_token")
+    check_envelope(await api.post(path, WRITES[path]), 401, "missing_token")
+    assert await dump(redis_1) == before
+
+
+@pytest.mark.parametrize("region", ["", "MARS", "EU ", "E U", "eu\n", "GLÖBAL", "x" * 51, "EU\0", "leaderboard:EU"])
+async def test_unknown_regions(api: Api, redis_1: redis.Redis, region: str) -> None:
+    token = await api.register("alice", "EU")
+    before = await dump(redis_1)
+    responses = [await api.get(path, region=region) for path in ("/top", "/rank/alice", "/around/alice")]
+    responses.append(await api.get("/range", region=region, min=0))
+    responses.append(await api.post("/ranks", {"region": region, "user_ids": ["alice"]}))
+    for path in ("/auth/register", "/auth/login", "/score/create", "/score"):
+        responses.append(await api.post(path, {**WRITES[path], "region": region}, token=token))
+    for response in responses:
+        assert response.status_code == 422
+        body = response.json()
+        assert body["error"] in ("unknown_region", "invalid_payload")
+        if body["error"] == "unknown_region":
+            assert body["regions"] == ["ASIA", "EU", "NA", "GLOBAL"]
+    assert await dump(redis_1) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/top?limit=0", "limit"),
+        ("/top?limit=1001", "limit"),
+        ("/top?limit=-1", "limit"),
+        ("/top?limit=ten", "limit"),
+        ("/top?limit=", "limit"),
+        ("/top?limit=1.5", "limit"),
+        ("/top?limit=" + "9" * 5000, "limit"),
+        ("/top?offset=-1", "offset"),
+        ("/top?offset=9007199254740992", "offset"),
+        ("/top?offset=NaN", "offset"),
+        ("/around/alice?range=0", "range"),
+        ("/around/alice?range=101", "range"),
+        ("/around/alice?range=-1", "range"),
+        ("/around/alice?range=x", "range"),
+        ("/top?cursor=", "cursor"),
+        ("/top?cursor=abc", "cursor"),
+        ("/top?cursor=" + "A" * 5000, "cursor"),
+        ("/top?cursor=%F0%9F%8E%AE", "cursor"),
+        ("/top?cursor=abc&offset=0", "query"),
+        ("/top?region=EU&cursor=" + encode("GLOBAL", Point(5, "alice")), "cursor"),
+        ("/range?min=1&cursor=x", "cursor"),
+        ("/range?min=1&region=EU&cursor=" + encode("ASIA", Point(5, "alice")), "cursor"),
+        ("/range", "query"),
+        ("/range?min=1&from=1", "query"),
+        ("/range?max=1&to=1", "query"),
+        ("/range?min=2&max=1", "query"),
+        ("/range?from=2&to=1", "query"),
+        ("/range?min=", "min"),
+        ("/range?min=1.5", "min"),
+        ("/range?max=9007199254740992", "max"),
+        ("/range?min=-9007199254740992", "min"),
+        ("/range?from=0", "from"),
+        ("/range?to=0", "to"),
+        ("/range?to=x", "to"),
+        ("/range?min=1&limit=1001", "limit"),
+        ("/rank/" + "x" * 129, "user_id"),
+        ("/rank/a%20b", "user_id"),
+        ("/rank/a%0Ab", "user_id"),
+        ("/rank/%00", "user_id"),
+        ("/around/%C2%A0", "user_id"),
+    ],
+    ids=lambda value: value[:40],
+)
+async def test_queries_that_are_not_valid(api: Api, path: str, field: str) -> None:
+    body = check_envelope(await api.http.get(path), 422, "invalid_payload")
+    assert [entry["field"] for entry in body["fields"]] == [field]
+
+
+async def test_lists_of_players_that_are_not_valid(api: Api) -> None:
+    for user_ids in (None, "alice", [], ["a"] * 1001, [5], [None], ["a b"], [""], ["a/b"], ["a\0b"], [["a"]]):
+        body = check_envelope(await api.post("/ranks", {"user_ids": user_ids}), 422, "invalid_payload")
+        assert all(entry["field"].startswith("user_ids") for entry in body["fields"])
+    check_envelope(await api.post("/ranks", {}), 422, "invalid_payload")
+    check_envelope(await api.post("/ranks", {"user_ids": ["a"], "region": 5}), 422, "invalid_payload")
+    check_envelope(await api.post("/ranks", {"user_ids": ["a"], "region": "MARS"}), 422, "unknown_region")
+    for what, content in BAD_BODIES.items():
+        response = await api.post_raw("/ranks", content)
+        assert response.status_code == 422, what
+        assert len(response.content) < 5000, what
+    check_envelope(await api.post_raw("/ranks", b"x" * 2_000_000), 413, "payload_too_large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "not_found"),
+        ("GET", "/nothing", 404, "not_found"),
+        ("GET", "/rank", 404, "not_found"),
+        ("GET", "/rank/", 404, "not_found"),
+        ("GET", "/rank/a/b", 404, "not_found"),
+        ("GET", "/rank/a%2Fb", 404, "not_found"),
+        ("GET", "/top/", 404, "not_found"),
+        ("POST", "/score/", 404, "not_found"),
+        ("GET", "//top", 404, "not_found"),
+        ("POST", "/score/delete", 404, "not_found"),
+        ("GET", "/%ff%fe", 404, "not_found"),
+        ("POST", "/top", 405, "method_not_allowed"),
+        ("GET", "/score", 405, "method_not_allowed"),
+        ("PUT", "/score", 405, "method_not_allowed"),
+        ("DELETE", "/rank/alice", 405, "method_not_allowed"),
+        ("GET", "/auth/login", 405, "method_not_allowed"),
+        ("PATCH", "/score/update", 405, "method_not_allowed"),
+        ("OPTIONS", "/score", 405, "method_not_allowed"),
+    ],
+)
+async def test_unknown_paths_and_wrong_verbs(api: Api, method: str, path: str, status: int, code: str) -> None:
+    response = await api.http.request(method, httpx.URL(api.http.base_url, raw_path=path.encode()))
+    check_envelope(response, status, code)
+    if status == 405:
+        assert response.headers["allow"]
+
+
+async def test_a_request_id_is_kept_or_made(api: Api) -> None:
+    given = await api.http.get("/top", headers={"X-Request-ID": "abc-123"})
+    assert given.headers["x-request-id"] == "abc-123"
+    for odd in ("a b", "x" * 129, "é"):
+        response = await api.http.get("/nothing", headers=[(b"x-request-id", odd.encode())])
+        assert len(response.headers["x-request-id"]) == 32
+    assert (await api.get("/top")).headers["x-request-id"] != (await api.get("/top")).headers["x-request-id"]

@@ -1,0 +1,204 @@
+"""`leaderboard verify` and `dead-letters`: they find what differs, mend it from the newer side, and lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+import redis.asyncio as redis
+
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.settings import TopologySettings, load
+from tests.conftest import Start
+from tests.support.service import Api
+from tests.support.worker import dead_letters, drained, event, push, rows, working
+from worker_service.recovery.verify import Difference, Report, Verifier
+
+
+@pytest.fixture(params=[1, 2], ids=["one-redis", "two-redis"])
+async def stocked(
+    request: pytest.FixtureRequest,
+    start: Start,
+    environ: dict[str, str],
+    sharded_environ: dict[str, str],
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> tuple[Api, dict[str, str]]:
+    """Players of every region, all saved."""
+    chosen = {1: environ, 2: sharded_environ}[request.param]
+    api = await start(shards=request.param)
+    async with working(chosen, block_seconds=0.1):
+        for user_id, region in (("ann", "ASIA"), ("bob", "EU"), ("cyd", "NA"), ("dan", "GLOBAL"), ("eve", "EU")):
+            await api.register(user_id, region, 10)
+        await api.register("pia", "EU", 10, password="a long password")
+        await drained(redis_1, redis_2)
+    return api, chosen
+
+
+async def verified(
+    environ: dict[str, str], databases: RegionDatabases, *, repair: bool = False, wait: float = 0.2
+) -> Report:
+    shard_map = ShardMap.open(load(TopologySettings, environ))
+    try:
+        return await Verifier(shard_map, databases, wait_seconds=wait).verify(repair=repair)
+    finally:
+        await shard_map.close()
+
+
+def found(report: Report) -> dict[str, str]:
+    return {difference.user_id: difference.problem for difference in report.differences}
+
+
+async def mended(
+    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+) -> dict[Difference, str]:
+    """Repair, let a worker save what was queued, and see that nothing differs any more."""
+    report = await verified(environ, databases, repair=True)
+    async with working(environ, block_seconds=0.1):
+        await drained(redis_1, redis_2)
+    assert (await verified(environ, databases)).differences == []
+    return dict(report.mended)
+
+
+async def test_nothing_differs(stocked: tuple[Api, dict[str, str]], databases: RegionDatabases) -> None:
+    report = await verified(stocked[1], databases)
+    assert (report.players, report.differences, report.behind) == (6, [], 0)
+
+
+async def test_a_newer_row_goes_back_to_redis(
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+) -> None:
+    api, environ = stocked
+    await databases["EU"].execute(
+        "UPDATE leaderboard SET score = 99, updated_at = updated_at + INTERVAL '1 hour' WHERE user_id = 'bob'"
+    )
+    assert set(found(await verified(environ, databases))) == {"bob"}
+    assert set((await mended(environ, databases, redis_1, redis_2)).values()) == {"from_postgres"}
+    assert (await api.scores())["bob"] == (await api.scores("EU"))["bob"] == 99
+
+
+async def test_a_newer_hash_goes_to_postgres(
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+) -> None:
+    _, environ = stocked
+    await databases["ASIA"].execute("DELETE FROM leaderboard WHERE user_id = 'ann'")
+    await databases["NA"].execute("UPDATE leaderboard SET score = 1, name = 'x' WHERE user_id = 'cyd'")
+    assert found(await verified(environ, databases)) == {
+        "ann": "is missing in Postgres",
+        "cyd": "score 10 in Redis, 1 in Postgres; name cyd in Redis, x in Postgres",
+    }
+    assert set((await mended(environ, databases, redis_1, redis_2)).values()) == {"from_redis"}
+    assert (await rows(databases, "ASIA"))["ann"][:2] == ("ann", 10)
+    assert (await rows(databases, "NA"))["cyd"][:2] == ("cyd", 10)
+
+
+async def test_boards_follow_the_hash_and_ghosts_are_removed(
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+) -> None:
+    api, environ = stocked
+    await redis_1.zadd("leaderboard:GLOBAL", {"ann": 5, "ghost": 1})
+    await redis_1.zrem("leaderboard:NA", "cyd")
+    await redis_1.zadd("leaderboard:ASIA", {"phantom": 7})
+    assert set(found(await verified(environ, databases))) == {"ann", "cyd", "ghost", "phantom"}
+    await mended(environ, databases, redis_1, redis_2)
+    assert await api.scores() == dict.fromkeys(("ann", "bob", "cyd", "dan", "eve", "pia"), 10)
+    assert await api.scores("ASIA") == {"ann": 10}
+    assert await api.scores("NA") == {"cyd": 10}
+
+
+async def test_a_lost_hash_comes_back_with_its_password_mark(
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+) -> None:
+    api, environ = stocked
+    for client in (redis_1, redis_2):
+        await client.delete("user:pia")
+    assert "pia" in found(await verified(environ, databases))
+    await mended(environ, databases, redis_1, redis_2)
+    assert (await api.login("pia")).status_code == 401
+    assert (await api.login("pia", password="a long password")).status_code == 200
+
+
+async def test_events_on_their_way_are_behind_and_no_difference(
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases
+) -> None:
+    api, environ = stocked
+    assert (await api.post("/score/add", {"delta": 1}, token=api.player_token("ann"))).status_code == 200
+    report = await verified(environ, databases)
+    assert (report.differences, report.behind) == ([], 1)
+    async with working(environ, block_seconds=0.1):
+        report = await verified(environ, databases, wait=10)
+    assert (report.differences, report.behind) == ([], 0)
+
+
+async def test_it_may_run_while_players_play(stocked: tuple[Api, dict[str, str]], databases: RegionDatabases) -> None:
+    api, environ = stocked
+    playing = True
+
+    async def play(user_id: str, region: str) -> None:
+        token = api.player_token(user_id, region)
+        while playing:
+            assert (await api.post("/score/add", {"delta": 1}, token=token)).status_code == 200
+
+    async with working(environ, block_seconds=0.1):
+        players = [asyncio.create_task(play("ann", "ASIA")), asyncio.create_task(play("bob", "EU"))]
+        reports = [await verified(environ, databases, wait=1) for _ in range(3)]
+        playing = False
+        await asyncio.gather(*players)
+        assert (await verified(environ, databases, wait=10)).differences == []
+    assert [report.differences for report in reports] == [[], [], []]
+
+
+def command(environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    arguments = [sys.executable, "-m", "leaderboard_cli", *words]
+    wide = {"PATH": "/usr/bin:/bin", "COLUMNS": "300", "LEADERBOARD_DATA_DIR": "/nonexistent", **environ}
+    return subprocess.run(arguments, env=wide, capture_output=True, text=True, timeout=60, check=False)
+
+
+async def test_the_command_says_so_with_its_exit_code(
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+) -> None:
+    _, environ = stocked
+    clean = await asyncio.to_thread(command, environ, "verify")
+    assert (clean.returncode, clean.stdout) == (0, "6 players compared, 0 differences\n")
+    await databases["ASIA"].execute("DELETE FROM leaderboard WHERE user_id = 'ann'")
+    differs = await asyncio.to_thread(command, environ, "verify")
+    assert differs.returncode == 1
+    assert "ann: is missing in Postgres" in differs.stdout
+    repaired = await asyncio.to_thread(command, environ, "verify", "--repair")
+    assert repaired.returncode == 0
+    assert "1 differences, 1 mended" in repaired.stdout
+
+
+async def test_dead_letters_are_listed_retried_and_dropped(
+    environ: dict[str, str], databases: RegionDatabases, start: Start, redis_1: redis.Redis
+) -> None:
+    await start()
+    async with working(environ, block_seconds=0.1):
+        # Refused as long as the column is too short for it; nothing else is wrong with it.
+        await databases["EU"].execute("ALTER TABLE leaderboard ADD CONSTRAINT small CHECK (score < 100)")
+        try:
+            await push(redis_1, event("big", 500), "not json", event("small", 5))
+            await drained(redis_1)
+        finally:
+            await databases["EU"].execute("ALTER TABLE leaderboard DROP CONSTRAINT small")
+        assert set(await rows(databases)) == {"small"}
+        listed = await asyncio.to_thread(command, environ, "dead-letters", "list")
+        assert "not JSON" in listed.stdout
+        assert "big" in listed.stdout
+        assert (await asyncio.to_thread(command, environ, "dead-letters", "retry")).returncode == 1
+        assert (await asyncio.to_thread(command, environ, "dead-letters", "drop", "unknown")).returncode == 1
+        assert len(await dead_letters(redis_1)) == 2
+
+        retried = await asyncio.to_thread(command, environ, "dead-letters", "retry", "--all")
+        assert retried.returncode == 0
+        await drained(redis_1)
+        assert (await rows(databases))["big"][1] == 500
+    (left,) = await dead_letters(redis_1)
+    assert left["event"] == "not json"
+    listed = await asyncio.to_thread(command, environ, "dead-letters", "list", "--region", "eu")
+    (letter_id,) = [line.split()[0] for line in listed.stdout.splitlines() if "not JSON" in line]
+    assert (await asyncio.to_thread(command, environ, "dead-letters", "drop", letter_id)).returncode == 0
+    assert await dead_letters(redis_1) == []

@@ -1,0 +1,113 @@
+"""Key names are those of DESIGN §4; a script's file name says how many KEYS it uses; statements are found by name."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from leaderboard_core.postgres import sql
+from leaderboard_core.redis import lua
+from leaderboard_core.redis.keys import Keys
+
+SCRIPTS = sorted(lua.all_scripts())
+
+
+def test_the_names_of_the_keys() -> None:
+    keys = Keys()
+    assert keys.board("EU") == "leaderboard:EU"
+    assert keys.board("GLOBAL") == "leaderboard:GLOBAL"
+    assert keys.user("alice") == "user:alice"
+    assert keys.queue("EU") == "queue:scores:EU"
+    assert keys.processing("EU", "host-1") == "queue:scores:EU:processing:host-1"
+    assert keys.dead("EU") == "queue:scores:EU:dead"
+    assert keys.user_bucket("alice") == "bucket:user:alice"
+    assert keys.region_bucket("EU") == "bucket:region:EU"
+    assert keys.deleted("alice") == "deleted:alice"
+
+
+def test_a_prefix_stands_before_every_name() -> None:
+    plain, prefixed = Keys(), Keys("{s1}:")
+    for name, member in inspect.getmembers(Keys):
+        if name.startswith("_") or name == "prefix":
+            continue
+        if isinstance(member, property):
+            assert getattr(prefixed, name) == "{s1}:" + getattr(plain, name)
+        else:
+            arguments = ["x"] * (len(inspect.signature(member).parameters) - 1)
+            assert getattr(prefixed, name)(*arguments) == "{s1}:" + getattr(plain, name)(*arguments)
+
+
+def test_idempotency_keys_of_two_players_never_meet() -> None:
+    parts = ["a", "b", ":", "a:b", ":a", "b:"]
+    pairs = list(itertools.product(parts, ["x", "x/y", "/", ":", "b:x", ":x", "a/x"]))
+    assert len({Keys().idempotency(subject, key) for subject, key in pairs}) == len(pairs)
+
+
+def header_and_body(source: str) -> tuple[str, str]:
+    """A script's header, and its code; a function that is included and not called with KEYS has its own."""
+    header, _, body = source.partition("]]")
+    function = re.search(r"^local function (\w+)\(KEYS, ARGV\)\n.*?^end\n", body, flags=re.MULTILINE | re.DOTALL)
+    if function and f"return {function[1]}(KEYS, ARGV)" not in body:
+        body = body.replace(function[0], "")
+    return header, body
+
+
+def numbered(header: str, section: str) -> set[int]:
+    """The numbers that a section of a script's header describes, up to the next section."""
+    text = re.split(rf"^{section}\b", header, flags=re.MULTILINE)[1]
+    text = re.split(r"^(?:ARGV|Result)\b|^      then for each", text, flags=re.MULTILINE)[0]
+    return {int(number) for number in re.findall(r"(?<=\s)(\d+) ['a-zA-Z]", text)}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_uses_as_many_keys_as_its_file_name_says(name: str) -> None:
+    script = lua.load(name)
+    header, body = header_and_body(script.source)
+    used = {int(number) for number in re.findall(r"\bKEYS\[(\d+)\]", body)}
+    assert used <= set(range(1, script.number_of_keys + 1))
+    if not re.search(r"\bKEYS\[[^\d]", body):
+        assert used == set(range(1, script.number_of_keys + 1))
+    assert ("\n      then for each" in header) == (script.keys_per_item > 0)
+    assert numbered(header, "KEYS") == set(range(1, script.number_of_keys + 1)), "the header describes each key"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_uses_as_many_arguments_as_its_header_says(name: str) -> None:
+    header, body = header_and_body(lua.load(name).source)
+    assert header.removeprefix("#!lua flags=allow-oom\n").startswith("--[[\n")
+    assert "Result" in header
+    used = {int(number) for number in re.findall(r"\bARGV\[(\d+)\]", body)}
+    assert ("ARGV" in body) == ("\nARGV" in header)
+    if used:
+        assert used <= numbered(header, "ARGV"), "the header describes each argument"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_script_names_a_key_itself(name: str) -> None:
+    """The key builders are the one place for names; a script gets keys, or a prefix, from its caller."""
+    _, _, body = lua.load(name).source.partition("]]")
+    assert not re.search(r"['\"](leaderboard|user|queue|bucket|claim|shard|idempotency|deleted):", body)
+
+
+def test_a_missing_script_or_statement_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        lua.load("nothing")
+    with pytest.raises(KeyError):
+        sql.load("nothing")
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [migration.version for migration in sql.migrations()] == list(range(1, len(sql.migrations()) + 1))
+
+
+def test_there_is_no_sql_or_lua_in_python() -> None:
+    root = Path(lua.__file__).parents[3]
+    packages = ("api_gateway", "leaderboard_core", "leaderboard_service", "worker_service")
+    pattern = re.compile(r"redis\.call|\b(SELECT .+ FROM|INSERT INTO|DELETE FROM|UPDATE \w+ SET)\b")
+    for package in packages:
+        for path in (root / package).rglob("*.py"):
+            assert not pattern.search(path.read_text("utf-8")), path

@@ -1,0 +1,47 @@
+"""The names of the metrics follow Prometheus' conventions, and a page shows what was counted and looked up."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.parser import text_string_to_metric_families
+
+from leaderboard_core.redis.queues import QueueReport, QueueState
+from leaderboard_core.telemetry import metrics
+from leaderboard_core.telemetry.gauges import queue_gauges
+from tests.support.catalogue import Described, catalogue
+
+
+def test_every_declared_metric_has_an_owner() -> None:
+    declared = {metric for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)}
+    assert declared == {*metrics.OF_SERVICE, *metrics.OF_WORKER}
+
+
+@pytest.mark.parametrize("metric", catalogue(), ids=lambda metric: metric.name)
+def test_a_name_follows_the_conventions(metric: Described) -> None:
+    assert re.fullmatch(r"(gateway|leaderboard)_[a-z0-9_]+", metric.name)
+    assert metric.name.endswith("_total") is (metric.kind == "counter")
+    assert not re.search(r"(milli|micro|_ms|minutes|hours|kilo|mega)", metric.name), "base units"
+    assert metric.meaning.endswith(".")
+    assert "|" not in metric.meaning
+
+
+def test_a_page_has_the_counters_and_what_was_looked_up() -> None:
+    report = QueueReport([QueueState("EU", 3, 2, 1, 4.5)], [], ["NA"])
+    page = metrics.render(queue_gauges(report)).decode()
+    samples = {
+        (sample.name, sample.labels.get("region", "")): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name.startswith(("leaderboard_queue", "leaderboard_worker_lag", "leaderboard_workers"))
+    }
+    assert samples == {
+        ("leaderboard_queue_length", "EU"): 3,
+        ("leaderboard_queue_processing_length", "EU"): 2,
+        ("leaderboard_queue_dead_letters", "EU"): 1,
+        ("leaderboard_worker_lag_seconds", "EU"): 4.5,
+        ("leaderboard_workers_alive", ""): 0,
+    }
+    assert "leaderboard_queue_length" not in metrics.render().decode(), "nothing stays from one scrape to the next"

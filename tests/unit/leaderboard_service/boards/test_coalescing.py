@@ -1,0 +1,85 @@
+"""Shared reads: together where that is right, and never older than the caller."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from leaderboard_service.boards.coalescing import SharedReads
+
+
+class Store:
+    """Counts looks; each takes what is written when it begins, and ends when it is let go."""
+
+    def __init__(self) -> None:
+        self.written = 0
+        self.looks = 0
+        self.gate = asyncio.Event()
+
+    async def look(self) -> int:
+        self.looks += 1
+        seen = self.written
+        await self.gate.wait()
+        return seen
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_read_sees_every_write_before_it_and_shares_the_next_look() -> None:
+    store, shared = Store(), SharedReads[int]()
+    first = asyncio.create_task(shared.read("board", store.look))
+    await settle()
+    store.written = 1
+    later = [asyncio.create_task(shared.read("board", store.look)) for _ in range(50)]
+    await settle()
+    assert store.looks == 1
+    store.gate.set()
+    assert await first == 0
+    assert await asyncio.gather(*later) == [1] * 50
+    assert store.looks == 2
+
+
+async def test_other_keys_do_not_wait() -> None:
+    store, shared = Store(), SharedReads[int]()
+    tasks = [asyncio.create_task(shared.read(key, store.look)) for key in ("a", "b")]
+    await settle()
+    assert store.looks == 2
+    store.gate.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_an_error_is_raised_for_all_who_share_and_forgotten_after() -> None:
+    shared = SharedReads[int]()
+    gate = asyncio.Event()
+
+    async def fail() -> int:
+        await gate.wait()
+        raise ValueError("no")
+
+    tasks = [asyncio.create_task(shared.read("board", fail)) for _ in range(5)]
+    await settle()
+    gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [str(result) for result in results] == ["no"] * 5
+
+    async def work() -> int:
+        return 7
+
+    assert await shared.read("board", work) == 7
+
+
+async def test_a_caller_that_goes_away_takes_nobody_along() -> None:
+    store, shared = Store(), SharedReads[int]()
+    first, second, third = (asyncio.create_task(shared.read("board", store.look)) for _ in range(3))
+    await settle()
+    first.cancel()
+    second.cancel()
+    store.gate.set()
+    assert await third == 0
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await shared.read("board", store.look) == 0

@@ -1,0 +1,1 @@
+"""Recovery: from Postgres back into Redis, and the comparison of the two."""

@@ -1,0 +1,268 @@
+"""Compares Redis with Postgres, player by player, and mends what differs from the newer side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from leaderboard_core.postgres import sql
+from leaderboard_core.postgres.databases import Pool, RegionDatabases
+from leaderboard_core.postgres.deletions import KEEP_AT_LEAST_SECONDS
+from leaderboard_core.redis.queues import queue_state
+from leaderboard_core.redis.shards import GLOBAL, Shard, ShardMap
+from worker_service.recovery.rebuild import pages
+
+CHUNK = 500
+MOST_DIFFERENCES = 100_000
+RECHECK_SECONDS = 0.2
+
+OnPlayers = Callable[[str, int], None]
+
+
+class Difference(NamedTuple):
+    """A player whose Redis hash, boards and Postgres row do not agree, and how."""
+
+    region: str
+    user_id: str
+    problem: str
+
+
+class Row(NamedTuple):
+    """A player in Postgres."""
+
+    user_id: str
+    name: str
+    region: str
+    score: int
+    micros: int
+    protected: bool
+
+
+class Held(NamedTuple):
+    """A player in Redis, as texts; '' where there is none."""
+
+    region: str
+    name: str
+    score: str
+    updated_at: str
+    on_region: str
+    on_global: str
+    protected: str
+
+
+@dataclass(slots=True)
+class Report:
+    """`behind` events were not in Postgres yet when the comparison ended; their players are not judged."""
+
+    players: int = 0
+    behind: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    mended: list[tuple[Difference, str]] = field(default_factory=list)
+    truncated: bool = False
+
+
+def compare(region: str, row: Row | None, held: Held, deleted_at: int = 0) -> str | None:
+    """What is wrong with a player, or None; `deleted_at` is when Postgres deleted it (µs), 0 if never."""
+    if not held.region:
+        if row is not None:
+            return "is missing in Redis"
+        return "is on a board and nowhere else" if held.on_region or held.on_global else None
+    if held.region != region:
+        return f"has region {held.region} in Redis"
+    problems = []
+    for board, score in ((region, held.on_region), (GLOBAL, held.on_global)):
+        if not score or int(float(score)) != int(held.score):
+            problems.append(f"score {held.score} in the hash, {score or 'none'} on the board of {board}")
+    if row is None:
+        was_deleted = deleted_at >= int(held.updated_at)
+        problems.append("was deleted, and is in Redis still" if was_deleted else "is missing in Postgres")
+    else:
+        for what, ours, theirs in (
+            ("score", held.score, str(row.score)),
+            ("name", held.name, row.name),
+            ("updated_at", held.updated_at, str(row.micros)),
+            ("password", held.protected or "0", "1" if row.protected else "0"),
+        ):
+            if ours != theirs:
+                problems.append(f"{what} {ours} in Redis, {theirs} in Postgres")
+    return "; ".join(problems) or None
+
+
+class Verifier:
+    """Streams over every region once from each side, then looks again at what seemed to differ.
+
+    Under traffic a player may differ for the moment that its event takes: only what still differs
+    when the queue is empty is a difference.
+    """
+
+    def __init__(self, shard_map: ShardMap, databases: RegionDatabases, *, wait_seconds: float = 10) -> None:
+        self._map = shard_map
+        self._databases = databases
+        self._wait_seconds = wait_seconds
+
+    async def verify(self, on_players: OnPlayers | None = None, *, repair: bool = False) -> Report:
+        """Compare everything; with `repair` mend what differs. Raises Unavailable or Postgres' errors."""
+        report = Report()
+        for shard, region in self._map.queues():
+            suspects = await self._suspects(shard, region, report, on_players)
+            differences = await self._settle(shard, region, suspects, report)
+            report.differences += differences
+            if repair:
+                report.mended += [(difference, await self._mend(shard, difference)) for difference in differences]
+        return report
+
+    async def _suspects(self, shard: Shard, region: str, report: Report, on_players: OnPlayers | None) -> set[str]:
+        pool, suspects = self._databases[region], set[str]()
+        async with aclosing(pages(pool, 0)) as all_pages:
+            async for page in all_pages:
+                rows = [Row(*record) for record in page]
+                suspects |= {found.user_id for found in await _compare_rows(shard, region, rows)}
+                report.players += len(rows)
+                if on_players is not None:
+                    on_players(region, len(rows))
+                if len(suspects) > MOST_DIFFERENCES:
+                    report.truncated = True
+                    return suspects
+        async for user_ids in self._members(shard, region):
+            known = await _rows_of(pool, user_ids)
+            suspects |= {user_id for user_id in user_ids if user_id not in known}
+        return suspects
+
+    async def _members(self, shard: Shard, region: str) -> AsyncIterator[list[str]]:
+        """Who is on the boards of a region, page by page; players without a hash count to the first region."""
+        if region != GLOBAL:
+            async for user_ids in _scan(shard, shard.keys.board(region)):
+                yield user_ids
+        # The GLOBAL board has everybody of the shard: here those that no other region's board accounts for.
+        homes = {GLOBAL} if region == GLOBAL else set[str]()
+        if region == shard.regions[0]:
+            homes.add("")
+        if homes:
+            async for user_ids in _scan(shard, shard.keys.board(GLOBAL)):
+                held = await _held(shard, region, user_ids)
+                yield [user_id for user_id, one in zip(user_ids, held, strict=True) if one.region in homes]
+
+    async def _settle(self, shard: Shard, region: str, suspects: set[str], report: Report) -> list[Difference]:
+        """The suspects that really differ; those that cannot be judged in time count as behind."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._wait_seconds
+        differences: list[Difference] = []
+        while suspects:
+            unsettled: set[str] = set()
+            behind = 0
+            for first in range(0, len(suspects), CHUNK):
+                chunk = sorted(suspects)[first : first + CHUNK]
+                found, moving, waiting = await self._judge(shard, region, chunk)
+                differences += found
+                unsettled |= moving
+                behind = max(behind, waiting)
+            if unsettled and loop.time() > deadline:
+                report.behind += max(behind, len(unsettled))
+                break
+            suspects = unsettled
+            if suspects:
+                await asyncio.sleep(RECHECK_SECONDS)
+        return differences
+
+    async def _judge(
+        self, shard: Shard, region: str, user_ids: Sequence[str]
+    ) -> tuple[list[Difference], set[str], int]:
+        """Differences, players that cannot be judged now, and how many events wait.
+
+        A player is judged when its hash was the same before and after everything else was looked at, and
+        no event waited after the first look: then the event of that state was committed before its row was
+        read, and a row that does not match it is wrong.
+        """
+        before = await _held(shard, region, user_ids)
+        queue = await queue_state(shard, region)
+        waiting = queue.uncommitted
+        rows = await _rows_of(self._databases[region], user_ids)
+        gone = await _deletions_of(self._databases[region], user_ids)
+        after = await _held(shard, region, user_ids)
+        differences, moving = [], set()
+        for user_id, first, last in zip(user_ids, before, after, strict=True):
+            problem = compare(region, rows.get(user_id), last, gone.get(user_id, 0))
+            if problem and (waiting or first != last):
+                moving.add(user_id)
+            elif problem:
+                differences.append(Difference(region, user_id, problem))
+        return differences, moving, waiting
+
+    async def _mend(self, shard: Shard, difference: Difference) -> str:
+        region, user_id, keys = difference.region, difference.user_id, shard.keys
+        row = (await _rows_of(self._databases[region], [user_id])).get(user_id)
+        gone = await _deletions_of(self._databases[region], [user_id])
+        outcome: str = await shard.run(
+            "mend_player",
+            (
+                keys.user(user_id),
+                keys.board(region),
+                keys.board(GLOBAL),
+                keys.queue(region),
+                keys.deleted(user_id),
+            ),
+            (
+                user_id,
+                region,
+                "verify",
+                row.micros if row else "",
+                row.name if row else "",
+                row.score if row else "",
+                "1" if row and row.protected else "0",
+                gone.get(user_id, 0),
+                KEEP_AT_LEAST_SECONDS,
+            ),
+        )
+        return outcome
+
+
+async def _scan(shard: Shard, board: str) -> AsyncIterator[list[str]]:
+    cursor = 0
+    while True:
+        cursor, pairs = await shard.command("ZSCAN", board, cursor, "COUNT", CHUNK)
+        yield [member for member, _ in pairs]
+        if not int(cursor):
+            return
+
+
+async def _rows_of(pool: Pool, user_ids: Sequence[str]) -> dict[str, Row]:
+    records = await pool.fetch(sql.load("players_by_id"), _storable(user_ids))
+    return {record["user_id"]: Row(*record) for record in records}
+
+
+async def _deletions_of(pool: Pool, user_ids: Sequence[str]) -> dict[str, int]:
+    """µs by user_id."""
+    records = await pool.fetch(sql.load("deletions_by_id"), _storable(user_ids))
+    return {record["user_id"]: record["micros"] for record in records}
+
+
+def _storable(user_ids: Sequence[str]) -> list[str]:
+    return [user_id for user_id in user_ids if "\0" not in user_id]  # Postgres cannot even be asked for others
+
+
+async def _held(shard: Shard, region: str, user_ids: Sequence[str]) -> list[Held]:
+    keys = shard.keys
+    boards = (keys.board(region), keys.board(GLOBAL))
+    if not user_ids:
+        return []
+    flat: list[str] = await shard.run("inspect_players", boards, (keys.user(""), *user_ids))
+    return [Held(*flat[first : first + 7]) for first in range(0, len(flat), 7)]
+
+
+async def _compare_rows(shard: Shard, region: str, rows: Sequence[Row]) -> list[Difference]:
+    chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
+    answers = await asyncio.gather(*(_held(shard, region, [row.user_id for row in chunk]) for chunk in chunks))
+    pairs = (
+        (row, held)
+        for chunk, answer in zip(chunks, answers, strict=True)
+        for row, held in zip(chunk, answer, strict=True)
+    )
+    return _differences(region, ((row.user_id, row, held) for row, held in pairs))
+
+
+def _differences(region: str, players: Iterable[tuple[str, Row | None, Any]]) -> list[Difference]:
+    found = ((user_id, compare(region, row, held)) for user_id, row, held in players)
+    return [Difference(region, user_id, problem) for user_id, problem in found if problem]

@@ -1,0 +1,1 @@
+"""Write-behind: from the Redis queues into Postgres."""

@@ -1,0 +1,59 @@
+"""Signs of life of this worker, take-over from silent ones, and the watch for a Redis without its data."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from leaderboard_core.errors import Unavailable
+from leaderboard_core.redis.shards import Shard
+from leaderboard_core.telemetry.metrics import EVENTS_TAKEN_OVER
+from worker_service.backoff import wait
+from worker_service.recovery.rebuild import Rebuilder
+
+log = logging.getLogger(__name__)
+
+
+class Liveness:
+    """Keeps one shard's registry of workers honest."""
+
+    def __init__(
+        self, shard: Shard, worker: str, timeout_seconds: int, rebuilder: Rebuilder, stop: asyncio.Event
+    ) -> None:
+        self._shard = shard
+        self._worker = worker
+        self._timeout = timeout_seconds
+        self._rebuilder = rebuilder
+        self._stop = stop
+
+    async def run(self) -> None:
+        """Beat until the stop, several times within the time-out."""
+        while not self._stop.is_set():
+            try:
+                await self.beat()
+            except Unavailable as error:
+                log.warning("no sign of life could be given: %s", error.__cause__)
+            await wait(self._stop, min(1.0, self._timeout / 4))
+
+    async def beat(self) -> None:
+        """One sign of life; takes over what silent workers hold and mends a Redis that lost data.
+
+        Raises Unavailable.
+        """
+        shard, silence = self._shard, self._timeout * 1_000_000
+        keys = shard.keys
+        for other in await shard.run("heartbeat", (keys.workers,), (self._worker, silence)):
+            for region in shard.regions:
+                moved = await shard.run(
+                    "take_over",
+                    (keys.queue(region), keys.processing(region, other), keys.workers),
+                    (other, silence),
+                )
+                if moved > 0:
+                    EVENTS_TAKEN_OVER.labels(region).inc(moved)
+                    log.warning(
+                        "took over from a silent worker", extra={"worker": other, "region": region, "events": moved}
+                    )
+            await shard.run("forget_worker", (keys.workers,), (other,))
+        if not await shard.is_ready():
+            self._rebuilder.start(shard)

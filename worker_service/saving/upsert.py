@@ -1,0 +1,59 @@
+"""A batch into one region's Postgres: deletions, the upsert, and the search for an event that Postgres refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import asyncpg
+
+from leaderboard_core.events import Deletion, ScoreEvent
+from leaderboard_core.postgres import sql
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, describe
+from leaderboard_core.postgres.deletions import delete_players
+from worker_service.saving.batch import Batch, columns
+
+REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+"""Errors that the event itself causes; all others may go away by themselves."""
+
+EventT = TypeVar("EventT", ScoreEvent, Deletion)
+
+
+class PostgresAway(Exception):
+    """The batch could not be saved now and may be later."""
+
+
+async def save(pool: Pool, batch: Batch) -> list[tuple[ScoreEvent | Deletion, str]]:
+    """Save a batch; returns the events that Postgres refuses, with its reason. Raises PostgresAway.
+
+    Deletions come first: a player who is in the upsert too was made anew. Each of the two is whole by itself, and
+    done again with the batch if the process ends in between.
+    """
+    deleted = await _apply(pool, batch.deletions, delete_players)
+    return [*deleted, *await _apply(pool, batch.events, _upsert)]
+
+
+async def _upsert(pool: Pool, events: Sequence[ScoreEvent]) -> None:
+    await pool.execute(sql.load("upsert_scores"), *columns(events))
+
+
+async def _apply(
+    pool: Pool, events: Sequence[EventT], statement: Callable[[Pool, Sequence[EventT]], Awaitable[None]]
+) -> list[tuple[EventT, str]]:
+    """Run a statement for events, each user at most once.
+
+    A refused statement is split in halves until the culprits are alone, so one bad event costs
+    log2(n) statements and holds nobody up. Raises PostgresAway.
+    """
+    if not events:
+        return []
+    try:
+        await statement(pool, events)
+    except REFUSALS as error:
+        if len(events) == 1:
+            return [(events[0], describe(error))]
+        middle = len(events) // 2
+        return await _apply(pool, events[:middle], statement) + await _apply(pool, events[middle:], statement)
+    except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+        raise PostgresAway(describe(error)) from error
+    return []

@@ -1,0 +1,56 @@
+"""A worker's parts, put together the same way for production and for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.settings import TopologySettings, WorkerSettings
+from worker_service.recovery.rebuild import Rebuilder
+from worker_service.saving.consumer import Consumer
+from worker_service.saving.heartbeat import Liveness
+
+LONGEST_BLOCK_SECONDS = 1.0
+"""How long a consumer waits in Redis for an event, and so the longest that a stop or a rebuild waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One consumer per queue, one watch per shard, and what rebuilds a shard."""
+
+    name: str
+    consumers: list[Consumer]
+    watches: list[Liveness]
+    rebuilder: Rebuilder
+
+
+def build(
+    name: str,
+    topology: TopologySettings,
+    settings: WorkerSettings,
+    shard_map: ShardMap,
+    databases: RegionDatabases,
+    stop: asyncio.Event,
+    *,
+    block_seconds: float = LONGEST_BLOCK_SECONDS,
+) -> Worker:
+    """The parts; nothing runs yet."""
+    rebuilder = Rebuilder(databases, stop)
+    consumers = [
+        Consumer(
+            shard=shard,
+            region=region,
+            pool=databases[region],
+            worker=name,
+            settings=settings,
+            stop=stop,
+            block_seconds=min(block_seconds, topology.redis_timeout_seconds / 2),
+        )
+        for shard, region in shard_map.queues()
+    ]
+    for consumer in consumers:
+        rebuilder.hands.setdefault(consumer.shard, []).append(consumer.hands)
+    watches = [Liveness(shard, name, settings.worker_timeout_seconds, rebuilder, stop) for shard in shard_map.shards]
+    return Worker(name, consumers, watches, rebuilder)
