@@ -20,7 +20,7 @@ from api_gateway.upstream.answer import (
 )
 from api_gateway.upstream.connection import Connection
 from api_gateway.upstream.pool import Upstream
-from leaderboard_core.http.server import local_socket
+from leaderboard_core.http.sockets import local_socket
 
 __all__ = [
     "Answer",

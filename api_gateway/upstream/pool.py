@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
-from leaderboard_core.http.server import LOOPBACK
+from leaderboard_core.http.sockets import LOOPBACK
 
 CHECKS_TO_EJECT = 2
 

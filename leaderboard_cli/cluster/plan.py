@@ -19,7 +19,7 @@ from leaderboard_cli.cluster.probes import http_healthy
 from leaderboard_cli.cluster.process import Command
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import Server
-from leaderboard_core.http.server import local_socket
+from leaderboard_core.http.sockets import local_socket
 from leaderboard_core.settings import AuthSettings, TopologySettings, load
 
 _LONGEST_SOCKET_NAME = 103  # bytes, on macOS; 107 on Linux

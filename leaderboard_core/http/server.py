@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import uvicorn
 
 from leaderboard_core.http.protocol import EnvelopeProtocol
-from leaderboard_core.settings import SettingsError
+from leaderboard_core.http.sockets import BACKLOG
 
 # Together with the notice and what comes after them, these stay under the 10 s that a stop may take.
 GRACE_SECONDS = 5
@@ -21,12 +19,7 @@ DRAIN_SECONDS = 1.5
 DRAIN_TICK_SECONDS = 0.05
 # Longer than NGINX (60 s) and the gateways (30 s) keep theirs, so that the side that sends requests closes.
 KEEP_ALIVE_SECONDS = 75
-BACKLOG = 2048
 _TICKS_PER_SWEEP = 10
-_PROBE_SECONDS = 1.0
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-"""Names under which the processes of one machine reach each other."""
-_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 _EVENTS_BUFFERED = 16_384
 _EVENTS_IN_SOCKET = 65_536
 
@@ -125,70 +118,3 @@ def create_server(
         backlog=BACKLOG,
     )
     return DrainingServer(config, on_stop, notice_seconds, local)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises SettingsError when the port cannot be had."""
-    try:
-        return _listen(host, port)
-    except OSError as error:
-        raise SettingsError(
-            f"HOST/PORT: cannot listen on {host}:{port}: {error.strerror}. "
-            "Another process may have the port; stop it or set PORT to a free one."
-        ) from error
-
-
-def is_reached_locally(host: str) -> bool:
-    """Whether who listens at `host` is the one whom this machine's processes reach at 127.0.0.1."""
-    return host in LOOPBACK or host in _ANY_ADDRESS
-
-
-def local_socket(folder: Path, port: int) -> Path:
-    """Where whoever listens on `port` listens for processes of its own machine."""
-    return folder / f"{port}.sock"
-
-
-def listen_locally(path: Path) -> socket.socket:
-    """A listening Unix socket, in place of one that an earlier process left. Raises SettingsError."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.exists():
-            _check_left_over(path)
-            path.unlink()
-        listener.bind(str(path))
-        path.chmod(0o666)  # as free as the port: the front proxy runs as another user
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise SettingsError(
-            f"SOCKET_DIR: cannot listen on {path}: {error.strerror or error}. "
-            "Set it to a folder that exists, may be written to and has a short name, or unset it."
-        ) from error
-    listener.setblocking(False)
-    return listener
-
-
-def _check_left_over(path: Path) -> None:
-    """Raises OSError when what has the name is not a socket, or one at which somebody listens."""
-    if not path.is_socket():
-        raise FileExistsError(errno.EEXIST, "it is there and not a socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(ConnectionRefusedError):
-        probe.settimeout(_PROBE_SECONDS)
-        probe.connect(str(path))
-        raise OSError(errno.EADDRINUSE, "another process listens there")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener

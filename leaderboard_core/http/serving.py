@@ -14,7 +14,8 @@ import uvloop
 
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.http import open_files
-from leaderboard_core.http.server import create_server, is_reached_locally, listen, listen_locally, local_socket
+from leaderboard_core.http.server import create_server
+from leaderboard_core.http.sockets import is_reached_locally, listen, listen_locally, local_socket
 from leaderboard_core.settings import ProcessSettings, SettingsError, TracingSettings, load
 from leaderboard_core.telemetry import logs, tracing
 

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from leaderboard_core.http.server import DrainingServer, create_server, listen
+from leaderboard_core.http.server import DrainingServer, create_server
+from leaderboard_core.http.sockets import listen
 from tests.support.waiting import eventually
 
 _SOON = 5.0

@@ -18,7 +18,7 @@ from leaderboard_cli.cluster.binaries import Servers, find_nginx
 from leaderboard_cli.cluster.nginx_server import NginxServer
 from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_cli.cluster.server import running
-from leaderboard_core.http.server import is_reached_locally, listen_locally, local_socket
+from leaderboard_core.http.sockets import is_reached_locally, listen_locally, local_socket
 from leaderboard_core.settings import SettingsError
 from tests.integration.api_gateway.support import Request, Service, answer, bearer, gateway, says, services
 from tests.integration.api_gateway.test_process import start
