@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from api_gateway.app import Settings, create_app
-from api_gateway.metrics import route_of
+from api_gateway.app import DEFAULT_PORT, NAME, create_app
+from api_gateway.services import Settings
 from leaderboard_core.http import serving
-from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
+from leaderboard_core.settings import ProcessSettings
 from leaderboard_core.telemetry import tracing
-
-DEFAULT_PORT = 4000
 
 
 async def main(process: ProcessSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError when the gateway cannot start."""
-    settings = Settings(process, load(AuthSettings), load(GatewaySettings), load(StreamSettings))
-    gateway = create_app(settings)
-    application = tracing.traced(gateway, lambda _, path: route_of(path))
-    await serving.serve(application, process, on_stop=gateway.stop)
+    app = create_app(Settings.from_environment(process))
+    await serving.serve(tracing.traced(app, app.route_of), process, on_stop=app.announce_stop)
 
 
 if __name__ == "__main__":
-    serving.run("api_gateway", main, DEFAULT_PORT)
+    serving.run(NAME, main, DEFAULT_PORT)

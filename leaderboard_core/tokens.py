@@ -39,6 +39,11 @@ class Identity:
         return self.role == "server"
 
 
+def revoked_token() -> InvalidToken:
+    """The refusal of a player's token that is older than the player's deletion."""
+    return InvalidToken("This token is from before its player was deleted; POST /auth/register makes a new player.")
+
+
 class Tokens:
     """Issues and verifies tokens with one secret."""
 

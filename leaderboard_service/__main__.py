@@ -13,7 +13,7 @@ from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import ProcessSettings
 from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.health import log_warnings
-from leaderboard_service.app import create_app
+from leaderboard_service.app import DEFAULT_PORT, NAME, create_app
 from leaderboard_service.services import Settings
 
 log = logging.getLogger(__name__)
@@ -60,4 +60,4 @@ async def _check_servers(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run("leaderboard_service", main, default_port=5000)
+    run(NAME, main, DEFAULT_PORT)

@@ -1,11 +1,11 @@
-"""What a running service holds: typed, made once in the lifespan, found through the request."""
+"""What a running service holds: typed, made once in the lifespan, found by dependencies."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from leaderboard_core.errors import UnknownRegion
+from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.queues import QueueProbe
 from leaderboard_core.redis.shards import ShardMap
@@ -23,14 +23,16 @@ from leaderboard_core.tokens import Tokens
 from leaderboard_service.accounts.service import Accounts
 from leaderboard_service.boards.coalescing import SharedReads
 from leaderboard_service.boards.postgres_boards import PostgresBoards
-from leaderboard_service.boards.redis_boards import BoardReader
+from leaderboard_service.boards.redis_boards import RedisBoards
 from leaderboard_service.boards.service import Reads
 from leaderboard_service.live.service import Hub
 from leaderboard_service.players.deletion import Remover
 from leaderboard_service.players.export import Profiles
 from leaderboard_service.players.service import Players
+from leaderboard_service.regions import Regions
 from leaderboard_service.scores.batches import BatchWriter
 from leaderboard_service.scores.service import ScoreWriter
+from leaderboard_service.system.service import SystemStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +51,23 @@ class Settings:
         return cls(process, load(TopologySettings), load(AuthSettings), load(LimitSettings), load(StreamSettings))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Services:
-    """The parts that routes call."""
+    """What path operations ask for; the dependencies find each by the name that it has here."""
 
-    process: ProcessSettings
-    regions: tuple[str, ...]
     shard_map: ShardMap
     databases: RegionDatabases
+    regions: Regions
     tokens: Tokens
-    writer: ScoreWriter
-    batches: BatchWriter
-    reads: Reads
-    live: Hub
+    score_writer: ScoreWriter
+    batch_writer: BatchWriter
+    board_reads: Reads
+    shared_pages: SharedReads[JSONReply]
+    live_hub: Hub
     accounts: Accounts
-    profiles: Profiles
-    remover: Remover
-    health: HealthProbe
-    queues: QueueProbe
-    gauges: Gauges
-    shared: SharedReads[Any]
-    stopping: bool = False
+    player_export: Profiles
+    player_deletion: Remover
+    system_status: SystemStatus
 
     @classmethod
     async def open(cls, settings: Settings) -> Services:
@@ -79,34 +77,35 @@ class Services:
         players = Players(shard_map, settings.limits)
         writer = ScoreWriter(shard_map, settings.limits, players)
         health, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
-        reads = Reads(BoardReader(shard_map), PostgresBoards(databases))
+        gauges = Gauges(shard_map, health, queues)
+        reads = Reads(RedisBoards(shard_map), PostgresBoards(databases))
         return cls(
-            process=settings.process,
-            regions=settings.topology.regions,
             shard_map=shard_map,
             databases=databases,
+            regions=Regions(settings.topology.regions),
             tokens=Tokens(settings.auth),
-            writer=writer,
-            batches=BatchWriter(shard_map, settings.limits, writer),
-            reads=reads,
-            live=Hub(reads, settings.stream),
+            score_writer=writer,
+            batch_writer=BatchWriter(shard_map, settings.limits, writer),
+            board_reads=reads,
+            shared_pages=SharedReads(),
+            live_hub=Hub(reads, settings.stream),
             accounts=Accounts(writer, players, databases, settings.auth),
-            profiles=Profiles(players, databases, reads),
-            remover=Remover(shard_map, databases, players, settings.auth, settings.limits),
-            health=health,
-            queues=queues,
-            gauges=Gauges(shard_map, health, queues),
-            shared=SharedReads(),
+            player_export=Profiles(players, databases, reads),
+            player_deletion=Remover(shard_map, databases, players, settings.auth, settings.limits),
+            system_status=SystemStatus(settings.process.instance_name, health, queues, gauges),
         )
 
+    def state(self) -> dict[str, Any]:
+        """The state of the lifespan."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def announce_stop(self) -> None:
+        """Let /health tell the gateways that this replica is ending, and streams end at once."""
+        self.system_status.stopping = True
+        self.live_hub.stop()
+
     async def close(self) -> None:
-        self.live.stop()
+        """End the streams, and close what leads to the stores."""
+        self.live_hub.stop()
         await self.shard_map.close()
         await self.databases.close()
-
-    def region(self, text: str) -> str:
-        """A region's name as it is stored. Raises UnknownRegion, which lists the known ones."""
-        name = text.upper() if text.isascii() else text  # "ſ".upper() is "S"
-        if name not in self.regions:
-            raise UnknownRegion(text, self.regions)
-        return name

@@ -14,7 +14,8 @@ from leaderboard_core.postgres.migrations import migrate_all
 from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import ProcessSettings, SettingsError, TopologySettings, WorkerSettings, load
 from leaderboard_core.telemetry.health import log_warnings
-from worker_service.app import create_app
+from worker_service.app import NAME, create_app
+from worker_service.health import WorkerHealth
 from worker_service.services import build
 
 log = logging.getLogger(__name__)
@@ -50,10 +51,11 @@ async def _work(
     for watch in worker.watches:
         await watch.beat()
     log.info("consuming", extra={"worker": name, "regions": list(shard_map.regions)})
-    app = create_app(name, shard_map, databases, stop)
+    app = create_app(process, WorkerHealth(name, shard_map, databases, stop))
+    app.on_stop(stop.set)
     try:
         async with asyncio.TaskGroup() as group:
-            server = group.create_task(serve(app, process, on_stop=stop.set))
+            server = group.create_task(serve(app, process, on_stop=app.announce_stop))
             server.add_done_callback(lambda _: stop.set())
             for watch in worker.watches:
                 group.create_task(watch.run())
@@ -67,4 +69,4 @@ async def _work(
 
 
 if __name__ == "__main__":
-    run("worker_service", main, default_port=5100)
+    run(NAME, main, default_port=5100)

@@ -7,20 +7,42 @@ import logging
 from time import perf_counter
 from typing import Any
 
-from api_gateway.asgi import ClientGoneError, Message, Receive, Scope, Send
-from api_gateway.metrics import Exchange, Metrics
-from api_gateway.proxy.body import read_body
-from api_gateway.proxy.headers import RequestHead, value_of
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from api_gateway.metrics import Metrics
+from api_gateway.proxy.headers import RequestHead, read_request_head, value_of
 from api_gateway.upstream import client
+from api_gateway.upstream.client import Answer
 from api_gateway.upstream.pool import Pool, Upstream
-from leaderboard_core.errors import BadGateway, GatewayTimeout, Unavailable
-from leaderboard_core.http.protocol import NOTHING_YET, TRANSPORT, send_at_once
-from leaderboard_core.http.server import buffer_little
+from leaderboard_core.calls import CallTable
+from leaderboard_core.errors import (
+    BadGateway,
+    GatewayTimeout,
+    LeaderboardError,
+    PayloadTooLarge,
+    RequestTimeout,
+    Unavailable,
+)
+from leaderboard_core.http.context import RequestContext
+from leaderboard_core.http.messages import (
+    Header,
+    drain_body,
+    limit_buffer,
+    read_body,
+    send_in_time,
+    send_response,
+    start_stream,
+    too_large,
+    wait_until_disconnected,
+)
+from leaderboard_core.http.responses import error_reply
+from leaderboard_core.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
 _BODILESS = frozenset({204, 304})
-_FAREWELL_SECONDS = 1.0
+_FINAL_CHUNK_SECONDS = 1.0
 _MAY_HAVE_BEEN_DONE = "The leaderboard service broke off; the request may or may not have been done."
 
 
@@ -32,6 +54,8 @@ class Proxy:
         pool: Pool,
         upstreams: client.UpstreamClient,
         metrics: Metrics,
+        calls: CallTable,
+        tokens: Tokens,
         *,
         max_body_bytes: int,
         client_timeout: float,
@@ -40,55 +64,88 @@ class Proxy:
         self._max_body = max_body_bytes
         self._client_timeout = client_timeout
         self._longest_silence = longest_silence
+        self._calls = calls
+        self._tokens = tokens
         self._pool = pool
         self._client = upstreams
         self._metrics = metrics
         self.stopping = asyncio.Event()
 
-    async def forward(self, scope: Scope, receive: Receive, send: Send, head: RequestHead, exchange: Exchange) -> None:
+    async def forward(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
         """Answer one request with a service's answer.
 
-        Raises PayloadTooLarge, RequestTimeout, BadGateway, Unavailable, GatewayTimeout or ClientGoneError; when
-        `exchange.response_started` is set by then, the answer is cut off and cannot be replaced.
+        Raises MissingToken, InvalidToken, BadGateway, Unavailable, GatewayTimeout or ClientDisconnect; when
+        `context.response_started` is set by then, the answer is cut off and cannot be replaced.
         """
-        body: bytes | None = None
-        if head.has_body:
-            body = await read_body(receive, max_bytes=self._max_body, timeout=self._client_timeout)
-        answer, upstream = await self._ask(scope, head, body, exchange)
+        context.note(upstream=None, retries=0)
+        client = scope.get("client")
+        head = read_request_head(scope["headers"], client[0] if client else None, scope["scheme"], context.request_id)
+        endpoint = self._calls.find(context.path)
+        call = None if endpoint is None else endpoint.call(context.method)
+        largest = (call and call.largest_body) or self._max_body
+        try:
+            if head.content_length is not None and head.content_length > largest:
+                raise too_large(largest)
+            # Browsers ask with OPTIONS, without a token, before they send one.
+            if endpoint is not None and endpoint.token and context.method != "OPTIONS":
+                self._tokens.verify_header(head.authorization)
+            body: bytes | None = None
+            if head.has_body:
+                body = await read_body(receive, max_bytes=largest, timeout=self._client_timeout)
+            repeatable = (
+                context.method in ("GET", "HEAD")  # pages that are no calls of the API, too
+                if call is None
+                else call.may_repeat(has_key=head.has_idempotency_key)
+            )
+            answer, upstream = await self._ask(scope, head, body, repeatable, context)
+        except (PayloadTooLarge, RequestTimeout) as error:
+            await _refuse_unread(error, receive, send, context)
+            return
+        except asyncio.CancelledError:
+            # The server's limit for a graceful stop is over: the client still gets to know.
+            await _refuse(Unavailable("This gateway is stopping; send it again."), send, context)
+            raise
+        await self._pass_on(answer, upstream, scope, receive, send, context)
+
+    async def _pass_on(
+        self,
+        answer: Answer,
+        upstream: Upstream,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        context: RequestContext,
+    ) -> None:
         status, headers = answer.status, answer.headers
         if status in _BODILESS:
             # A length would announce a body.
             headers = [header for header in headers if header[0] != b"content-length"]
-        headers.append((b"x-request-id", head.request_id.encode("ascii")))
+        headers.append((b"x-request-id", context.request_id.encode("ascii")))
         headers.append((b"x-upstream-addr", upstream.address_bytes))
-        exchange.status = status
-        exchange.response_started = True
+        context.status = status
+        context.response_started = True
         if answer.complete:
             whole = answer.take()
             if whole and answer.content_length is None:
                 headers.append((b"content-length", b"%d" % len(whole)))
-            if not send_at_once(send, status, headers, whole):
-                await send({"type": "http.response.start", "status": status, "headers": headers})
-                await send({"type": "http.response.body", "body": whole, "more_body": False})
+            await send_response(send, status, headers, whole)
             return
         try:
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send(NOTHING_YET)
-            await self._stream(answer, scope, receive, send, exchange)
+            await start_stream(send, status, headers)
+            await self._stream(answer, scope, receive, send, context)
         finally:
             answer.close()
 
     async def _ask(
-        self, scope: Scope, head: RequestHead, body: bytes | None, exchange: Exchange
-    ) -> tuple[client.Answer, Upstream]:
+        self, scope: Scope, head: RequestHead, body: bytes | None, repeatable: bool, context: RequestContext
+    ) -> tuple[Answer, Upstream]:
         """The first answer that came, complete if it is small, and who gave it."""
         method: str = scope["method"]
         target: bytes = scope["raw_path"] or b"/"
         if query := scope["query_string"]:
             target = b"%b?%b" % (target, query)
-        repeatable = may_repeat(method, scope["path"], has_key=head.has_idempotency_key)
         tried: list[Upstream] = []
-        again = True
+        again, attempts = True, 0
         failure: client.UpstreamError | None = None
         while True:
             upstream = self._pool.pick(tried)
@@ -100,10 +157,9 @@ class Proxy:
                 upstream = self._pool.pick()
             if upstream is None:
                 raise _gateway_error(failure)
-            if failure is not None:
-                exchange.retries += 1
             tried.append(upstream)
-            exchange.upstream = upstream
+            attempts += 1
+            context.note(upstream=upstream.address, retries=attempts - 1)
             started_at = perf_counter()
             try:
                 answer = await self._client.request(upstream, method, target, head.forward, body, kept=again)
@@ -134,15 +190,15 @@ class Proxy:
                 return answer, upstream
 
     async def _stream(
-        self, answer: client.Answer, scope: Scope, receive: Receive, send: Send, exchange: Exchange
+        self, answer: Answer, scope: Scope, receive: Receive, send: Send, context: RequestContext
     ) -> None:
         """Pass a body on piece by piece, until it ends, the client leaves or, for events, the gateway stops."""
         events = value_of(answer.headers, b"content-type").startswith(b"text/event-stream")
         if events:
             answer.wait_at_most(self._longest_silence)
-            buffer_little(scope[TRANSPORT])
+            limit_buffer(scope)
         pump = asyncio.create_task(self._pump(answer, scope, send))
-        ends: list[asyncio.Task[Any]] = [pump, asyncio.create_task(_until_gone(receive))]
+        ends: list[asyncio.Task[Any]] = [pump, asyncio.create_task(wait_until_disconnected(receive))]
         if events:
             ends.append(asyncio.create_task(self.stopping.wait()))
         try:
@@ -150,37 +206,27 @@ class Proxy:
             if pump.done():
                 pump.result()
             elif not self.stopping.is_set():
-                raise ClientGoneError
+                raise ClientDisconnect
         except (BadGateway, GatewayTimeout) as error:
             if not events:
                 raise
-            exchange.note = error.code  # an end like any other: who listens to events comes back
+            context.note(note=error.code)  # an end like any other: who listens to events comes back
         finally:
             for task in ends:
                 task.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
-        seconds = _FAREWELL_SECONDS if events else self._client_timeout
-        await _send_in_time(send, {"type": "http.response.body", "body": b""}, scope, seconds)
+        seconds = _FINAL_CHUNK_SECONDS if events else self._client_timeout
+        await send_in_time(send, {"type": "http.response.body", "body": b""}, scope, seconds)
 
-    async def _pump(self, answer: client.Answer, scope: Scope, send: Send) -> None:
+    async def _pump(self, answer: Answer, scope: Scope, send: Send) -> None:
         try:
             while piece := await answer.read():
                 message = {"type": "http.response.body", "body": piece, "more_body": True}
-                await _send_in_time(send, message, scope, self._client_timeout)
+                await send_in_time(send, message, scope, self._client_timeout)
         except client.TimedOutError as error:
             raise GatewayTimeout from error
         except client.BrokenOffError as error:
             raise BadGateway from error
-
-
-def may_repeat(method: str, path: str, *, has_key: bool) -> bool:
-    """Whether a request that broke off may be sent again: it changes nothing, or counts once.
-
-    Who deletes twice is told 404 the second time, unless a key asks for the first answer.
-    """
-    if method in ("GET", "HEAD") or path == "/ranks" or (method == "DELETE" and path.startswith("/users/")):
-        return True
-    return has_key and (path in ("/score", "/scores") or path.startswith("/score/"))
 
 
 def _gateway_error(failure: client.UpstreamError | None) -> BadGateway | Unavailable:
@@ -189,17 +235,24 @@ def _gateway_error(failure: client.UpstreamError | None) -> BadGateway | Unavail
     return Unavailable("No leaderboard service can be reached; try again shortly.")
 
 
-async def _send_in_time(send: Send, message: Message, scope: Scope, seconds: float) -> None:
-    """Cuts a client off, and raises ClientGoneError, when it takes nothing for so long."""
-    try:
-        async with asyncio.timeout(seconds):
-            await send(message)
-    except TimeoutError:
-        # An orderly close would wait until the client has taken what is buffered.
-        scope[TRANSPORT].abort()
-        raise ClientGoneError from None
+async def _refuse_unread(
+    error: PayloadTooLarge | RequestTimeout, receive: Receive, send: Send, context: RequestContext
+) -> None:
+    """Refuse a request whose body was not read to its end; the connection ends after the answer."""
+    more = isinstance(error, PayloadTooLarge)
+    await _refuse(error, send, context, (b"connection", b"close"), more_body=more)
+    if more:
+        await drain_body(receive)
+        await send({"type": "http.response.body", "body": b""})
 
 
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _refuse(
+    error: LeaderboardError, send: Send, context: RequestContext, *headers: Header, more_body: bool = False
+) -> None:
+    reply = error_reply(error)
+    context.note(note=error.code)
+    context.status = reply.status_code
+    context.response_started = True
+    sent = [*reply.raw_headers, (b"x-request-id", context.request_id.encode("ascii")), *headers]
+    await send({"type": "http.response.start", "status": reply.status_code, "headers": sent})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": more_body})

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from api_gateway.asgi import Header, Headers
+from leaderboard_core.http.messages import Header, Headers
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -35,7 +33,6 @@ _REQUEST_OURS: Final = _HOP_BY_HOP | {
 _RESPONSE_OURS: Final = _HOP_BY_HOP | {b"date", b"server", b"x-request-id", b"x-upstream-addr"}
 _PLAIN_CONNECTION: Final = frozenset({b"", b"keep-alive", b"close"})
 _PROTOCOLS: Final = frozenset({b"http", b"https"})
-_SANE_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 @dataclass(slots=True)
@@ -43,7 +40,6 @@ class RequestHead:
     """A request's head as the gateway needs it; `forward` is what the service gets to see."""
 
     forward: Headers
-    request_id: str
     authorization: str | None
     content_length: int | None
     has_body: bool
@@ -59,13 +55,12 @@ class ResponseHead:
     transfer_encoding: bytes | None
 
 
-def read_request_head(raw: Iterable[Header], client: str | None, scheme: str) -> RequestHead:
+def read_request_head(raw: Iterable[Header], client: str | None, scheme: str, request_id: str) -> RequestHead:
     """Sort a request's headers (names in lower case, as ASGI gives them) in one pass.
 
     `client` is the address of whoever is connected, None if unknown. Host is kept as the client wrote it.
     """
     forward: Headers = []
-    request_id = ""
     authorization: str | None = None
     content_length: int | None = None
     chunked = has_key = False
@@ -86,9 +81,6 @@ def read_request_head(raw: Iterable[Header], client: str | None, scheme: str) ->
             chunked = True
         elif name == b"connection":
             named |= _named_by(value)
-        elif name == b"x-request-id":
-            if not request_id and _SANE_ID.fullmatch(value):
-                request_id = value.decode("ascii")
         elif name == b"x-forwarded-for":
             forwarded_for.append(value)
         elif name == b"x-forwarded-proto":
@@ -101,9 +93,8 @@ def read_request_head(raw: Iterable[Header], client: str | None, scheme: str) ->
     if forwarded_for:
         forward.append((b"x-forwarded-for", b", ".join(forwarded_for)))
     forward.append((b"x-forwarded-proto", proto if proto in _PROTOCOLS else scheme.encode("ascii")))
-    request_id = request_id or secrets.token_hex(16)
     forward.append((b"x-request-id", request_id.encode("ascii")))
-    return RequestHead(forward, request_id, authorization, content_length, chunked or bool(content_length), has_key)
+    return RequestHead(forward, authorization, content_length, chunked or bool(content_length), has_key)
 
 
 def read_response_head(raw: Iterable[Header]) -> ResponseHead:

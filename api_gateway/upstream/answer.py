@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from api_gateway.asgi import Headers
+from leaderboard_core.http.messages import Headers
 
 if TYPE_CHECKING:
     from api_gateway.upstream.connection import Connection

@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from api_gateway.asgi import Headers
 from api_gateway.upstream.answer import (
     Answer,
     BrokenOffError,
@@ -20,6 +19,7 @@ from api_gateway.upstream.answer import (
 )
 from api_gateway.upstream.connection import Connection
 from api_gateway.upstream.pool import Upstream
+from leaderboard_core.http.messages import Headers
 from leaderboard_core.http.sockets import local_socket
 
 __all__ = [

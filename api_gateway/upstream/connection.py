@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 
-from api_gateway.asgi import Headers
 from api_gateway.proxy.headers import read_response_head
 from api_gateway.upstream.answer import (
     SMALL_ANSWER_BYTES,
@@ -20,6 +19,7 @@ from api_gateway.upstream.answer import (
     TimedOutError,
     UpstreamError,
 )
+from leaderboard_core.http.messages import Headers
 
 if TYPE_CHECKING:
     from api_gateway.upstream.client import Connections

@@ -22,7 +22,7 @@ _FLUSH_SECONDS = 0.05
 
 
 class AccessLog:
-    """Lines wait at most 50 ms; `flush` writes them at once. Without `probes`, PROBES leave no line."""
+    """Lines go to `sink` after at most 50 ms; `flush` writes them at once. Without `probes`, PROBES leave no line."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class AccessLog:
         self._start = {"level": "INFO", "process": process, "logger": logger, "message": "request"}
         self._enabled = enabled
         self._probes = probes
-        self._write = write or _to_stdout
+        self.sink = write or _to_stdout
         self._lines: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._second = 0
@@ -68,7 +68,7 @@ class AccessLog:
             self._timer = None
         if self._lines:
             lines, self._lines = self._lines, []
-            self._write(b"".join(lines))
+            self.sink(b"".join(lines))
 
 
 def _to_stdout(lines: bytes) -> None:

@@ -24,7 +24,7 @@ _EVENTS_BUFFERED = 16_384
 _EVENTS_IN_SOCKET = 65_536
 
 
-def buffer_little(transport: asyncio.Transport) -> None:
+def limit_write_buffer(transport: asyncio.Transport) -> None:
     """Let a connection that carries events hold few of them: what waits is out of date, and costs memory."""
     transport.set_write_buffer_limits(high=_EVENTS_BUFFERED)
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _EVENTS_IN_SOCKET)
@@ -65,13 +65,13 @@ class DrainingServer(uvicorn.Server):
         self._on_stop()
         connections = self.server_state.connections
         await self._drain(connections, self._notice_seconds, even_idle=True)
-        self.leave_socket()
+        self.unlink_socket()
         for server in self.servers:
             server.close()
         await self._drain(connections, DRAIN_SECONDS, even_idle=False)
         await super().shutdown(sockets)
 
-    def leave_socket(self) -> None:
+    def unlink_socket(self) -> None:
         """Give up the Unix socket's name, while the port is still ours: later it may be that of a successor's."""
         if self._local is not None:
             Path(self._local.getsockname()).unlink(missing_ok=True)
@@ -89,7 +89,7 @@ class DrainingServer(uvicorn.Server):
         while (even_idle or connections) and asyncio.get_running_loop().time() < deadline:
             for connection in list(connections):
                 if isinstance(connection, EnvelopeProtocol):
-                    connection.retire()
+                    connection.close_after_response()
             await asyncio.sleep(DRAIN_TICK_SECONDS)
 
 

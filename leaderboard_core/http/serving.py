@@ -63,7 +63,7 @@ async def serve(
         await server.serve(sockets=[listener])
     finally:
         if not server.started:  # uvicorn exits when the application fails to start
-            server.leave_socket()
+            server.unlink_socket()
     if not server.started:
         raise SettingsError("The application could not start; the log lines above say why.")
 

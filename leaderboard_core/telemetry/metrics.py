@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from leaderboard_core.telemetry.histogram import Latency, histogram
+from leaderboard_core.telemetry.request_metrics import RequestMetrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 HTTP_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -60,38 +60,7 @@ OF_WORKER = (
 )
 
 
-class HttpAnswers(Collector):
-    """The requests that a service answered, by route, verb and status, and how long each took."""
-
-    def __init__(self) -> None:
-        self._latencies: dict[tuple[str, str, int], Latency] = {}
-
-    def count(self, route: str, method: str, status: int, seconds: float) -> None:
-        """`seconds` is the time from the request's head to the end of the answer."""
-        key = (route, method, status)
-        latency = self._latencies.get(key)
-        if latency is None:
-            latency = self._latencies[key] = Latency(HTTP_BUCKETS)
-        latency.add(seconds)
-
-    def collect(self) -> Iterator[Metric]:
-        answers = CounterMetricFamily(
-            "leaderboard_http_requests", "Requests answered.", labels=("route", "method", "status")
-        )
-        for (route, method, status), latency in self._latencies.items():
-            answers.add_metric((route, method, str(status)), sum(latency.counts))
-        yield answers
-        yield histogram(
-            "leaderboard_http_request_seconds",
-            "Time from the request's head to the end of the answer.",
-            "route",
-            HTTP_BUCKETS,
-            ((route, latency) for (route, _, _), latency in self._latencies.items()),
-        )
-
-
-HTTP_ANSWERS = HttpAnswers()
-REGISTRY.register(HTTP_ANSWERS)
+HTTP_REQUESTS = RequestMetrics("leaderboard_http_requests", "leaderboard_http_request_seconds", HTTP_BUCKETS, REGISTRY)
 
 
 class _Now(Collector):

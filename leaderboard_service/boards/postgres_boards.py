@@ -26,7 +26,7 @@ class PostgresBoards:
         self._databases = databases
 
     async def top(self, region: str, limit: int, offset: int) -> Page:
-        """As BoardReader.top. Raises Unavailable, for a deep page of the GLOBAL board too."""
+        """As RedisBoards.top. Raises Unavailable, for a deep page of the GLOBAL board too."""
         regions = self._regions(region)
         alone, depth = len(regions) == 1, offset + limit
         if not alone and depth > MERGED_DEPTH:
@@ -38,7 +38,7 @@ class PostgresBoards:
         return Page(total, rows if alone else rows[offset:depth], depth < total)
 
     async def page(self, region: str, stretch: Stretch, limit: int) -> Page:
-        """As BoardReader.page. Raises Unavailable."""
+        """As RedisBoards.page. Raises Unavailable."""
         regions = self._regions(region)
 
         async def count_above(scores: Sequence[int]) -> tuple[int, list[int]]:
@@ -49,7 +49,7 @@ class PostgresBoards:
         return first_rows(windows, limit)
 
     async def ranks(self, region: str, user_ids: Sequence[str]) -> Standings:
-        """As BoardReader.ranks. Raises Unavailable."""
+        """As RedisBoards.ranks. Raises Unavailable."""
         regions = self._regions(region)
         rows = [
             row
@@ -63,7 +63,7 @@ class PostgresBoards:
         return Standings(total, standings(ranked(rows, above), total))
 
     async def rank(self, region: str, user_id: str) -> Place:
-        """As BoardReader.rank. Raises UserNotFound or Unavailable."""
+        """As RedisBoards.rank. Raises UserNotFound or Unavailable."""
         regions = self._regions(region)
         player = await self._player(regions, user_id)
         counts = await asyncio.gather(*(self._count_above(part, player.score) for part in regions))
@@ -72,7 +72,7 @@ class PostgresBoards:
         return Place(sum(total for total, _ in counts), row)
 
     async def around(self, region: str, user_id: str, reach: int) -> Surroundings:
-        """As BoardReader.around. Raises UserNotFound or Unavailable."""
+        """As RedisBoards.around. Raises UserNotFound or Unavailable."""
         regions = self._regions(region)
         home = (await self._player(regions, user_id)).region
         # The player and its neighbours at home are of one moment; the score may have changed since it was found.

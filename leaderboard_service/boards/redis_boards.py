@@ -48,7 +48,7 @@ class Surroundings(NamedTuple):
     around: list[RankedRow]
 
 
-class BoardReader:
+class RedisBoards:
     """Answers reads; a player's home shard, which never changes, is remembered where boards span shards."""
 
     def __init__(self, shard_map: ShardMap) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from typing import Annotated
 
+from fastapi import APIRouter, Query
+
+from leaderboard_core import calls
 from leaderboard_core.errors import PayloadTooLarge, UserNotFound
-from leaderboard_service.asgi import Call, Handler, Reply, json_reply
+from leaderboard_core.http.responses import JSONReply
+from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_service.boards.cursors import cursor_after, decode
+from leaderboard_service.boards.dependencies import BoardReads, SharedPages
 from leaderboard_service.boards.ranges import Stretch
 from leaderboard_service.boards.ranking import percentile
 from leaderboard_service.boards.redis_boards import Page
@@ -22,76 +27,63 @@ from leaderboard_service.boards.schemas import (
     TopPage,
     TopQuery,
 )
-from leaderboard_service.boards.service import Source
-from leaderboard_service.openapi import FROM_SOURCE, READ_ERRORS, SOURCE, Errors, Route
-from leaderboard_service.schemas import Body
+from leaderboard_service.boards.source import ANSWERED, Source, reply_from
+from leaderboard_service.dependencies import KnownRegions
+from leaderboard_service.openapi import READ_ERRORS, refused_with
+from leaderboard_service.schemas import UserId
+
+router = APIRouter(tags=["boards"], route_class=CompiledRoute)
 
 
-async def top(call: Call) -> Reply:
+@router.get(calls.TOP.path, response_model=TopPage, responses=ANSWERED | refused_with(*READ_ERRORS))
+async def top(
+    query: Annotated[TopQuery, Query()], reads: BoardReads, shared: SharedPages, regions: KnownRegions
+) -> JSONReply:
     """The best players of a board.
 
     Equal scores have equal ranks (1, 1, 3) and come by descending bytes of `user_id`. To walk a whole board, send each
     page's `next_cursor` as `cursor` until it is null.
     """
-    query = call.query(TopQuery)
-    region, limit, offset, cursor = call.parts.region(query.region), query.limit, query.offset, query.cursor
+    region, limit, offset, cursor = regions.resolve(query.region), query.limit, query.offset, query.cursor
     after = None if cursor is None else decode(cursor, region)
 
-    async def look() -> Reply:
+    async def look() -> JSONReply:
         if after is None:
-            page, source = await call.parts.reads.top(region, limit, offset)
+            page, source = await reads.top(region, limit, offset)
         else:
-            page, source = await call.parts.reads.page(region, Stretch(after=after), limit)
+            page, source = await reads.page(region, Stretch(after=after), limit)
         return _page(region, page, source)
 
-    reply: Reply = await call.parts.shared.read((region, limit, offset, cursor), look)
-    return reply
+    return await shared.read((region, limit, offset, cursor), look)
 
 
-async def range_(call: Call) -> Reply:
+@router.get(calls.RANGE.path, response_model=TopPage, responses=ANSWERED | refused_with(*READ_ERRORS))
+async def range_(query: Annotated[RangeQuery, Query()], reads: BoardReads, regions: KnownRegions) -> JSONReply:
     """The players of a board between two scores or two ranks.
 
     Give `min`, `max` or both, or else `from`, `to` or both; bounds are inclusive. Ranks are competition ranks: of
     50, 50, 30 the range from 2 to 3 holds the third player only. Rows come best first; pages go on with `cursor`, and
     the same bounds.
     """
-    query = call.query(RangeQuery)
-    region = call.parts.region(query.region)
+    region = regions.resolve(query.region)
     after = None if query.cursor is None else decode(query.cursor, region)
     stretch = Stretch(high=query.max, low=query.min, first=query.first, last=query.last, after=after)
-    page, source = await call.parts.reads.page(region, stretch, query.limit)
+    page, source = await reads.page(region, stretch, query.limit)
     return _page(region, page, source)
 
 
-async def ranks(call: Call) -> Reply:
-    """The ranks of up to 1,000 players, such as somebody's friends.
-
-    Where each stands in the list (`place`) and on the board (`rank`). Who is not on that board is listed in `unknown`
-    and fails nothing. A read, though it is a POST: no token, and it may be repeated.
-    """
-    body = await call.body(RanksBody)
-    region = call.parts.region(body.region)
-    user_ids = list(dict.fromkeys(body.user_ids))
-    found, source = await call.parts.reads.ranks(region, user_ids)
-    known = {row.user_id for row in found.rows}
-    content = {
-        "region": region,
-        "total": found.total,
-        "rows": [row._asdict() for row in found.rows],
-        "unknown": [user_id for user_id in user_ids if user_id not in known],
-    }
-    return _answer(content, source)
-
-
-async def rank(call: Call) -> Reply:
+@router.get(calls.RANK.path, response_model=RankAnswer, responses=ANSWERED | refused_with(UserNotFound, *READ_ERRORS))
+async def rank(
+    user_id: UserId, query: Annotated[BoardQuery, Query()], reads: BoardReads, regions: KnownRegions
+) -> JSONReply:
     """A player's rank on a board.
 
     On a board where the player is not (another region's), the answer is 404 as well.
     """
-    user_id, query = call.user_id(), call.query(BoardQuery)
-    region = call.parts.region(query.region)
-    place, source = await call.parts.reads.rank(region, user_id)
-    return _answer(
+    region = regions.resolve(query.region)
+    place, source = await reads.rank(region, user_id)
+    return reply_from(
+        source,
         {
             "found": True,
             "region": region,
@@ -102,16 +94,44 @@ async def rank(call: Call) -> Reply:
             "name": place.row.name,
             "score": place.row.score,
         },
-        source,
     )
 
 
-async def around(call: Call) -> Reply:
+@router.post(
+    calls.RANKS.path, response_model=RanksAnswer, responses=ANSWERED | refused_with(PayloadTooLarge, *READ_ERRORS)
+)
+async def ranks(body: RanksBody, reads: BoardReads, regions: KnownRegions) -> JSONReply:
+    """The ranks of up to 1,000 players, such as somebody's friends.
+
+    Where each stands in the list (`place`) and on the board (`rank`). Who is not on that board is listed in `unknown`
+    and fails nothing. A read, though it is a POST: no token, and it may be repeated.
+    """
+    region = regions.resolve(body.region)
+    user_ids = list(dict.fromkeys(body.user_ids))
+    found, source = await reads.ranks(region, user_ids)
+    known = {row.user_id for row in found.rows}
+    return reply_from(
+        source,
+        {
+            "region": region,
+            "total": found.total,
+            "rows": [row._asdict() for row in found.rows],
+            "unknown": [user_id for user_id in user_ids if user_id not in known],
+        },
+    )
+
+
+@router.get(
+    calls.AROUND.path, response_model=AroundAnswer, responses=ANSWERED | refused_with(UserNotFound, *READ_ERRORS)
+)
+async def around(
+    user_id: UserId, query: Annotated[AroundQuery, Query()], reads: BoardReads, regions: KnownRegions
+) -> JSONReply:
     """A player and the rows above and below it."""
-    user_id, query = call.user_id(), call.query(AroundQuery)
-    region = call.parts.region(query.region)
-    found, source = await call.parts.reads.around(region, user_id, query.range)
-    return _answer(
+    region = regions.resolve(query.region)
+    found, source = await reads.around(region, user_id, query.range)
+    return reply_from(
+        source,
         {
             "found": True,
             "region": region,
@@ -119,51 +139,16 @@ async def around(call: Call) -> Reply:
             "self": shown((found.row,))[0],
             "around": shown(found.around),
         },
+    )
+
+
+def _page(region: str, page: Page, source: Source) -> JSONReply:
+    return reply_from(
         source,
+        {
+            "region": region,
+            "total": page.total,
+            "rows": shown(page.rows),
+            "next_cursor": cursor_after(region, page.rows, more=page.more),
+        },
     )
-
-
-def _page(region: str, page: Page, source: Source) -> Reply:
-    content = {
-        "region": region,
-        "total": page.total,
-        "rows": shown(page.rows),
-        "next_cursor": cursor_after(region, page.rows, more=page.more),
-    }
-    return _answer(content, source)
-
-
-def _answer(content: object, source: Source) -> Reply:
-    return json_reply(content, headers=FROM_SOURCE[source])
-
-
-def _read(
-    method: str,
-    path: str,
-    handler: Handler,
-    response: type[BaseModel],
-    *,
-    body: type[Body] | None = None,
-    query: type[BaseModel] | None = None,
-    more_errors: Errors = (),
-) -> Route:
-    return Route(
-        method,
-        path,
-        handler,
-        "boards",
-        response,
-        body=body,
-        query=query,
-        errors=(*more_errors, *READ_ERRORS),
-        answer_headers=SOURCE,
-    )
-
-
-ROUTES = (
-    _read("GET", "/top", top, TopPage, query=TopQuery),
-    _read("GET", "/range", range_, TopPage, query=RangeQuery),
-    _read("GET", "/rank/{user_id}", rank, RankAnswer, query=BoardQuery, more_errors=(UserNotFound,)),
-    _read("POST", "/ranks", ranks, RanksAnswer, body=RanksBody, more_errors=(PayloadTooLarge,)),
-    _read("GET", "/around/{user_id}", around, AroundAnswer, query=AroundQuery, more_errors=(UserNotFound,)),
-)

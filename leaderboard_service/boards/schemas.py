@@ -1,4 +1,4 @@
-"""The JSON of the reads: pages and ranges of a board, ranks, the rows around a player, and a player as a whole."""
+"""The JSON of board reads: pages and ranges, ranks, and the rows around a player."""
 
 from __future__ import annotations
 
@@ -7,20 +7,9 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
-from leaderboard_service.schemas import Board, Body, Micros, Name, Region, Score, UserId
+from leaderboard_service.schemas import Board, Body, Name, Percentile, Rank, Region, Score, Total, UserId
 
-Total = Annotated[int, Field(description="Players on the whole board.")]
-Rank = Annotated[int, Field(ge=1, description="1 + the number of players with a strictly higher score.", examples=[1])]
 RankBound = Annotated[int, Field(ge=1, le=MAX_EXACT_INTEGER)]
-Percentile = Annotated[
-    float,
-    Field(
-        ge=0,
-        le=100,
-        description="Share of the other players whose score is not higher, in percent: "
-        "`100 * (total - rank) / (total - 1)`; 100 for somebody alone.",
-    ),
-]
 
 
 class BoardQuery(BaseModel):
@@ -32,6 +21,7 @@ class BoardQuery(BaseModel):
 
 
 Limit = Annotated[int, Field(ge=1, le=1000, description="Most rows in one answer.")]
+
 Cursor = Annotated[
     str | None,
     Field(
@@ -147,42 +137,3 @@ class RanksAnswer(BaseModel):
     total: Total
     rows: Annotated[list[ListedRow], Field(description="Those of the list who are on the board, in board order.")]
     unknown: Annotated[list[UserId], Field(description="Those who are not, in the order of the request.")]
-
-
-class ExportedUser(BaseModel):
-    user_id: UserId
-    name: Name
-    region: Region
-    score: Score
-    updated_at: Micros
-    protected: Annotated[bool, Field(description="Whether the player has a password.")]
-
-
-class ExportedRank(BaseModel):
-    rank: Rank
-    total: Total
-    percentile: Percentile
-
-
-class ExportedAccount(BaseModel):
-    created_at: Micros
-
-
-class ExportedRow(BaseModel):
-    name: Name
-    region: Region
-    score: Score
-    updated_at: Micros
-
-
-class UserExport(BaseModel):
-    user: Annotated[ExportedUser, Field(description="The player as boards show it.")]
-    ranks: Annotated[dict[str, ExportedRank], Field(description="By board: the home region's and GLOBAL.")]
-    account: Annotated[ExportedAccount | None, Field(description="When the password was saved; null without one.")]
-    saved: Annotated[ExportedRow | None, Field(description="The row in Postgres; null while it is on its way.")]
-
-
-class UserDeleted(BaseModel):
-    ok: bool
-    user_id: UserId
-    deleted_at: Micros

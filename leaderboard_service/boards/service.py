@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.telemetry.metrics import READS
 from leaderboard_service.boards.ranges import Stretch
 from leaderboard_service.boards.redis_boards import Page, Place, Standings, Surroundings
+from leaderboard_service.boards.source import Source
 
 log = logging.getLogger(__name__)
 
-Source = Literal["redis", "postgres"]
 Answer = TypeVar("Answer")
 
 # Looking a child up by its label costs more than counting with it.
@@ -21,7 +21,7 @@ _FROM_REDIS, _FROM_POSTGRES = READS.labels("redis"), READS.labels("postgres")
 
 
 class BoardSource(Protocol):
-    """Reads of boards; BoardReader says what each gives and raises."""
+    """Reads of boards; RedisBoards says what each gives and raises."""
 
     async def top(self, region: str, limit: int, offset: int) -> Page: ...
     async def page(self, region: str, stretch: Stretch, limit: int) -> Page: ...

@@ -187,7 +187,7 @@ class Listener:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def dropped(self) -> None:
+    def on_write_timeout(self) -> None:
         """The client took nothing for too long."""
         STREAM_DROPPED.labels(self._feed.kind).inc()
 

@@ -4,101 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, RootModel
+from fastapi import APIRouter, Query
 
+from leaderboard_core import calls
 from leaderboard_core.errors import UserNotFound
-from leaderboard_service.asgi import Call, Stream
-from leaderboard_service.boards.schemas import BoardQuery, BoardRow, Percentile, Total
-from leaderboard_service.live.feed import Listener
-from leaderboard_service.openapi import READ_ERRORS, Route
-from leaderboard_service.schemas import Board, ErrorEnvelope, UserId
+from leaderboard_core.http.responses import EventStream
+from leaderboard_core.http.routing import CompiledRoute
+from leaderboard_service.dependencies import KnownRegions
+from leaderboard_service.live.dependencies import LastEventId, LiveHub
+from leaderboard_service.live.schemas import RankEvent, StreamRankQuery, StreamTopQuery, TopEvent
+from leaderboard_service.openapi import READ_ERRORS, refused_with
+from leaderboard_service.schemas import UserId
 
-_HEADERS = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),
-)
-_LAST_EVENT_ID_HEADER = {
-    "name": "Last-Event-ID",
-    "in": "header",
-    "required": False,
-    "description": "The id of the last event that was seen: what changed since is sent, not everything.",
-    "schema": {"type": "string"},
-}
-_LAST_EVENT_ID = "The id of the last event that was seen, when no Last-Event-ID header can be sent."
+router = APIRouter(tags=["live"], route_class=CompiledRoute, default_response_class=EventStream)
 
 
-Source = Annotated[str, Field(description="`redis`, or `postgres` while Redis is away.", examples=["redis"])]
-
-
-class StreamTopQuery(BoardQuery):
-    limit: Annotated[int, Field(ge=1, le=100, description="How many players are shown.")] = 10
-    last_event_id: Annotated[str, Field(description=_LAST_EVENT_ID)] = ""
-
-
-class StreamRankQuery(BoardQuery):
-    range: Annotated[int, Field(ge=0, le=10, description="Most rows above the player, and most below.")] = 2
-    last_event_id: Annotated[str, Field(description=_LAST_EVENT_ID)] = ""
-
-
-class PositionedRow(BoardRow):
-    position: Annotated[int, Field(description="Place in board order, from 1.")]
-
-
-class TopSnapshot(BaseModel):
-    """`event: snapshot`: everything."""
-
-    region: Board
-    total: Total
-    source: Source
-    rows: Annotated[
-        list[PositionedRow], Field(description="Everybody in a snapshot; who is new or differs in a change.")
-    ]
-
-
-class TopChange(TopSnapshot):
-    """`event: change`: the rows that are new or differ."""
-
-    removed: Annotated[list[UserId], Field(description="Players who are not among the rows any more.")]
-
-
-class TopEvent(RootModel[TopSnapshot | TopChange | ErrorEnvelope]):
-    """The `data` of an event: `snapshot`, `change`, or `unavailable` (an error's envelope)."""
-
-
-class OwnRow(BoardRow):
-    percentile: Percentile
-
-
-class StandingData(BaseModel):
-    """`event: snapshot` and `event: change`: everything."""
-
-    region: Board
-    total: Total
-    source: Source
-    own: Annotated[OwnRow, Field(alias="self", description="The player's own row.")]
-    around: Annotated[list[BoardRow], Field(description="The rows above and below, in board order, without `self`.")]
-
-
-class Gone(BaseModel):
-    """`event: gone`: the player was deleted; the stream ends."""
-
-    region: Board
-    user_id: UserId
-
-
-class RankEvent(RootModel[StandingData | Gone | ErrorEnvelope]):
-    """The `data` of an event: `snapshot`, `change`, `gone`, or `unavailable` (an error's envelope)."""
-
-
-class EventStream(JSONResponse):
-    """Names the media type in the API's description; the schema beside it is that of each event's data."""
-
-    media_type = "text/event-stream"
-
-
-async def stream_top(call: Call) -> Stream:
+@router.get(calls.STREAM_TOP.path, response_model=TopEvent, responses=refused_with(*READ_ERRORS))
+async def stream_top(
+    query: Annotated[StreamTopQuery, Query()], hub: LiveHub, regions: KnownRegions, last_event_id: LastEventId = ""
+) -> EventStream:
     """The best players of a board, live.
 
     Server-Sent Events: first `event: snapshot`, then `event: change` with the rows that are new or differ: drop the
@@ -109,53 +33,24 @@ async def stream_top(call: Call) -> Stream:
     Each state has an `id`, the same on every replica. A client that comes back with it (`Last-Event-ID`)
     gets nothing while nothing changed, one `change` when the replica remembers that state, else a `snapshot`.
     """
-    query = call.query(StreamTopQuery)
-    region = call.parts.region(query.region)
-    return _stream(call, call.parts.live.top(region, query.limit, _last_event_id(call, query.last_event_id)))
+    # A browser that comes back sends the header, with the address of its first call.
+    listener = hub.top(regions.resolve(query.region), query.limit, last_event_id or query.last_event_id)
+    return EventStream(listener, hub.write_timeout)
 
 
-async def stream_rank(call: Call) -> Stream:
+@router.get(calls.STREAM_RANK.path, response_model=RankEvent, responses=refused_with(UserNotFound, *READ_ERRORS))
+async def stream_rank(
+    user_id: UserId,
+    query: Annotated[StreamRankQuery, Query()],
+    hub: LiveHub,
+    regions: KnownRegions,
+    last_event_id: LastEventId = "",
+) -> EventStream:
     """A player's rank and neighbours, live.
 
     Server-Sent Events: first `event: snapshot`, then `event: change`, each with everything. `event: gone` says that
     the player was deleted, and ends the stream. Ids, heartbeats and `event: unavailable` are as in `/stream/top`.
     """
-    user_id, query = call.user_id(), call.query(StreamRankQuery)
-    region = call.parts.region(query.region)
-    last_event_id = _last_event_id(call, query.last_event_id)
-    return _stream(call, await call.parts.live.rank(region, user_id, query.range, last_event_id))
-
-
-def _last_event_id(call: Call, query: str) -> str:
-    # A browser that comes back sends the header, with the address of its first call.
-    return call.header(b"last-event-id") or query
-
-
-def _stream(call: Call, listener: Listener) -> Stream:
-    return Stream(listener, call.parts.live.patience_seconds, _HEADERS)
-
-
-ROUTES = (
-    Route(
-        "GET",
-        "/stream/top",
-        stream_top,
-        tag="live",
-        response=TopEvent,
-        query=StreamTopQuery,
-        errors=READ_ERRORS,
-        response_class=EventStream,
-        headers=(_LAST_EVENT_ID_HEADER,),
-    ),
-    Route(
-        "GET",
-        "/stream/rank/{user_id}",
-        stream_rank,
-        tag="live",
-        response=RankEvent,
-        query=StreamRankQuery,
-        errors=(UserNotFound, *READ_ERRORS),
-        response_class=EventStream,
-        headers=(_LAST_EVENT_ID_HEADER,),
-    ),
-)
+    region = regions.resolve(query.region)
+    listener = await hub.rank(region, user_id, query.range, last_event_id or query.last_event_id)
+    return EventStream(listener, hub.write_timeout)

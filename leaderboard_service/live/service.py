@@ -25,7 +25,7 @@ class Hub:
         self._most = settings.stream_max_listeners
         self._interval = settings.stream_interval_ms / 1000
         self._heartbeat = settings.stream_heartbeat_seconds
-        self.patience_seconds = settings.stream_slow_seconds
+        self.write_timeout = settings.stream_slow_seconds
         self._tops: dict[str, TopRound] = {}
         self._ranks: dict[str, RankRound] = {}
         self._listeners: set[Listener] = set()

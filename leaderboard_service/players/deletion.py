@@ -22,10 +22,10 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.deletions import KEEP_AT_LEAST_SECONDS, delete_players
 from leaderboard_core.redis.shards import GLOBAL, Shard, ShardMap
 from leaderboard_core.settings import AuthSettings, LimitSettings
-from leaderboard_core.tokens import Identity
+from leaderboard_core.tokens import Identity, revoked_token
+from leaderboard_service.idempotency import Idempotency
 from leaderboard_service.players.export import check_owner
 from leaderboard_service.players.service import Players, StoredPlayer
-from leaderboard_service.scores.service import Idempotency, outlived_token
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ def _refusal(code: str, detail: list[str]) -> LeaderboardError | _Moved:
         case "user_not_found" | "region_mismatch":
             return _Moved()
         case "invalid_token":
-            return outlived_token()
+            return revoked_token()
         case "queue_full":
             return QueueFull(retry_after=1, queue_length=int(detail[0]))
     raise ValueError(f"delete_player refused with an unknown code: {code}")

@@ -8,11 +8,11 @@ from leaderboard_core.errors import Forbidden, RegionMismatch, Unavailable, User
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.redis.shards import GLOBAL
-from leaderboard_core.tokens import Identity
+from leaderboard_core.tokens import Identity, revoked_token
 from leaderboard_service.boards.redis_boards import Place
-from leaderboard_service.boards.service import Reads, Source
+from leaderboard_service.boards.service import Reads
+from leaderboard_service.boards.source import Source
 from leaderboard_service.players.service import Players, StoredPlayer
-from leaderboard_service.scores.service import outlived_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Profiles:
             if who.region != player.region:
                 raise RegionMismatch(region=player.region)
             if who.issued_at <= player.since:
-                raise outlived_token()
+                raise revoked_token()
         pool, account_saved_at = self._databases[player.region], None
         async with self._databases.answering():
             saved = await _saved(pool, user_id)

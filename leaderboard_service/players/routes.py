@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
+from fastapi import APIRouter
+
+from leaderboard_core import calls
 from leaderboard_core.errors import (
     Forbidden,
     IdempotencyKeyInUse,
@@ -11,19 +16,28 @@ from leaderboard_core.errors import (
     Unavailable,
     UserNotFound,
 )
-from leaderboard_service.asgi import Call, Reply, json_reply
+from leaderboard_core.http.responses import JSONReply
+from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_service.boards.ranking import percentile
-from leaderboard_service.boards.schemas import UserDeleted, UserExport
-from leaderboard_service.openapi import FROM_SOURCE, SOURCE, STORE_ERRORS, TOKEN_ERRORS, Route
+from leaderboard_service.boards.source import ANSWERED, reply_from
+from leaderboard_service.dependencies import Caller, IdempotencyKey, RequestId
+from leaderboard_service.openapi import STORE_ERRORS, TOKEN_ERRORS, Errors, refused_with
+from leaderboard_service.players.dependencies import PlayerDeletion, PlayerExport
+from leaderboard_service.players.schemas import UserDeleted, UserExport
+from leaderboard_service.schemas import UserId
+
+_ERRORS: Final[Errors] = (*TOKEN_ERRORS, Forbidden, UserNotFound, RegionMismatch, InvalidPayload)
+
+router = APIRouter(tags=["users"], route_class=CompiledRoute)
 
 
-async def export(call: Call) -> Reply:
+@router.get(calls.EXPORT.path, response_model=UserExport, responses=ANSWERED | refused_with(*_ERRORS, Unavailable))
+async def export(user_id: UserId, caller: Caller, profiles: PlayerExport) -> JSONReply:
     """Everything that is kept of a player.
 
     For the player's own token, or a server's. `saved` is the row in Postgres: it is a moment behind.
     """
-    who, user_id = call.identity(), call.user_id()
-    profile, source = await call.parts.profiles.export(user_id, who)
+    profile, source = await profiles.export(user_id, caller)
     player, saved = profile.player, profile.saved
     content = {
         "user": {
@@ -42,10 +56,17 @@ async def export(call: Call) -> Reply:
         "saved": saved
         and {"name": saved.name, "region": saved.region, "score": saved.score, "updated_at": saved.updated_at},
     }
-    return json_reply(content, headers=FROM_SOURCE[source])
+    return reply_from(source, content)
 
 
-async def delete(call: Call) -> Reply:
+@router.delete(
+    calls.DELETE.path,
+    response_model=UserDeleted,
+    responses=refused_with(*_ERRORS, IdempotencyKeyInUse, QueueFull, *STORE_ERRORS),
+)
+async def delete(
+    user_id: UserId, caller: Caller, idempotency: IdempotencyKey, remover: PlayerDeletion, request_id: RequestId
+) -> dict[str, Any]:
     """Delete a player for good.
 
     Its place on the boards, its card, its password and its row are gone, and stay so after a rebuild. Tokens from
@@ -53,31 +74,5 @@ async def delete(call: Call) -> Reply:
 
     A player who is gone already is 404; with an Idempotency-Key, the first answer is given again.
     """
-    who, user_id = call.identity(), call.user_id()
-    deleted_at = await call.parts.remover.delete(user_id, who, call.request_id, call.idempotency())
-    return json_reply({"ok": True, "user_id": user_id, "deleted_at": deleted_at})
-
-
-_ERRORS = (*TOKEN_ERRORS, Forbidden, UserNotFound, RegionMismatch, InvalidPayload)
-
-ROUTES = (
-    Route(
-        "GET",
-        "/users/{user_id}",
-        export,
-        "users",
-        UserExport,
-        token=True,
-        errors=(*_ERRORS, Unavailable),
-        answer_headers=SOURCE,
-    ),
-    Route(
-        "DELETE",
-        "/users/{user_id}",
-        delete,
-        "users",
-        UserDeleted,
-        token=True,
-        errors=(*_ERRORS, IdempotencyKeyInUse, QueueFull, *STORE_ERRORS),
-    ),
-)
+    deleted_at = await remover.delete(user_id, caller, request_id, idempotency)
+    return {"ok": True, "user_id": user_id, "deleted_at": deleted_at}

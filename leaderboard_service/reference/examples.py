@@ -52,3 +52,28 @@ def of_call(method: str, path: str) -> list[Example]:
 def errors() -> dict[str, Any]:
     """One real envelope for each code that a service answers with."""
     return _recorded()[1]
+
+
+def attach(document: dict[str, Any]) -> dict[str, Any]:
+    """Put recorded calls and answers into an OpenAPI document, which is changed and given back.
+
+    FastAPI has words for examples that are written beside a signature, none for those that were recorded.
+    """
+    for path, operations in document["paths"].items():
+        for verb, operation in operations.items():
+            _attach(operation, path, of_call(verb.upper(), path))
+    document["components"]["examples"] = {code: {"value": envelope} for code, envelope in errors().items()}
+    return document
+
+
+def _attach(operation: dict[str, Any], path: str, recorded: list[Example]) -> None:
+    for parameter in operation.get("parameters", ()):
+        for example in recorded:
+            if (given := example.parameter(path, parameter["name"])) is not None:
+                parameter.setdefault("example", given)
+    for body in operation.get("requestBody", {}).get("content", {}).values():
+        body["examples"] = {example.title: {"value": example.body} for example in recorded}
+    for status, answer in operation["responses"].items():
+        shown = {example.title: {"value": example.answer} for example in recorded if str(example.status) == status}
+        if shown:
+            next(iter(answer["content"].values()))["examples"] = shown

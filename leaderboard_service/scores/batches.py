@@ -6,15 +6,47 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from leaderboard_core.errors import LeaderboardError
+from pydantic import ValidationError
+
+from leaderboard_core.errors import InvalidPayload, LeaderboardError
+from leaderboard_core.http.exception_handlers import fields_of
 from leaderboard_core.redis.shards import Shard, ShardMap
 from leaderboard_core.settings import LimitSettings
+from leaderboard_core.tokens import Identity
+from leaderboard_service.idempotency import Idempotency
+from leaderboard_service.regions import Regions
+from leaderboard_service.scores.schemas import BatchItem
 from leaderboard_service.scores.service import ClaimNeeded, ScoreWriter, Write, Written, event_start, read_result
 
 CHUNK = 50
 """Scores in one script call: Redis does nothing else meanwhile, a few milliseconds on a large board."""
 
 Outcome = Written | LeaderboardError
+
+
+def write_of(
+    fields: dict[str, Any], who: Identity, regions: Regions, request_id: str, idempotency: Idempotency | None
+) -> Write:
+    """The write of one item of a batch. Raises InvalidPayload or UnknownRegion."""
+    try:
+        item = BatchItem.model_validate(fields)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False)
+        raise InvalidPayload(
+            fields=fields_of([{**problem, "loc": ("body", *problem["loc"])} for problem in problems])
+        ) from None
+    return Write(
+        operation="add" if item.score is None else "set",
+        user_id=item.user_id,
+        region=regions.resolve(item.region),
+        amount=item.amount,
+        name=item.name or "",
+        request_id=request_id,
+        subject=who.user_id,
+        idempotency=idempotency,
+        user_bucket=False,
+        may_create=True,
+    )
 
 
 class BatchWriter:

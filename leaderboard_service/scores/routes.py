@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from fastapi import APIRouter
+
+from leaderboard_core import calls
 from leaderboard_core.errors import (
     Forbidden,
     IdempotencyKeyInUse,
@@ -19,13 +22,15 @@ from leaderboard_core.errors import (
     UserNotFound,
     WarmingUp,
 )
-from leaderboard_core.tokens import Identity
-from leaderboard_service.asgi import Call, Reply, checked, json_reply
-from leaderboard_service.openapi import BODY_ERRORS, STORE_ERRORS, TOKEN_ERRORS, Errors, Route
-from leaderboard_service.schemas import (
+from leaderboard_core.http.responses import JSONReply
+from leaderboard_core.http.routing import CompiledRoute
+from leaderboard_service.dependencies import Caller, IdempotencyKey, KnownRegions, Player, RequestId, ServerToken
+from leaderboard_service.openapi import BODY_ERRORS, STORE_ERRORS, TOKEN_ERRORS, Errors, refused_with
+from leaderboard_service.scores.batches import Outcome, write_of
+from leaderboard_service.scores.dependencies import Batches, Writer
+from leaderboard_service.scores.schemas import (
     AddBody,
     BatchBody,
-    BatchItem,
     BatchWritten,
     CreateBody,
     Created,
@@ -33,80 +38,90 @@ from leaderboard_service.schemas import (
     SubmitBody,
     UpdateBody,
 )
-from leaderboard_service.scores.batches import Outcome
-from leaderboard_service.scores.service import Idempotency, Operation, Write, Written
+from leaderboard_service.scores.service import Write, Written, player_write
+
+_WRITE: Final[Errors] = (
+    *TOKEN_ERRORS,
+    Forbidden,
+    RegionMismatch,
+    *BODY_ERRORS,
+    IdempotencyKeyInUse,
+    RateLimited,
+    RegionRateLimited,
+    QueueFull,
+    *STORE_ERRORS,
+)
+_EXISTING: Final[Errors] = (UserNotFound, *_WRITE)
+
+router = APIRouter(tags=["scores"], route_class=CompiledRoute)
 
 
-async def create(call: Call) -> Reply:
+@router.post(
+    calls.CREATE.path,
+    status_code=201,
+    response_model=Created,
+    responses=refused_with(*_WRITE)
+    | {200: {"model": Created, "description": "The player has a card already; nothing was changed."}},
+)
+async def create(
+    body: CreateBody,
+    player: Player,
+    regions: KnownRegions,
+    idempotency: IdempotencyKey,
+    writer: Writer,
+    request_id: RequestId,
+) -> JSONReply:
     """Put the token's player on the boards, unless it is there.
 
     For a player whose token was made without a registration. One that is there already is answered as it stands, with
     200, and nothing is changed.
     """
-    who = call.player()
-    body = await call.body(CreateBody)
-    region = call.parts.region(body.region)
-    if region != who.region:
-        raise RegionMismatch(region=who.region)
-    written = await _write(call, who, "create", body.initialScore, name=who.name)
-    card = {"user_id": who.user_id, "name": written.name, "region": written.region, "score": written.score}
-    return json_reply({"ok": True, "created": written.created, "card": card}, 201 if written.created else 200)
+    region = regions.resolve(body.region)
+    if region != player.region:
+        raise RegionMismatch(region=player.region)
+    written = await writer.write(
+        player_write("create", player, body.initialScore, request_id, idempotency, name=player.name)
+    )
+    card = {"user_id": player.user_id, "name": written.name, "region": written.region, "score": written.score}
+    return JSONReply({"ok": True, "created": written.created, "card": card}, 201 if written.created else 200)
 
 
-async def update(call: Call) -> Reply:
+@router.post(calls.UPDATE.path, response_model=ScoreWritten, responses=refused_with(*_EXISTING))
+async def update(
+    body: UpdateBody, player: Player, idempotency: IdempotencyKey, writer: Writer, request_id: RequestId
+) -> JSONReply:
     """Set the score of the token's player.
 
     The new score may be lower than the old one. It counts on the board of the home region and on GLOBAL.
     """
-    who = call.player()
-    body = await call.body(UpdateBody)
-    return _answer(await _write(call, who, "set", body.score))
+    return JSONReply(_written(await writer.write(player_write("set", player, body.score, request_id, idempotency))))
 
 
-async def add(call: Call) -> Reply:
+@router.post(calls.ADD.path, response_model=ScoreWritten, responses=refused_with(*_EXISTING, ScoreOutOfRange))
+async def add(
+    body: AddBody, player: Player, idempotency: IdempotencyKey, writer: Writer, request_id: RequestId
+) -> JSONReply:
     """Add to the score of the token's player.
 
     Additions that arrive at the same time all count. One that would leave ±(2^53-1) is refused and changes nothing.
     Without an Idempotency-Key, an addition whose answer was lost may count twice when you send it again.
     """
-    who = call.player()
-    body = await call.body(AddBody)
-    return _answer(await _write(call, who, "add", body.delta))
+    return JSONReply(_written(await writer.write(player_write("add", player, body.delta, request_id, idempotency))))
 
 
-async def submit(call: Call) -> Reply:
-    """Set a player's score: one's own, or with a server's token anybody's.
-
-    A player's token submits for that player only. A server's token makes the player if need be, and passes the
-    region's limit and the queue's, not the player's.
-    """
-    who = call.identity()
-    body = await call.body(SubmitBody)
-    region = call.parts.region(body.region)
-    if not who.is_server:
-        if body.user_id != who.user_id:
-            raise Forbidden("A player's token submits for that player only; use a token with role 'server'.")
-        if region != who.region:
-            raise RegionMismatch(region=who.region)
-    written = await call.parts.writer.write(
-        Write(
-            operation="set",
-            user_id=body.user_id,
-            region=region,
-            amount=body.score,
-            name=body.name or "",
-            request_id=call.request_id,
-            subject=who.user_id,
-            idempotency=call.idempotency(),
-            user_bucket=not who.is_server,
-            may_create=who.is_server,
-            issued_at=None if who.is_server else who.issued_at,
-        )
-    )
-    return _answer(written)
-
-
-async def submit_many(call: Call) -> Reply:
+@router.post(
+    calls.SUBMIT_MANY.path,
+    response_model=BatchWritten,
+    responses=refused_with(*TOKEN_ERRORS, Forbidden, PayloadTooLarge, InvalidPayload, *STORE_ERRORS),
+)
+async def submit_many(
+    body: BatchBody,
+    caller: ServerToken,
+    regions: KnownRegions,
+    idempotency: IdempotencyKey,
+    batches: Batches,
+    request_id: RequestId,
+) -> JSONReply:
     """Set or add to up to 1,000 scores with a server's token.
 
     Players are made if need be. Each score is accepted or refused on its own, so look at `results` also when the
@@ -114,26 +129,21 @@ async def submit_many(call: Call) -> Reply:
     whole: what was accepted counts once. 503 says that none could be
     taken.
     """
-    who = call.identity()
-    if not who.is_server:
-        raise Forbidden("Only a token with role 'server' submits batches.")
-    body = await call.body(BatchBody)
-    idempotency = call.idempotency()
     results: dict[int, Outcome] = {}
     places, writes = [], []
     for place, fields in enumerate(body.scores):
         key = idempotency.of_item(place) if idempotency else None
         try:
-            writes.append(_batch_write(call, who, fields, key))
+            writes.append(write_of(fields, caller, regions, request_id, key))
         except LeaderboardError as error:
             results[place] = error
         else:
             places.append(place)
-    results.update(zip(places, await call.parts.batches.write(writes), strict=True))
+    results.update(zip(places, await batches.write(writes), strict=True))
     refused = [result for result in results.values() if isinstance(result, LeaderboardError)]
     if len(refused) == len(results) and all(isinstance(error, Unavailable | WarmingUp) for error in refused):
         raise refused[0]  # nothing was done, and nothing was wrong with any of them
-    return json_reply(
+    return JSONReply(
         {
             "ok": not refused,
             "accepted": len(results) - len(refused),
@@ -145,40 +155,42 @@ async def submit_many(call: Call) -> Reply:
     )
 
 
-def _batch_write(call: Call, who: Identity, fields: dict[str, Any], idempotency: Idempotency | None) -> Write:
-    item = checked(BatchItem, fields)
-    return Write(
-        operation="add" if item.score is None else "set",
-        user_id=item.user_id,
-        region=call.parts.region(item.region),
-        amount=item.amount,
-        name=item.name or "",
-        request_id=call.request_id,
-        subject=who.user_id,
-        idempotency=idempotency,
-        user_bucket=False,
-        may_create=True,
-    )
+@router.post(calls.SUBMIT.path, response_model=ScoreWritten, responses=refused_with(*_EXISTING))
+async def submit(
+    body: SubmitBody,
+    caller: Caller,
+    regions: KnownRegions,
+    idempotency: IdempotencyKey,
+    writer: Writer,
+    request_id: RequestId,
+) -> JSONReply:
+    """Set a player's score: one's own, or with a server's token anybody's.
 
-
-async def _write(call: Call, who: Identity, operation: Operation, amount: int, name: str = "") -> Written:
-    return await call.parts.writer.write(
+    A player's token submits for that player only. A server's token makes the player if need be, and passes the
+    region's limit and the queue's, not the player's.
+    """
+    region = regions.resolve(body.region)
+    if not caller.is_server:
+        if body.user_id != caller.user_id:
+            raise Forbidden("A player's token submits for that player only; use a token with role 'server'.")
+        if region != caller.region:
+            raise RegionMismatch(region=caller.region)
+    written = await writer.write(
         Write(
-            operation=operation,
-            user_id=who.user_id,
-            region=who.region,
-            amount=amount,
-            name=name,
-            request_id=call.request_id,
-            subject=who.user_id,
-            idempotency=call.idempotency(),
-            issued_at=who.issued_at,
+            operation="set",
+            user_id=body.user_id,
+            region=region,
+            amount=body.score,
+            name=body.name or "",
+            request_id=request_id,
+            subject=caller.user_id,
+            idempotency=idempotency,
+            user_bucket=not caller.is_server,
+            may_create=caller.is_server,
+            issued_at=None if caller.is_server else caller.issued_at,
         )
     )
-
-
-def _answer(written: Written) -> Reply:
-    return json_reply(_written(written))
+    return JSONReply(_written(written))
 
 
 def _written(written: Written) -> dict[str, Any]:
@@ -189,54 +201,3 @@ def _written(written: Written) -> dict[str, Any]:
         "score": written.score,
         "updated_at": written.updated_at,
     }
-
-
-_WRITE: Errors = (
-    *TOKEN_ERRORS,
-    Forbidden,
-    RegionMismatch,
-    *BODY_ERRORS,
-    IdempotencyKeyInUse,
-    RateLimited,
-    RegionRateLimited,
-    QueueFull,
-    *STORE_ERRORS,
-)
-_EXISTING: Errors = (UserNotFound, *_WRITE)
-
-ROUTES = (
-    Route(
-        "POST",
-        "/score/create",
-        create,
-        tag="scores",
-        token=True,
-        body=CreateBody,
-        response=Created,
-        status=201,
-        errors=_WRITE,
-        other_responses={200: {"model": Created, "description": "The player has a card already; nothing was changed."}},
-    ),
-    Route("POST", "/score/update", update, "scores", ScoreWritten, token=True, body=UpdateBody, errors=_EXISTING),
-    Route(
-        "POST",
-        "/score/add",
-        add,
-        "scores",
-        ScoreWritten,
-        token=True,
-        body=AddBody,
-        errors=(*_EXISTING, ScoreOutOfRange),
-    ),
-    Route(
-        "POST",
-        "/scores",
-        submit_many,
-        tag="scores",
-        token=True,
-        body=BatchBody,
-        response=BatchWritten,
-        errors=(*TOKEN_ERRORS, Forbidden, PayloadTooLarge, InvalidPayload, *STORE_ERRORS),
-    ),
-    Route("POST", "/score", submit, "scores", ScoreWritten, token=True, body=SubmitBody, errors=_EXISTING),
-)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +11,6 @@ import orjson
 
 from leaderboard_core.errors import (
     IdempotencyKeyInUse,
-    InvalidToken,
     LeaderboardError,
     QueueFull,
     RateLimited,
@@ -28,24 +26,14 @@ from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import LimitSettings
 from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.metrics import SCORE_WRITES
+from leaderboard_core.tokens import Identity, revoked_token
+from leaderboard_service.idempotency import Idempotency
 from leaderboard_service.players.service import Claim, Players
 
 log = logging.getLogger(__name__)
 
 
 Operation = Literal["register", "create", "set", "add"]
-
-
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    """An Idempotency-Key and the fingerprint of the request that it stands for."""
-
-    key: str
-    fingerprint: str
-
-    def of_item(self, place: int) -> Idempotency:
-        """The key of one score in a batch; no client's own key has a blank in it."""
-        return Idempotency(f"{self.key} {place}", self.fingerprint)
 
 
 class Write(NamedTuple):
@@ -66,6 +54,23 @@ class Write(NamedTuple):
     may_create: bool = False
     protected: bool = False
     issued_at: int | None = None
+
+
+def player_write(
+    operation: Operation, who: Identity, amount: int, request_id: str, idempotency: Idempotency | None, name: str = ""
+) -> Write:
+    """A write of a player with its own token."""
+    return Write(
+        operation=operation,
+        user_id=who.user_id,
+        region=who.region,
+        amount=amount,
+        name=name,
+        request_id=request_id,
+        subject=who.user_id,
+        idempotency=idempotency,
+        issued_at=who.issued_at,
+    )
 
 
 class Written(NamedTuple):
@@ -175,11 +180,6 @@ def event_start(write: Write) -> str:
     return orjson.dumps(fields)[:-1].decode()
 
 
-def outlived_token() -> InvalidToken:
-    """The refusal of a player's token that is older than the player's deletion."""
-    return InvalidToken("This token is from before its player was deleted; POST /auth/register makes a new player.")
-
-
 class ClaimNeeded(Exception):
     """The player is not on its shard, and the caller holds no claim on the user_id."""
 
@@ -201,7 +201,7 @@ def _refusal(code: str, detail: Sequence[str]) -> LeaderboardError | ClaimNeeded
         case "claim_lost":
             return ClaimNeeded()
         case "invalid_token":
-            return outlived_token()
+            return revoked_token()
         case "user_not_found":
             return UserNotFound("This player has no card yet; POST /score/create or /auth/register makes one.")
         case "region_mismatch":

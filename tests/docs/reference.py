@@ -9,11 +9,12 @@ from http import HTTPStatus
 from textwrap import fill
 from typing import Any
 
-from leaderboard_service.app import openapi
+from leaderboard_service.app import create_app
 from leaderboard_service.reference import examples
 from leaderboard_service.reference.examples import Example
 from tests.docs.schemas import Schemas, pretty
 from tests.docs.tables import table
+from tests.support.service import SECRET, settings_of
 
 WIDTH = 120
 Operation = dict[str, Any]
@@ -22,7 +23,7 @@ Operation = dict[str, Any]
 @cache
 def document() -> dict[str, Any]:
     """The API's own description of itself."""
-    return openapi()
+    return create_app(settings_of({"JWT_SECRET": SECRET})).openapi()
 
 
 def calls(file: str = "") -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-from api_gateway.metrics import Exchange, Metrics
+from api_gateway.metrics import Metrics
 from api_gateway.upstream.pool import State, Upstream
+from leaderboard_core.http.context import RequestContext
 from leaderboard_core.redis.queues import QueueReport, QueueState
 from leaderboard_core.redis.shards import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from leaderboard_core.telemetry import metrics
 from leaderboard_core.telemetry.gauges import breaker_gauges, queue_gauges, store_gauges
 from leaderboard_core.telemetry.health import StoreHealth
+from leaderboard_core.telemetry.request_metrics import RequestMetrics
 
 
 class Described(NamedTuple):
@@ -42,7 +45,7 @@ def catalogue() -> list[Described]:
 def _gateway() -> list[Metric]:
     """The gateway's own, after one of everything has happened."""
     own, upstream = Metrics(), Upstream("http://u:1")
-    own.answered(Exchange("GET", "/top", "i", status=200))
+    own.requests.answered(_request())
     own.upstream_answered(upstream, 200, 0.1)
     own.upstream_state(upstream, State.HEALTHY)
     own.left_rotation(upstream, State.EJECTED)
@@ -51,9 +54,17 @@ def _gateway() -> list[Metric]:
 
 
 def _http() -> Iterable[Metric]:
-    answers = metrics.HttpAnswers()
-    answers.count("/top", "GET", 200, 0.1)
-    return answers.collect()
+    requests = RequestMetrics(
+        "leaderboard_http_requests", "leaderboard_http_request_seconds", (1,), CollectorRegistry()
+    )
+    requests.answered(_request())
+    return requests.collect()
+
+
+def _request() -> RequestContext:
+    answered = RequestContext("GET", "/top", "i", 0)
+    answered.end()
+    return answered
 
 
 def _gauges() -> list[Metric]:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 import uvicorn
 
+from leaderboard_core.http.application import Application
 from leaderboard_core.http.protocol import EnvelopeProtocol
 from leaderboard_core.settings import (
     AuthSettings,
@@ -24,7 +25,7 @@ from leaderboard_core.settings import (
     load,
 )
 from leaderboard_core.tokens import Tokens
-from leaderboard_service.app import Service, create_app
+from leaderboard_service.app import create_app
 from leaderboard_service.services import Services, Settings
 
 SECRET = "c0ffee5eed7a11ad0b57ac1e9f3d2468ab"  # known to tests only
@@ -46,13 +47,13 @@ def settings_of(environ: Mapping[str, str]) -> Settings:
 class Api:
     """Calls a running service; methods answer with the raw response."""
 
-    app: Service
+    app: Application
     http: httpx.AsyncClient
     settings: Settings
 
     @property
     def parts(self) -> Services:
-        return self.app.services
+        return self.app.state.services  # type: ignore[no-any-return]
 
     @property
     def tokens(self) -> Tokens:
@@ -174,7 +175,7 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: Service) -> AsyncIterator[str]:
+async def serving(app: Application) -> AsyncIterator[str]:
     """Serve an application on a free port of loopback, in this loop; the base URL."""
     config = uvicorn.Config(
         app,
@@ -206,6 +207,7 @@ async def running_service(environ: Mapping[str, str]) -> AsyncIterator[Api]:
     settings = settings_of(environ)
     idle = _idle_apps.setdefault(tuple(sorted(environ.items())), [])
     app = idle.pop() if idle else create_app(settings)
+    app.check_responses = True
     async with (
         serving(app) as url,
         httpx.AsyncClient(
@@ -216,7 +218,7 @@ async def running_service(environ: Mapping[str, str]) -> AsyncIterator[Api]:
     idle.append(app)
 
 
-_idle_apps: dict[tuple[tuple[str, str], ...], list[Service]] = {}
+_idle_apps: dict[tuple[tuple[str, str], ...], list[Application]] = {}
 """Building the routes takes longer than most tests; the lifespan, and with it every store, is new each time."""
 
 

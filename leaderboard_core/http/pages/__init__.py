@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Final, NamedTuple
+
+from fastapi import APIRouter, Request, Response
+
+from leaderboard_core.errors import NotFound
+from leaderboard_core.http.routing import CompiledRoute
 
 Header = tuple[bytes, bytes]
 
@@ -59,12 +64,14 @@ class Variant(NamedTuple):
     body: bytes
 
 
-class WebAnswer(NamedTuple):
-    """A whole answer; for HEAD the server leaves the body away."""
+class PageResponse(Response):
+    """A file as it is sent, or 304."""
 
-    status: int
-    headers: list[Header]
-    body: bytes
+    def __init__(self, status_code: int, headers: list[Header], body: bytes) -> None:
+        self.status_code = status_code
+        self.background = None
+        self.raw_headers = headers
+        self.body = body
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ class WebFile:
             return cls(plain, None)
         return cls(plain, _variant(b'"%b-gzip"' % digest, (*headers, (b"content-encoding", b"gzip")), packed))
 
-    def answer(self, request_headers: Iterable[Header]) -> WebAnswer:
+    def answer(self, request_headers: Iterable[Header]) -> PageResponse:
         """The answer to a GET or HEAD with these headers (names in lower case)."""
         accepted = b""
         known: list[bytes] = []
@@ -95,9 +102,33 @@ class WebFile:
                 known += [tag.strip().removeprefix(b"W/") for tag in value.split(b",")]
         variant = self.packed if self.packed is not None and takes_gzip(accepted) else self.plain
         if variant.etag in known or b"*" in known:
-            return WebAnswer(304, list(variant.headers), b"")
+            return PageResponse(304, list(variant.headers), b"")
         length = (b"content-length", b"%d" % len(variant.body))
-        return WebAnswer(200, [*variant.headers, length], variant.body)
+        return PageResponse(200, [*variant.headers, length], variant.body)
+
+
+def router(files: Mapping[str, WebFile], assets: str) -> APIRouter:
+    """The routes of pages and their assets, as `load` gives them."""
+    routes = APIRouter(route_class=CompiledRoute, include_in_schema=False)
+    for path, page in files.items():
+        if not path.startswith(assets):
+            routes.add_api_route(path, _answer_with(page), methods=["GET"], name=path)
+
+    @routes.get(f"{assets}{{file:path}}")
+    async def asset(file: str, request: Request) -> Response:
+        found = files.get(assets + file)
+        if found is None:
+            raise NotFound
+        return found.answer(request.scope["headers"])
+
+    return routes
+
+
+def _answer_with(page: WebFile) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        return page.answer(request.scope["headers"])
+
+    return answer
 
 
 def _variant(etag: bytes, headers: tuple[Header, ...], body: bytes) -> Variant:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import httpx
 
-from api_gateway.app import Gateway, Settings, create_app
+from api_gateway.app import create_app
+from api_gateway.services import Services, Settings
+from leaderboard_core.http.application import Application
 from leaderboard_core.http.server import DrainingServer
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
 from leaderboard_core.tokens import Tokens
@@ -180,7 +182,7 @@ def refusing_port() -> Iterator[int]:
 class Running:
     """A gateway that serves; `log` collects its access lines."""
 
-    app: Gateway
+    app: Application
     server: DrainingServer
     client: httpx.AsyncClient
     port: int
@@ -196,8 +198,12 @@ class Running:
         """Everything the gateway says to these bytes until it closes."""
         return await talk(self.port, data)
 
+    @property
+    def parts(self) -> Services:
+        return self.app.state.services  # type: ignore[no-any-return]
+
     def metric(self, name: str, **labels: str) -> float:
-        return self.app.metrics.registry.get_sample_value(name, labels) or 0.0
+        return self.parts.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
 def settings(
@@ -223,9 +229,9 @@ async def gateway(*upstreams: Service | str, **values: object) -> AsyncIterator[
     urls = [upstream if isinstance(upstream, str) else upstream.url for upstream in upstreams]
     app = create_app(settings(urls, **values))  # type: ignore[arg-type]
     log: list[bytes] = []
-    app.access_log._write = log.append
+    app.access_log.sink = log.append
     async with (
-        serving(app, on_stop=app.stop) as (server, port),
+        serving(app, on_stop=app.announce_stop) as (server, port),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=SOON) as client,
     ):
         yield Running(app, server, client, port, log)

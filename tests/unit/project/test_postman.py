@@ -45,7 +45,7 @@ ITEMS = list(requests_of(COLLECTION))
 
 
 def test_every_route_is_there_and_no_other() -> None:
-    document = create_app(settings_of({"JWT_SECRET": SECRET})).documentation.openapi()
+    document = create_app(settings_of({"JWT_SECRET": SECRET})).openapi()
     documented = {
         (method.upper(), path) for path, methods in document["paths"].items() for method in METHODS & methods.keys()
     }

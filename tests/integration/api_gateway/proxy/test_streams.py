@@ -117,7 +117,7 @@ async def test_the_gateways_stop_ends_streams_at_once() -> None:
         service.behave = says(event(1), then=never)
         async with listening(base(gate), "/stream/top") as listener:
             await listener.next()
-            gate.app.stop()
+            gate.app.announce_stop()
             assert await listener.ended(1) is True
         async with listening(base(gate), "/stream/top") as late:
             assert await late.ended(1) is True, "an error would make a browser give up for good"

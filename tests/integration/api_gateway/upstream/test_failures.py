@@ -54,12 +54,12 @@ def silent(event: asyncio.Event, first: bytes = b"") -> Behaviour:
 async def test_a_refused_connection_goes_to_another_service(method: str) -> None:
     with refusing_port() as port:
         async with services(1) as (service,), gateway(service, f"http://127.0.0.1:{port}") as gate:
-            refusing = gate.app.pool.upstreams[1]
-            gate.app.pool.check_passed(refusing, 200, stopping=False)
+            refusing = gate.parts.upstreams.upstreams[1]
+            gate.parts.upstreams.check_passed(refusing, 200, stopping=False)
             for _ in range(2):
                 response = await gate.request(method, "/auth/login")
                 assert (response.status_code, response.headers["x-upstream-addr"]) == (200, service.address)
-            assert not gate.app.pool.report()[1]["healthy"]
+            assert not gate.parts.upstreams.report()[1]["healthy"]
             assert gate.metric("gateway_retries_total", upstream=refusing.address, reason="connect") == 1
             assert gate.metric("gateway_upstream_healthy", upstream=refusing.address) == 0
             gate.app.access_log.flush()
@@ -79,7 +79,7 @@ async def test_no_service_is_503_and_a_returning_one_is_used_at_once() -> None:
             try:
                 for _ in range(3):
                     assert (await gate.get("/top")).status_code == 200
-                assert gate.app.pool.report()[0]["healthy"]
+                assert gate.parts.upstreams.report()[0]["healthy"]
             finally:
                 await service.kill()
 
@@ -172,7 +172,7 @@ async def test_a_silent_service_is_504_and_is_not_asked_again() -> None:
         assert (response.status_code, response.json()["error"]) == (504, "gateway_timeout")
         assert gate.metric("gateway_upstream_requests_total", upstream=slow.address, outcome="timeout") == 1
         assert other.requests == []
-        assert gate.app.pool.report()[0]["healthy"]
+        assert gate.parts.upstreams.report()[0]["healthy"]
         done.set()
 
 
@@ -215,7 +215,7 @@ async def test_a_service_that_says_503_is_alive() -> None:
             service.behave = says(503, b'{"error":"unavailable","message":"Redis is down"}')
             await checked_again(service, service.checks)
         assert (await gate.get("/health")).status_code == 200
-        assert all(one["healthy"] and one["health_status"] == 503 for one in gate.app.pool.report())
+        assert all(one["healthy"] and one["health_status"] == 503 for one in gate.parts.upstreams.report())
         response = await gate.post("/auth/login")
         assert (response.status_code, response.json()["message"]) == (503, "Redis is down")
         assert sum(len(service.requests) for service in both) == 1
@@ -223,14 +223,14 @@ async def test_a_service_that_says_503_is_alive() -> None:
 
 async def test_a_stopping_service_gets_no_new_requests_and_returns() -> None:
     async with services(2) as (stopping, other), gateway(stopping, other, health_check_interval_seconds=0.02) as gate:
-        upstream = gate.app.pool.upstreams[0]
+        upstream = gate.parts.upstreams.upstreams[0]
         stopping.health = (503, b'{"ok":false,"stopping":true}')
         await eventually(lambda: upstream.state.value == "stopping", "the notice")
         for _ in range(4):
             assert (await gate.get("/top")).headers["x-upstream-addr"] == other.address
         assert stopping.requests == []
         other.health = stopping.health
-        await eventually(lambda: gate.app.pool.upstreams[1].state.value == "stopping", "the notice")
+        await eventually(lambda: gate.parts.upstreams.upstreams[1].state.value == "stopping", "the notice")
         assert (await gate.get("/top")).status_code == 200, "a stopping service is better than none"
         assert (await gate.get("/health")).status_code == 503
         stopping.health = (200, b'{"ok":true}')
@@ -240,11 +240,11 @@ async def test_a_stopping_service_gets_no_new_requests_and_returns() -> None:
 async def test_a_killed_service_leaves_the_rotation_and_returns() -> None:
     async with services(2) as (one, two), gateway(one, two, health_check_interval_seconds=0.02) as gate:
         await one.kill()
-        await eventually(lambda: not gate.app.pool.report()[0]["healthy"], "the ejection")
+        await eventually(lambda: not gate.parts.upstreams.report()[0]["healthy"], "the ejection")
         assert gate.metric("gateway_ejections_total", upstream=one.address, reason="ejected") == 1
         assert (await gate.get("/health")).json()["upstreams"][0]["state"] == "ejected"
         await one.start()
-        await eventually(lambda: gate.app.pool.report()[0]["healthy"], "the return")
+        await eventually(lambda: gate.parts.upstreams.report()[0]["healthy"], "the return")
         served = {(await gate.get("/top")).headers["x-upstream-addr"] for _ in range(2)}
         assert served == {one.address, two.address}
 
@@ -253,16 +253,16 @@ async def test_a_dead_health_task_is_noticed_and_started_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with services(1) as (service,), gateway(service, health_check_interval_seconds=0.02) as gate:
-        working = gate.app.health.check
+        working = gate.parts.health.check
 
         async def broken(upstream: object) -> None:
             raise ZeroDivisionError
 
         with caplog.at_level(logging.ERROR):
-            monkeypatch.setattr(gate.app.health, "check", broken)
+            monkeypatch.setattr(gate.parts.health, "check", broken)
             await eventually(lambda: gate.metric("gateway_health_task_failures_total") >= 1, "the failure")
         assert "the health task died" in caplog.text
-        monkeypatch.setattr(gate.app.health, "check", working)
+        monkeypatch.setattr(gate.parts.health, "check", working)
         seen = service.checks
         await eventually(lambda: service.checks > seen + 2, "new checks")
 
@@ -303,13 +303,13 @@ async def test_a_kept_connection_closed_a_moment_ago_is_not_used() -> None:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         async with gateway(f"http://127.0.0.1:{listener.getsockname()[1]}") as gate:
-            upstream = gate.app.pool.upstreams[0]
+            upstream = gate.parts.upstreams.upstreams[0]
             arguments = (upstream, "POST", b"/score/add", [(b"host", b"h")], b"{}")
-            assert (await gate.app.client.request(*arguments)).complete
+            assert (await gate.parts.client.request(*arguments)).complete
             close.set()
             closed.wait(SOON)  # blocks the event loop, on purpose
             try:
-                answer_ = await gate.app.client.request(*arguments)
+                answer_ = await gate.parts.client.request(*arguments)
             except client.BrokenOffError:
                 pytest.fail("the request was written to a closed connection")
             assert answer_.take() == b"{}"
@@ -337,7 +337,7 @@ async def test_what_was_not_written_is_sent_again_whatever_it_is(count: int, mon
         assert sum(len(service.requests) for service in some) == count + 1
         address = some[0].address
         assert gate.metric("gateway_retries_total", upstream=address, reason="not_sent") == 1
-        assert gate.app.pool.report()[0]["healthy"]
+        assert gate.parts.upstreams.report()[0]["healthy"]
 
 
 async def test_a_service_killed_under_load_fails_no_request() -> None:

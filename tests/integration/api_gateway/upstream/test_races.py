@@ -114,7 +114,7 @@ async def test_a_close_that_meets_the_request(
             lost = method == "POST" and not headers and not noticed and not with_reset
             assert response.status_code == (502 if lost else 200)
             assert len(service.served) == (1 if lost else 2)
-            labels = {"upstream": gate.app.pool.upstreams[0].address}
+            labels = {"upstream": gate.parts.upstreams.upstreams[0].address}
             unsent = gate.metric("gateway_retries_total", reason="not_sent", **labels)
             assert unsent == (1 if with_reset and not noticed else 0)
 
@@ -214,7 +214,7 @@ async def test_a_slow_client_slows_the_service_and_misses_nothing() -> None:
         reader, writer = await gate.connect()
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"GET /top HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-        await eventually(lambda: any(one._paused for each in gate.app.client._services.values() for one in each.open))
+        await eventually(lambda: any(one._paused for each in gate.parts.client._services.values() for one in each.open))
         await asyncio.sleep(0.3)
         before = sent
         await asyncio.sleep(0.1)

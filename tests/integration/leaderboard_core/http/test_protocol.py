@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from leaderboard_core.http.protocol import NOTHING_YET, EnvelopeProtocol, body_at_once, send_at_once
+from leaderboard_core.http.cycle import FLUSH_HEAD, send_whole, take_whole_body
+from leaderboard_core.http.protocol import EnvelopeProtocol
 from tests.support.serving import serving, talk
 from tests.support.waiting import eventually
 
@@ -53,7 +54,7 @@ class Echo:
             await send({**START, "headers": []})
             raise RuntimeError("after the head, which is still held")
         if path == "/refuse":
-            send_at_once(send, 413, [(b"content-length", b"2")], b"no")
+            send_whole(send, 413, [(b"content-length", b"2")], b"no")
             self.after = await receive()
             return
         if path == "/unfinished":
@@ -62,13 +63,13 @@ class Echo:
             return
         if path == "/events":
             await send({**START, "headers": []})
-            await send(NOTHING_YET)
+            await send(FLUSH_HEAD)
             await self.go.wait()
             await send({"type": "http.response.body", "body": b"event"})
             return
         if path == "/slow":
             await self.go.wait()
-        body = body_at_once(receive)
+        body = take_whole_body(receive)
         if body is None:
             self.missed.append(path)
             body, more = b"", True
@@ -85,7 +86,7 @@ class Echo:
             headers.append((b"x-name", b"evil\0"))
         if path == "/more-than-said":
             headers = [(b"content-length", b"1")]
-        if path == "/messages" or not send_at_once(send, 200, headers, content):
+        if path == "/messages" or not send_whole(send, 200, headers, content):
             await send({**START, "headers": headers})
             await send({"type": "http.response.body", "body": content})
 
@@ -302,9 +303,9 @@ async def test_of_other_servers_nothing_is_taken_at_once() -> None:
     async def send(message: dict[str, Any]) -> None:
         raise AssertionError
 
-    assert body_at_once(receive) is None
+    assert take_whole_body(receive) is None
     other: Callable[..., Any] = send
-    assert not send_at_once(other, 200, [(b"content-length", b"0")], b"")
+    assert not send_whole(other, 200, [(b"content-length", b"0")], b"")
 
 
 async def test_what_a_connection_held_goes_with_it() -> None:

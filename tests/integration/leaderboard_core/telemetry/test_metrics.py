@@ -14,11 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.breaker import FAILURES
 from leaderboard_core.redis.shards import ShardMap
-from leaderboard_core.settings import TopologySettings, load
+from leaderboard_core.settings import ProcessSettings, TopologySettings, load
 from tests.conftest import Start
 from tests.support.waiting import eventually
 from tests.support.worker import drained, event, push, working
 from worker_service.app import create_app
+from worker_service.health import WorkerHealth
 
 
 class Page:
@@ -47,10 +48,13 @@ async def worker_pages(environ: dict[str, str]) -> AsyncIterator[httpx.AsyncClie
     """The HTTP side of a worker that was started this moment, and consumes nothing."""
     topology = load(TopologySettings, environ)
     shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(topology)
-    app = create_app("w", shard_map, databases, asyncio.Event())
+    app = create_app(load(ProcessSettings, {}), WorkerHealth("w", shard_map, databases, asyncio.Event()))
     transport = httpx.ASGITransport(app=app)
     try:
-        async with httpx.AsyncClient(transport=transport, base_url="http://worker") as client:
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://worker") as client,
+        ):
             yield client
     finally:
         await shard_map.close()

@@ -291,7 +291,7 @@ async def test_the_metrics_and_the_log_tell_of_streams(
     name = 'leaderboard_http_requests_total{method="GET",route="/stream/top",status="200"}'
     assert await metric(name) == answered + 1
     assert await slow() == slow_before, "the life of a stream is no latency"
-    api.app._door._access_log.flush()
+    api.app.access_log.flush()
     lines = [line for line in capsysbinary.readouterr().out.splitlines() if b"/stream/top" in line]
     assert len(lines) == 1
     assert b'"status":200' in lines[0]

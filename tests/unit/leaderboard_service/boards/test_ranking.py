@@ -60,7 +60,7 @@ def test_whole_boards(spread: dict[str, tuple[int, int]], shards: int) -> None:
 
 @given(players, st.integers(1, 4), st.integers(0, 45), st.integers(1, 10))
 def test_pages(spread: dict[str, tuple[int, int]], shards: int, offset: int, limit: int) -> None:
-    """As BoardReader.top does: one shard sends the page, several send all rows before its end."""
+    """As RedisBoards.top does: one shard sends the page, several send all rows before its end."""
     parts = shards_of(spread, shards)
     expected = ranked([row for part in parts for row in part])[offset : offset + limit]
     if shards == 1:
@@ -72,7 +72,7 @@ def test_pages(spread: dict[str, tuple[int, int]], shards: int, offset: int, lim
 
 @given(players, st.integers(1, 4), st.data(), st.integers(1, 6))
 def test_neighbours(spread: dict[str, tuple[int, int]], shards: int, data: st.DataObject, reach: int) -> None:
-    """As BoardReader.around does: each shard sends `reach` rows on both sides of where the player stands."""
+    """As RedisBoards.around does: each shard sends `reach` rows on both sides of where the player stands."""
     parts = shards_of(spread, shards)
     expected = ranked([row for part in parts for row in part])
     user_id = data.draw(st.sampled_from([row.user_id for row in expected]))

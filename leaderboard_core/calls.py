@@ -1,0 +1,128 @@
+"""The calls of the API, each declared once: what services, gateways, the NGINX template and metrics know of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+
+class Repeat(Enum):
+    """Whether a request that may have been done already may be sent again."""
+
+    NEVER = "never"
+    WITH_KEY = "with an Idempotency-Key"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One verb on one path, which may end in one parameter.
+
+    `token`: a gateway refuses it without a valid token. `repeat`: whether a gateway or NGINX may send it to another
+    upstream when the first one broke off. `streams`: the answer has no end. `largest_body` is in bytes, None for
+    MAX_BODY_BYTES.
+    """
+
+    method: str
+    path: str
+    token: bool = False
+    repeat: Repeat = Repeat.NEVER
+    streams: bool = False
+    largest_body: int | None = None
+
+    @property
+    def prefix(self) -> str:
+        """The path up to its parameter."""
+        return self.path.partition("{")[0]
+
+    @property
+    def has_parameter(self) -> bool:
+        return "{" in self.path
+
+    def may_repeat(self, *, has_key: bool) -> bool:
+        """Whether one request of this call may be sent again; `has_key`: it carries an Idempotency-Key."""
+        return self.repeat is Repeat.ALWAYS or (has_key and self.repeat is Repeat.WITH_KEY)
+
+
+def read(path: str, *, streams: bool = False, token: bool = False) -> Call:
+    """Declare a GET (and with it a HEAD), which changes nothing and may always be repeated."""
+    return Call("GET", path, token=token, repeat=Repeat.ALWAYS, streams=streams)
+
+
+def write(path: str) -> Call:
+    """Declare a score write: a POST with a token, repeated when it carries an Idempotency-Key."""
+    return Call("POST", path, token=True, repeat=Repeat.WITH_KEY)
+
+
+REGISTER: Final = Call("POST", "/auth/register")
+LOGIN: Final = Call("POST", "/auth/login")
+CREATE: Final = write("/score/create")
+UPDATE: Final = write("/score/update")
+ADD: Final = write("/score/add")
+SUBMIT: Final = write("/score")
+SUBMIT_MANY: Final = write("/scores")
+TOP: Final = read("/top")
+RANGE: Final = read("/range")
+RANK: Final = read("/rank/{user_id}")
+RANKS: Final = Call("POST", "/ranks", repeat=Repeat.ALWAYS)
+AROUND: Final = read("/around/{user_id}")
+STREAM_TOP: Final = read("/stream/top", streams=True)
+STREAM_RANK: Final = read("/stream/rank/{user_id}", streams=True)
+EXPORT: Final = read("/users/{user_id}", token=True)
+# Who deletes twice is told 404 the second time, unless a key asks for the first answer: nothing is done twice.
+DELETE: Final = Call("DELETE", "/users/{user_id}", token=True, repeat=Repeat.ALWAYS)
+HEALTH: Final = read("/health")
+STATUS: Final = read("/status")
+METRICS: Final = read("/metrics")
+
+CALLS: Final[tuple[Call, ...]] = (
+    *(REGISTER, LOGIN, CREATE, UPDATE, ADD, SUBMIT, SUBMIT_MANY),
+    *(TOP, RANGE, RANK, RANKS, AROUND, STREAM_TOP, STREAM_RANK),
+    *(EXPORT, DELETE, HEALTH, STATUS, METRICS),
+)
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """All calls of one path; `token` says that at least one of them needs a token."""
+
+    path: str
+    calls: dict[str, Call] = field(default_factory=dict)
+    token: bool = False
+
+    def call(self, method: str) -> Call | None:
+        """The call of that verb; HEAD is answered wherever GET is."""
+        return self.calls.get("GET" if method == "HEAD" else method)
+
+
+class CallTable:
+    """Finds a path's calls by one or two looks into a table."""
+
+    def __init__(self, calls: Iterable[Call] = CALLS) -> None:
+        self._calls = tuple(calls)
+        self._exact: dict[str, Endpoint] = {}
+        self._by_prefix: dict[str, Endpoint] = {}
+        for call in self._calls:
+            table = self._by_prefix if call.has_parameter else self._exact
+            endpoint = table.setdefault(call.prefix, Endpoint(call.path))
+            endpoint.calls[call.method] = call
+            endpoint.token = endpoint.token or call.token
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(self._calls)
+
+    def find(self, path: str) -> Endpoint | None:
+        """The calls of a request's path, None for a path that no call has."""
+        found = self._exact.get(path)
+        if found is None:
+            cut = path.rfind("/") + 1
+            if cut != len(path):
+                found = self._by_prefix.get(path[:cut])
+        return found
+
+    def route_of(self, path: str) -> str:
+        """The path as it is declared: one of a few names, "other" for what no call has."""
+        found = self.find(path)
+        return "other" if found is None else found.path

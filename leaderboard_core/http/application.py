@@ -1,0 +1,326 @@
+"""The application class of every process: FastAPI, with compiled routes, request ids, access log, metrics, envelope."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from time import perf_counter
+from typing import Any, Final
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette._utils import get_route_path
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Message, Receive, Scope, Send
+
+from leaderboard_core.calls import CallTable
+from leaderboard_core.errors import LeaderboardError
+from leaderboard_core.http import exception_handlers
+from leaderboard_core.http.access_log import AccessLog
+from leaderboard_core.http.context import RequestContext
+from leaderboard_core.http.messages import send_response
+from leaderboard_core.http.responses import CONTEXT, JSONReply, error_reply
+from leaderboard_core.http.routing import Entry, RouteTable
+from leaderboard_core.settings import ProcessSettings
+from leaderboard_core.telemetry import logs
+from leaderboard_core.telemetry.request_metrics import RequestMetrics
+
+log = logging.getLogger(__name__)
+
+State = Mapping[str, Any]
+Lifespan = Callable[[Any], AbstractAsyncContextManager[State]]
+Fallback = Callable[[Scope, Receive, Send, RequestContext], Awaitable[None]]
+"""Answers the requests of no route; what it raises is answered as what a route raises."""
+
+_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+class Application(FastAPI):
+    """A FastAPI application whose compiled routes cost what a plain ASGI call costs.
+
+    Requests of compiled routes go past FastAPI's layers; with user middleware they are answered innermost, and with
+    `dependency_overrides` by FastAPI itself. Everything else that FastAPI offers works as anywhere. `lifespan` yields
+    the state that dependencies find (`FromState`).
+    """
+
+    def __init__(
+        self,
+        *,
+        process: ProcessSettings,
+        name: str,
+        metrics: RequestMetrics,
+        lifespan: Lifespan,
+        calls: CallTable | None = None,
+        **fastapi: Any,
+    ) -> None:
+        super().__init__(
+            lifespan=self._run_lifespan(lifespan),
+            redirect_slashes=False,
+            # The framework's own pages load their scripts from elsewhere.
+            docs_url=None,
+            redoc_url=None,
+            strict_content_type=False,
+            max_body_size=process.max_body_bytes,
+            exception_handlers={
+                LeaderboardError: exception_handlers.on_leaderboard_error,
+                RequestValidationError: exception_handlers.on_invalid_request,
+                HTTPException: exception_handlers.on_http_exception,
+            },
+            **fastapi,
+        )
+        self.check_responses = False
+        """Hold every answer against its response model, as tests do."""
+        self.calls = CallTable() if calls is None else calls
+        self.metrics = metrics
+        self.access_log = AccessLog(
+            process.instance_name or f"{name}-{process.port}",
+            f"{name}.access",
+            enabled=process.access_log and process.log_level in ("DEBUG", "INFO"),
+            probes=process.log_level == "DEBUG",
+        )
+        self._largest_body = process.max_body_bytes
+        self.fallback: Fallback | None = None
+        """Answers what no route of this application answers; set when the lifespan starts."""
+        self._table: RouteTable | None = None
+        self._state: State | None = None
+        self._on_stop: list[Callable[[], None]] = []
+        # Innermost, so that middleware goes around compiled routes and the fallback as around any route.
+        self._match = self.router.middleware_stack
+        self.router.middleware_stack = self._answer_innermost
+
+    # For whoever runs the application.
+
+    def on_stop(self, announce: Callable[[], None]) -> None:
+        """Call `announce` when the process is told to end, while everything is still served."""
+        self._on_stop.append(announce)
+
+    def announce_stop(self) -> None:
+        """Say that the process is ending: /health turns 503, and streams end."""
+        for announce in self._on_stop:
+            announce()
+
+    def route_of(self, method: str, path: str) -> str:
+        """The path as it is declared, "other" for what this application and the API do not know."""
+        entry, _ = self.routes_by_path.find(method, path)
+        if entry is not None:
+            return entry.path
+        return "other" if self.fallback is None else self.calls.route_of(path)
+
+    @property
+    def routes_by_path(self) -> RouteTable:
+        """The table of routes, made when the application starts."""
+        if self._table is None:
+            self._table = RouteTable(self.routes, self.calls)
+        return self._table
+
+    def _run_lifespan(self, lifespan: Lifespan) -> Lifespan:
+        @asynccontextmanager
+        async def run(_: Application) -> AsyncIterator[State]:
+            self._table = None  # routes may have been added since an earlier start
+            self.routes_by_path.log_uncompiled()
+            async with lifespan(self) as state:
+                self._state = state
+                try:
+                    yield state
+                finally:
+                    self._state = None
+                    self._on_stop.clear()
+                    self.access_log.flush()
+
+        return run
+
+    # Requests.
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        started_at = perf_counter()
+        headers = dict(reversed(scope["headers"]))  # of a repeated one the first counts
+        given = headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            request_id = given.decode("ascii")
+        else:
+            request_id = secrets.token_hex(16)
+        logs.request_id.set(request_id)
+        method: str = scope["method"]
+        path: str = get_route_path(scope) if scope.get("root_path") else scope["path"]
+        context = scope[CONTEXT] = RequestContext(method, path, request_id, started_at)
+        if "state" not in scope and self._state is not None:
+            scope["state"] = dict(self._state)  # a transport without lifespan, as httpx has
+        scope["app"] = self
+        try:
+            if self.user_middleware or self.dependency_overrides:
+                await self._answer_through_layers(scope, receive, send, context)
+                return
+            entry, path_value = self.routes_by_path.find(method, path)
+            if entry is not None and entry.function is not None:
+                context.route = entry.path
+                call = entry.function(scope, receive, headers, path_value, entry.largest_body or self._largest_body)
+                await self._answer_compiled(call, entry, scope, receive, send, context)
+            elif (fallback := self._fallback_for(entry, scope, context)) is not None:
+                await self._answer_by_fallback(fallback, scope, receive, send, context)
+            else:
+                await self._answer_through_layers(scope, receive, send, context)
+        finally:
+            context.end()
+            self.metrics.answered(context)
+            self.access_log.answered(path, context.log_fields())
+
+    async def _answer_compiled(
+        self,
+        call: Awaitable[Any],
+        entry: Entry,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        context: RequestContext,
+    ) -> None:
+        try:
+            answer = await call
+        except ClientDisconnect:
+            context.note(note="the client left")
+            return
+        except Exception as error:  # noqa: BLE001 - answered by the application's exception handlers
+            answer = await self._reply_to(error, scope, receive)
+        if type(answer) is not JSONReply:
+            if isinstance(answer, Response):
+                await self._send_response(answer, scope, receive, send, context)
+                return
+            answer = _reply_of(answer, entry.status)
+        if self.check_responses:
+            entry.check(answer.status_code, orjson.loads(answer.body))
+        context.status = answer.status_code
+        context.response_started = True
+        # A list of its own: a reply may be shared by requests that were coalesced.
+        sent = [*answer.raw_headers, (b"x-request-id", context.request_id.encode("ascii"))]
+        await send_response(send, answer.status_code, sent, b"" if context.method == "HEAD" else answer.body)
+
+    async def _answer_by_fallback(
+        self, fallback: Fallback, scope: Scope, receive: Receive, send: Send, context: RequestContext
+    ) -> None:
+        try:
+            await fallback(scope, receive, send, context)
+        except ClientDisconnect:
+            context.note(note="the client left")
+        except Exception as error:  # noqa: BLE001 - answered by the application's exception handlers
+            code = error.code if isinstance(error, LeaderboardError) else LeaderboardError.code
+            context.note(note=code)
+            if context.response_started:
+                # Too late for another answer: returning without ending this one makes the server cut it off.
+                log.warning("answer cut off", extra={"reason": str(error)})
+                return
+            await self._send_response(await self._reply_to(error, scope, receive), scope, receive, send, context)
+
+    async def _send_response(
+        self, response: Response, scope: Scope, receive: Receive, send: Send, context: RequestContext
+    ) -> None:
+        """Send an answer that is not plain JSON: a file, a stream, whatever FastAPI knows."""
+        response.raw_headers.append((b"x-request-id", context.request_id.encode("ascii")))
+        context.status = response.status_code
+        context.response_started = True
+        try:
+            await response(scope, receive, _without_body(send) if context.method == "HEAD" else send)
+        except ClientDisconnect:
+            context.note(note="the client left")
+        except Exception:
+            log.exception("an answer failed", extra={"path": context.path})
+            raise  # the head is out: only breaking the connection tells the client
+
+    async def _answer_through_layers(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
+        """Answer as FastAPI does, with all of its layers around."""
+        entry, _ = self.routes_by_path.find(context.method, context.path)
+        if entry is not None:
+            context.route = entry.path
+        request_id = (b"x-request-id", context.request_id.encode("ascii"))
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                context.status = message["status"]
+                context.response_started = True
+                headers = list(message.get("headers", ()))
+                if not any(name == b"x-request-id" for name, _ in headers):
+                    headers.append(request_id)
+                message = {**message, "headers": headers}
+            await send(message)
+
+        out: Send = send_with_id
+        if context.method == "HEAD":
+            scope, out = {**scope, "method": "GET" if entry is not None else "HEAD"}, _without_body(send_with_id)
+        try:
+            await super().__call__(scope, receive, out)
+        except ClientDisconnect:
+            context.note(note="the client left")
+        except Exception:
+            # Starlette raises again what it has answered, for servers to log.
+            log.exception("a request failed", extra={"path": context.path})
+            if not context.response_started:
+                await self._send_response(error_reply(LeaderboardError()), scope, receive, send, context)
+
+    async def _answer_innermost(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer inside of all middleware; what is raised is for FastAPI's layers to answer."""
+        context: RequestContext | None = scope.get(CONTEXT)
+        if scope["type"] != "http" or context is None:
+            await self._match(scope, receive, send)
+            return
+        entry, path_value = self.routes_by_path.find(context.method, context.path)
+        if entry is not None and entry.function is not None and not self.dependency_overrides:
+            headers = dict(reversed(scope["headers"]))
+            largest = entry.largest_body or self._largest_body
+            answer = await entry.function(scope, receive, headers, path_value, largest)
+            response = answer if isinstance(answer, Response) else _reply_of(answer, entry.status)
+            await response(scope, receive, send)
+        elif (fallback := self._fallback_for(entry, scope, context)) is not None:
+            await fallback(scope, receive, send, context)
+        else:
+            await self._match(scope, receive, send)
+
+    def _fallback_for(self, entry: Entry | None, scope: Scope, context: RequestContext) -> Fallback | None:
+        """Give the fallback where no route has this path; a verb that a path does not have is FastAPI's to refuse."""
+        if self.fallback is None or entry is not None:
+            return None
+        table = self.routes_by_path
+        if table.allowed(context.path) or any(
+            route.original_route.matches(scope)[0] is not Match.NONE for route in table.others
+        ):
+            return None
+        context.route = self.calls.route_of(context.path)
+        return self.fallback
+
+    async def _reply_to(self, error: Exception, scope: Scope, receive: Receive) -> Response:
+        """What the application's exception handlers answer."""
+        for kind in type(error).__mro__:
+            handler = self.exception_handlers.get(kind)
+            if handler is not None:
+                answer: Response = await handler(Request(scope, receive), error)  # type: ignore[misc]
+                return answer
+        log.exception("a request failed", exc_info=error, extra={"path": scope["path"]})
+        return error_reply(LeaderboardError())
+
+
+def _reply_of(answer: Any, status: int) -> JSONReply:
+    """The reply of what a path operation returned: a model, a mapping or a named tuple."""
+    if isinstance(answer, BaseModel):
+        answer = answer.model_dump(mode="json", by_alias=True)
+    elif isinstance(answer, tuple) and hasattr(answer, "_asdict"):
+        answer = answer._asdict()
+    return JSONReply(answer, status)
+
+
+def _without_body(send: Send) -> Send:
+    """Send an answer's head and its end, as HEAD wants it; servers do so, transports of tests do not."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_head

@@ -1,0 +1,254 @@
+"""Turns FastAPI's analysis of a path operation (`route.dependant`) into one function, once, when an application starts.
+
+FastAPI analyses a path operation when it is declared, and interprets that analysis for each request: exit stacks,
+linear matching, `solve_dependencies`. That interpretation costs ten times what our handlers do. What is compiled here
+means the same; a test holds both ways against each other.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from types import UnionType
+from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
+from urllib.parse import parse_qsl
+
+from fastapi._compat import ModelField
+from fastapi._compat.shared import field_annotation_is_sequence
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import RouteContext
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request, empty_send
+from starlette.types import Receive, Scope
+
+from leaderboard_core.http.messages import read_body, too_large
+
+Compiled = Callable[[Scope, Receive, Mapping[bytes, bytes], str, int], Awaitable[Any]]
+"""Called as (scope, receive, first header of each name, path parameter, largest body); gives the endpoint's answer."""
+
+_CACHED_QUERY_BYTES: Final = 256
+_CACHED_QUERIES: Final = 1024
+_NOT_UNDERSTOOD: Final = {
+    "cookie_params": "a cookie",
+    "websocket_param_name": "a WebSocket",
+    "http_connection_param_name": "an HTTPConnection",
+    "response_param_name": "a Response to fill",
+    "background_tasks_param_name": "background tasks",
+    "security_scopes_param_name": "security scopes",
+    "own_oauth_scopes": "security scopes",
+    "concurrency": "a limit of concurrency",
+}
+
+
+class NotCompilable(Exception):
+    """The route uses what is not understood here, which the text names; it takes FastAPI's own way."""
+
+
+class FromState:
+    """A dependency: what the lifespan has put into the application's state under `name`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def __call__(self, request: Request) -> Any:
+        return getattr(request.state, self.name)
+
+
+class LimitedRequest(Request):
+    """A request whose body is read within a limit, by the fast path where it has arrived whole."""
+
+    _stream_consumed = False
+    _is_disconnected = False
+    _form = None
+    _send = staticmethod(empty_send)
+
+    def __init__(self, scope: Scope, receive: Receive, max_bytes: int) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._max_bytes = max_bytes
+
+    async def body(self) -> bytes:
+        """Read the whole body, once. Raises PayloadTooLarge or ClientDisconnect."""
+        if not hasattr(self, "_body"):
+            declared = next((value for name, value in self.scope["headers"] if name == b"content-length"), b"")
+            if declared.isdigit() and int(declared) > self._max_bytes:
+                raise too_large(self._max_bytes)
+            self._body = await read_body(self._receive, max_bytes=self._max_bytes)
+            self._stream_consumed = True
+        return self._body
+
+
+def compile_route(route: RouteContext) -> Compiled:
+    """Compile one path operation. Raises NotCompilable."""
+    dependant: Dependant = route.dependant
+    if not inspect.iscoroutinefunction(dependant.call):
+        raise NotCompilable("its function is not `async def`")
+    if dependant.body_params and (len(dependant.body_params) > 1 or route._embed_body_fields):
+        raise NotCompilable("its body is made of several parameters")
+    return _Compiler().compile(dependant)
+
+
+class _Compiler:
+    """Writes the function's source, line by line; objects that it uses go into its namespace."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._names: dict[str, Any] = {"LimitedRequest": LimitedRequest, "ValidationError": ValidationError}
+        self._solved: dict[Any, str] = {}
+        self._refusable = False
+        self._has_request = False
+
+    def compile(self, dependant: Dependant) -> Compiled:
+        arguments = self._arguments(dependant, own=True)
+        if self._refusable:
+            self._lines.insert(0, "errors = None")
+            self._emit("if errors is not None:", f"    raise {self._constant(RequestValidationError)}(errors)")
+        self._emit(f"return await {self._constant(dependant.call)}({arguments})")
+        body = "".join(f"    {line}\n" for line in self._lines)
+        source = f"async def call(scope, receive, headers, path_value, max_bytes):\n{body}"
+        exec(source, self._names)  # noqa: S102 - of names that this class makes, none from outside
+        compiled: Compiled = self._names["call"]
+        return compiled
+
+    def _emit(self, *lines: str) -> None:
+        self._lines += lines
+
+    def _constant(self, value: Any) -> str:
+        name = f"c{len(self._names)}"
+        self._names[name] = value
+        return name
+
+    def _arguments(self, dependant: Dependant, *, own: bool) -> str:
+        """Emit what finds a function's arguments; `own`: it is the path operation itself, not a dependency."""
+        for attribute, what in _NOT_UNDERSTOOD.items():
+            if getattr(dependant, attribute):
+                raise NotCompilable(f"it takes {what}")
+        found: dict[str | None, str] = {}
+        for dependency in dependant.dependencies:
+            found[dependency.name] = self._dependency(dependency)
+        found.pop(None, None)  # a dependency of the route, without a parameter
+        for field in dependant.path_params:
+            found[field.name] = self._refusable_value(own, self._validated(field, "path_value"), ("path", field.alias))
+        for field in dependant.query_params:
+            found[field.name] = self._query(own, field)
+        for field in dependant.header_params:
+            found[field.name] = self._header(own, field)
+        for field in dependant.body_params:
+            found[field.name] = self._body(own, field)
+        if dependant.request_param_name:
+            found[dependant.request_param_name] = self._request()
+        return ", ".join(f"{name}={value}" for name, value in found.items())
+
+    def _dependency(self, dependant: Dependant) -> str:
+        call = dependant.call
+        if isinstance(call, FromState):
+            return f"scope['state'][{call.name!r}]"
+        if dependant.use_cache and call in self._solved:
+            return self._solved[call]
+        function = call if inspect.isroutine(call) else getattr(call, "__call__", None)  # noqa: B004
+        if not inspect.iscoroutinefunction(function):
+            raise NotCompilable(f"the dependency {getattr(call, '__name__', call)} is not a plain `async def`")
+        arguments = self._arguments(dependant, own=False)
+        name = f"d{len(self._lines)}"
+        self._emit(f"{name} = await {self._constant(call)}({arguments})")
+        self._solved[call] = name
+        return name
+
+    def _request(self) -> str:
+        if not self._has_request:
+            self._has_request = True
+            self._emit("request = LimitedRequest(scope, receive, max_bytes)")
+        return "request"
+
+    def _header(self, own: bool, field: ModelField) -> str:
+        name, default = f"h{len(self._lines)}", self._constant(field.get_default())
+        raw = self._constant(field.alias.lower().encode("ascii"))
+        plain = _is_text(field.field_info.annotation) and not field.field_info.metadata
+        if field.field_info.is_required() or (not plain and not own):
+            raise NotCompilable("a header can be refused in a way that is not understood")
+        self._emit(f"{name} = headers.get({raw})")
+        if plain:
+            self._emit(f"{name} = {default} if {name} is None else {name}.decode('latin-1')")
+            return name
+        value = self._validated(field, f"{name}.decode('latin-1')")
+        checked = self._refusable_value(own, value, ("header", field.alias), unless=f"{name} is None")
+        return f"{default} if {name} is None else {checked}"
+
+    def _query(self, own: bool, field: ModelField) -> str:
+        model = _model_of(field)
+        if model is None:
+            raise NotCompilable("its query is not one model")
+        reader = self._constant(_QueryReader(model).read)
+        return self._refusable_value(own, f"{reader}(scope['query_string'])", ("query",))
+
+    def _body(self, own: bool, field: ModelField) -> str:
+        model = _model_of(field)
+        if model is None or type(field.field_info).__name__ != "Body" or not field.field_info.is_required():
+            raise NotCompilable("its body is not one JSON model")
+        name = f"b{len(self._lines)}"
+        self._emit(f"{name} = await {self._request()}.body()")
+        validate = self._constant(model.__pydantic_validator__.validate_json)
+        return self._refusable_value(own, f"{validate}({name})", ("body",))
+
+    def _validated(self, field: ModelField, value: str) -> str:
+        return f"{self._constant(field._type_adapter.validator.validate_python)}({value})"
+
+    def _refusable_value(self, own: bool, value: str, location: tuple[str, ...], unless: str = "") -> str:
+        """Emit the checking of a value; what is wrong with all of them is told at once."""
+        if not own:
+            raise NotCompilable("a dependency has parameters that can be refused")
+        self._refusable = True
+        name, collect = f"v{len(self._lines)}", self._constant(_collect)
+        indent = "    " if unless else ""
+        if unless:
+            self._emit(f"if not ({unless}):")
+        self._emit(
+            f"{indent}try:",
+            f"{indent}    {name} = {value}",
+            f"{indent}except ValidationError as error:",
+            f"{indent}    errors = {collect}(errors, error, {location!r})",
+        )
+        return name
+
+
+class _QueryReader:
+    """Checks query strings. They are few and come again and again; what one says is never changed."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        for name, field in model.model_fields.items():
+            if field_annotation_is_sequence(field.annotation):
+                raise NotCompilable(f"the query parameter {name} may be repeated")
+        self._validate = model.__pydantic_validator__.validate_python
+        self._cache: OrderedDict[bytes, Any] | None = OrderedDict() if model.model_config.get("frozen") else None
+
+    def read(self, raw: bytes) -> Any:
+        """The model of a query string; of a repeated parameter the last counts. Raises ValidationError."""
+        cache = self._cache
+        if cache is not None and (known := cache.get(raw)) is not None:
+            return known
+        found = self._validate(dict(parse_qsl(raw.decode("latin-1"), True)) if raw else {})
+        if cache is not None and len(raw) <= _CACHED_QUERY_BYTES:
+            cache[raw] = found
+            if len(cache) > _CACHED_QUERIES:
+                cache.popitem(last=False)
+        return found
+
+
+def _collect(errors: list[Any] | None, error: ValidationError, location: tuple[str, ...]) -> list[Any]:
+    found = error.errors(include_url=False, include_input=False)
+    return [*(errors or ()), *({**one, "loc": (*location, *one["loc"])} for one in found)]
+
+
+def _model_of(field: ModelField) -> type[BaseModel] | None:
+    annotation: Any = field.field_info.annotation
+    is_model = inspect.isclass(annotation) and issubclass(annotation, BaseModel)
+    return cast(type[BaseModel], annotation) if is_model and field.field_info.is_required() else None
+
+
+def _is_text(annotation: Any) -> bool:
+    """Whether every text is valid: `str`, or `str | None` in any spelling."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    plain = {get_args(part)[0] if get_origin(part) is Annotated else part for part in parts}
+    return plain <= {str, type(None)}

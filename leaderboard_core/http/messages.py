@@ -1,0 +1,119 @@
+"""Bodies and answers over ASGI: by the fast path where the server is ours, by messages under any other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from leaderboard_core.errors import PayloadTooLarge, RequestTimeout
+from leaderboard_core.http.cycle import FLUSH_HEAD, TRANSPORT, send_whole, take_whole_body
+from leaderboard_core.http.server import limit_write_buffer
+
+Header = tuple[bytes, bytes]
+Headers = list[Header]
+
+_DRAIN_SECONDS: Final = 5.0
+_DRAIN_BYTES: Final = 64 * 2**20
+
+
+def too_large(max_bytes: int) -> PayloadTooLarge:
+    """The refusal of a body with more than `max_bytes`."""
+    return PayloadTooLarge(f"A request body may have at most {max_bytes} bytes.")
+
+
+async def read_body(receive: Receive, *, max_bytes: int, timeout: float | None = None) -> bytes:
+    """Read a whole body; `timeout` is the longest wait for the next bytes in seconds, None to wait on.
+
+    Raises PayloadTooLarge, RequestTimeout, or ClientDisconnect.
+    """
+    whole = take_whole_body(receive)
+    if whole is not None:
+        if len(whole) > max_bytes:
+            raise too_large(max_bytes)
+        return whole
+    pieces: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await _next(receive, timeout)
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > max_bytes:
+            raise too_large(max_bytes)
+        pieces.append(piece)
+        more = message.get("more_body", False)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def drain_body(receive: Receive) -> None:
+    """Read on, for a while, what a client still sends after its answer was written.
+
+    A connection closed over unread bytes is reset, and the reset can destroy the answer on its way.
+    """
+    size, more = 0, True
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while more and size < _DRAIN_BYTES:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return
+                size += len(message.get("body", b""))
+                more = message.get("more_body", False)
+    except TimeoutError:
+        return
+
+
+async def send_response(send: Send, status: int, headers: Iterable[Header], body: bytes) -> None:
+    """Send a whole answer; its content-length is among the headers."""
+    if not send_whole(send, status, headers, body):
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def start_stream(send: Send, status: int, headers: Iterable[Header]) -> None:
+    """Send the head of an answer whose body comes piece by piece, now and not with the first piece."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send(FLUSH_HEAD)
+
+
+def limit_buffer(scope: Scope) -> None:
+    """Let the connection of a request hold few bytes: events that wait are out of date, and cost memory.
+
+    Only under our own server; another one buffers what it likes.
+    """
+    transport = scope.get(TRANSPORT)
+    if transport is not None:
+        limit_write_buffer(transport)
+
+
+async def send_in_time(send: Send, message: Message, scope: Scope, seconds: float) -> None:
+    """Send one message; the client is cut off, and ClientDisconnect raised, when it takes nothing for so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await send(message)
+    except TimeoutError:
+        transport = scope.get(TRANSPORT)
+        if transport is not None:
+            # An orderly close would wait until the client has taken what is buffered.
+            transport.abort()
+        raise ClientDisconnect from None
+
+
+async def wait_until_disconnected(receive: Receive) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _next(receive: Receive, timeout: float | None) -> Message:
+    try:
+        async with asyncio.timeout(timeout):
+            message = await receive()
+    except TimeoutError:
+        raise RequestTimeout from None
+    if message["type"] != "http.request":
+        raise ClientDisconnect
+    return message

@@ -1,0 +1,133 @@
+"""Routes that are compiled when an application starts, and the table in which it finds them."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from fastapi._compat import ModelField
+from fastapi.exceptions import ResponseValidationError
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from starlette.routing import BaseRoute
+
+from leaderboard_core.calls import CallTable
+from leaderboard_core.http.compiling import Compiled, NotCompilable, compile_route
+
+log = logging.getLogger(__name__)
+
+
+class CompiledRoute(APIRoute):
+    """A FastAPI route that an `Application` compiles; give it to routers as `route_class`.
+
+    Understood are one path parameter at the end of the path, a query model, headers, one JSON body model, `Request`,
+    and dependencies that are plain `async def`. A route that uses anything else takes FastAPI's own way. The summary
+    is the first line of the docstring.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], *, summary: str | None = None, **known: Any) -> None:
+        first_line = (inspect.getdoc(endpoint) or "").partition("\n")[0].removesuffix(".")
+        super().__init__(path, endpoint, summary=summary or first_line or None, **known)
+
+
+class Entry:
+    """One verb on one path: `function` answers it, or FastAPI itself where that is None."""
+
+    __slots__ = ("_fields", "function", "largest_body", "path", "prefix", "status")
+
+    def __init__(self, route: RouteContext, function: Compiled | None, largest_body: int | None) -> None:
+        self.path: str = route.path_format or ""
+        self.prefix = self.path.partition("{")[0]
+        self.function = function
+        self.status: int = route.status_code or 200
+        self.largest_body = largest_body
+        self._fields: dict[int, ModelField] = {
+            int(status): field for status, field in (route.response_fields or {}).items() if str(status).isdigit()
+        }
+        if route.response_field is not None:
+            self._fields.setdefault(self.status, route.response_field)
+
+    def check(self, status: int, body: Any) -> None:
+        """Hold an answer against its response model. Raises ResponseValidationError."""
+        field = self._fields.get(status)
+        if field is None:
+            return
+        _, errors = field.validate(body, loc=("response",))
+        if errors:
+            raise ResponseValidationError(errors=errors, body=body)
+
+
+class RouteTable:
+    """Finds the route of a request by one or two looks, however many there are.
+
+    `others` are routes that only matching can find: mounts, paths with several parameters.
+    """
+
+    def __init__(self, routes: Iterable[BaseRoute], calls: CallTable) -> None:
+        self.others: list[RouteContext] = []
+        self._uncompiled: list[str] = []
+        self._methods: set[str] = set()
+        self._exact: dict[tuple[str, str], Entry] = {}
+        self._by_prefix: dict[tuple[str, str], Entry] = {}
+        self._trees: tuple[str, ...] = ()
+        """Prefixes of paths whose parameter may have slashes."""
+        for route in iter_route_contexts(list(routes)):
+            if isinstance(route.original_route, APIRoute):
+                self._add(route, calls)
+            else:
+                self.others.append(route)
+
+    def find(self, method: str, path: str) -> tuple[Entry | None, str]:
+        """The route of a verb and a path, and the value of its path parameter."""
+        entry = self._exact.get((method, path))
+        if entry is not None:
+            return entry, ""
+        prefix, value = self._split(path)
+        return self._by_prefix.get((method, prefix)), value
+
+    def allowed(self, path: str) -> set[str]:
+        """The verbs of a path; empty when no route has it."""
+        return {method for method in self._methods if self.find(method, path)[0] is not None}
+
+    def _split(self, path: str) -> tuple[str, str]:
+        if self._trees and path.startswith(self._trees):
+            for tree in self._trees:
+                if path.startswith(tree):
+                    return tree, path[len(tree) :]
+        cut = path.rfind("/") + 1
+        value = path[cut:]
+        return (path[:cut], value) if value else ("", "")
+
+    def log_uncompiled(self) -> None:
+        """Say once which routes take FastAPI's own way, and why."""
+        for line in self._uncompiled:
+            log.info("%s", line)
+
+    def _add(self, route: RouteContext, calls: CallTable) -> None:
+        path = route.path_format or ""
+        prefix, parameter, rest = path.partition("{")
+        kinds = [type(one).__name__ for one in route.param_convertors.values()]
+        if parameter and (rest.partition("}")[2] or kinds not in (["StringConvertor"], ["PathConvertor"])):
+            self.others.append(route)
+            return
+        if kinds == ["PathConvertor"]:
+            self._trees = (*self._trees, prefix)
+        methods = set(route.methods or ())
+        endpoint = calls.find(path)
+        function = self._compile(route)
+        table = self._by_prefix if parameter else self._exact
+        for method in methods | ({"HEAD"} if "GET" in methods else set()):
+            call = None if endpoint is None else endpoint.call(method)
+            table[method, prefix] = Entry(route, function, None if call is None else call.largest_body)
+            self._methods.add(method)
+
+    def _compile(self, route: RouteContext) -> Compiled | None:
+        if not isinstance(route.original_route, CompiledRoute):
+            return None
+        try:
+            return compile_route(route)
+        except NotCompilable as reason:
+            methods = "/".join(sorted(route.methods or ()))
+            self._uncompiled.append(f"{methods} {route.path} takes FastAPI's own way: {reason}")
+            return None

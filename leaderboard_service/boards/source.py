@@ -1,0 +1,32 @@
+"""Which store an answer was read from, as its header says it."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+from leaderboard_core.http.messages import Header
+from leaderboard_core.http.responses import JSONReply
+from leaderboard_service.openapi import Responses
+
+Source = Literal["redis", "postgres"]
+
+_HEADER: Final = "X-Leaderboard-Source"
+_HEADERS: Final[dict[Source, tuple[Header, ...]]] = {
+    source: ((_HEADER.lower().encode(), source.encode()),) for source in get_args(Source)
+}
+ANSWERED: Final[Responses] = {
+    200: {
+        "headers": {
+            _HEADER: {
+                "description": "`redis`, or `postgres` while Redis is away or being rebuilt.",
+                "schema": {"type": "string", "enum": list(get_args(Source))},
+            }
+        }
+    }
+}
+"""For the document: an answer says which store was read."""
+
+
+def reply_from(source: Source, content: object) -> JSONReply:
+    """An answer that says which store was read."""
+    return JSONReply(content, headers=_HEADERS[source])

@@ -1,0 +1,92 @@
+"""What path operations of several features ask for: who calls, with which key, in which regions.
+
+A feature's own service is a dependency in that feature's `dependencies.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import HTTPBearer
+from pydantic.json_schema import SkipJsonSchema
+
+from leaderboard_core.errors import Forbidden
+from leaderboard_core.http.compiling import FromState
+from leaderboard_core.telemetry import logs
+from leaderboard_core.tokens import Identity, Tokens
+from leaderboard_service.idempotency import HEADER, Idempotency
+from leaderboard_service.regions import Regions
+
+known_regions = FromState("regions")
+KnownRegions = Annotated[Regions, Depends(known_regions)]
+
+tokens = FromState("tokens")
+TokenIssuer = Annotated[Tokens, Depends(tokens)]
+
+
+class BearerToken(HTTPBearer):
+    """The security scheme of the API; gives the Authorization header as it was sent."""
+
+    async def __call__(  # type: ignore[override]
+        self, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
+    ) -> str | None:
+        return authorization
+
+
+bearer = BearerToken(bearerFormat="JWT", scheme_name="bearer", auto_error=False)
+
+
+async def identity(authorization: Annotated[str | None, Security(bearer)], tokens: TokenIssuer) -> Identity:
+    """Give whom the token speaks for. Raises MissingToken or InvalidToken."""
+    return tokens.verify_header(authorization)
+
+
+Caller = Annotated[Identity, Depends(identity)]
+
+
+async def server(caller: Caller) -> Identity:
+    """Give a game server's identity. Raises MissingToken, InvalidToken or Forbidden."""
+    if not caller.is_server:
+        raise Forbidden("Only a token with role 'server' submits batches.")
+    return caller
+
+
+ServerToken = Annotated[Identity, Depends(server)]
+
+
+async def player(caller: Caller, regions: KnownRegions) -> Identity:
+    """Give the token's player. Raises MissingToken, InvalidToken, Forbidden or UnknownRegion."""
+    if caller.is_server:
+        raise Forbidden("A server's token speaks for no player; use POST /score.")
+    regions.resolve(caller.region)
+    return caller
+
+
+Player = Annotated[Identity, Depends(player)]
+
+
+async def idempotency(
+    request: Request,
+    key: Annotated[
+        str | SkipJsonSchema[None],
+        Header(
+            alias=HEADER,
+            description="The write happens once, however often it is sent with this key; visible ASCII.",
+            json_schema_extra={"minLength": 1, "maxLength": 255},
+        ),
+    ] = None,
+) -> Idempotency | None:
+    """Give the Idempotency-Key with a fingerprint of path and body. Raises InvalidPayload."""
+    return None if key is None else Idempotency.of(key, request.scope["path"], await request.body())
+
+
+IdempotencyKey = Annotated[Idempotency | None, Depends(idempotency)]
+
+
+async def request_id() -> str:
+    """Give the id of the request, which its answer, its log lines and its event carry."""
+    return logs.request_id.get()
+
+
+RequestId = Annotated[str, Depends(request_id)]

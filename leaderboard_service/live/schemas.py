@@ -1,0 +1,74 @@
+"""The queries of live streams, and the data of their events."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field, RootModel
+
+from leaderboard_service.boards.schemas import BoardQuery, BoardRow
+from leaderboard_service.schemas import Board, ErrorEnvelope, Percentile, Total, UserId
+
+_LAST_EVENT_ID = "The id of the last event that was seen, when no Last-Event-ID header can be sent."
+
+Source = Annotated[str, Field(description="`redis`, or `postgres` while Redis is away.", examples=["redis"])]
+
+
+class StreamTopQuery(BoardQuery):
+    limit: Annotated[int, Field(ge=1, le=100, description="How many players are shown.")] = 10
+    last_event_id: Annotated[str, Field(description=_LAST_EVENT_ID)] = ""
+
+
+class StreamRankQuery(BoardQuery):
+    range: Annotated[int, Field(ge=0, le=10, description="Most rows above the player, and most below.")] = 2
+    last_event_id: Annotated[str, Field(description=_LAST_EVENT_ID)] = ""
+
+
+class PositionedRow(BoardRow):
+    position: Annotated[int, Field(description="Place in board order, from 1.")]
+
+
+class TopSnapshot(BaseModel):
+    """`event: snapshot`: everything."""
+
+    region: Board
+    total: Total
+    source: Source
+    rows: Annotated[
+        list[PositionedRow], Field(description="Everybody in a snapshot; who is new or differs in a change.")
+    ]
+
+
+class TopChange(TopSnapshot):
+    """`event: change`: the rows that are new or differ."""
+
+    removed: Annotated[list[UserId], Field(description="Players who are not among the rows any more.")]
+
+
+class TopEvent(RootModel[TopSnapshot | TopChange | ErrorEnvelope]):
+    """The `data` of an event: `snapshot`, `change`, or `unavailable` (an error's envelope)."""
+
+
+class OwnRow(BoardRow):
+    percentile: Percentile
+
+
+class StandingData(BaseModel):
+    """`event: snapshot` and `event: change`: everything."""
+
+    region: Board
+    total: Total
+    source: Source
+    own: Annotated[OwnRow, Field(alias="self", description="The player's own row.")]
+    around: Annotated[list[BoardRow], Field(description="The rows above and below, in board order, without `self`.")]
+
+
+class Gone(BaseModel):
+    """`event: gone`: the player was deleted; the stream ends."""
+
+    region: Board
+    user_id: UserId
+
+
+class RankEvent(RootModel[StandingData | Gone | ErrorEnvelope]):
+    """The `data` of an event: `snapshot`, `change`, `gone`, or `unavailable` (an error's envelope)."""

@@ -1,0 +1,17 @@
+"""The writers of scores of the running service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends
+
+from leaderboard_core.http.compiling import FromState
+from leaderboard_service.scores.batches import BatchWriter
+from leaderboard_service.scores.service import ScoreWriter
+
+score_writer = FromState("score_writer")
+Writer = Annotated[ScoreWriter, Depends(score_writer)]
+
+batch_writer = FromState("batch_writer")
+Batches = Annotated[BatchWriter, Depends(batch_writer)]

@@ -1,0 +1,13 @@
+"""What the running service knows of itself and of the whole system."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends
+
+from leaderboard_core.http.compiling import FromState
+from leaderboard_service.system.service import SystemStatus
+
+system_status = FromState("system_status")
+Status = Annotated[SystemStatus, Depends(system_status)]

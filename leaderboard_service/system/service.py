@@ -1,0 +1,55 @@
+"""What a replica says of itself, and of the stores, queues and workers of the whole system."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from prometheus_client.core import Metric
+
+from leaderboard_core.redis.queues import QueueProbe
+from leaderboard_core.telemetry.gauges import Gauges
+from leaderboard_core.telemetry.health import HealthProbe
+
+
+class SystemStatus:
+    """Looks at the stores at most once a second, however many ask."""
+
+    def __init__(self, instance: str, stores: HealthProbe, queues: QueueProbe, gauges: Gauges) -> None:
+        self.stopping = False
+        """A stop was asked for."""
+        self._instance = instance
+        self._stores = stores
+        self._queues = queues
+        self._gauges = gauges
+
+    async def health(self) -> dict[str, Any]:
+        """Whether this replica can serve: Postgres is reported and does not count."""
+        stores = await self._stores.stores()
+        return {
+            "ok": not self.stopping and stores.redis_ok,
+            "instance": self._instance,
+            "stopping": self.stopping,
+            "redis": stores.redis,
+            "postgres": stores.postgres,
+        }
+
+    async def status(self) -> dict[str, Any]:
+        """Whether everything is saved, who is at it, and where reads come from."""
+        stores, report = await asyncio.gather(self._stores.stores(), self._queues.report())
+        return {
+            "ok": stores.ok and not report.missing and report.workers_alive > 0,
+            "reads": "redis" if stores.redis_ok else "postgres",
+            "queues": [_rounded(queue.as_dict()) for queue in report.queues],
+            "workers": [_rounded(worker.as_dict()) for worker in report.workers],
+            "redis": [{"regions": shard["regions"], "ok": shard["ok"]} for shard in stores.redis],
+            "postgres": [{"region": database["region"], "ok": database["ok"]} for database in stores.postgres],
+        }
+
+    async def gauges(self) -> list[Metric]:
+        """The state of queues and stores, for one scrape."""
+        return await self._gauges.look()
+
+
+def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in fields.items()}

@@ -1,0 +1,33 @@
+"""The worker's pages for machines: its health and its metrics."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import PlainTextResponse, Response
+
+from leaderboard_core import calls
+from leaderboard_core.http.compiling import FromState
+from leaderboard_core.http.responses import JSONReply
+from leaderboard_core.http.routing import CompiledRoute
+from leaderboard_core.telemetry import metrics
+from worker_service.health import WorkerHealth
+
+router = APIRouter(tags=["system"], route_class=CompiledRoute)
+
+worker_health = FromState("worker_health")
+Health = Annotated[WorkerHealth, Depends(worker_health)]
+
+
+@router.get(calls.HEALTH.path, responses={503: {"description": "A store does not answer, or a stop was asked for."}})
+async def health(worker: Health) -> JSONReply:
+    """Whether this worker runs, and reaches every Redis and every Postgres."""
+    found = await worker.report()
+    return JSONReply(found, 200 if found["ok"] else 503)
+
+
+@router.get(calls.METRICS.path, response_class=PlainTextResponse)
+async def prometheus(worker: Health) -> Response:
+    """Prometheus metrics of this worker, and the state of queues and stores."""
+    return Response(metrics.render(await worker.gauges()), media_type=metrics.CONTENT_TYPE)
