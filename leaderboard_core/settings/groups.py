@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import quote
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
 )
 
 MAX_EXACT_INTEGER = 2**53 - 1
@@ -55,15 +53,46 @@ CollectorUrl = Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$"), AfterValid
 HttpUrl = Annotated[str, Field(pattern=r"^http://[^/\s]+$")]
 
 
-class Group(BaseModel):
-    """One concern's settings: each field is read from the variable of its name in upper case."""
+class Group(BaseSettings):
+    """One concern's settings: `load` reads each field from the variable of its name in upper case."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        hide_input_in_errors=True,
+        extra="ignore",
+        validate_default=False,
+        enable_decoding=False,  # lists are separated by commas, nothing is JSON
+    )
 
     @classmethod
-    def environment_values(cls, environ: Mapping[str, str]) -> dict[str, Any]:
-        """The raw values present in `environ`; an empty string counts as not set, as in a compose file."""
-        return {name: environ[name.upper()] for name in cls.model_fields if environ.get(name.upper(), "").strip()}
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what is given by keyword and nothing else: only `load` reads an environment."""
+        return (init_settings,)
+
+
+class EnvironmentSource(EnvSettingsSource):
+    """Read a group from an environment; an empty string counts as not set, as in a compose file."""
+
+    def __init__(self, group: type[Group], environ: Mapping[str, str]) -> None:
+        super().__init__(group, case_sensitive=True)
+        self.env_vars = {name: value for name, value in environ.items() if value.strip()}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Find a field's value: that of its variable, or for some a dict of one variable per region."""
+        prefix = PER_REGION_PREFIXES.get(field_name)
+        if prefix is None:
+            return self.env_vars.get(field_name.upper()), field_name, False
+        of_regions = {
+            name.removeprefix(prefix): self.env_vars[name] for name in self.env_vars if name.startswith(prefix)
+        }
+        return of_regions or None, field_name, False
 
 
 class ProcessSettings(Group):
@@ -124,17 +153,6 @@ class TopologySettings(Group):
     region_database_urls: dict[str, DatabaseUrl] = Field(
         default_factory=dict, description="DATABASE_URL_<REGION>: a whole DSN for this region's database."
     )
-
-    @classmethod
-    def environment_values(cls, environ: Mapping[str, str]) -> dict[str, Any]:
-        values = super().environment_values(environ)
-        for field, prefix in PER_REGION_PREFIXES.items():
-            values[field] = {
-                name.removeprefix(prefix): value
-                for name, value in environ.items()
-                if name.startswith(prefix) and value.strip()
-            }
-        return values
 
     @model_validator(mode="after")
     def _check_regions(self) -> Self:
@@ -297,9 +315,9 @@ def load(group: type[GroupT], environ: Mapping[str, str] | None = None, **defaul
     `defaults` replace a field's default where the environment is silent.
     Raises SettingsError, naming every variable that is wrong and how to mend it.
     """
-    values = group.environment_values(os.environ if environ is None else environ)
+    environment = EnvironmentSource(group, os.environ if environ is None else environ)
     try:
-        return group.model_validate({**defaults, **values})
+        return group.model_validate({**defaults, **environment()})
     except ValidationError as error:
         raise SettingsError("\n".join(_complaint(group, item) for item in error.errors())) from None
 
