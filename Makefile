@@ -13,9 +13,10 @@ help: ## this list
 up: .venv/.ready ## run the whole system for real on http://127.0.0.1:8080
 	@exec $(BIN)/leaderboard up
 
-check: .venv/.ready ## lint, format check, strict types
+check: .venv/.ready ## lint, format check, contracts of imports, strict types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks
 
