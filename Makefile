@@ -55,11 +55,15 @@ bench-scaling: .venv/.ready ## cost against the number of players; boards merged
 	@$(BENCH_SETUP)
 	$(BIN)/python -m benchmarks.scaling
 
-lock: .venv/.ready ## bring the lock file up to date with pyproject.toml
+# Without the rest: a lock file that is out of date installs nothing.
+lock: $(BIN)/uv ## bring the lock file up to date with pyproject.toml
 	$(BIN)/uv lock
 
 clean: ## remove the environment and the local cluster's data
 	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache postman/node_modules
+
+$(BIN)/uv:
+	@PYTHON="$(PYTHON)" sh .ci/setup --only-uv
 
 .venv/.ready: pyproject.toml uv.lock .ci/setup
 	@PYTHON="$(PYTHON)" sh .ci/setup
