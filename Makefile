@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-compose docs soak bench bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-newest test-compose docs soak bench bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ test: .venv/.ready ## every test, against real servers; with a Docker engine als
 		echo "No Docker engine answers: the run against containers is left out."; \
 	fi
 
+test-newest: ## what we use of private parts of fastapi, uvicorn, redis and the like, on their newest releases
+	@PYTHON="$(PYTHON)" sh .ci/newest
+
 test-compose: .venv/.ready ## build the containers, run the acceptance tests against them, take them down
 	$(BIN)/python -m tests.compose
 
@@ -60,7 +63,7 @@ lock: $(BIN)/uv ## bring the lock file up to date with pyproject.toml
 	$(BIN)/uv lock
 
 clean: ## remove the environment and the local cluster's data
-	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache postman/node_modules
+	rm -rf .venv .venv-newest .local .mypy_cache .pytest_cache .ruff_cache postman/node_modules
 
 $(BIN)/uv:
 	@PYTHON="$(PYTHON)" sh .ci/setup --only-uv
