@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-compose docs soak bench bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-newest test-compose docs soak bench bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -13,9 +13,10 @@ help: ## this list
 up: .venv/.ready ## run the whole system for real on http://127.0.0.1:8080
 	@exec $(BIN)/leaderboard up
 
-check: .venv/.ready ## lint, format check, strict types
+check: .venv/.ready ## lint, format check, contracts of imports, strict types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks
 
@@ -32,6 +33,9 @@ test: .venv/.ready ## every test, against real servers; with a Docker engine als
 	else \
 		echo "No Docker engine answers: the run against containers is left out."; \
 	fi
+
+test-newest: ## what we use of private parts of fastapi, uvicorn, redis and the like, on their newest releases
+	@PYTHON="$(PYTHON)" sh .ci/newest
 
 test-compose: .venv/.ready ## build the containers, run the acceptance tests against them, take them down
 	$(BIN)/python -m tests.compose
@@ -54,11 +58,15 @@ bench-scaling: .venv/.ready ## cost against the number of players; boards merged
 	@$(BENCH_SETUP)
 	$(BIN)/python -m benchmarks.scaling
 
-lock: .venv/.ready ## bring the lock file up to date with pyproject.toml
+# Without the rest: a lock file that is out of date installs nothing.
+lock: $(BIN)/uv ## bring the lock file up to date with pyproject.toml
 	$(BIN)/uv lock
 
 clean: ## remove the environment and the local cluster's data
-	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache postman/node_modules
+	rm -rf .venv .venv-newest .local .mypy_cache .pytest_cache .ruff_cache postman/node_modules
+
+$(BIN)/uv:
+	@PYTHON="$(PYTHON)" sh .ci/setup --only-uv
 
 .venv/.ready: pyproject.toml uv.lock .ci/setup
 	@PYTHON="$(PYTHON)" sh .ci/setup

@@ -1,22 +1,13 @@
 """Settings from the environment, in groups by concern, checked before anything starts."""
 
-from leaderboard_core.settings.groups import (
-    GROUPS,
-    MAX_EXACT_INTEGER,
-    PER_REGION_PREFIXES,
-    SECRET_COMMAND,
-    AuthSettings,
-    GatewaySettings,
-    Group,
-    LimitSettings,
-    ProcessSettings,
-    SettingsError,
-    StreamSettings,
-    TopologySettings,
-    TracingSettings,
-    WorkerSettings,
-    load,
-)
+from leaderboard_core.settings.auth import SECRET_COMMAND, AuthSettings
+from leaderboard_core.settings.gateway import GatewaySettings
+from leaderboard_core.settings.limits import MAX_EXACT_INTEGER, LimitSettings
+from leaderboard_core.settings.loading import PER_REGION_PREFIXES, Group, SettingsError, load
+from leaderboard_core.settings.process import ProcessSettings, TracingSettings
+from leaderboard_core.settings.streams import StreamSettings
+from leaderboard_core.settings.topology import TopologySettings
+from leaderboard_core.settings.worker import WorkerSettings
 
 __all__ = [
     "GROUPS",
@@ -35,3 +26,14 @@ __all__ = [
     "WorkerSettings",
     "load",
 ]
+
+GROUPS: tuple[type[Group], ...] = (
+    ProcessSettings,
+    TracingSettings,
+    TopologySettings,
+    AuthSettings,
+    LimitSettings,
+    StreamSettings,
+    WorkerSettings,
+    GatewaySettings,
+)

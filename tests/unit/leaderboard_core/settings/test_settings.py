@@ -48,6 +48,22 @@ def test_an_empty_value_counts_as_not_set() -> None:
     assert load(ProcessSettings, {"PORT": "", "LOG_LEVEL": " "}, port=4000).port == 4000
 
 
+def test_the_process_environment_is_read_by_load_alone_and_only_where_it_is_given_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PORT", "7777")
+    monkeypatch.setenv("REDIS_URL_EU", "redis://process/0")
+    assert load(ProcessSettings).port == 7777
+    assert load(TopologySettings).redis_url_of("EU") == "redis://process/0"
+    assert load(ProcessSettings, {}).port == ProcessSettings.model_validate({}).port == 5000
+    assert load(TopologySettings, {}).redis_url_of("EU") == "redis://127.0.0.1:6379/0"
+
+
+def test_a_variables_name_is_in_upper_case_and_a_regions_fields_have_none_of_their_own() -> None:
+    assert load(ProcessSettings, {"port": "7777", "Port": "7778"}).port == 5000
+    assert load(TopologySettings, {"REGION_REDIS_URLS": '{"EU": "redis://x/0"}'}).region_redis_urls == {}
+
+
 def test_regions_are_upper_case_and_global_is_needed() -> None:
     assert load(TopologySettings, {"REGIONS": " mars, global "}).regions == ("MARS", "GLOBAL")
     with pytest.raises(SettingsError, match="REGIONS: add GLOBAL"):

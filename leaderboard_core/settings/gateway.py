@@ -1,0 +1,29 @@
+"""Settings of the gateway."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from leaderboard_core.settings.loading import Group
+
+HttpUrl = Annotated[str, Field(pattern=r"^http://[^/\s]+$")]
+
+
+def _split_urls(value: object) -> object:
+    return [part.strip().rstrip("/") for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class GatewaySettings(Group):
+    """Upstreams of the gateway and its limits."""
+
+    leaderboard_service_urls: Annotated[tuple[HttpUrl, ...], BeforeValidator(_split_urls)] = Field(
+        ("http://127.0.0.1:5001", "http://127.0.0.1:5002", "http://127.0.0.1:5003"),
+        min_length=1,
+        description="Service replicas, separated by commas.",
+    )
+    upstream_connect_timeout_seconds: float = Field(1, gt=0, description="Longest wait for a connection.")
+    upstream_timeout_seconds: float = Field(15, gt=0, description="Longest wait for a service's next bytes.")
+    client_timeout_seconds: float = Field(15, gt=0, description="Longest wait for a client's next body bytes.")
+    health_check_interval_seconds: float = Field(1, gt=0, description="Pause between two health checks.")

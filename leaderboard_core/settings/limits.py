@@ -1,0 +1,36 @@
+"""Settings of what protects the system from too much."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from leaderboard_core.settings.loading import Group
+
+MAX_EXACT_INTEGER = 2**53 - 1
+"""The largest whole number that a double, and so a sorted set's score or a Lua number, keeps exactly."""
+
+
+class LimitSettings(Group):
+    """What protects the system: token buckets, backpressure, idempotency."""
+
+    user_rate_limit_count: int = Field(100, ge=1, description="Score writes a player may make in a burst.")
+    user_rate_limit_window: int = Field(10, ge=1, le=86_400, description="Seconds in which an empty user bucket fills.")
+    region_rate_limit_per_sec: int = Field(20_000, ge=1, description="Score writes per second into one region.")
+    login_rate_limit_count: int = Field(10, ge=1, description="Failed logins into one account in a burst.")
+    login_rate_limit_window: int = Field(
+        60, ge=1, le=86_400, description="Seconds in which an empty bucket of login tries fills."
+    )
+    queue_reject_length: int = Field(
+        500_000, ge=1, description="Length of a region's queue at which writes get 429 queue_full."
+    )
+    idempotency_ttl_seconds: int = Field(86_400, ge=1, description="How long an Idempotency-Key's answer is kept.")
+
+    @model_validator(mode="after")
+    def _check_exactness(self) -> Self:
+        if self.user_rate_limit_count * self.user_rate_limit_window * 1_000_000 > MAX_EXACT_INTEGER:
+            raise ValueError("USER_RATE_LIMIT_COUNT: times USER_RATE_LIMIT_WINDOW must stay under 9,000,000,000.")
+        if self.region_rate_limit_per_sec * 1_000_000 > MAX_EXACT_INTEGER:
+            raise ValueError("REGION_RATE_LIMIT_PER_SEC: must stay under 9,000,000,000.")
+        return self

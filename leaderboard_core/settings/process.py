@@ -1,0 +1,41 @@
+"""Settings that every process has: where it listens, what it accepts, where its traces go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from leaderboard_core.settings.loading import Group
+
+CollectorUrl = Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$"), AfterValidator(lambda url: url.rstrip("/"))]
+
+
+class ProcessSettings(Group):
+    """Where a process listens, what it accepts and how it speaks."""
+
+    host: str = Field("127.0.0.1", description="Address the process listens on.")
+    port: int = Field(5000, ge=1, le=65535, description="Port the process listens on.")
+    socket_dir: Path | None = Field(
+        None,
+        description="Folder of Unix sockets, for processes of one machine: the process listens on <PORT>.sock there "
+        "too, and a gateway reaches services on 127.0.0.1 through theirs. `leaderboard up` sets it.",
+    )
+    log_level: str = Field(
+        "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR."
+    )
+    access_log: bool = Field(True, description="Log a line per request.")
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body; more is 413.")
+    instance_name: str = Field("", description="Name in logs and health answers; default <process>-<port>.")
+    start_timeout_seconds: float = Field(
+        15, gt=0, description="How long a starting process waits for Redis and Postgres before it gives up."
+    )
+
+
+class TracingSettings(Group):
+    """Where traces go."""
+
+    otel_exporter_otlp_endpoint: CollectorUrl = Field(
+        "", description="OTLP/HTTP collector that gets traces, such as http://127.0.0.1:4318; needs the extra otel."
+    )

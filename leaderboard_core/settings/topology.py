@@ -1,0 +1,82 @@
+"""Settings of regions, and of the Redis and Postgres that serve each of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+from urllib.parse import quote
+
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+
+from leaderboard_core.settings.loading import PER_REGION_PREFIXES, Group
+
+RegionName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_-]{0,49}$")]
+RedisUrl = Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")]
+DatabaseUrl = Annotated[str, Field(pattern=r"^postgres(ql)?://")]
+
+
+def _split_names(value: object) -> object:
+    return [part.strip().upper() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class TopologySettings(Group):
+    """Regions, and the Redis shard and Postgres database that serve each of them."""
+
+    regions: Annotated[tuple[RegionName, ...], BeforeValidator(_split_names)] = Field(
+        ("ASIA", "EU", "NA", "GLOBAL"),
+        min_length=1,
+        description="Regions, separated by commas; GLOBAL is always one.",
+    )
+    redis_url: RedisUrl = Field(
+        "redis://127.0.0.1:6379/0", description="Redis of every region that has no REDIS_URL_<REGION>."
+    )
+    redis_timeout_seconds: float = Field(2, gt=0, le=60, description="Longest wait for one answer from Redis.")
+    redis_max_connections: int = Field(64, ge=1, description="Connections of one process to one Redis.")
+    postgres_host: str = Field("127.0.0.1", description="Host of the Postgres server.")
+    postgres_port: int = Field(5432, ge=1, le=65535, description="Port of the Postgres server.")
+    postgres_user: str = Field("postgres", description="Postgres user.")
+    postgres_password: SecretStr = Field(SecretStr("postgres"), description="Password of POSTGRES_USER.")
+    postgres_timeout_seconds: float = Field(5, gt=0, description="Longest wait for one statement or connection.")
+    postgres_pool_size: int = Field(4, ge=1, description="Connections of one process to one region's database.")
+    region_redis_urls: dict[str, RedisUrl] = Field(
+        default_factory=dict, description="REDIS_URL_<REGION>: another Redis for this region."
+    )
+    region_databases: dict[str, str] = Field(
+        default_factory=dict,
+        description="PG_DATABASE_<REGION>: database name; default leaderboard_<region>.",
+    )
+    region_database_urls: dict[str, DatabaseUrl] = Field(
+        default_factory=dict, description="DATABASE_URL_<REGION>: a whole DSN for this region's database."
+    )
+
+    @model_validator(mode="after")
+    def _check_regions(self) -> Self:
+        if "GLOBAL" not in self.regions:
+            raise ValueError("REGIONS: add GLOBAL, the board that ranks every player.")
+        if len(set(self.regions)) != len(self.regions):
+            raise ValueError("REGIONS: a region is named twice.")
+        for field, prefix in PER_REGION_PREFIXES.items():
+            for region in getattr(self, field):
+                if region not in self.regions:
+                    known = ", ".join(self.regions)
+                    raise ValueError(f"{prefix}{region}: there is no region {region}; REGIONS has {known}.")
+        return self
+
+    def redis_url_of(self, region: str) -> str:
+        return self.region_redis_urls.get(region, self.redis_url)
+
+    def database_url_of(self, region: str) -> str:
+        """The DSN of a region's Postgres database."""
+        if region in self.region_database_urls:
+            return self.region_database_urls[region]
+        user = quote(self.postgres_user, safe="")
+        password = quote(self.postgres_password.get_secret_value(), safe="")
+        database = self.region_databases.get(region, f"leaderboard_{region.lower()}")
+        return f"postgresql://{user}:{password}@{self.postgres_host}:{self.postgres_port}/{quote(database, safe='')}"
+
+    def redis_variable_of(self, region: str) -> str:
+        """The variable that decides a region's Redis, for messages."""
+        return f"REDIS_URL_{region}" if region in self.region_redis_urls else "REDIS_URL"
+
+    def database_variable_of(self, region: str) -> str:
+        """The variable that decides a region's Postgres, for messages."""
+        return f"DATABASE_URL_{region}" if region in self.region_database_urls else "POSTGRES_HOST/POSTGRES_PORT"
