@@ -7,14 +7,13 @@ from typing import Any
 
 import orjson
 
+from api_gateway.upstream.headers import Headers
 from leaderboard_core.errors import LeaderboardError
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
-Header = tuple[bytes, bytes]
-Headers = list[Header]
 
 JSON = b"application/json"
 

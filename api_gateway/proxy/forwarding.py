@@ -11,7 +11,15 @@ from api_gateway.asgi import ClientGoneError, Message, Receive, Scope, Send
 from api_gateway.metrics import Exchange, Metrics
 from api_gateway.proxy.body import read_body
 from api_gateway.proxy.headers import RequestHead, value_of
-from api_gateway.upstream import client
+from api_gateway.upstream.answer import Answer
+from api_gateway.upstream.client import UpstreamClient
+from api_gateway.upstream.errors import (
+    BrokenOffError,
+    ConnectFailedError,
+    NotSentError,
+    TimedOutError,
+    UpstreamError,
+)
 from api_gateway.upstream.pool import Pool, Upstream
 from leaderboard_core.errors import BadGateway, GatewayTimeout, Unavailable
 from leaderboard_core.http.protocol import NOTHING_YET, TRANSPORT, send_at_once
@@ -30,7 +38,7 @@ class Proxy:
     def __init__(
         self,
         pool: Pool,
-        upstreams: client.UpstreamClient,
+        upstreams: UpstreamClient,
         metrics: Metrics,
         *,
         max_body_bytes: int,
@@ -80,7 +88,7 @@ class Proxy:
 
     async def _ask(
         self, scope: Scope, head: RequestHead, body: bytes | None, exchange: Exchange
-    ) -> tuple[client.Answer, Upstream]:
+    ) -> tuple[Answer, Upstream]:
         """The first answer that came, complete if it is small, and who gave it."""
         method: str = scope["method"]
         target: bytes = scope["raw_path"] or b"/"
@@ -89,10 +97,10 @@ class Proxy:
         repeatable = may_repeat(method, scope["path"], has_key=head.has_idempotency_key)
         tried: list[Upstream] = []
         again = True
-        failure: client.UpstreamError | None = None
+        failure: UpstreamError | None = None
         while True:
             upstream = self._pool.pick(tried)
-            if upstream is None and again and isinstance(failure, client.BrokenOffError | client.NotSentError):
+            if upstream is None and again and isinstance(failure, BrokenOffError | NotSentError):
                 # Every service was asked once. A kept connection can break because its service was restarted, or
                 # closes what it keeps, so each may be asked once more, on a new one.
                 again = False
@@ -106,26 +114,26 @@ class Proxy:
             exchange.upstream = upstream
             started_at = perf_counter()
             try:
-                answer = await self._client.request(upstream, method, target, head.forward, body, kept=again)
-            except client.ConnectFailedError as error:
+                answer = await self._client.request(upstream, method, target, head.forward, body, reuse=again)
+            except ConnectFailedError as error:
                 self._pool.connect_failed(upstream, str(error))
                 self._metrics.upstream_failed(upstream, "connect")
                 self._metrics.retried(upstream, "connect")
-                if not isinstance(failure, client.BrokenOffError):
+                if not isinstance(failure, BrokenOffError):
                     failure = error
-            except client.NotSentError as error:
+            except NotSentError as error:
                 self._metrics.upstream_failed(upstream, "not_sent")
                 self._metrics.retried(upstream, "not_sent")
-                if not isinstance(failure, client.BrokenOffError):
+                if not isinstance(failure, BrokenOffError):
                     failure = error
-            except client.BrokenOffError as error:
+            except BrokenOffError as error:
                 self._metrics.upstream_failed(upstream, "broken")
                 logger.warning("upstream broke off", extra={"upstream": upstream.address, "reason": str(error)})
                 if not repeatable:
                     raise BadGateway(_MAY_HAVE_BEEN_DONE) from error
                 self._metrics.retried(upstream, "broken")
                 failure = error
-            except client.TimedOutError as error:
+            except TimedOutError as error:
                 self._metrics.upstream_failed(upstream, "timeout")
                 raise GatewayTimeout from error
             else:
@@ -133,13 +141,11 @@ class Proxy:
                 self._pool.answered(upstream)
                 return answer, upstream
 
-    async def _stream(
-        self, answer: client.Answer, scope: Scope, receive: Receive, send: Send, exchange: Exchange
-    ) -> None:
+    async def _stream(self, answer: Answer, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
         """Pass a body on piece by piece, until it ends, the client leaves or, for events, the gateway stops."""
         events = value_of(answer.headers, b"content-type").startswith(b"text/event-stream")
         if events:
-            answer.wait_at_most(self._longest_silence)
+            answer.set_read_timeout(self._longest_silence)
             buffer_little(scope[TRANSPORT])
         pump = asyncio.create_task(self._pump(answer, scope, send))
         ends: list[asyncio.Task[Any]] = [pump, asyncio.create_task(_until_gone(receive))]
@@ -162,14 +168,14 @@ class Proxy:
         seconds = _FAREWELL_SECONDS if events else self._client_timeout
         await _send_in_time(send, {"type": "http.response.body", "body": b""}, scope, seconds)
 
-    async def _pump(self, answer: client.Answer, scope: Scope, send: Send) -> None:
+    async def _pump(self, answer: Answer, scope: Scope, send: Send) -> None:
         try:
             while piece := await answer.read():
                 message = {"type": "http.response.body", "body": piece, "more_body": True}
                 await _send_in_time(send, message, scope, self._client_timeout)
-        except client.TimedOutError as error:
+        except TimedOutError as error:
             raise GatewayTimeout from error
-        except client.BrokenOffError as error:
+        except BrokenOffError as error:
             raise BadGateway from error
 
 
@@ -183,8 +189,8 @@ def may_repeat(method: str, path: str, *, has_key: bool) -> bool:
     return has_key and (path in ("/score", "/scores") or path.startswith("/score/"))
 
 
-def _gateway_error(failure: client.UpstreamError | None) -> BadGateway | Unavailable:
-    if isinstance(failure, client.BrokenOffError):
+def _gateway_error(failure: UpstreamError | None) -> BadGateway | Unavailable:
+    if isinstance(failure, BrokenOffError):
         return BadGateway(_MAY_HAVE_BEEN_DONE)
     return Unavailable("No leaderboard service can be reached; try again shortly.")
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import orjson
 
-from api_gateway.upstream.client import UpstreamClient, UpstreamError, describe
+from api_gateway.upstream.client import UpstreamClient
+from api_gateway.upstream.errors import UpstreamError, describe
 from api_gateway.upstream.pool import Pool, Upstream
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class HealthMonitor:
 
     async def _ask(self, upstream: Upstream) -> tuple[int, bytes]:
         # A new connection each time: only that shows that the service still takes new ones.
-        answer = await self._client.request(upstream, "GET", b"/health", [], None, kept=False, close=True)
+        answer = await self._client.request(upstream, "GET", b"/health", [], None, reuse=False, close=True)
         body = b""
         try:
             while len(body) < _MAX_ANSWER_BYTES and (piece := await answer.read()):
