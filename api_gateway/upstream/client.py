@@ -59,13 +59,11 @@ class UpstreamClient:
         body: bytes | None,
         *,
         reuse: bool = True,
-        close: bool = False,
     ) -> Answer:
         """Return the service's answer, complete if it is small; `target` and `headers` are sent as they are.
 
-        `reuse` allows a pooled connection instead of a new one, `close` closes it after the answer. The caller must
-        read the answer to its end or close it. Raises ConnectFailedError, NotSentError, BrokenOffError or
-        TimedOutError.
+        `reuse` allows a pooled connection instead of a new one. The caller must read the answer to its end or close
+        it. Raises ConnectFailedError, NotSentError, BrokenOffError or TimedOutError.
         """
         if self._sweeper is None:
             raise RuntimeError("The client is not started.")
@@ -84,9 +82,8 @@ class UpstreamClient:
                 connection.abort()
                 raise NotSentError("the service closed the new connection, or sent data before the request")
         waiter = connection.ask(
-            encode_request(upstream, method, target, headers, body, close=close),
+            encode_request(upstream, method, target, headers, body),
             head_only=method == "HEAD",
-            keep_alive=not close,
         )
         try:
             return await waiter
@@ -106,9 +103,7 @@ class UpstreamClient:
         self._sweeper = self._loop.call_later(self._sweep_seconds, self._sweep)
 
 
-def encode_request(
-    upstream: Upstream, method: str, target: bytes, headers: Headers, body: bytes | None, *, close: bool = False
-) -> bytes:
+def encode_request(upstream: Upstream, method: str, target: bytes, headers: Headers, body: bytes | None) -> bytes:
     """Encode head and body as one piece: a second system call would cost more than the copy."""
     pieces = [method.encode("ascii"), b" ", target, b" HTTP/1.1\r\n"]
     has_host = False
@@ -118,8 +113,6 @@ def encode_request(
             has_host = True
     if not has_host:
         pieces += (b"host: ", upstream.address_bytes, b"\r\n")
-    if close:
-        pieces.append(b"connection: close\r\n")
     if body is not None:
         pieces += (b"content-length: %d\r\n\r\n" % len(body), body)
     else:

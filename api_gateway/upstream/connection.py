@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         """
         return self.closed or bool(self._poller.poll(0))
 
-    def ask(self, request: bytes, *, head_only: bool, keep_alive: bool = True) -> asyncio.Future[Answer]:
+    def ask(self, request: bytes, *, head_only: bool) -> asyncio.Future[Answer]:
         """Write one request; the future is its answer: whole if small, else as soon as its head is there.
 
         `head_only` says that the answer has no body (HEAD). Raises NotSentError when provably nothing was written.
@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         transport.write(request)
         if transport.is_closing():
             raise NotSentError("the connection was reset before it was used")
-        self._busy, self._keep_alive, self._head_only = True, keep_alive, head_only
+        self._busy, self._keep_alive, self._head_only = True, True, head_only
         self._complete = self._until_close = False
         self._overhead = 0
         self._read_timeout = self._default_timeout

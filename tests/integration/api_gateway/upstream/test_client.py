@@ -66,8 +66,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
     found: list[Asked] = []
     ask = Connection.ask
 
-    def spy(connection: Connection, request: bytes, *, head_only: bool, keep_alive: bool) -> asyncio.Future[Answer]:
-        waiter = ask(connection, request, head_only=head_only, keep_alive=keep_alive)
+    def spy(connection: Connection, request: bytes, *, head_only: bool) -> asyncio.Future[Answer]:
+        waiter = ask(connection, request, head_only=head_only)
         found.append(Asked(connection, waiter))
         return waiter
 
