@@ -12,8 +12,15 @@ from starlette.types import Receive, Scope, Send
 
 from api_gateway.metrics import Metrics
 from api_gateway.proxy.headers import RequestHead, read_request_head, value_of
-from api_gateway.upstream import client
-from api_gateway.upstream.client import Answer
+from api_gateway.upstream.answer import Answer
+from api_gateway.upstream.client import UpstreamClient
+from api_gateway.upstream.errors import (
+    BrokenOffError,
+    ConnectFailedError,
+    NotSentError,
+    TimedOutError,
+    UpstreamError,
+)
 from api_gateway.upstream.pool import Pool, Upstream
 from leaderboard_core.calls import CallTable
 from leaderboard_core.errors import (
@@ -52,7 +59,7 @@ class Proxy:
     def __init__(
         self,
         pool: Pool,
-        upstreams: client.UpstreamClient,
+        upstreams: UpstreamClient,
         metrics: Metrics,
         calls: CallTable,
         tokens: Tokens,
@@ -146,10 +153,10 @@ class Proxy:
             target = b"%b?%b" % (target, query)
         tried: list[Upstream] = []
         again, attempts = True, 0
-        failure: client.UpstreamError | None = None
+        failure: UpstreamError | None = None
         while True:
             upstream = self._pool.pick(tried)
-            if upstream is None and again and isinstance(failure, client.BrokenOffError | client.NotSentError):
+            if upstream is None and again and isinstance(failure, BrokenOffError | NotSentError):
                 # Every service was asked once. A kept connection can break because its service was restarted, or
                 # closes what it keeps, so each may be asked once more, on a new one.
                 again = False
@@ -162,26 +169,26 @@ class Proxy:
             context.note(upstream=upstream.address, retries=attempts - 1)
             started_at = perf_counter()
             try:
-                answer = await self._client.request(upstream, method, target, head.forward, body, kept=again)
-            except client.ConnectFailedError as error:
+                answer = await self._client.request(upstream, method, target, head.forward, body, reuse=again)
+            except ConnectFailedError as error:
                 self._pool.connect_failed(upstream, str(error))
                 self._metrics.upstream_failed(upstream, "connect")
                 self._metrics.retried(upstream, "connect")
-                if not isinstance(failure, client.BrokenOffError):
+                if not isinstance(failure, BrokenOffError):
                     failure = error
-            except client.NotSentError as error:
+            except NotSentError as error:
                 self._metrics.upstream_failed(upstream, "not_sent")
                 self._metrics.retried(upstream, "not_sent")
-                if not isinstance(failure, client.BrokenOffError):
+                if not isinstance(failure, BrokenOffError):
                     failure = error
-            except client.BrokenOffError as error:
+            except BrokenOffError as error:
                 self._metrics.upstream_failed(upstream, "broken")
                 logger.warning("upstream broke off", extra={"upstream": upstream.address, "reason": str(error)})
                 if not repeatable:
                     raise BadGateway(_MAY_HAVE_BEEN_DONE) from error
                 self._metrics.retried(upstream, "broken")
                 failure = error
-            except client.TimedOutError as error:
+            except TimedOutError as error:
                 self._metrics.upstream_failed(upstream, "timeout")
                 raise GatewayTimeout from error
             else:
@@ -195,7 +202,7 @@ class Proxy:
         """Pass a body on piece by piece, until it ends, the client leaves or, for events, the gateway stops."""
         events = value_of(answer.headers, b"content-type").startswith(b"text/event-stream")
         if events:
-            answer.wait_at_most(self._longest_silence)
+            answer.set_read_timeout(self._longest_silence)
             limit_buffer(scope)
         pump = asyncio.create_task(self._pump(answer, scope, send))
         ends: list[asyncio.Task[Any]] = [pump, asyncio.create_task(wait_until_disconnected(receive))]
@@ -223,14 +230,14 @@ class Proxy:
             while piece := await answer.read():
                 message = {"type": "http.response.body", "body": piece, "more_body": True}
                 await send_in_time(send, message, scope, self._client_timeout)
-        except client.TimedOutError as error:
+        except TimedOutError as error:
             raise GatewayTimeout from error
-        except client.BrokenOffError as error:
+        except BrokenOffError as error:
             raise BadGateway from error
 
 
-def _gateway_error(failure: client.UpstreamError | None) -> BadGateway | Unavailable:
-    if isinstance(failure, client.BrokenOffError):
+def _gateway_error(failure: UpstreamError | None) -> BadGateway | Unavailable:
+    if isinstance(failure, BrokenOffError):
         return BadGateway(_MAY_HAVE_BEEN_DONE)
     return Unavailable("No leaderboard service can be reached; try again shortly.")
 

@@ -1,4 +1,4 @@
-"""What crosses the gateway: hop-by-hop headers dropped, forwarding headers and the request id added."""
+"""The headers of a request: hop-by-hop headers dropped, forwarding headers and the request id added."""
 
 from __future__ import annotations
 
@@ -6,23 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from api_gateway.upstream.headers import HOP_BY_HOP, connection_options
 from leaderboard_core.http.messages import Header, Headers
 
-_HOP_BY_HOP: Final = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
 # The gateway's own server answers 100-continue and counts the body, so neither may be passed on.
-_REQUEST_OURS: Final = _HOP_BY_HOP | {
+_REQUEST_OURS: Final = HOP_BY_HOP | {
     b"content-length",
     b"expect",
     b"http2-settings",
@@ -30,8 +18,6 @@ _REQUEST_OURS: Final = _HOP_BY_HOP | {
     b"x-forwarded-proto",
     b"x-request-id",
 }
-_RESPONSE_OURS: Final = _HOP_BY_HOP | {b"date", b"server", b"x-request-id", b"x-upstream-addr"}
-_PLAIN_CONNECTION: Final = frozenset({b"", b"keep-alive", b"close"})
 _PROTOCOLS: Final = frozenset({b"http", b"https"})
 
 
@@ -44,15 +30,6 @@ class RequestHead:
     content_length: int | None
     has_body: bool
     has_idempotency_key: bool
-
-
-@dataclass(slots=True)
-class ResponseHead:
-    """A service's head; `headers` are those that cross the gateway, `transfer_encoding` is in lower case."""
-
-    headers: Headers
-    content_length: int | None
-    transfer_encoding: bytes | None
 
 
 def read_request_head(raw: Iterable[Header], client: str | None, scheme: str, request_id: str) -> RequestHead:
@@ -80,7 +57,7 @@ def read_request_head(raw: Iterable[Header], client: str | None, scheme: str, re
         elif name == b"transfer-encoding":
             chunked = True
         elif name == b"connection":
-            named |= _named_by(value)
+            named |= connection_options(value)
         elif name == b"x-forwarded-for":
             forwarded_for.append(value)
         elif name == b"x-forwarded-proto":
@@ -97,38 +74,6 @@ def read_request_head(raw: Iterable[Header], client: str | None, scheme: str, re
     return RequestHead(forward, authorization, content_length, chunked or bool(content_length), has_key)
 
 
-def read_response_head(raw: Iterable[Header]) -> ResponseHead:
-    """Sort a service's headers (names in lower case) in one pass."""
-    headers: Headers = []
-    content_length: int | None = None
-    transfer_encoding: bytes | None = None
-    named: set[bytes] = set()
-    for header in raw:
-        name, value = header
-        if name == b"content-length":
-            content_length = int(value)
-            headers.append(header)
-        elif name not in _RESPONSE_OURS:
-            headers.append(header)
-        elif name == b"connection":
-            named |= _named_by(value)
-        elif name == b"transfer-encoding":
-            coding = value.strip().lower()
-            transfer_encoding = coding if transfer_encoding is None else transfer_encoding + b"," + coding
-    if named:
-        # A length must stay what it is: it was the parser's measure of the body.
-        named.discard(b"content-length")
-        headers = [header for header in headers if header[0] not in named]
-    return ResponseHead(headers, content_length, transfer_encoding)
-
-
 def value_of(headers: Headers, wanted: bytes) -> bytes:
     """The first value of a header, empty if there is none."""
     return next((value for name, value in headers if name == wanted), b"")
-
-
-def _named_by(connection: bytes) -> set[bytes]:
-    value = connection.strip().lower()
-    if value in _PLAIN_CONNECTION:
-        return set()
-    return {part.strip() for part in value.split(b",")} - _PLAIN_CONNECTION

@@ -1,4 +1,4 @@
-"""Which service replica takes the next request: round-robin, ejection and return, without any I/O."""
+"""The rotation of the service replicas: round-robin, ejection and return, without any I/O."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CHECKS_TO_EJECT = 2
 
 
 class State(Enum):
-    """HEALTHY takes requests; EJECTED does not answer; STOPPING answers, and asked for no new requests."""
+    """HEALTHY takes requests; EJECTED does not answer; STOPPING answers, but asked for no new requests."""
 
     HEALTHY = "healthy"
     EJECTED = "ejected"
     STOPPING = "stopping"
 
 
-# A replica that did not answer a moment ago may be back; one that is stopping asked to be left alone.
+# A replica that did not answer a moment ago may be back; one that is stopping asked for no new requests.
 _PREFERENCE = (State.HEALTHY, State.EJECTED, State.STOPPING)
 
 
@@ -56,9 +56,9 @@ Listener = Callable[[Upstream, State, State, str], None]
 
 
 class Pool:
-    """The replicas in the order of the settings, and whose turn it is.
+    """The replicas in the order of the settings, and the next one in the rotation.
 
-    `clock` gives seconds that never run backwards; `listener` hears of every change of state.
+    `clock` is monotonic, in seconds; `listener` is called at every change of state.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class Pool:
         return len(self.upstreams)
 
     def pick(self, tried: Container[Upstream] = ()) -> Upstream | None:
-        """The next replica in turn that is not in `tried`; None if all of them are.
+        """Choose the next replica in turn that is not in `tried`; None if all of them are.
 
-        Healthy replicas go first. Without any, the others are tried all the same: a wrong belief about
-        health must not turn away a request that could be served.
+        Healthy replicas go first. Without any, the others are tried all the same: a stale state must not turn away
+        a request that could be served.
         """
         upstreams, start = self.upstreams, self._next
         count = len(upstreams)
@@ -96,18 +96,18 @@ class Pool:
         return None
 
     def answered(self, upstream: Upstream) -> None:
-        """A request got an answer: the replica is alive, whatever was believed before."""
+        """Record that a request got an answer: an ejected replica returns."""
         upstream.answered = True
         if upstream.state is State.EJECTED:
             self._change(upstream, State.HEALTHY, "answered a request")
 
     def connect_failed(self, upstream: Upstream, error: str) -> None:
-        """No connection could be made: out of the rotation at once, until it answers a check."""
+        """Record that no connection could be made: the replica is ejected at once, until it answers again."""
         upstream.last_error = error
         self._change(upstream, State.EJECTED, error)
 
     def check_passed(self, upstream: Upstream, status: int, *, stopping: bool) -> None:
-        """`GET /health` was answered. Whatever the status, the replica can be reached."""
+        """Record an answer to `GET /health`: whatever its status, the replica can be reached."""
         upstream.answered = True
         upstream.failed_checks = 0
         upstream.health_status = status
@@ -118,7 +118,7 @@ class Pool:
             self._change(upstream, State.HEALTHY, "answered a health check")
 
     def check_failed(self, upstream: Upstream, error: str) -> None:
-        """`GET /health` got no answer; a replica that never answered gets no second chance."""
+        """Record that `GET /health` got no answer: twice in a row ejects, and once if the replica never answered."""
         upstream.failed_checks += 1
         upstream.health_status = None
         upstream.last_error = error
@@ -126,7 +126,7 @@ class Pool:
             self._change(upstream, State.EJECTED, error)
 
     def report(self) -> list[dict[str, Any]]:
-        """Every replica's state for `/health`; times in seconds."""
+        """Return every replica's state for `/health`; times in seconds."""
         now = self._clock()
         return [
             {

@@ -7,19 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
+from tests.support.waiting import wait_until
+
 START_SECONDS = 90
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-Result = TypeVar("Result")
 
 _OWN_VARIABLES = (
     *("REDIS_URL", "POSTGRES_", "DATABASE_URL_", "PG_DATABASE_", "JWT_", "LEADERBOARD_", "REGIONS", "PORT", "HOST"),
@@ -31,16 +30,6 @@ def clean_environment(**extra: str) -> dict[str, str]:
     """The environment without any setting of the system, so that a developer's own do not leak in."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
     return {**kept, **extra}
-
-
-def eventually(check: Callable[[], Result], *, seconds: float = 20, what: str = "the condition") -> Result:
-    """The first truthy result of `check`; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (result := check()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come true within {seconds} s")
-        time.sleep(0.05)
-    return result
 
 
 @dataclass
@@ -67,11 +56,11 @@ class LocalCluster:
 
     def wait_restarted(self, name: str, old_pid: int) -> None:
         """Wait until the supervisor has started `name` again."""
-        eventually(lambda: self.state["pids"][name] not in (None, old_pid), what=f"the restart of {name}")
+        wait_until(lambda: self.state["pids"][name] not in (None, old_pid), f"the restart of {name}")
 
     def wait_answering(self, name: str) -> None:
         """Wait until `name` answers its health check."""
-        eventually(lambda: answers(self.state["urls"][name]), what=f"an answer of {name}")
+        wait_until(lambda: answers(self.state["urls"][name]), f"an answer of {name}")
 
     def log_lines(self, name: str) -> list[dict[str, Any]]:
         """The JSON lines of a process's log."""
@@ -121,7 +110,7 @@ def local_cluster(data_dir: Path, *options: str, environ: Mapping[str, str] | No
         return bool(state["supervisor_pid"] == process.pid and state["state"] == "ready")
 
     try:
-        eventually(ready, seconds=START_SECONDS, what="the start of the cluster")
+        wait_until(ready, "the start of the cluster", seconds=START_SECONDS)
         yield cluster
     finally:
         if process.poll() is None:

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from leaderboard_client import AsyncClient, Client
-from tests.acceptance.cluster import LocalCluster, clean_environment, command, eventually, local_cluster
+from tests.acceptance.cluster import LocalCluster, clean_environment, command, local_cluster
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.local_cluster
 
@@ -186,7 +187,7 @@ async def test_killing_the_worker_loses_no_score(own_cluster: LocalCluster) -> N
         return boards.items() <= asyncio.run(rows()).items()
 
     # A killed worker's batch is taken over after WORKER_TIMEOUT_SECONDS.
-    await asyncio.to_thread(eventually, saved, seconds=60, what="every score in Postgres")
+    await asyncio.to_thread(wait_until, saved, "every score in Postgres", seconds=60)
 
 
 def running(pids: list[int]) -> list[int]:
@@ -217,7 +218,7 @@ def test_a_killed_supervisor_leaves_nothing_behind_and_scores_survive(tmp_path: 
             client.register("survivor", "Survivor", "EU", 12)
         cluster.process.kill()
         cluster.process.wait(10)
-        eventually(lambda: running(pids) == [], what="the end of every process")
+        wait_until(lambda: running(pids) == [], "the end of every process")
     with local_cluster(data_dir) as cluster, Client(cluster.url) as client:
         assert client.rank("survivor").score == 12
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.cluster import LocalCluster, clean_environment, command, eventually
+from tests.acceptance.cluster import LocalCluster, clean_environment, command
 from tests.acceptance.conftest import Register
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.local_cluster
 
@@ -78,7 +79,7 @@ def test_a_process_that_hangs_is_named(cluster: LocalCluster) -> None:
         assert [problem for problem in found["problems"] if problem.startswith(address)]
     finally:
         cluster.kill("service-2", signal.SIGCONT)
-        eventually(lambda: as_json(cluster, "--interval", "0.2")["ok"], what="a cluster that is well again")
+        wait_until(lambda: as_json(cluster, "--interval", "0.2")["ok"], "a cluster that is well again")
 
 
 def test_when_nothing_answers() -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from leaderboard_client import Client, Row, Unauthorized
 from leaderboard_core.settings import MAX_EXACT_INTEGER
-from tests.acceptance.cluster import LocalCluster, eventually
+from tests.acceptance.cluster import LocalCluster
 from tests.acceptance.conftest import Register
+from tests.support.waiting import wait_until
 
 REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
 
@@ -125,7 +126,7 @@ def test_the_gateways_log_names_the_chosen_upstreams(cluster: LocalCluster, http
                     chosen[line["request_id"]] = line["upstream"]
         return chosen.keys() == ids
 
-    eventually(all_logged, what="the gateways' log lines")
+    wait_until(all_logged, "the gateways' log lines")
     assert len(set(chosen.values())) == 3
 
 
@@ -147,5 +148,5 @@ def test_a_score_stands_in_the_home_regions_database(cluster: LocalCluster, regi
         finally:
             await connection.close()
 
-    found = eventually(lambda: asyncio.run(row()), seconds=10, what="the row in Postgres")
+    found = wait_until(lambda: asyncio.run(row()), "the row in Postgres", seconds=10)
     assert found["micros"] == written.updated_at

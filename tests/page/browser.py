@@ -18,7 +18,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.acceptance.cluster import eventually
+from tests.support.waiting import wait_until
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -107,7 +107,7 @@ class Page:
         return str(self.run("const e = document.activeElement; return e.id || e.textContent.trim()"))
 
     def until(self, condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
-        return eventually(condition, seconds=seconds, what=what)
+        return wait_until(condition, what, seconds=seconds)
 
     def until_text(self, selector: str, wanted: str, seconds: float = 20) -> None:
         try:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from leaderboard_cli.cluster.postgres_server import PostgresServer
 from leaderboard_cli.cluster.probes import postgres_answers
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import running
+from tests.support.waiting import wait_until
 
 REDIS_IMAGE = "redis:8-alpine"
 POSTGRES_IMAGE = "postgres:17"
@@ -100,7 +100,7 @@ def redis_container() -> Iterator[str]:
     try:
         host, port = container.get_container_host_ip(), int(container.get_exposed_port(6379))
         url = f"redis://{host}:{port}/0"
-        _wait_until(lambda: _redis_answers(url), "the Redis container")
+        wait_until(lambda: _redis_answers(url), "the Redis container", seconds=_CONTAINER_START_SECONDS)
         yield url
     finally:
         container.stop()
@@ -121,7 +121,7 @@ def postgres_container() -> Iterator[str]:
     try:
         host, port = container.get_container_host_ip(), int(container.get_exposed_port(5432))
         # The image's first start runs a server on its socket only, so what answers on TCP is the real one.
-        _wait_until(lambda: postgres_answers(host, port), "the Postgres container")
+        wait_until(lambda: postgres_answers(host, port), "the Postgres container", seconds=_CONTAINER_START_SECONDS)
         yield f"postgresql://postgres:postgres@{host}:{port}/postgres"
     finally:
         container.stop()
@@ -166,11 +166,3 @@ def _redis_answers(url: str) -> bool:
             return bool(client.ping())
     except redis.RedisError:
         return False
-
-
-def _wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _CONTAINER_START_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not answer in {_CONTAINER_START_SECONDS:.0f} s")
-        time.sleep(0.05)

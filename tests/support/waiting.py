@@ -3,20 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 DEADLINE_SECONDS = 10.0
+PROCESS_SECONDS = 20.0
+"""Processes start, and notice a change, more slowly than what is looked at from inside one."""
 
 
-async def eventually(
-    look: Callable[[], Awaitable[T]], what: str = "the condition", *, seconds: float = DEADLINE_SECONDS
-) -> T:
+@overload
+async def eventually(look: Callable[[], Awaitable[T]], what: str = ..., *, seconds: float = ...) -> T: ...
+@overload
+async def eventually(look: Callable[[], T], what: str = ..., *, seconds: float = ...) -> T: ...
+async def eventually(look: Callable[[], Any], what: str = "the condition", *, seconds: float = DEADLINE_SECONDS) -> Any:
     """Look until the answer is true, and return it; AssertionError with the last answer after `seconds`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    while not (found := await look()):
+    while True:
+        found = look()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
         assert loop.time() < deadline, f"{what} did not come about in {seconds} s; last seen: {found!r}"
         await asyncio.sleep(0.01)
+
+
+async def settled(look: Callable[[], T], *, quiet: float = 0.25, seconds: float = DEADLINE_SECONDS) -> T:
+    """Look until the answer is true and has been the same for `quiet` seconds, and return it."""
+    loop = asyncio.get_running_loop()
+    last, since = look(), loop.time()
+
+    def unchanged() -> bool:
+        nonlocal last, since
+        if (found := look()) != last or not found:
+            last, since = found, loop.time()
+        return loop.time() - since >= quiet
+
+    await eventually(unchanged, "an answer that stays the same", seconds=seconds)
+    return last
+
+
+def wait_until(look: Callable[[], T], what: str = "the condition", *, seconds: float = PROCESS_SECONDS) -> T:
+    """Do what `eventually` does where there is no event loop."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"{what} did not come about in {seconds} s; last seen: {found!r}"
+        time.sleep(0.05)
     return found

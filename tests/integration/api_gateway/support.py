@@ -18,6 +18,7 @@ from leaderboard_core.http.server import DrainingServer
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
 from leaderboard_core.tokens import Tokens
 from tests.support.serving import serving, talk
+from tests.support.waiting import eventually
 
 SECRET = "3f9a1c7be05d48260c1e7ab94fd2863570"  # known to tests only
 AUTH = load(AuthSettings, {"JWT_SECRET": SECRET})
@@ -28,14 +29,6 @@ def bearer(**kwargs: object) -> dict[str, str]:
     """The Authorization header of a player's token."""
     token = Tokens(AUTH).issue("alice", "Alice", "ASIA", **kwargs)  # type: ignore[arg-type]
     return {"Authorization": f"Bearer {token}"}
-
-
-async def eventually(condition: Callable[[], bool], what: str = "the condition") -> None:
-    """Wait until a condition holds; fail after five seconds."""
-    deadline = asyncio.get_running_loop().time() + SOON
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"{what} did not come about"
-        await asyncio.sleep(0.005)
 
 
 @dataclass
@@ -108,6 +101,10 @@ class Service:
     def url(self) -> str:
         return f"http://{self.address}"
 
+    @property
+    def open_connections(self) -> int:
+        return len(self._writers)
+
     async def start(self) -> Service:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -119,13 +116,13 @@ class Service:
         self._server.close()
         for writer in list(self._writers):
             writer.transport.abort()
-        await eventually(lambda: not self._writers, "the end of all connections")
+        await eventually(lambda: not self.open_connections, "the end of all connections")
 
     async def close_connections(self) -> None:
         """Close every connection in order, and keep listening."""
         for writer in list(self._writers):
             writer.close()
-        await eventually(lambda: not self._writers, "the end of all connections")
+        await eventually(lambda: not self.open_connections, "the end of all connections")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -170,12 +167,49 @@ async def services(count: int) -> AsyncIterator[list[Service]]:
             await service.kill()
 
 
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]]
+
+
+@contextlib.asynccontextmanager
+async def raw_server(handle: Handler, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """The URL of a server that does with each connection what `handle` does, and then closes it."""
+    open_ = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_
+        open_ += 1
+        with contextlib.suppress(ConnectionError):
+            await handle(reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        open_ -= 1
+
+    server = await asyncio.start_server(serve, host, 0, limit=1024)
+    yield f"http://{f'[{host}]' if ':' in host else host}:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    await eventually(lambda: open_ == 0, "the end of all connections")
+
+
 @contextlib.contextmanager
 def refusing_port() -> Iterator[int]:
     """A port of ours where nobody listens."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
+
+
+@contextlib.contextmanager
+def full_port() -> Iterator[int]:
+    """A port of ours that accepts no further connection: its queue is full."""
+    with socket.socket() as listener, contextlib.ExitStack() as fillers:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = fillers.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
 
 
 @dataclass
@@ -214,7 +248,7 @@ def settings(
     socket_dir: Path | None = None,
     **values: object,
 ) -> Settings:
-    defaults: dict[str, object] = {"health_check_interval_seconds": 60, "upstream_timeout_seconds": SOON}
+    defaults: dict[str, object] = {"health_check_interval_seconds": 60, "upstream_timeout_seconds": 4 * SOON}
     return Settings(
         load(ProcessSettings, {}, port=4000, max_body_bytes=max_body_bytes, socket_dir=socket_dir),
         AUTH,

@@ -17,12 +17,12 @@ from tests.integration.api_gateway.support import (
     SECRET,
     SOON,
     bearer,
-    eventually,
     gateway,
     refusing_port,
     services,
     settings,
 )
+from tests.support.waiting import eventually
 
 CLAIMS = {"user_id": "alice", "name": "Alice", "region": "ASIA"}
 

@@ -8,8 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
@@ -24,6 +23,7 @@ from leaderboard_core.tokens import Tokens
 from tests.conftest import TestDatabases, environment_on
 from tests.support.catalogue import catalogue
 from tests.support.processes import Processes, processes
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "observability"
@@ -236,19 +236,11 @@ def prometheus(folder: Path, running: Processes) -> Iterator[httpx.Client]:
                 except httpx.ConnectError:
                     return False
 
-            eventually(ready, "a Prometheus that is ready")
+            wait_until(ready, "a Prometheus that is ready", seconds=30)
             yield client
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
-
-
-def eventually(look: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"{what} did not come about"
-        time.sleep(0.2)
-    return found
 
 
 @needs_prometheus
@@ -283,9 +275,9 @@ def test_a_real_prometheus_gives_data_for_every_panel(
                     done.append(expression)
             return not waiting
 
-        eventually(targets_up, "three targets that are up")
+        wait_until(targets_up, "three targets that are up", seconds=30)
         try:
-            eventually(all_have_data, "data for every query")
+            wait_until(all_have_data, "data for every query", seconds=30)
         except AssertionError as error:
             raise AssertionError(f"{error}; without data: {waiting}") from error
         for expression in set(expressions()) - set(done):

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.integration.api_gateway.support import SOON, Request, answer, bearer, eventually, gateway, says, services
+from tests.integration.api_gateway.support import SOON, Request, answer, bearer, gateway, says, services
+from tests.support.waiting import eventually
 
 
 async def test_nine_requests_reach_each_of_three_services_three_times() -> None:
@@ -205,7 +206,7 @@ async def test_events_come_one_by_one_and_end_with_the_client() -> None:
                     break
         assert events == ["data: 0", "data: 1", "data: 2", "data: late"]
         await asyncio.wait_for(left.wait(), SOON)
-        await eventually(lambda: not service._writers, "the end of the upstream request")
+        await eventually(lambda: not service.open_connections, "the end of the upstream request")
         gate.app.access_log.flush()
         assert b'"note":"the client left"' in b"".join(gate.log)
 

@@ -15,11 +15,11 @@ from tests.integration.api_gateway.support import (
     Running,
     Service,
     answer,
-    eventually,
     gateway,
     services,
 )
 from tests.support.events import EndedError, listening
+from tests.support.waiting import eventually
 
 HEAD = answer(200, b"", "Content-Type: text/event-stream", "Transfer-Encoding: chunked", length=False)
 
@@ -165,5 +165,5 @@ async def test_streams_are_a_route_of_the_metrics() -> None:
                 await listener.next()
         for route in ("/stream/top", "/stream/rank/{user_id}"):
             counted = partial(gate.metric, "gateway_requests_total", method="GET", route=route, status="200")
-            await eventually(lambda counted=counted: counted() == 1, route)  # type: ignore[misc]
+            await eventually(lambda counted=counted: counted() == 1, route)
         never.set()

@@ -1,4 +1,4 @@
-"""The client towards the services on real connections, on both event loops: framing, time limits, kept connections."""
+"""The client towards the services on real connections, on both event loops: framing, timeouts, pooled connections."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from api_gateway.upstream import connection as connection_module
-from api_gateway.upstream.client import (
-    Answer,
-    BrokenOffError,
-    ConnectFailedError,
-    NotSentError,
-    TimedOutError,
-    UpstreamClient,
-)
-from api_gateway.upstream.connection import MAX_HEAD_BYTES, Connection
+from api_gateway.upstream.answer import SMALL_ANSWER_BYTES, Answer
+from api_gateway.upstream.client import UpstreamClient
+from api_gateway.upstream.connection import KEEPALIVE_SECONDS, MAX_HEAD_BYTES, Connection
+from api_gateway.upstream.connection_pool import ConnectionPool, ConnectionStats
+from api_gateway.upstream.errors import BrokenOffError, ConnectFailedError, NotSentError, TimedOutError
 from api_gateway.upstream.pool import Upstream
 from tests.integration.api_gateway.support import (
     SOON,
     Request,
     Service,
     answer,
-    eventually,
+    full_port,
+    raw_server,
     refusing_port,
     says,
     services,
 )
+from tests.support.waiting import eventually, settled
 
 OK = "HTTP/1.1 200 OK\r\n"
 HOST = [(b"host", b"h")]
@@ -51,13 +49,30 @@ class Asking:
         return given.status, await rest(given)
 
     @property
-    def connections(self) -> set[Connection]:
-        found = self.client._services.get(self.upstream)
-        return found.open if found else set()
+    def connections(self) -> ConnectionStats:
+        return self.client.stats()[self.upstream]
 
-    @property
-    def idle(self) -> int:
-        return len(self.client._services[self.upstream].idle)
+
+class Asked(NamedTuple):
+    """A request that was written."""
+
+    connection: Connection
+    waiter: asyncio.Future[Answer]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+    """Every request in the order of writing."""
+    found: list[Asked] = []
+    ask = Connection.ask
+
+    def spy(connection: Connection, request: bytes, *, head_only: bool) -> asyncio.Future[Answer]:
+        waiter = ask(connection, request, head_only=head_only)
+        found.append(Asked(connection, waiter))
+        return waiter
+
+    monkeypatch.setattr(Connection, "ask", spy)
+    return found
 
 
 async def rest(given: Answer) -> bytes:
@@ -75,28 +90,7 @@ async def asking(to: Service | str, *, read_timeout: float = SOON, connect_timeo
         yield Asking(client, Upstream(to if isinstance(to, str) else to.url))
     finally:
         await client.close()
-        assert not any(each.open for each in client._services.values()), "every connection is closed"
-
-
-@contextlib.asynccontextmanager
-async def serving(handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any], host: str = "127.0.0.1") -> Any:
-    """The URL of a server that does with each connection what `handle` does, and then closes it."""
-    open_ = 0
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal open_
-        open_ += 1
-        with contextlib.suppress(ConnectionError):
-            await handle(reader, writer)
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-        open_ -= 1
-
-    server = await asyncio.start_server(serve, host, 0, limit=1024)
-    yield f"http://{f'[{host}]' if ':' in host else host}:{server.sockets[0].getsockname()[1]}"
-    server.close()
-    await eventually(lambda: open_ == 0, "the end of all connections")
+        assert not any(each.open for each in client.stats().values()), "every connection is closed"
 
 
 def then_silent(first: bytes) -> Callable[..., Any]:
@@ -253,7 +247,7 @@ async def test_bytes_after_the_answer_are_nobodys_answer(method: str, wire: byte
         status, body = await ask.whole(method)
         assert (status, body) in ((200, b"mine"), (200 if method == "HEAD" else 204, b""))
         if later:
-            await eventually(lambda: not ask.connections, "the end of the connection")
+            await eventually(lambda: not ask.connections.open, "the end of the connection")
         service.behave = says(200, b"next")
         assert await ask.whole() == (200, b"next")
         assert service.connections == 2
@@ -265,30 +259,25 @@ async def test_a_service_that_speaks_first_is_not_listened_to() -> None:
         await writer.drain()
         await reader.read()
 
-    async with serving(greet) as url, asking(url) as ask:
-        # The greeting may lose the race with the request, but it is not kept for a second one.
-        with contextlib.suppress(NotSentError):
-            await ask("POST", body=b"{}")
-        await asyncio.sleep(0.02)
-        connections = ask.client._services[ask.upstream]
-        connection = await ask.client._connect(ask.upstream, connections)
-        await eventually(connection.has_news, "the greeting")
+    async with raw_server(greet) as url:
+        connection = await ConnectionPool(Upstream(url), connect_timeout=1, read_timeout=SOON).connect()
+        await eventually(connection.has_pending_input, "the greeting")
         await eventually(lambda: connection.closed, "the end of the connection")
         with pytest.raises(NotSentError):
-            connection.ask(b"GET / HTTP/1.1\r\n\r\n", head_only=False, keep=True)
+            connection.ask(b"GET / HTTP/1.1\r\n\r\n", head_only=False)
 
 
-async def test_a_new_connection_is_looked_at_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_new_connection_is_polled_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     async with services(1) as (service,), asking(service) as ask:
-        monkeypatch.setattr(Connection, "has_news", lambda connection: True)
+        monkeypatch.setattr(Connection, "has_pending_input", lambda connection: True)
         with pytest.raises(NotSentError):
             await ask("POST", body=b"{}")
-        await eventually(lambda: not ask.connections, "the end of the connection")
+        await eventually(lambda: not ask.connections.open, "the end of the connection")
         assert service.requests == []
 
 
 @pytest.mark.parametrize(
-    ("method", "wire", "kept"),
+    ("method", "wire", "pooled"),
     [
         ("GET", answer(200, b"x"), True),
         ("HEAD", answer(200, b""), True),
@@ -301,36 +290,37 @@ async def test_a_new_connection_is_looked_at_before_it_is_used(monkeypatch: pyte
         ("GET", answer(200, b"x", "Connection: keep-alive").replace(b"/1.1", b"/1.0"), True),
     ],
 )
-async def test_which_connections_are_kept(method: str, wire: bytes, kept: bool) -> None:
+async def test_which_connections_are_pooled(method: str, wire: bytes, pooled: bool) -> None:
     async with services(1) as (service,), asking(service) as ask:
         service.behave = says_bytes(wire)
         for _ in range(3):
             await ask.whole(method)
-        assert service.connections == (1 if kept else 3)
-        assert ask.idle == (1 if kept else 0)
+        assert service.connections == (1 if pooled else 3)
+        assert ask.connections == ((1, 1) if pooled else (0, 0))
 
 
-async def test_an_idle_connection_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_connection_expires(asked: list[Asked], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "KEEPALIVE_SECONDS", 0.05)
     async with services(1) as (service,), asking(service, read_timeout=0.5) as ask:
         await ask.whole()
-        await eventually(lambda: not service._writers, "the close")
-        assert ask.idle == 0
+        await eventually(lambda: not service.open_connections, "the close")
+        assert ask.connections == (0, 0)
         await ask.whole()
-        [connection] = ask.connections
-        connection.deadline = 0  # expired, but not swept yet
+        asked[1].connection.deadline = 0  # expired, but the timer has not run yet
         await ask.whole()
-        assert connection.closed
+        assert asked[1].connection.closed
         assert service.connections == 3
 
 
-async def test_a_connection_that_its_asker_never_got_expires_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "KEEPALIVE_SECONDS", 0.05)
-    async with services(1) as (service,), asking(service, read_timeout=0.5) as ask:
-        await ask.whole()
-        connections = ask.client._services[ask.upstream]
-        await ask.client._connect(ask.upstream, connections)
-        await eventually(lambda: not connections.open, "the close")
+async def test_a_connection_that_no_request_got_expires_too() -> None:
+    async with services(1) as (service,):
+        pool = ConnectionPool(Upstream(service.url), connect_timeout=1, read_timeout=SOON)
+        connection = await pool.connect()
+        assert connection.deadline <= asyncio.get_running_loop().time() + KEEPALIVE_SECONDS
+        pool.expire(connection.deadline - 0.1)
+        assert pool.stats() == (1, 0)
+        pool.expire(connection.deadline)
+        await eventually(lambda: not pool.open, "the close")
 
 
 @pytest.mark.parametrize("first", [b"", b"HTTP/1.1 2", answer(200, b"ab", "Content-Length: 9", length=False)])
@@ -341,7 +331,7 @@ async def test_silence_is_a_time_out(first: bytes) -> None:
         with pytest.raises(TimedOutError):
             await ask()
         assert 0.15 < asyncio.get_running_loop().time() - started_at < 2
-        await eventually(lambda: not ask.connections, "the end of the connection")
+        await eventually(lambda: not ask.connections.open, "the end of the connection")
         service.behave = says(200, b"next")
         assert await ask.whole() == (200, b"next")
 
@@ -360,7 +350,7 @@ async def test_a_longer_limit_for_one_answer_leaves_that_of_the_next() -> None:
     async with services(1) as (service,), asking(service, read_timeout=0.2) as ask:
         service.behave = says_bytes(data[:-20], data[-20:], gap=0.5)
         given = await ask()
-        given.wait_at_most(SOON)
+        given.set_read_timeout(SOON)
         assert await rest(given) == b"abc0123456789"
         service.behave = then_silent(b"")
         with pytest.raises(TimedOutError):
@@ -378,14 +368,8 @@ async def test_slow_is_not_silent() -> None:
 
 
 async def test_a_connection_that_is_not_made_in_time() -> None:
-    with socket.socket() as listener, contextlib.ExitStack() as fillers:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):  # the queue is full then, and further connections are not answered
-            filler = fillers.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        async with asking(f"http://127.0.0.1:{listener.getsockname()[1]}", connect_timeout=0.2) as ask:
+    with full_port() as port:
+        async with asking(f"http://127.0.0.1:{port}", connect_timeout=0.2) as ask:
             with pytest.raises(ConnectFailedError, match="within"):
                 await ask()
 
@@ -402,14 +386,8 @@ async def test_names_are_looked_up_and_every_address_tried(name: str, monkeypatc
             return [*await real("127.0.0.2", port, **kwargs), *await real("127.0.0.1", port, **kwargs)]
         return await real(host, port, **kwargs)
 
-    class Loop:
-        getaddrinfo = staticmethod(lookup)
-
-        def __getattr__(self, attribute: str) -> Any:
-            return getattr(loop, attribute)
-
     async with services(1) as (service,), asking(f"http://{name}:{service.port}") as ask:
-        ask.client._loop = Loop()  # type: ignore[assignment]
+        monkeypatch.setattr(loop, "getaddrinfo", lookup)
         if name == "gone.example":
             with pytest.raises(ConnectFailedError, match="no such name"):
                 await ask()
@@ -423,7 +401,7 @@ async def test_ipv6() -> None:
         writer.write(answer(200, b"six", "Connection: close"))
 
     try:
-        async with serving(once, "::1") as url, asking(url) as ask:
+        async with raw_server(once, "::1") as url, asking(url) as ask:
             assert await ask.whole() == (200, b"six")
     except OSError:
         pytest.skip("no IPv6 here")
@@ -491,7 +469,7 @@ async def test_a_cancelled_request_takes_its_connection_along() -> None:
 
 
 @pytest.mark.parametrize("wire", [answer(200, b"old"), answer(200, b"old", "Content-Length: 99999", length=False)])
-async def test_a_request_cancelled_as_its_answer_comes(wire: bytes) -> None:
+async def test_a_request_cancelled_as_its_answer_comes(wire: bytes, asked: list[Asked]) -> None:
     async with services(1) as (service,), asking(service) as ask:
         for before in (True, False):
             go = asyncio.Event()
@@ -501,10 +479,8 @@ async def test_a_request_cancelled_as_its_answer_comes(wire: bytes) -> None:
 
             service.behave = hold
             task = asyncio.create_task(ask())
-            await eventually(lambda: any(one._busy for one in ask.connections), "the request")
-            [connection] = [one for one in ask.connections if one._busy]
-            waiter = connection._waiter
-            assert waiter is not None
+            await eventually(lambda: asked, "the request")
+            connection, waiter = asked.pop()
             if before:
                 task.cancel()
                 assert waiter.cancelled()
@@ -519,15 +495,16 @@ async def test_a_request_cancelled_as_its_answer_comes(wire: bytes) -> None:
             assert await ask.whole() == (200, b"next")
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert connection.closed is (before or b"99999" in wire), "what is not read to its end is not kept"
+            asked.clear()
+            assert connection.closed is (before or b"99999" in wire), "what is not read to its end is not pooled"
 
 
-async def test_an_answer_that_breaks_before_it_is_looked_at_is_not_complete() -> None:
+async def test_an_answer_that_breaks_before_it_is_read_is_not_complete(asked: list[Asked]) -> None:
     async with services(1) as (service,), asking(service) as ask:
         service.behave = then_silent(b"")
         task = asyncio.create_task(ask())
-        await eventually(lambda: any(one._busy for one in ask.connections), "the request")
-        [connection] = ask.connections
+        await eventually(lambda: asked, "the request")
+        [(connection, _)] = asked
         connection.data_received(CHUNKED.encode()[:-20])
         connection.eof_received()
         given = await task
@@ -574,9 +551,9 @@ async def test_a_large_body_arrives_whole_and_an_early_answer_is_not_followed_by
         await writer.drain()
         await asyncio.sleep(0.2)
 
-    async with serving(refuse) as url, asking(url) as ask:
+    async with raw_server(refuse) as url, asking(url) as ask:
         assert await ask.whole("POST", body=body) == (413, b"no")
-        assert ask.idle == 0
+        assert ask.connections.idle == 0
 
 
 async def test_a_reader_that_stops_stops_the_service() -> None:
@@ -592,18 +569,20 @@ async def test_a_reader_that_stops_stops_the_service() -> None:
         writer.write(b"0\r\n\r\n")
         return False
 
-    # While the reader pauses, silence is its own doing and no time-out.
+    # While the reader pauses, the read timeout does not run; that of another request does.
     async with services(1) as (service,), asking(service, read_timeout=0.2) as ask:
         service.behave = endless
         given = await ask()
-        [connection] = ask.connections
-        await eventually(lambda: connection._paused, "the pause")
-        await asyncio.sleep(0.6)
-        stalled = sent
-        await asyncio.sleep(0.1)
+        stalled = await settled(lambda: sent)
+        service.behave = then_silent(b"")
+        with pytest.raises(TimedOutError):
+            await ask()
         assert sent == stalled < 1000 * 0x8000
-        assert given.buffered <= 2**19
-        body = await rest(given)
-        assert len(body) == 1000 * 0x8000
-        assert not connection._paused
-        assert await ask.whole() != (0, b"")
+        assert SMALL_ANSWER_BYTES <= given.buffered <= 2**19
+        first = await given.read()
+        assert await settled(lambda: sent) < 1000 * 0x8000, "it pauses again"
+        assert len(first + await rest(given)) == 1000 * 0x8000
+        assert ask.connections == (1, 1)
+        service.behave = says(200, b"next")
+        assert await ask.whole() == (200, b"next")
+        assert service.connections == 2, "one for each of the first two requests"

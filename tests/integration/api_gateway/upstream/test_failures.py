@@ -7,12 +7,11 @@ import logging
 import socket
 import threading
 from collections.abc import Sized
-from typing import Any
 
 import pytest
 
-from api_gateway.upstream import client
 from api_gateway.upstream.connection import Connection
+from api_gateway.upstream.errors import BrokenOffError
 from tests.integration.api_gateway.support import (
     SOON,
     Behaviour,
@@ -20,13 +19,13 @@ from tests.integration.api_gateway.support import (
     Service,
     answer,
     bearer,
-    eventually,
     gateway,
     hang_up,
     refusing_port,
     says,
     services,
 )
+from tests.support.waiting import eventually
 
 KEY = {"Idempotency-Key": "k-1"}
 
@@ -190,7 +189,7 @@ async def test_a_client_that_stops_reading_does_not_hold_a_service() -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"GET /top HTTP/1.1\r\nHost: h\r\n\r\n")
         await eventually(lambda: len(service.requests) == 1, "the request")
-        await eventually(lambda: not service._writers, "the end of the upstream request")
+        await eventually(lambda: not service.open_connections, "the end of the upstream request")
         writer.transport.abort()
 
 
@@ -276,7 +275,7 @@ async def test_connections_closed_while_idle_cost_no_request(method: str) -> Non
         assert len(service.requests) == 20
 
 
-async def test_a_kept_connection_closed_a_moment_ago_is_not_used() -> None:
+async def test_a_pooled_connection_closed_a_moment_ago_is_not_used() -> None:
     """The close is in the kernel, the event loop has not seen it: a write would be lost, and may not be repeated."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         close, closed = threading.Event(), threading.Event()
@@ -310,7 +309,7 @@ async def test_a_kept_connection_closed_a_moment_ago_is_not_used() -> None:
             closed.wait(SOON)  # blocks the event loop, on purpose
             try:
                 answer_ = await gate.parts.client.request(*arguments)
-            except client.BrokenOffError:
+            except BrokenOffError:
                 pytest.fail("the request was written to a closed connection")
             assert answer_.take() == b"{}"
         thread.join(SOON)
@@ -324,14 +323,14 @@ async def test_what_was_not_written_is_sent_again_whatever_it_is(count: int, mon
             await gate.post("/auth/login", content=b"{}")
         closings = 0
 
-        def closing_now(connection: Any) -> bool:
+        def closing_now(connection: Connection) -> bool:
             nonlocal closings
             closings += 1
             if closings == 1:
-                connection._transport.close()
+                connection.abort()
             return False
 
-        monkeypatch.setattr(Connection, "has_news", closing_now)
+        monkeypatch.setattr(Connection, "has_pending_input", closing_now)
         assert (await gate.post("/auth/login", content=b"{}")).status_code == 200
         assert closings >= 1
         assert sum(len(service.requests) for service in some) == count + 1

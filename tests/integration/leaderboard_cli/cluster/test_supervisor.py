@@ -5,9 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from leaderboard_cli.cluster.pidfile import identity_of
+from tests.support.waiting import wait_until
 
 RUN_UP = "import typer; from leaderboard_cli.commands.up import up; typer.run(up)"
 STAND_IN = """
@@ -44,14 +44,6 @@ ALL_NAMES = {
     "worker-1",
     *(f"{kind}-{number}" for kind in ("service", "gateway") for number in (1, 2, 3)),
 }
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.05)
-    return value
 
 
 class Cluster:
@@ -101,7 +93,7 @@ class Cluster:
             state = self.state()
             return bool(state.get("state") == "ready" and state["supervisor_pid"] == process.pid)
 
-        wait_until(current)
+        wait_until(current, seconds=30)
         return self.state()
 
 

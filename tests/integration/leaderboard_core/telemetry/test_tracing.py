@@ -19,8 +19,8 @@ from leaderboard_core.settings import AuthSettings, load
 from leaderboard_core.tokens import Tokens
 from tests.support.collector import Collector, Span, collector
 from tests.support.processes import Processes, processes
+from tests.support.waiting import wait_until
 
-DEADLINE_SECONDS = 15.0
 MODULES = ("api_gateway", "leaderboard_service", "worker_service")
 
 
@@ -34,11 +34,9 @@ class Traced:
 
     def spans(self, trace: str, enough: Callable[[list[Span]], bool]) -> list[Span]:
         """The trace's spans once there are enough."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not enough(found := self.received.spans(trace)):
-            assert time.monotonic() < deadline, f"not enough spans of {trace}: {found}"
-            time.sleep(0.05)
-        return found
+        return wait_until(
+            lambda: found if enough(found := self.received.spans(trace)) else [], f"enough spans of {trace}"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +116,10 @@ def test_a_read_has_no_upsert(traced: Traced) -> None:
 def test_who_names_no_trace_gets_one(traced: Traced) -> None:
     before = {span.trace for span in traced.received.spans()}
     assert traced.client.get("/rank/nobody").status_code == 404
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (new := [span for span in traced.received.spans() if span.trace not in before and not span.parent]):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    new = wait_until(
+        lambda: [span for span in traced.received.spans() if span.trace not in before and not span.parent],
+        "a trace",
+    )
     assert [span.name for span in new] == ["GET /rank/{user_id}"]
 
 

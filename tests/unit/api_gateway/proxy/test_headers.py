@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from api_gateway.proxy.headers import read_request_head, read_response_head
+from api_gateway.proxy.headers import read_request_head
+from api_gateway.upstream.headers import read_response_head
 
 
 def test_a_request_head_in_one_pass() -> None:

@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from leaderboard_cli.cluster.errors import AlreadyRunningError, ClusterError, St
 from leaderboard_cli.cluster.logfiles import Follower, rotate, tail
 from leaderboard_cli.cluster.pidfile import PidFile, exclusive, identity_of, write_json
 from leaderboard_cli.cluster.process import Child, Command, backoff_seconds, describe_exit
+from tests.support.waiting import wait_until
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPER}"
@@ -23,13 +22,6 @@ STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEE
 
 def python(source: str, stop_seconds: float = 5.0) -> Command:
     return Command((sys.executable, "-c", source), dict(os.environ), stop=((signal.SIGTERM, stop_seconds),))
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
 
 
 class Harness:
