@@ -8,7 +8,7 @@ from typing import Any
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.queues import QueueProbe
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import (
     AuthSettings,
     LimitSettings,

@@ -11,7 +11,7 @@ import socket
 from leaderboard_core.http.serving import run, serve, wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import migrate_all
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import ProcessSettings, SettingsError, TopologySettings, WorkerSettings, load
 from leaderboard_core.telemetry.health import log_warnings
 from worker_service.app import NAME, create_app

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings
 from worker_service.recovery.rebuild import Rebuilder
 from worker_service.saving.consumer import Consumer

@@ -12,7 +12,7 @@ from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases, describe
-from leaderboard_core.redis.shards import Shard
+from leaderboard_core.redis.shard import Shard
 from worker_service.recovery.rebuild import RebuildInterrupted, rebuild
 
 _COLUMNS = (

@@ -9,7 +9,8 @@ from typing import Any
 
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.events import timestamp_of
-from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.telemetry.ttl_cache import Fresh
 
 FRESH_SECONDS = 1.0

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from leaderboard_core.redis.queues import QueueProbe, QueueReport
-from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.telemetry.health import HealthProbe, StoreHealth
 
 Values = Iterable[tuple[Sequence[str], float]]

@@ -23,7 +23,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from leaderboard_core.http.access_log import PROBES
-from leaderboard_core.redis.shards import Shard
+from leaderboard_core.redis.shard import Shard
 from leaderboard_core.telemetry.tracing import RouteOf, active
 
 EXPORT_SECONDS = 2.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from leaderboard_core.errors import WarmingUp
-from leaderboard_core.redis.shards import Shard
+from leaderboard_core.redis.shard import Shard
 from leaderboard_service.boards.ranges import Stretch
 from leaderboard_service.boards.ranking import Row, Window
 

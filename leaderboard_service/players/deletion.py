@@ -20,7 +20,8 @@ from leaderboard_core.events import Deletion
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.deletions import KEEP_AT_LEAST_SECONDS, delete_players
-from leaderboard_core.redis.shards import GLOBAL, Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import AuthSettings, LimitSettings
 from leaderboard_core.tokens import Identity, revoked_token
 from leaderboard_service.idempotency import Idempotency

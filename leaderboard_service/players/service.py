@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from leaderboard_core.errors import LeaderboardError, RateLimited, RegionMismatch, Unavailable, UserExists, WarmingUp
-from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import LimitSettings
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from leaderboard_core.errors import (
     UserNotFound,
     WarmingUp,
 )
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import LimitSettings
 from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.metrics import SCORE_WRITES

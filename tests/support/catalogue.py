@@ -13,7 +13,7 @@ from api_gateway.metrics import Metrics
 from api_gateway.upstream.pool import State, Upstream
 from leaderboard_core.http.context import RequestContext
 from leaderboard_core.redis.queues import QueueReport, QueueState
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from leaderboard_core.telemetry import metrics
 from leaderboard_core.telemetry.gauges import breaker_gauges, queue_gauges, store_gauges

@@ -12,7 +12,7 @@ from typing import Any
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings, load
 from tests.support.waiting import eventually
 from worker_service.saving.heartbeat import Liveness

@@ -15,7 +15,8 @@ from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases, describe
 from leaderboard_core.redis.queues import queue_state
-from leaderboard_core.redis.shards import GLOBAL, Shard
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.telemetry.metrics import REBUILD_EXPECTED, REBUILD_PLAYERS, REBUILD_RUNNING, REBUILDS
 from worker_service.backoff import Backoff
 

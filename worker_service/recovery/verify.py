@@ -12,7 +12,8 @@ from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.postgres.deletions import KEEP_AT_LEAST_SECONDS
 from leaderboard_core.redis.queues import queue_state
-from leaderboard_core.redis.shards import GLOBAL, Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from worker_service.recovery.rebuild import pages
 
 CHUNK = 500

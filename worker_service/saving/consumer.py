@@ -11,7 +11,7 @@ from redis.exceptions import OutOfMemoryError
 
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, describe
-from leaderboard_core.redis.shards import Shard
+from leaderboard_core.redis.shard import Shard
 from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.metrics import BATCH_SIZE, EVENTS_SAVED, UPSERT_FAILURES, UPSERT_SECONDS

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from leaderboard_core.errors import Unavailable
-from leaderboard_core.redis.shards import Shard
+from leaderboard_core.redis.shard import Shard
 from leaderboard_core.telemetry.metrics import EVENTS_TAKEN_OVER
 from worker_service.backoff import wait
 from worker_service.recovery.rebuild import Rebuilder

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.breaker import FAILURES
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import ProcessSettings, TopologySettings, load
 from tests.conftest import Start
 from tests.support.waiting import eventually

@@ -15,7 +15,7 @@ import pytest
 from leaderboard_core.errors import WarmingUp
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.breaker import LONGEST_PAUSE_SECONDS
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.support.own_redis import OwnRedis
 from tests.support.proxy import Proxy

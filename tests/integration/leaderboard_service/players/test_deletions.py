@@ -11,7 +11,7 @@ import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis import lua
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start, mark_ready
 from tests.support.infrastructure import Infrastructure

@@ -11,7 +11,7 @@ import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.queues import ALIVE_SECONDS, FRESH_SECONDS, SHOWN_SECONDS, QueueProbe
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start
 from tests.support.service import Api

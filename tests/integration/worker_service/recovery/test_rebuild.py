@@ -10,7 +10,8 @@ import pytest
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start
 from tests.support.proxy import proxy

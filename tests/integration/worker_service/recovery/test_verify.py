@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start
 from tests.support.service import Api
