@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeAlias
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from leaderboard_core.backoff import until_answers
-from leaderboard_core.errors import Unavailable
+from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.settings import TopologySettings
+from leaderboard_core.urls import without_password
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +37,6 @@ CONNECTION_ERRORS = (
     asyncpg.ReadOnlySQLTransactionError,
 )
 """What a Postgres that is away, starting, stopping or not ours raises; the same call may work later."""
-
-
-def without_password(url: str) -> str:
-    """A URL fit for logs and messages."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user = f"{parts.username}:***@" if parts.username else ":***@"
-    return urlunsplit(parts._replace(netloc=user + parts.netloc.rpartition("@")[2]))
 
 
 class RegionDatabases:
@@ -128,8 +119,3 @@ async def _close(pool: Pool) -> None:
         await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
     except TimeoutError:
         pool.terminate()
-
-
-def describe(error: BaseException) -> str:
-    """One line about a driver's error."""
-    return f"{type(error).__name__}: {error}".strip().rstrip(":").splitlines()[0]

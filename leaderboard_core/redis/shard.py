@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 import redis.asyncio as redis
 from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
 
-from leaderboard_core.errors import Unavailable, WarmingUp
-from leaderboard_core.postgres.databases import describe
+from leaderboard_core.errors import Unavailable, WarmingUp, describe
 from leaderboard_core.redis import lua
 from leaderboard_core.redis.breaker import CircuitBreaker
 from leaderboard_core.redis.keys import Keys

@@ -12,12 +12,12 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
 from leaderboard_core.backoff import until_answers
-from leaderboard_core.postgres.databases import without_password
 from leaderboard_core.redis.keys import Keys
 from leaderboard_core.redis.pipelining import Pipeliner
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.settings import TopologySettings
 from leaderboard_core.telemetry import tracing
+from leaderboard_core.urls import without_password
 
 GLOBAL = "GLOBAL"
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import asyncpg
 
-from leaderboard_core.errors import Unavailable
+from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres import sql
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases, describe
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
 from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import OutOfMemoryError
 
-from leaderboard_core.errors import Unavailable
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, describe
+from leaderboard_core.errors import Unavailable, describe
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.telemetry import tracing

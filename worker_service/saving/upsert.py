@@ -7,9 +7,10 @@ from typing import TypeVar
 
 import asyncpg
 
+from leaderboard_core.errors import describe
 from leaderboard_core.events import Deletion, ScoreEvent
 from leaderboard_core.postgres import sql
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, describe
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.postgres.deletions import delete_players
 from worker_service.saving.batch import Batch, columns
 
