@@ -17,6 +17,7 @@ from leaderboard_core.settings import (
     TopologySettings,
     load,
 )
+from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.gauges import Gauges
 from leaderboard_core.telemetry.health import HealthProbe
 from leaderboard_core.tokens import Tokens
@@ -72,7 +73,7 @@ class Services:
     @classmethod
     async def open(cls, settings: Settings) -> Services:
         """Make the parts; no server is contacted yet."""
-        shard_map = ShardMap.open(settings.topology)
+        shard_map = ShardMap.open(settings.topology, tracing.script_span())
         databases = await RegionDatabases.open(settings.topology)
         players = Players(shard_map, settings.limits)
         writer = ScoreWriter(shard_map, settings.limits, players)

@@ -15,8 +15,8 @@ from leaderboard_core.backoff import until_answers
 from leaderboard_core.redis.keys import Keys
 from leaderboard_core.redis.pipelining import Pipeliner
 from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.traced_shard import ScriptSpan, TracedShard
 from leaderboard_core.settings import TopologySettings
-from leaderboard_core.telemetry import tracing
 from leaderboard_core.urls import without_password
 
 GLOBAL = "GLOBAL"
@@ -35,12 +35,16 @@ class ShardMap:
         self._homes = {region: (shard,) for region, shard in self._home.items()}
 
     @classmethod
-    def open(cls, settings: TopologySettings) -> ShardMap:
-        """Make the clients; nothing connects before the first use. Regions with equal URLs share a shard."""
+    def open(cls, settings: TopologySettings, script_span: ScriptSpan | None = None) -> ShardMap:
+        """Make the clients; nothing connects before the first use. Regions with equal URLs share a shard.
+
+        With `script_span` each script that a shard runs has a span.
+        """
+        make = Shard if script_span is None else partial(TracedShard, script_span=script_span)
         by_url: dict[str, list[str]] = {}
         for region in settings.regions:
             by_url.setdefault(settings.redis_url_of(region), []).append(region)
-        return cls(_shard(url, tuple(regions), settings) for url, regions in by_url.items())
+        return cls(_open_shard(make, url, tuple(regions), settings) for url, regions in by_url.items())
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -84,15 +88,7 @@ def _explain(shard: Shard, problem: str) -> str:
     )
 
 
-def _kind_of_shard() -> type[Shard]:
-    if tracing.active() is None:
-        return Shard
-    from leaderboard_core.telemetry.opentelemetry import TracedShard  # only then: nothing of it is loaded otherwise
-
-    return TracedShard
-
-
-def _shard(url: str, regions: tuple[str, ...], settings: TopologySettings) -> Shard:
+def _open_shard(make: Callable[..., Shard], url: str, regions: tuple[str, ...], settings: TopologySettings) -> Shard:
     pool = redis.BlockingConnectionPool.from_url(
         url,
         decode_responses=True,
@@ -107,7 +103,7 @@ def _shard(url: str, regions: tuple[str, ...], settings: TopologySettings) -> Sh
         # While these are on, redis-py hands out connections without a look whether the server closed them.
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
-    return _kind_of_shard()(
+    return make(
         name=without_password(url),
         variable=settings.redis_variable_of(regions[0]),
         client=redis.Redis.from_pool(pool),

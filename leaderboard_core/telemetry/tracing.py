@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from leaderboard_core.settings import SettingsError, TracingSettings
 
 if TYPE_CHECKING:
-    from leaderboard_core.telemetry.opentelemetry import Tracing
-
-RouteOf = Callable[[str, str], str]
-"""The route of a verb and a path: one of a few names, whatever clients ask for."""
+    from leaderboard_core.telemetry.opentelemetry import RouteOf, Tracing
 
 _active: Tracing | None = None
 
@@ -43,6 +41,11 @@ def stop() -> None:
 def active() -> Tracing | None:
     """What makes spans, None while nothing is traced."""
     return _active
+
+
+def script_span() -> Callable[[str, str], AbstractContextManager[Any]] | None:
+    """What makes the span of a Redis script (its name, its shard's), None while nothing is traced."""
+    return None if _active is None else _active.script_span
 
 
 def traced(application: Any, route_of: RouteOf) -> Any:
