@@ -7,7 +7,6 @@ from typing import Any
 
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.queues import QueueProbe
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import (
     AuthSettings,
@@ -20,6 +19,7 @@ from leaderboard_core.settings import (
 from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.gauges import Gauges
 from leaderboard_core.telemetry.health import HealthProbe
+from leaderboard_core.telemetry.queues import QueueProbe
 from leaderboard_core.tokens import Tokens
 from leaderboard_service.accounts.service import Accounts
 from leaderboard_service.boards.coalescing import SharedReads

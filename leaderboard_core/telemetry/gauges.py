@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from leaderboard_core.redis.queues import QueueProbe, QueueReport
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.telemetry.health import HealthProbe, StoreHealth
+from leaderboard_core.telemetry.queues import QueueProbe, QueueReport
 
 Values = Iterable[tuple[Sequence[str], float]]
 

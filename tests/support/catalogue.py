@@ -12,12 +12,13 @@ from prometheus_client.metrics import MetricWrapperBase
 from api_gateway.metrics import Metrics
 from api_gateway.upstream.pool import State, Upstream
 from leaderboard_core.http.context import RequestContext
-from leaderboard_core.redis.queues import QueueReport, QueueState
+from leaderboard_core.redis.queues import QueueState
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from leaderboard_core.telemetry import metrics
 from leaderboard_core.telemetry.gauges import breaker_gauges, queue_gauges, store_gauges
 from leaderboard_core.telemetry.health import StoreHealth
+from leaderboard_core.telemetry.queues import QueueReport
 from leaderboard_core.telemetry.request_metrics import RequestMetrics
 
 

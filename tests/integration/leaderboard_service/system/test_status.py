@@ -10,9 +10,9 @@ from typing import Any
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.queues import ALIVE_SECONDS, FRESH_SECONDS, SHOWN_SECONDS, QueueProbe
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
+from leaderboard_core.telemetry.queues import ALIVE_SECONDS, FRESH_SECONDS, SHOWN_SECONDS, QueueProbe
 from tests.conftest import Start
 from tests.support.service import Api
 from tests.support.waiting import eventually

@@ -8,9 +8,10 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from leaderboard_core.redis.queues import QueueReport, QueueState
+from leaderboard_core.redis.queues import QueueState
 from leaderboard_core.telemetry import metrics
 from leaderboard_core.telemetry.gauges import queue_gauges
+from leaderboard_core.telemetry.queues import QueueReport
 from tests.support.catalogue import Described, catalogue
 
 
