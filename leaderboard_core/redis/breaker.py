@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from leaderboard_core.backoff import Backoff
+
 FAILURES = 3
-FIRST_PAUSE_SECONDS = 0.25
-LONGEST_PAUSE_SECONDS = 2.0
+PAUSES = Backoff(first=0.25, most=2.0)
 
 
 class CircuitBreaker:
@@ -16,12 +17,12 @@ class CircuitBreaker:
     The pause doubles with every try that fails. Source: Nygard, "Release It!", the Circuit Breaker pattern.
     """
 
-    __slots__ = ("_clock", "_failures", "_opened_until", "_pause", "_trying")
+    __slots__ = ("_clock", "_failures", "_opened_until", "_trials", "_trying")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures = 0
-        self._pause = FIRST_PAUSE_SECONDS
+        self._trials = 0
         self._opened_until = 0.0
         self._trying = False
 
@@ -42,7 +43,7 @@ class CircuitBreaker:
         """The call was answered, be it with an error of its own."""
         if self._failures:
             self._failures = 0
-            self._pause = FIRST_PAUSE_SECONDS
+            self._trials = 0
         self._trying = False
 
     def abandoned(self) -> None:
@@ -53,7 +54,7 @@ class CircuitBreaker:
         """The call was not answered."""
         self._failures += 1
         if self._failures >= FAILURES:
-            self._opened_until = self._clock() + self._pause
+            self._opened_until = self._clock() + PAUSES.pause(self._trials)
             if self._trying:
-                self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+                self._trials += 1
         self._trying = False

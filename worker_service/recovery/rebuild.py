@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 
+from leaderboard_core.backoff import Backoff, Pauses
 from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
@@ -18,13 +19,13 @@ from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.telemetry.metrics import REBUILD_EXPECTED, REBUILD_PLAYERS, REBUILD_RUNNING, REBUILDS
-from worker_service.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
 PAGE = 5_000
 PLAYERS_PER_CALL = 250
 LOCK_SECONDS = 30
+BACKOFF = Backoff(first=0.1, most=2.0, jitter=0.5)
 PAGE_TIMEOUT_SECONDS = 120
 CLOCK_MARGIN_SECONDS = 60
 """How far the clock of a Redis may have stepped back without a lost row being overlooked."""
@@ -208,7 +209,7 @@ class Rebuilder:
             await self._until_done(shard)
 
     async def _until_done(self, shard: Shard) -> None:
-        backoff = Backoff(self._stop, most=2)
+        pauses = Pauses(BACKOFF, self._stop)
         log.warning("redis may not hold all players: reading postgres", extra={"shard": shard.name})
         while not self._stop.is_set():
             try:
@@ -222,7 +223,7 @@ class Rebuilder:
             except (RebuildInterrupted, Unavailable) as error:
                 REBUILDS.labels(shard.name, "interrupted").inc()
                 log.warning("rebuild waits: %s", error, extra={"shard": shard.name})
-                await backoff.pause()
+                await pauses.pause()
             else:
                 REBUILDS.labels(shard.name, "complete").inc()
                 log.info("rebuild complete", extra={"shard": shard.name, "players": players})

@@ -9,18 +9,20 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import OutOfMemoryError
 
+from leaderboard_core.backoff import Backoff, Pauses, wait_for_stop
 from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.metrics import BATCH_SIZE, EVENTS_SAVED, UPSERT_FAILURES, UPSERT_SECONDS
-from worker_service.backoff import Backoff, wait
 from worker_service.recovery.rebuild import restore_by_id
 from worker_service.saving import batch as batches
 from worker_service.saving import upsert as store
 
 log = logging.getLogger(__name__)
+
+BACKOFF = Backoff(first=0.1, most=5.0, jitter=0.5)
 
 
 @dataclass(slots=True)
@@ -39,12 +41,12 @@ class Consumer:
     block_seconds: float
     hands: asyncio.Lock = field(default_factory=asyncio.Lock)
     _list_is_known: bool = field(default=True, init=False)
-    _redis_backoff: Backoff = field(init=False)
-    _postgres_backoff: Backoff = field(init=False)
+    _redis_pauses: Pauses = field(init=False)
+    _postgres_pauses: Pauses = field(init=False)
 
     def __post_init__(self) -> None:
-        self._redis_backoff = Backoff(self.stop)
-        self._postgres_backoff = Backoff(self.stop)
+        self._redis_pauses = Pauses(BACKOFF, self.stop)
+        self._postgres_pauses = Pauses(BACKOFF, self.stop)
 
     async def run(self) -> None:
         """Consume until the stop; the batch in hand is finished unless Postgres is away."""
@@ -58,9 +60,9 @@ class Consumer:
                 # An answer may have been lost, and with it an event that is in the list unseen.
                 self._list_is_known = False
                 log.warning("redis is away: %s", error.__cause__, extra={"region": self.region})
-                await self._redis_backoff.pause()
+                await self._redis_pauses.pause()
             else:
-                self._redis_backoff.reset()
+                self._redis_pauses.reset()
 
     async def _take(self) -> list[str]:
         """The next batch, oldest first; empty when nothing came for a while. Raises Unavailable."""
@@ -81,7 +83,7 @@ class Consumer:
             # Draining the queue is what frees the memory; the script may, where the command may not.
             taken = await self._take_more(self.settings.batch_size)
             if not taken:
-                await wait(self.stop, self.block_seconds)
+                await wait_for_stop(self.stop, self.block_seconds)
             return taken
         if first is None:
             # Redis may have given an event to a connection that had broken unnoticed: look once in a while.
@@ -94,7 +96,7 @@ class Consumer:
                 break
             events += await self._take_more(room)
             if lingers and len(events) < self.settings.batch_size and self.settings.batch_linger_ms:
-                await wait(self.stop, self.settings.batch_linger_ms / 1000)
+                await wait_for_stop(self.stop, self.settings.batch_linger_ms / 1000)
             else:
                 break
         return events
@@ -116,13 +118,13 @@ class Consumer:
             except store.PostgresAway as error:
                 UPSERT_FAILURES.labels(self.region).inc()
                 log.warning("postgres is away: %s", error, extra={"region": self.region, "held": len(raw_events)})
-                await self._postgres_backoff.pause()
+                await self._postgres_pauses.pause()
                 if self.stop.is_set():
                     return  # the processing list keeps the batch for the next worker
             else:
                 UPSERT_SECONDS.labels(self.region).observe(time.perf_counter() - started)
                 break
-        self._postgres_backoff.reset()
+        self._postgres_pauses.reset()
         if batch.traceparents and (tracer := tracing.active()) is not None:
             tracer.saved(batch.traceparents, self.region, len(raw_events), started_at)
         dead += [batches.DeadLetter(batch.raw(event), reason) for event, reason in refused]
@@ -167,6 +169,6 @@ class Consumer:
                 await restore_by_id(self.shard, self.region, self.pool, user_ids)
             except CONNECTION_ERRORS as error:
                 log.warning("postgres is away: %s", describe(error), extra={"region": self.region})
-                await self._postgres_backoff.pause()
+                await self._postgres_pauses.pause()
             else:
                 return

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from leaderboard_core.backoff import wait_for_stop
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.telemetry.metrics import EVENTS_TAKEN_OVER
-from worker_service.backoff import wait
 from worker_service.recovery.rebuild import Rebuilder
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Liveness:
                 await self.beat()
             except Unavailable as error:
                 log.warning("no sign of life could be given: %s", error.__cause__)
-            await wait(self._stop, min(1.0, self._timeout / 4))
+            await wait_for_stop(self._stop, min(1.0, self._timeout / 4))
 
     async def beat(self) -> None:
         """One sign of life; takes over what silent workers hold and mends a Redis that lost data.

@@ -15,7 +15,7 @@ import pytest
 from leaderboard_cli.cluster.errors import AlreadyRunningError, ClusterError, StartError
 from leaderboard_cli.cluster.logfiles import Follower, rotate, tail
 from leaderboard_cli.cluster.pidfile import PidFile, exclusive, identity_of, write_json
-from leaderboard_cli.cluster.process import Child, Command, backoff_seconds, describe_exit
+from leaderboard_cli.cluster.process import RESTARTS, Child, Command, describe_exit
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPER}"
@@ -113,7 +113,7 @@ def test_a_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
 
 
 def test_back_off_grows_to_a_limit() -> None:
-    waits = [backoff_seconds(failures) for failures in range(1, 12)]
+    waits = [RESTARTS.pause(crashes) for crashes in range(11)]
     assert waits[:3] == [0.2, 0.4, 0.8]
     assert waits == sorted(waits)
     assert waits[-1] == 10.0
