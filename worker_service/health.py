@@ -36,4 +36,4 @@ class WorkerHealth:
 
     async def gauges(self) -> list[Metric]:
         """The state of queues and stores, for one scrape."""
-        return await self._gauges.look()
+        return await self._gauges.collect()

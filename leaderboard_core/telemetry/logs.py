@@ -1,4 +1,4 @@
-"""JSON log lines on standard output, each with the process's name and the request's id."""
+"""Write JSON log lines to standard output, each with the process's name and the request's id."""
 
 from __future__ import annotations
 

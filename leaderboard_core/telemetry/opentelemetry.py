@@ -1,4 +1,4 @@
-"""Spans with OpenTelemetry: requests, Redis scripts and upserts of one trace, over process borders.
+"""Make spans with OpenTelemetry: requests, Redis scripts and upserts of one trace, over process borders.
 
 Loaded only when traces are sent. The providers are our own and never the global ones, so that no library begins to
 trace by itself.
@@ -53,7 +53,7 @@ class Tracing:
 
     def close(self) -> None:
         """Send what is left; gives up after EXPORT_SECONDS."""
-        # The library would wait up to half a minute for a collector that is away.
+        # The library would wait up to half a minute for a collector that is unavailable.
         last = threading.Thread(target=self._provider.shutdown, daemon=True)
         last.start()
         last.join(EXPORT_SECONDS)
@@ -62,7 +62,7 @@ class Tracing:
         return TracedApplication(inner, self, route_of)
 
     def event_fields(self) -> dict[str, str]:
-        """Begins the span of the script that will write the event, and names it as the event's parent."""
+        """Begin the span of the script that will write the event, and name it as the event's parent."""
         span = _pending.get()
         if span is None:
             if not trace.get_current_span().get_span_context().is_valid:
@@ -76,7 +76,7 @@ class Tracing:
         return {"traceparent": carrier["traceparent"]}
 
     def script_span(self, script: str, shard: str) -> AbstractContextManager[Any]:
-        """A span around one script of a request; a worker's own scripts belong to no request and have none."""
+        """Open a span around one script of a request; a worker's own scripts belong to no request and have none."""
         span = _pending.get()
         _pending.set(None)
         if span is None:
@@ -95,7 +95,7 @@ class Tracing:
         return trace.use_span(span, end_on_exit=True)
 
     def saved(self, traceparents: Iterable[str], region: str, batch_size: int, began_at: int) -> None:
-        """A span for each trace that has events in a batch which was upserted from `began_at` (ns) until now."""
+        """Record a span for each trace that has events in a batch which was upserted from `began_at` (ns) until now."""
         ended_at = time.time_ns()
         for traceparent, count in Counter(traceparents).items():
             parent = _W3C.extract({"traceparent": traceparent}, Context())

@@ -10,11 +10,11 @@ from leaderboard_core.errors import Unavailable
 from leaderboard_core.redis.queues import QueueState, inspect_queue
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
-from leaderboard_core.telemetry.ttl_cache import Fresh
+from leaderboard_core.telemetry.ttl_cache import TtlCache
 
-FRESH_SECONDS = 1.0
-"""A page that many people watch, and a monitoring that asks every process, cost one look a second."""
-PATIENCE_SECONDS = 1.0
+CACHE_SECONDS = 1.0
+"""A page that many people watch, and a monitoring that asks every process, cost one probe a second."""
+TIMEOUT_SECONDS = 1.0
 """A Redis that hangs must not make the answer about it hang."""
 ALIVE_SECONDS = 5.0
 """Workers send a heartbeat every second or more often: after so many missed ones, one is counted as gone."""
@@ -54,15 +54,15 @@ class QueueReport:
 
 
 class QueueProbe:
-    """Reads every queue at most once in FRESH_SECONDS, however many ask."""
+    """Reads every queue at most once in CACHE_SECONDS, however many ask."""
 
     def __init__(self, shard_map: ShardMap) -> None:
         self._map = shard_map
-        self._fresh = Fresh(self._probe, FRESH_SECONDS)
+        self._cache = TtlCache(self._probe, CACHE_SECONDS)
 
     async def report(self) -> QueueReport:
-        """The queues and the workers, at most FRESH_SECONDS old; never raises for a Redis that is unavailable."""
-        return await self._fresh.get()
+        """Return queues and workers, at most CACHE_SECONDS old; never raises for an unavailable Redis."""
+        return await self._cache.get()
 
     async def _probe(self) -> QueueReport:
         queues = self._map.queues()
@@ -81,7 +81,7 @@ class QueueProbe:
 
 async def _inspect(shard: Shard, region: str) -> tuple[QueueState, dict[str, float]] | None:
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await inspect_queue(shard, region)
     except (Unavailable, TimeoutError):
         return None

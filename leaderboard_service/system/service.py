@@ -48,7 +48,7 @@ class SystemStatus:
 
     async def gauges(self) -> list[Metric]:
         """The state of queues and stores, for one scrape."""
-        return await self._gauges.look()
+        return await self._gauges.collect()
 
 
 def _rounded(fields: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import logging
 from leaderboard_core.backoff import wait_for_stop
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.redis.shard import Shard
-from leaderboard_core.telemetry.metrics import EVENTS_TAKEN_OVER
+from leaderboard_core.telemetry.metrics import EVENTS_RECLAIMED
 from worker_service.recovery.rebuild import Rebuilder
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Liveness:
                     (other, silence),
                 )
                 if moved > 0:
-                    EVENTS_TAKEN_OVER.labels(region).inc(moved)
+                    EVENTS_RECLAIMED.labels(region).inc(moved)
                     log.warning(
                         "took over from a silent worker", extra={"worker": other, "region": region, "events": moved}
                     )

@@ -1,4 +1,4 @@
-"""The names of the metrics follow Prometheus' conventions, and a page shows what was counted and looked up."""
+"""The names of the metrics follow Prometheus' conventions, and a page shows what was counted and read for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_name_follows_the_conventions(metric: Described) -> None:
     assert "|" not in metric.meaning
 
 
-def test_a_page_has_the_counters_and_what_was_looked_up() -> None:
+def test_a_page_has_the_counters_and_the_gauges_of_this_scrape() -> None:
     report = QueueReport([QueueState("EU", 3, 2, 1, 4.5)], [], ["NA"])
     page = metrics.render(queue_gauges(report)).decode()
     samples = {
