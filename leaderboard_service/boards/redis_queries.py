@@ -12,7 +12,7 @@ from leaderboard_service.boards.ranking import Row, Window
 
 
 def _warm(answer: list[Any]) -> list[Any]:
-    if answer[0] == "cold":
+    if answer[0] == "not_ready":
         raise WarmingUp
     return answer
 

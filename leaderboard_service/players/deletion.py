@@ -183,7 +183,7 @@ def _replayed(answer: list[str], idempotency: Idempotency | None) -> int:
 
 def _refusal(code: str, detail: list[str]) -> LeaderboardError | _Moved:
     match code:
-        case "cold":
+        case "not_ready":
             return WarmingUp()
         case "user_not_found" | "region_mismatch":
             return _Moved()

@@ -142,7 +142,7 @@ class Players:
             answer = await shard.run("claim_user", (key, shard.keys.ready), (nonce, CLAIM_SECONDS * 1000))
             if answer[0] == "ok":
                 return started, int(answer[1])
-            if answer[0] == "cold":
+            if answer[0] == "not_ready":
                 raise WarmingUp
             if not wait:
                 raise UserExists("This user_id is being registered by another request.")
@@ -158,7 +158,7 @@ class Players:
 async def _look(shard: Shard, user_id: str) -> Look:
     keys = shard.keys
     answer = await shard.run("find_user", (keys.ready, keys.user(user_id), keys.deleted(user_id)))
-    if answer[0] == "cold":
+    if answer[0] == "not_ready":
         raise WarmingUp
     now, deleted_at, player = int(answer[1]), int(answer[2]), None
     if answer[0] == "ok":

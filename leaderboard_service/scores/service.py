@@ -186,7 +186,7 @@ class ClaimNeeded(Exception):
 
 def _refusal(code: str, detail: Sequence[str]) -> LeaderboardError | ClaimNeeded:
     match code:
-        case "cold":
+        case "not_ready":
             return WarmingUp()
         case "queue_full":
             return QueueFull(retry_after=1, queue_length=int(detail[0]))

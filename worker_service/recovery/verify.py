@@ -197,7 +197,7 @@ class Verifier:
         row = (await _rows_of(self._databases[region], [user_id])).get(user_id)
         gone = await _deletions_of(self._databases[region], [user_id])
         outcome: str = await shard.run(
-            "mend_player",
+            "reconcile_player",
             (
                 keys.user(user_id),
                 keys.board(region),

@@ -45,7 +45,7 @@ async def move(shard_map: ShardMap, wanted: Callable[[Letter], bool], *, retry: 
         keys = shards[letter.region].keys
         lists = (keys.dead(letter.region), keys.queue(letter.region))
         words = (letter.entry, letter.event if retry else "")
-        if wanted(letter) and await shards[letter.region].run("move_dead_letter", lists, words):
+        if wanted(letter) and await shards[letter.region].run("remove_dead_letter", lists, words):
             moved.append(letter)
     return moved
 

@@ -45,7 +45,7 @@ class Liveness:
         for other in await shard.run("heartbeat", (keys.workers,), (self._worker, silence)):
             for region in shard.regions:
                 moved = await shard.run(
-                    "take_over",
+                    "reclaim_batch",
                     (keys.queue(region), keys.processing(region, other), keys.workers),
                     (other, silence),
                 )
