@@ -118,8 +118,8 @@ class Remover:
                 keys.queue(region),
                 keys.user_bucket(user_id),
                 keys.idempotency(who.user_id, idempotency.key if idempotency else ""),
-                keys.deleted(user_id),
-                keys.any_deleted,
+                keys.tombstone(user_id),
+                keys.any_tombstone,
             ),
             (
                 user_id,
@@ -150,8 +150,8 @@ class Remover:
         try:
             await shard.run(
                 "restore_deletions",
-                (keys.board(region), keys.board(GLOBAL), keys.any_deleted),
-                (keys.user(""), region, keys.deleted(""), text),
+                (keys.board(region), keys.board(GLOBAL), keys.any_tombstone),
+                (keys.user(""), region, keys.tombstone(""), text),
             )
         except Unavailable:
             log.warning("redis went away after a deletion", extra={"region": region})

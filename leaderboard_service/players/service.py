@@ -157,7 +157,7 @@ class Players:
 
 async def _look(shard: Shard, user_id: str) -> Look:
     keys = shard.keys
-    answer = await shard.run("find_user", (keys.ready, keys.user(user_id), keys.deleted(user_id)))
+    answer = await shard.run("find_user", (keys.ready, keys.user(user_id), keys.tombstone(user_id)))
     if answer[0] == "not_ready":
         raise WarmingUp
     now, deleted_at, player = int(answer[1]), int(answer[2]), None

@@ -139,7 +139,7 @@ class BatchWriter:
             limits.idempotency_ttl_seconds if first.idempotency else 0,
             first.idempotency.fingerprint if first.idempotency else "",
             self._writer.unclaimed.deadline,
-            keys.deleted(""),
+            keys.tombstone(""),
         ]
         for write in writes:
             kept = keys.idempotency(write.subject, write.idempotency.key if write.idempotency else "")

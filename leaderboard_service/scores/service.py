@@ -146,7 +146,7 @@ class ScoreWriter:
                 claim.nonce,
                 claim.deadline,
                 "1" if write.protected else "0",
-                keys.deleted(""),
+                keys.tombstone(""),
                 "" if write.issued_at is None else write.issued_at,
             ),
         )

@@ -132,20 +132,20 @@ async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
             f"{user_id}\0{name}\0{score}\0{micros}\0{'1' if protected else '0'}"
             for user_id, name, _, score, micros, protected in page[first : first + PLAYERS_PER_CALL]
         )
-        boards = (keys.board(region), keys.board(GLOBAL), keys.any_deleted)
-        calls.append(shard.run("restore_players", boards, (keys.user(""), region, keys.deleted(""), *players)))
+        boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
+        calls.append(shard.run("restore_players", boards, (keys.user(""), region, keys.tombstone(""), *players)))
     await asyncio.gather(*calls)
 
 
 async def restore_deletions(shard: Shard, region: str, page: Sequence[Any]) -> None:
     """Take players of deletions as `page_deletions` gives them out of Redis, where it is older. Raises Unavailable."""
     keys = shard.keys
-    boards = (keys.board(region), keys.board(GLOBAL), keys.any_deleted)
+    boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
     for first in range(0, len(page), PLAYERS_PER_CALL):
         deletions = (
             f"{user_id}\0{micros}\0{until}" for user_id, micros, until in page[first : first + PLAYERS_PER_CALL]
         )
-        await shard.run("restore_deletions", boards, (keys.user(""), region, keys.deleted(""), *deletions))
+        await shard.run("restore_deletions", boards, (keys.user(""), region, keys.tombstone(""), *deletions))
 
 
 async def restore_by_id(shard: Shard, region: str, pool: Pool, user_ids: Sequence[str]) -> None:

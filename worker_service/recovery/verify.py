@@ -203,7 +203,7 @@ class Verifier:
                 keys.board(region),
                 keys.board(GLOBAL),
                 keys.queue(region),
-                keys.deleted(user_id),
+                keys.tombstone(user_id),
             ),
             (
                 user_id,

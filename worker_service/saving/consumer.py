@@ -143,7 +143,7 @@ class Consumer:
         """Postgres remembers these deletions now; Redis has to for as long as older tokens live."""
         await asyncio.gather(
             *(
-                self.shard.run("expire_tombstone", (self.shard.keys.deleted(one.user_id),), (one.timestamp, one.keep))
+                self.shard.run("expire_tombstone", (self.shard.keys.tombstone(one.user_id),), (one.timestamp, one.keep))
                 for one in batch.deletions
             )
         )
