@@ -1,4 +1,4 @@
-"""A circuit breaker: after a few failures in a row, callers are refused at once instead of waiting in line."""
+"""Break the circuit: after a few failures in a row, callers are refused at once instead of waiting in line."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PAUSES = Backoff(first=0.25, most=2.0)
 
 
 class CircuitBreaker:
-    """Closed: calls pass. Open: none passes for a while. Then one call is let through to try (half-open).
+    """Closed: calls pass. Open: none passes for a while. Then one trial call passes (half-open).
 
-    The pause doubles with every try that fails. Source: Nygard, "Release It!", the Circuit Breaker pattern.
+    The pause doubles with every trial call that fails. Source: Nygard, "Release It!", the Circuit Breaker pattern.
     """
 
     __slots__ = ("_clock", "_failures", "_opened_until", "_trials", "_trying")
@@ -31,7 +31,7 @@ class CircuitBreaker:
         return self._failures >= FAILURES
 
     def allows(self) -> bool:
-        """Whether a call may be made now; a caller that is let through must report back."""
+        """Whether a call may be made now; a caller that may must report back."""
         if self._failures < FAILURES:
             return True
         if self._trying or self._clock() < self._opened_until:
@@ -40,18 +40,18 @@ class CircuitBreaker:
         return True
 
     def succeeded(self) -> None:
-        """The call was answered, be it with an error of its own."""
+        """Report that the call was answered, be it with an error of its own."""
         if self._failures:
             self._failures = 0
             self._trials = 0
         self._trying = False
 
     def abandoned(self) -> None:
-        """The caller gave up before an answer: that says nothing about the server."""
+        """Report that the caller gave up before an answer: that says nothing about the server."""
         self._trying = False
 
     def failed(self) -> None:
-        """The call was not answered."""
+        """Report that the call was not answered."""
         self._failures += 1
         if self._failures >= FAILURES:
             self._opened_until = self._clock() + PAUSES.pause(self._trials)

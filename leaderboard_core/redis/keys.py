@@ -1,4 +1,4 @@
-"""The names of every Redis key, and nothing else."""
+"""Build the names of every Redis key, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One Redis: its scripts and commands, the readiness gate in front of them, and the errors that callers see."""
+"""Run scripts and commands on one Redis, behind its readiness gate and with the errors that callers see."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 NEARLY_FULL = 0.9
 CONNECTION_ERRORS = (RedisError, OSError, asyncio.TimeoutError)
-"""What a Redis that is away raises."""
+"""What the driver raises when a Redis is unavailable."""
 
 
-_ADMITTED_ONLY = frozenset(
+_GATED = frozenset(
     {
         "write_score",
         "write_scores",
@@ -40,17 +40,17 @@ _ADMITTED_ONLY = frozenset(
         "claim_user",
     }
 )
-"""Scripts that trust the boards. They are loaded into a Redis only when it is known to hold all its data."""
+"""Scripts that trust the boards. They are loaded into a Redis only when it is ready: known to hold all its data."""
 
 
 @dataclass(slots=True, eq=False)
 class Shard:
     """One Redis: its client, its key prefix, and the regions whose players it holds.
 
-    Redis forgets loaded scripts when it restarts, so the first EVALSHA of every life of it fails. That
-    failure is the gate: a script that trusts the boards is loaded only if `shard:ready` names the server's
-    present run_id, which a worker writes after comparing the data with Postgres. A Redis that came back
-    empty or older is thus never read or written before it has been mended (docs/decisions/0007).
+    Redis forgets loaded scripts when it restarts, so the first EVALSHA of every incarnation of the server
+    (run_id) fails. That failure is the readiness gate: a script that trusts the boards is loaded only if
+    `shard:ready` names the present run_id, which a worker writes after comparing the data with Postgres. A
+    Redis that came back empty or older is thus never read or written before it is rebuilt (docs/decisions/0007).
     """
 
     name: str
@@ -60,7 +60,7 @@ class Shard:
     regions: tuple[str, ...]
     pipeliner: Pipeliner
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
-    _admitted: bool = False
+    _gate_passed: bool = False
     _scripts: dict[str, lua.Script] = field(default_factory=lua.all_scripts)
     _loading: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -72,8 +72,8 @@ class Shard:
         """
         loaded = self._scripts[script]
         words = ("EVALSHA", loaded.sha, len(keys), *keys, *args)
-        if not self._admitted and script in _ADMITTED_ONLY:
-            await self._load(loaded)  # our own start: the regions may be others than those of the mark
+        if not self._gate_passed and script in _GATED:
+            await self._load(loaded)  # our own start: the marker may name other regions than ours
         try:
             return await self._pipelined(words)
         except NoScriptError:
@@ -84,7 +84,7 @@ class Shard:
             raise unreachable(error) from error  # restarted again just now
 
     async def _pipelined(self, words: Sequence[str | int]) -> Any:
-        # As `_guarded`, without its generator: this is every call of a request.
+        # As `_guarded`, without its generator: every call of a request comes through here.
         breaker = self.breaker
         if not breaker.allows():
             raise unreachable(None)
@@ -109,20 +109,20 @@ class Shard:
                 return await pipe.execute()
 
     async def run_id(self) -> str:
-        """The name of this life of the server. Raises Unavailable."""
+        """Read the run_id, which names this incarnation of the server. Raises Unavailable."""
         return str((await self.command("INFO", "server"))["run_id"])
 
     def ready_value(self, run_id: str) -> str:
-        """What `shard:ready` holds when the server of that run_id has every player of this shard's regions."""
+        """Build what `shard:ready` holds when the server of that run_id has every player of this shard's regions."""
         return f"{run_id} {','.join(sorted(self.regions))}"
 
     async def is_ready(self) -> bool:
-        """Whether this life of the server is known to hold all its data. Raises Unavailable."""
+        """Whether this incarnation of the server is known to hold all its data. Raises Unavailable."""
         run_id, ready = await asyncio.gather(self.run_id(), self.command("GET", self.keys.ready))
         return bool(self.ready_value(run_id) == ready)
 
     async def reachable(self) -> str | None:
-        """None when Redis answers, else what is wrong."""
+        """Ping Redis: None when it answers, else what is wrong."""
         try:
             await self.client.ping()
         except CONNECTION_ERRORS as error:
@@ -130,7 +130,7 @@ class Shard:
         return None
 
     async def warnings(self) -> list[str]:
-        """What about this server's configuration can lose data. Raises Unavailable."""
+        """Name what about this server's configuration can lose data. Raises Unavailable."""
         with self._guarded():
             try:
                 found = await self.client.config_get("maxmemory-policy", "appendonly")
@@ -148,7 +148,7 @@ class Shard:
         return problems
 
     async def _load(self, script: lua.Script) -> None:
-        """Load a script; who asks while it is being loaded waits for the same load."""
+        """Load a script; callers that need it while it is being loaded share the load."""
         loading = self._loading.get(script.name)
         if loading is None:
             loading = self._loading[script.name] = asyncio.create_task(self._load_now(script))
@@ -156,14 +156,14 @@ class Shard:
         await asyncio.shield(loading)
 
     async def _load_now(self, script: lua.Script) -> None:
-        # One connection, so that the server asked and the server that loads are the same life of it.
+        # One connection, so that the run_id asked for is that of the incarnation that loads.
         with self._guarded():
             async with self.client.client() as connection:
-                if script.name in _ADMITTED_ONLY:
+                if script.name in _GATED:
                     run_id = (await connection.info("server"))["run_id"]
                     if await connection.get(self.keys.ready) != self.ready_value(run_id):
                         raise WarmingUp
-                    self._admitted = True
+                    self._gate_passed = True
                 await connection.script_load(script.source)
 
     @contextmanager
@@ -177,7 +177,7 @@ class Shard:
         self.breaker.succeeded()
 
     def _raise(self, error: BaseException) -> NoReturn:
-        """Tell the breaker what happened, and raise what the caller is to see."""
+        """Report the outcome to the breaker, and raise what the caller is to see."""
         match error:
             case NoScriptError() | WarmingUp():
                 self.breaker.succeeded()
@@ -199,7 +199,7 @@ class Shard:
 
 
 def unreachable(error: BaseException | None) -> Unavailable:
-    """The error a caller sees when a shard does not answer; the driver's own words stay in the log."""
+    """Make the error a caller sees when a shard does not answer; the driver's own words stay in the log."""
     if error is None:
         return Unavailable("A Redis server did not answer the last calls; nothing was done. Try again shortly.")
     reason = "is loading its data" if isinstance(error, BusyLoadingError) else "cannot be reached"

@@ -1,4 +1,4 @@
-"""The shard map: which Redis holds a player, which ones hold a board, and how each is opened."""
+"""Map regions, boards and players to the Redis that holds them, and open each."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ShardMap:
 
     def shard_of(self, region: str, user_id: str) -> Shard:
         """The shard that holds the player `user_id` of home region `region`."""
-        del user_id  # one shard a region now; hash shards inside a region will look at it
+        del user_id  # one shard a region now; hash shards inside a region will use it
         return self._home[region]
 
     def shards_of_board(self, region: str) -> tuple[Shard, ...]:
@@ -100,7 +100,7 @@ def _open_shard(make: Callable[..., Shard], url: str, regions: tuple[str, ...], 
         socket_connect_timeout=settings.redis_timeout_seconds,
         # A repeated EVALSHA could count a score twice: only the caller knows whether to try again.
         retry=Retry(NoBackoff(), 0),
-        # While these are on, redis-py hands out connections without a look whether the server closed them.
+        # While these are on, redis-py hands out connections without checking whether the server closed them.
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     return make(

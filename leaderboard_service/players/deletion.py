@@ -19,7 +19,7 @@ from leaderboard_core.errors import (
 from leaderboard_core.events import Deletion
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.postgres.deletions import KEEP_AT_LEAST_SECONDS, delete_players
+from leaderboard_core.postgres.deletions import MIN_TOMBSTONE_SECONDS, delete_players
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import AuthSettings, LimitSettings
@@ -48,7 +48,7 @@ class Remover:
         self._databases = databases
         self._players = players
         self._limits = limits
-        self._keep = max(auth.jwt_ttl_seconds, KEEP_AT_LEAST_SECONDS)
+        self._keep = max(auth.jwt_ttl_seconds, MIN_TOMBSTONE_SECONDS)
 
     async def delete(self, user_id: str, who: Identity, request_id: str, idempotency: Idempotency | None) -> int:
         """Delete a player; when that was, in µs since the epoch.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
-from leaderboard_core.postgres.deletions import KEEP_AT_LEAST_SECONDS
+from leaderboard_core.postgres.deletions import MIN_TOMBSTONE_SECONDS
 from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
@@ -214,7 +214,7 @@ class Verifier:
                 row.score if row else "",
                 "1" if row and row.protected else "0",
                 gone.get(user_id, 0),
-                KEEP_AT_LEAST_SECONDS,
+                MIN_TOMBSTONE_SECONDS,
             ),
         )
         return outcome
