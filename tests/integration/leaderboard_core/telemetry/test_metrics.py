@@ -136,7 +136,7 @@ async def test_batches_rebuilds_and_take_overs_are_counted(
     shard = {"shard": environ["REDIS_URL"]}
     async with worker_pages(environ) as client:
         before = await scrape(client)
-        async with working(environ, watch=True):
+        async with working(environ, heartbeats=True):
             await drained(redis_1)
 
             async def rebuilt() -> bool:

@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 from tests.support.worker import dead_letters, deletion, drained, event, held, push, rows, working
 from worker_service.recovery.rebuild import rebuild
 from worker_service.recovery.verify import Report, Verifier
-from worker_service.saving.dead_letters import move
+from worker_service.saving.dead_letters import requeue
 
 OWN_LIST = "queue:scores:EU:processing:worker-1"
 PASSWORD = "correct horse battery"
@@ -101,7 +101,7 @@ async def test_an_event_taken_over_after_the_deletion_was_committed(
             return await deletions(databases) == {"alice": 200}
 
         await eventually(committed)
-        async with working(environ, "worker-2", watch=True):
+        async with working(environ, "worker-2", heartbeats=True):
             await drained(redis_1)
     assert set(await rows(databases)) == {"bob"}
 
@@ -121,7 +121,7 @@ async def test_a_dead_letter_that_is_retried_does_not_bring_the_player_back(
                                    event("alice", 1, timestamp=100), letter["at"])),
         )  # fmt: skip
         shard_map = ShardMap.open(load(TopologySettings, environ))
-        assert len(await move(shard_map, lambda _: True, retry=True)) == 1
+        assert len(await requeue(shard_map, lambda _: True)) == 1
         await shard_map.close()
         await drained(redis_1)
     assert await rows(databases) == {}
@@ -160,7 +160,7 @@ async def test_a_worker_killed_between_commit_and_acknowledgement(
         assert await rows(databases) == {}
         await api.register("alice", "EU", 1, password="another password")
         await fall_silent(redis_1, "worker-1")
-        async with working(environ, "worker-2", watch=True):
+        async with working(environ, "worker-2", heartbeats=True):
             await drained(redis_1)
     assert (await rows(databases))["alice"][1] == 1
     assert (await api.login("alice", password="another password")).status_code == 200
@@ -223,7 +223,7 @@ async def test_a_rebuild_before_the_deletion_is_committed_does_not_bring_the_pla
         assert (await api.post("/score/create", {"region": "EU"}, token=token)).status_code == 401
     report = await verified(environ, databases)
     assert (report.differences, report.behind) == ([], 1)
-    async with working(environ, "worker-2", watch=True):
+    async with working(environ, "worker-2", heartbeats=True):
         await drained(redis_1)
     assert set(await rows(databases)) == {"bob"}
     await whole_rebuild(environ, databases)

@@ -85,7 +85,7 @@ async def test_a_working_worker_is_seen_and_the_lag_ends(
     assert by_region(before)["EU"]["waiting"] == 2
     assert 0 < by_region(before)["EU"]["lag_seconds"] < 10
     assert before["ok"] is False
-    async with working(environ, "worker-7", watch=True):
+    async with working(environ, "worker-7", heartbeats=True):
         await drained(redis_1)
 
         async def well() -> list[dict[str, Any]]:

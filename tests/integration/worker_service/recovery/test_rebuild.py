@@ -190,7 +190,7 @@ async def test_an_emptied_redis_is_rebuilt_by_the_worker_and_then_served(
     refused = await api.post("/score/add", {"delta": 1}, token=tokens["bob"])
     assert (refused.status_code, refused.json()["error"]) == (503, "warming_up")
     assert (await redis_1.dbsize()) == 0
-    async with working(environ, "worker-2", watch=True):
+    async with working(environ, "worker-2", heartbeats=True):
 
         async def served() -> bool:
             return (await api.post("/score/add", {"delta": 0}, token=tokens["bob"])).status_code == 200
