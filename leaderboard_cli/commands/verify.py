@@ -27,7 +27,7 @@ def verify(
         fail(f"Postgres cannot be reached: {problem}")
     except CONNECTION_ERRORS as error:
         fail(f"Postgres cannot be reached: {describe(error)}")
-    outcome = dict(report.mended)
+    outcome = dict(report.repaired)
     for difference in report.differences:
         console.print(
             f"{difference.region}  {difference.user_id}: {difference.problem}"
@@ -36,11 +36,11 @@ def verify(
         )
     if report.truncated:
         console.print("There are more differences than are listed.", style="yellow")
-    if report.behind:
-        console.print(f"Postgres is {report.behind} events behind; their players were not judged.", style="yellow")
-    mended = f", {len(report.mended)} mended" if repair else ""
-    console.print(f"{report.players} players compared, {len(report.differences)} differences{mended}")
-    if report.truncated or report.behind or len(report.differences) > len(report.mended):
+    if report.pending:
+        console.print(f"Postgres is {report.pending} events behind; their players were not judged.", style="yellow")
+    repaired = f", {len(report.repaired)} mended" if repair else ""
+    console.print(f"{report.players} players compared, {len(report.differences)} differences{repaired}")
+    if report.truncated or report.pending or len(report.differences) > len(report.repaired):
         raise typer.Exit(1)
 
 

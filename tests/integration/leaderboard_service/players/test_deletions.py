@@ -60,7 +60,7 @@ async def deletions(databases: RegionDatabases, region: str = "EU") -> dict[str,
 
 async def is_clean(environ: dict[str, str], databases: RegionDatabases) -> None:
     report = await verified(environ, databases)
-    assert (report.differences, report.behind) == ([], 0)
+    assert (report.differences, report.pending) == ([], 0)
 
 
 async def test_events_in_any_order_and_any_number_of_times(
@@ -222,7 +222,7 @@ async def test_a_rebuild_before_the_deletion_is_committed_does_not_bring_the_pla
         assert not await redis_1.exists("user:alice")
         assert (await api.post("/score/create", {"region": "EU"}, token=token)).status_code == 401
     report = await verified(environ, databases)
-    assert (report.differences, report.behind) == ([], 1)
+    assert (report.differences, report.pending) == ([], 1)
     async with working(environ, "worker-2", heartbeats=True):
         await drained(redis_1)
     assert set(await rows(databases)) == {"bob"}
@@ -346,7 +346,7 @@ async def test_verify_repairs_towards_the_deletion(
         "bob": "was deleted, and is in Redis still",
     }
     report = await verified(environ, databases, repair=True)
-    assert {one.user_id: outcome for one, outcome in report.mended} == {"alice": "deleted", "bob": "removed"}
+    assert {one.user_id: outcome for one, outcome in report.repaired} == {"alice": "deleted", "bob": "removed"}
     async with working(environ):
         await drained(redis_1)
     assert set(await rows(databases)) == set(await api.scores()) == {"carol"}
