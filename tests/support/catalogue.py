@@ -95,7 +95,7 @@ def _declared(found: Iterable[MetricWrapperBase], shown_by: str) -> list[Describ
     described = []
     for metric in found:
         (family,) = metric.describe()
-        labels = tuple(metric._labelnames)
+        labels = tuple(metric._labelnames)  # the library shows them nowhere else before the first sample
         described.append(
             Described(_query_name(family.name, family.type), family.type, labels, shown_by, family.documentation)
         )

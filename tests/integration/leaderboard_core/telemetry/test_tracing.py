@@ -202,7 +202,7 @@ def test_an_endpoint_that_is_no_url_is_refused() -> None:
     assert done.stderr.splitlines()[1].startswith("OTEL_EXPORTER_OTLP_ENDPOINT:")
 
 
-async def test_a_collector_that_is_away_or_hangs_disturbs_nobody() -> None:
+async def test_a_collector_that_is_unavailable_or_hangs_disturbs_nobody() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
         free.close()
