@@ -11,15 +11,15 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api_gateway.upstream.pool import State, Upstream
-from leaderboard_core.telemetry.histogram import Latency, histogram
+from leaderboard_core.telemetry.histogram import LatencyHistogram, histogram_metric
 from leaderboard_core.telemetry.request_metrics import RequestMetrics
 
 METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-def _latency() -> Latency:
-    return Latency(BUCKETS)
+def _latency() -> LatencyHistogram:
+    return LatencyHistogram(BUCKETS)
 
 
 class UpstreamMetrics(Collector):
@@ -29,7 +29,7 @@ class UpstreamMetrics(Collector):
     """
 
     def __init__(self) -> None:
-        self.attempts: defaultdict[tuple[str, int], Latency] = defaultdict(_latency)
+        self.attempts: defaultdict[tuple[str, int], LatencyHistogram] = defaultdict(_latency)
         self.failures: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def collect(self) -> Iterator[Metric]:
@@ -43,7 +43,7 @@ class UpstreamMetrics(Collector):
         for (address, reason), count in self.failures.items():
             attempts.add_metric((address, reason), count)
         yield attempts
-        yield histogram(
+        yield histogram_metric(
             "gateway_upstream_seconds",
             "Time from asking a service to the head of its answer.",
             "upstream",

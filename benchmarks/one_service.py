@@ -26,7 +26,7 @@ from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import running
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import migrate_all
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import AuthSettings, TopologySettings, load
 from worker_service.recovery.rebuild import rebuild
 

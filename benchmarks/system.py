@@ -18,7 +18,7 @@ from benchmarks.material import write_material
 from benchmarks.recovery import console, load_postgres, stores
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.queues import queue_states
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import AuthSettings, load
 from tests.acceptance.cluster import LocalCluster, command, local_cluster
 

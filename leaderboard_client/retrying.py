@@ -1,4 +1,7 @@
-"""How long to wait before a call is repeated."""
+"""How long to wait before a call is repeated.
+
+The client imports nothing of the system's, so the doubling of pauses is its own.
+"""
 
 from __future__ import annotations
 

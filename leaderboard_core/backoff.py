@@ -1,13 +1,64 @@
-"""Waiting for a server that may be starting, with a word about it now and then."""
+"""Space out repeated tries: how long each pause is, and waiting for a stop or a server meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from leaderboard_core.errors import Unavailable
 
-LONGEST_PAUSE_SECONDS = 1.0
+_LARGEST_EXPONENT = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses in seconds that double from `first` up to `most`.
+
+    `jitter` is the part of a pause that `chance` may take off, so that processes that failed together do not try
+    again together.
+    """
+
+    first: float
+    most: float
+    jitter: float = 0.0
+    chance: Callable[[], float] = random.random
+
+    def pause(self, attempt: int) -> float:
+        """Compute the pause after the failed attempt number `attempt` (from 0)."""
+        grown = min(self.most, self.first * 2.0 ** min(attempt, _LARGEST_EXPONENT))
+        return grown * (1.0 - self.jitter * self.chance())
+
+
+class Pauses:
+    """Count the failed attempts of one loop and make its pauses, which `stop` cuts short."""
+
+    def __init__(self, backoff: Backoff, stop: asyncio.Event) -> None:
+        self._backoff = backoff
+        self._stop = stop
+        self._attempt = 0
+
+    def reset(self) -> None:
+        """Begin with the first pause again, after a success."""
+        self._attempt = 0
+
+    async def pause(self) -> None:
+        """Wait; return at once when a stop was asked for."""
+        seconds = self._backoff.pause(self._attempt)
+        self._attempt += 1
+        await wait_for_stop(self._stop, seconds)
+
+
+async def wait_for_stop(stop: asyncio.Event, seconds: float) -> None:
+    """Wait for the stop, `seconds` at most."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+_START = Backoff(first=0.1, most=1.0)
 
 
 async def until_answers(
@@ -16,16 +67,16 @@ async def until_answers(
     deadline: float,
     on_wait: Callable[[str], None],
 ) -> None:
-    """Ask until there is no problem, or `deadline` (loop time) has come.
+    """Ask a server that may be starting until there is no problem, or `deadline` (loop time) has come.
 
     `explain` makes the problem a message that names the variable to look at; it is given to `on_wait` at
     each try and raised as Unavailable at the end.
     """
-    loop, pause = asyncio.get_running_loop(), 0.1
+    loop, attempt = asyncio.get_running_loop(), 0
     while (problem := await problem_of()) is not None:
         message = explain(problem)
         if loop.time() >= deadline:
             raise Unavailable(message)
         on_wait(message)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        await asyncio.sleep(_START.pause(attempt))
+        attempt += 1

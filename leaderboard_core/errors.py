@@ -178,3 +178,8 @@ def all_errors(root: type[LeaderboardError] = LeaderboardError) -> Mapping[str, 
     for child in root.__subclasses__():
         found.update(all_errors(child))
     return found
+
+
+def describe(error: BaseException) -> str:
+    """Say in one line what a driver raised."""
+    return f"{type(error).__name__}: {error}".strip().rstrip(":").splitlines()[0]

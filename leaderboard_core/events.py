@@ -10,7 +10,7 @@ import orjson
 MAX_BIGINT = 2**63 - 1
 MAX_NAME_LENGTH = 200
 MAX_REGION_LENGTH = 50
-MAX_KEEP_SECONDS = 10**9
+MAX_TOMBSTONE_SECONDS = 10**9
 MAX_TIMESTAMP = 9_000_000_000_000_000
 """µs since the epoch; the year 2255, inside what a double and a Postgres TIMESTAMP hold exactly."""
 
@@ -40,19 +40,19 @@ class ScoreEvent:
 class Deletion:
     """A player's end; `timestamp` is µs since the epoch and orders it among the player's writes.
 
-    Tokens issued before it are dead `keep` seconds later at the latest.
+    Tokens issued before it have expired `tombstone_seconds` later at the latest.
     """
 
     user_id: str
     region: str
     timestamp: int
     request_id: str
-    keep: int
+    tombstone_seconds: int
 
     @property
     def tokens_until(self) -> int:
         """µs since the epoch."""
-        return self.timestamp + self.keep * 1_000_000
+        return self.timestamp + self.tombstone_seconds * 1_000_000
 
 
 def decode(raw: str | bytes, region: str) -> ScoreEvent | Deletion:
@@ -98,7 +98,7 @@ def _deletion(fields: dict[str, Any], region: str) -> Deletion:
     )
     _check_text("user_id", event.user_id)
     _check_place(event, region)
-    if type(event.keep) is not int or not 0 <= event.keep <= MAX_KEEP_SECONDS:
+    if type(event.tombstone_seconds) is not int or not 0 <= event.tombstone_seconds <= MAX_TOMBSTONE_SECONDS:
         raise PoisonedEvent("keep is not in seconds")
     return event
 

@@ -9,7 +9,7 @@ from leaderboard_core.errors import Unavailable
 from leaderboard_core.http import open_files
 from leaderboard_core.http.serving import run, serve, wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import ProcessSettings
 from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.health import log_warnings

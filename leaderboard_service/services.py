@@ -7,8 +7,7 @@ from typing import Any
 
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.queues import QueueProbe
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import (
     AuthSettings,
     LimitSettings,
@@ -17,8 +16,10 @@ from leaderboard_core.settings import (
     TopologySettings,
     load,
 )
+from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.gauges import Gauges
 from leaderboard_core.telemetry.health import HealthProbe
+from leaderboard_core.telemetry.queues import QueueProbe
 from leaderboard_core.tokens import Tokens
 from leaderboard_service.accounts.service import Accounts
 from leaderboard_service.boards.coalescing import SharedReads
@@ -72,7 +73,7 @@ class Services:
     @classmethod
     async def open(cls, settings: Settings) -> Services:
         """Make the parts; no server is contacted yet."""
-        shard_map = ShardMap.open(settings.topology)
+        shard_map = ShardMap.open(settings.topology, tracing.script_span())
         databases = await RegionDatabases.open(settings.topology)
         players = Players(shard_map, settings.limits)
         writer = ScoreWriter(shard_map, settings.limits, players)

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 
 from leaderboard_core.postgres import migrations
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.support.infrastructure import Infrastructure, engine_answers, infrastructure
 from tests.support.service import REGIONS, SECRET, Api, running_service

@@ -1,4 +1,4 @@
-"""Starts one worker: migrations, then a consumer per queue until told to stop."""
+"""Start one worker: migrations, then a consumer per queue until told to stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import socket
 from leaderboard_core.http.serving import run, serve, wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import migrate_all
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import ProcessSettings, SettingsError, TopologySettings, WorkerSettings, load
 from leaderboard_core.telemetry.health import log_warnings
 from worker_service.app import NAME, create_app
@@ -44,12 +44,12 @@ async def _work(
     shard_map: ShardMap,
     databases: RegionDatabases,
 ) -> None:
-    # A name is never used twice: a processing list belongs to one life of one process.
+    # A name is never used twice: a processing list belongs to one incarnation of one process.
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     stop = asyncio.Event()
     worker = build(name, topology, settings, shard_map, databases, stop)
-    for watch in worker.watches:
-        await watch.beat()
+    for heartbeat in worker.heartbeats:
+        await heartbeat.beat()
     log.info("consuming", extra={"worker": name, "regions": list(shard_map.regions)})
     app = create_app(process, WorkerHealth(name, shard_map, databases, stop))
     app.on_stop(stop.set)
@@ -57,8 +57,8 @@ async def _work(
         async with asyncio.TaskGroup() as group:
             server = group.create_task(serve(app, process, on_stop=app.announce_stop))
             server.add_done_callback(lambda _: stop.set())
-            for watch in worker.watches:
-                group.create_task(watch.run())
+            for heartbeat in worker.heartbeats:
+                group.create_task(heartbeat.run())
             for consumer in worker.consumers:
                 group.create_task(consumer.run())
     except* SettingsError as problems:

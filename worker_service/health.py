@@ -8,10 +8,10 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.queues import QueueProbe
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.telemetry.gauges import Gauges
 from leaderboard_core.telemetry.health import HealthProbe
+from leaderboard_core.telemetry.queues import QueueProbe
 
 
 class WorkerHealth:
@@ -36,4 +36,4 @@ class WorkerHealth:
 
     async def gauges(self) -> list[Metric]:
         """The state of queues and stores, for one scrape."""
-        return await self._gauges.look()
+        return await self._gauges.collect()

@@ -1,4 +1,4 @@
-"""A worker's parts, put together the same way for production and for tests."""
+"""Put a worker's parts together, the same way for production and for tests."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import dataclass
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings
 from worker_service.recovery.rebuild import Rebuilder
 from worker_service.saving.consumer import Consumer
-from worker_service.saving.heartbeat import Liveness
+from worker_service.saving.heartbeat import Heartbeat
 
 LONGEST_BLOCK_SECONDS = 1.0
 """How long a consumer waits in Redis for an event, and so the longest that a stop or a rebuild waits for it."""
@@ -18,11 +18,11 @@ LONGEST_BLOCK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One consumer per queue, one watch per shard, and what rebuilds a shard."""
+    """One consumer per queue, one heartbeat per shard, and what rebuilds a shard."""
 
     name: str
     consumers: list[Consumer]
-    watches: list[Liveness]
+    heartbeats: list[Heartbeat]
     rebuilder: Rebuilder
 
 
@@ -36,7 +36,7 @@ def build(
     *,
     block_seconds: float = LONGEST_BLOCK_SECONDS,
 ) -> Worker:
-    """The parts; nothing runs yet."""
+    """Make the parts; nothing runs yet."""
     rebuilder = Rebuilder(databases, stop)
     consumers = [
         Consumer(
@@ -51,6 +51,8 @@ def build(
         for shard, region in shard_map.queues()
     ]
     for consumer in consumers:
-        rebuilder.hands.setdefault(consumer.shard, []).append(consumer.hands)
-    watches = [Liveness(shard, name, settings.worker_timeout_seconds, rebuilder, stop) for shard in shard_map.shards]
-    return Worker(name, consumers, watches, rebuilder)
+        rebuilder.batch_locks.setdefault(consumer.shard, []).append(consumer.batch_lock)
+    heartbeats = [
+        Heartbeat(shard, name, settings.worker_timeout_seconds, rebuilder, stop) for shard in shard_map.shards
+    ]
+    return Worker(name, consumers, heartbeats, rebuilder)

@@ -16,10 +16,11 @@ from typing import IO
 from leaderboard_cli.cluster.errors import StartError
 from leaderboard_cli.cluster.logfiles import tail
 from leaderboard_cli.cluster.privileges import RunAs
+from leaderboard_core.backoff import Backoff
 
 _LAUNCHER = Path(__file__).with_name("launch.py")
-_FIRST_BACKOFF_SECONDS = 0.2
-_LONGEST_BACKOFF_SECONDS = 10.0
+RESTARTS = Backoff(first=0.2, most=10.0)
+"""How long to wait after each crash in a row before the process is started again."""
 _STEADY_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 _KILL_SECONDS = 5.0
@@ -49,11 +50,6 @@ class Command:
         numbers = (os.getpid(), int(self.death_signal), uid, gid)
         launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), *map(str, numbers)]
         return [*launcher, *self.run_as.prefix, *self.argv]
-
-
-def backoff_seconds(failures: int) -> float:
-    """How long to wait before the restart after `failures` crashes in a row (1 for the first)."""
-    return min(_FIRST_BACKOFF_SECONDS * 2.0 ** (failures - 1), _LONGEST_BACKOFF_SECONDS)
 
 
 def describe_exit(code: int) -> str:
@@ -169,7 +165,7 @@ class Child:
         return self._process
 
     async def _keep(self, process: asyncio.subprocess.Process) -> None:
-        failures = 0
+        crashes = 0
         started = time.monotonic()
         while True:
             code = await process.wait()
@@ -177,8 +173,10 @@ class Child:
                 return
             # Workers of a killed master would keep its port.
             kill_group(process.pid)
-            failures = 1 if time.monotonic() - started > _STEADY_SECONDS else failures + 1
-            delay = backoff_seconds(failures)
+            if time.monotonic() - started > _STEADY_SECONDS:
+                crashes = 0
+            delay = RESTARTS.pause(crashes)
+            crashes += 1
             self._note(f"{self.name} ended ({describe_exit(code)}); restarting it in {delay:.1f} s")
             self._on_change(self)
             with suppress(TimeoutError):

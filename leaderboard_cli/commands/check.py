@@ -12,7 +12,7 @@ from leaderboard_cli.console import console
 from leaderboard_core.http.serving import wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import MAINTENANCE_DATABASE
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import GROUPS, SettingsError, TopologySettings, load
 
 

@@ -10,7 +10,7 @@ import typer
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, fail
 from worker_service.saving import dead_letters as lists
-from worker_service.saving.dead_letters import Letter
+from worker_service.saving.dead_letters import DeadLetterEntry
 
 app = typer.Typer(no_args_is_help=True, help="Events that Postgres refused: list, retry or drop them.")
 
@@ -19,45 +19,46 @@ All = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
 
 
 @app.command("list")
-def list_letters(
+def list_entries(
     region: Annotated[list[str] | None, typer.Option(help="Only these regions.")] = None,
 ) -> None:
     """Show each dead letter: its id, why it was refused, and the event."""
-    found = asyncio.run(_letters(tuple(name.upper() for name in region or ())))
-    for letter in found:
-        console.print(f"{letter.id}  {letter.region}  {letter.at}  {letter.reason}", markup=False)
-        console.print(f"    {letter.event}", markup=False)
+    found = asyncio.run(_entries(tuple(name.upper() for name in region or ())))
+    for entry in found:
+        console.print(f"{entry.id}  {entry.region}  {entry.at}  {entry.reason}", markup=False)
+        console.print(f"    {entry.event}", markup=False)
     console.print(f"{len(found)} dead letters")
 
 
 @app.command()
 def retry(ids: Ids = None, every: All = False) -> None:
     """Put events back into their queues, to be taken next (after what refused them was mended)."""
-    _move(ids, every, retry=True)
+    _remove(ids, every, requeue=True)
 
 
 @app.command()
 def drop(ids: Ids = None, every: All = False) -> None:
     """Delete dead letters for good."""
-    _move(ids, every, retry=False)
+    _remove(ids, every, requeue=False)
 
 
-def _move(ids: list[str] | None, every: bool, *, retry: bool) -> None:
+def _remove(ids: list[str] | None, every: bool, *, requeue: bool) -> None:
     if bool(ids) == every:
         fail("Name the ids (see `leaderboard dead-letters list`), or say --all.")
     wanted = set(ids or ())
-    moved = asyncio.run(_move_letters(wanted, every, retry))
-    for letter in moved:
-        console.print(f"{letter.id}  {letter.region}  {'back in the queue' if retry else 'dropped'}")
-    if missing := wanted - {letter.id for letter in moved}:
+    removed = asyncio.run(_remove_entries(wanted, every, requeue))
+    for entry in removed:
+        console.print(f"{entry.id}  {entry.region}  {'back in the queue' if requeue else 'dropped'}")
+    if missing := wanted - {entry.id for entry in removed}:
         fail(f"No such dead letter: {', '.join(sorted(missing))}")
 
 
-async def _letters(regions: tuple[str, ...]) -> list[Letter]:
+async def _entries(regions: tuple[str, ...]) -> list[DeadLetterEntry]:
     async with open_stores() as (shard_map, _):
-        return await lists.letters(shard_map, regions)
+        return await lists.entries(shard_map, regions)
 
 
-async def _move_letters(wanted: set[str], every: bool, retry: bool) -> list[Letter]:
+async def _remove_entries(wanted: set[str], every: bool, requeue: bool) -> list[DeadLetterEntry]:
+    remove = lists.requeue if requeue else lists.discard
     async with open_stores() as (shard_map, _):
-        return await lists.move(shard_map, lambda letter: every or letter.id in wanted, retry=retry)
+        return await remove(shard_map, lambda entry: every or entry.id in wanted)

@@ -10,9 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
+from leaderboard_core.errors import describe
 from leaderboard_core.postgres import sql
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases, describe
-from leaderboard_core.redis.shards import Shard
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
+from leaderboard_core.redis.shard import Shard
 from worker_service.recovery.rebuild import RebuildInterrupted, rebuild
 
 _COLUMNS = (

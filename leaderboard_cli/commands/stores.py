@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 
 

@@ -10,7 +10,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS, describe
+from leaderboard_core.errors import describe
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS
 from worker_service.recovery.rebuild import RebuildInterrupted
 from worker_service.recovery.verify import Report, Verifier
 
@@ -26,7 +27,7 @@ def verify(
         fail(f"Postgres cannot be reached: {problem}")
     except CONNECTION_ERRORS as error:
         fail(f"Postgres cannot be reached: {describe(error)}")
-    outcome = dict(report.mended)
+    outcome = dict(report.repaired)
     for difference in report.differences:
         console.print(
             f"{difference.region}  {difference.user_id}: {difference.problem}"
@@ -35,11 +36,11 @@ def verify(
         )
     if report.truncated:
         console.print("There are more differences than are listed.", style="yellow")
-    if report.behind:
-        console.print(f"Postgres is {report.behind} events behind; their players were not judged.", style="yellow")
-    mended = f", {len(report.mended)} mended" if repair else ""
-    console.print(f"{report.players} players compared, {len(report.differences)} differences{mended}")
-    if report.truncated or report.behind or len(report.differences) > len(report.mended):
+    if report.pending:
+        console.print(f"Postgres is {report.pending} events behind; their players were not judged.", style="yellow")
+    repaired = f", {len(report.repaired)} mended" if repair else ""
+    console.print(f"{report.players} players compared, {len(report.differences)} differences{repaired}")
+    if report.truncated or report.pending or len(report.differences) > len(report.repaired):
         raise typer.Exit(1)
 
 

@@ -14,8 +14,8 @@ from typing import Final
 
 import orjson
 
-PROBES: Final = frozenset({"/health", "/metrics"})
-"""Pages that machines ask for every second: their lines would drown those of people."""
+from leaderboard_core.telemetry.logs import PROBES
+
 _UTC: Final = "+00:00"
 _FLUSH_LINES = 200
 _FLUSH_SECONDS = 0.05

@@ -12,10 +12,7 @@ from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette._utils import get_route_path
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match
@@ -23,11 +20,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from leaderboard_core.calls import CallTable
 from leaderboard_core.errors import LeaderboardError
-from leaderboard_core.http import exception_handlers
 from leaderboard_core.http.access_log import AccessLog
 from leaderboard_core.http.context import RequestContext
-from leaderboard_core.http.messages import send_response
-from leaderboard_core.http.responses import CONTEXT, JSONReply, error_reply
+from leaderboard_core.http.exception_handlers import HANDLERS, reply_to
+from leaderboard_core.http.messages import send_response, without_body
+from leaderboard_core.http.responses import CONTEXT, JSONReply, error_reply, reply_of
 from leaderboard_core.http.routing import Entry, RouteTable
 from leaderboard_core.settings import ProcessSettings
 from leaderboard_core.telemetry import logs
@@ -69,11 +66,7 @@ class Application(FastAPI):
             redoc_url=None,
             strict_content_type=False,
             max_body_size=process.max_body_bytes,
-            exception_handlers={
-                LeaderboardError: exception_handlers.on_leaderboard_error,
-                RequestValidationError: exception_handlers.on_invalid_request,
-                HTTPException: exception_handlers.on_http_exception,
-            },
+            exception_handlers=dict(HANDLERS),
             **fastapi,
         )
         self.check_responses = False
@@ -190,12 +183,12 @@ class Application(FastAPI):
             context.note(note="the client left")
             return
         except Exception as error:  # noqa: BLE001 - answered by the application's exception handlers
-            answer = await self._reply_to(error, scope, receive)
+            answer = await reply_to(error, self.exception_handlers, Request(scope, receive))
         if type(answer) is not JSONReply:
             if isinstance(answer, Response):
                 await self._send_response(answer, scope, receive, send, context)
                 return
-            answer = _reply_of(answer, entry.status)
+            answer = reply_of(answer, entry.status)
         if self.check_responses:
             entry.check(answer.status_code, orjson.loads(answer.body))
         context.status = answer.status_code
@@ -218,7 +211,8 @@ class Application(FastAPI):
                 # Too late for another answer: returning without ending this one makes the server cut it off.
                 log.warning("answer cut off", extra={"reason": str(error)})
                 return
-            await self._send_response(await self._reply_to(error, scope, receive), scope, receive, send, context)
+            reply = await reply_to(error, self.exception_handlers, Request(scope, receive))
+            await self._send_response(reply, scope, receive, send, context)
 
     async def _send_response(
         self, response: Response, scope: Scope, receive: Receive, send: Send, context: RequestContext
@@ -228,7 +222,7 @@ class Application(FastAPI):
         context.status = response.status_code
         context.response_started = True
         try:
-            await response(scope, receive, _without_body(send) if context.method == "HEAD" else send)
+            await response(scope, receive, without_body(send) if context.method == "HEAD" else send)
         except ClientDisconnect:
             context.note(note="the client left")
         except Exception:
@@ -254,7 +248,7 @@ class Application(FastAPI):
 
         out: Send = send_with_id
         if context.method == "HEAD":
-            scope, out = {**scope, "method": "GET" if entry is not None else "HEAD"}, _without_body(send_with_id)
+            scope, out = {**scope, "method": "GET" if entry is not None else "HEAD"}, without_body(send_with_id)
         try:
             await super().__call__(scope, receive, out)
         except ClientDisconnect:
@@ -276,7 +270,7 @@ class Application(FastAPI):
             headers = dict(reversed(scope["headers"]))
             largest = entry.largest_body or self._largest_body
             answer = await entry.function(scope, receive, headers, path_value, largest)
-            response = answer if isinstance(answer, Response) else _reply_of(answer, entry.status)
+            response = answer if isinstance(answer, Response) else reply_of(answer, entry.status)
             await response(scope, receive, send)
         elif (fallback := self._fallback_for(entry, scope, context)) is not None:
             await fallback(scope, receive, send, context)
@@ -288,39 +282,9 @@ class Application(FastAPI):
         if self.fallback is None or entry is not None:
             return None
         table = self.routes_by_path
-        if table.allowed(context.path) or any(
+        if table.knows(context.path) or any(
             route.original_route.matches(scope)[0] is not Match.NONE for route in table.others
         ):
             return None
         context.route = self.calls.route_of(context.path)
         return self.fallback
-
-    async def _reply_to(self, error: Exception, scope: Scope, receive: Receive) -> Response:
-        """What the application's exception handlers answer."""
-        for kind in type(error).__mro__:
-            handler = self.exception_handlers.get(kind)
-            if handler is not None:
-                answer: Response = await handler(Request(scope, receive), error)  # type: ignore[misc]
-                return answer
-        log.exception("a request failed", exc_info=error, extra={"path": scope["path"]})
-        return error_reply(LeaderboardError())
-
-
-def _reply_of(answer: Any, status: int) -> JSONReply:
-    """The reply of what a path operation returned: a model, a mapping or a named tuple."""
-    if isinstance(answer, BaseModel):
-        answer = answer.model_dump(mode="json", by_alias=True)
-    elif isinstance(answer, tuple) and hasattr(answer, "_asdict"):
-        answer = answer._asdict()
-    return JSONReply(answer, status)
-
-
-def _without_body(send: Send) -> Send:
-    """Send an answer's head and its end, as HEAD wants it; servers do so, transports of tests do not."""
-
-    async def send_head(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            message = {**message, "body": b""}
-        await send(message)
-
-    return send_head

@@ -102,6 +102,17 @@ async def send_in_time(send: Send, message: Message, scope: Scope, seconds: floa
         raise ClientDisconnect from None
 
 
+def without_body(send: Send) -> Send:
+    """Send an answer's head and its end only, as HEAD wants it; servers do so, transports of tests do not."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_head
+
+
 async def wait_until_disconnected(receive: Receive) -> None:
     """Return when the client has left."""
     while (await receive())["type"] != "http.disconnect":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -35,6 +36,15 @@ class JSONReply(Response):
         self.background = None
         body = self.body = orjson.dumps(content)
         self.raw_headers = [JSON, *headers, (b"content-length", b"%d" % len(body))]
+
+
+def reply_of(answer: Any, status: int) -> JSONReply:
+    """The reply of what a path operation returned: a model, a mapping or a named tuple."""
+    if isinstance(answer, BaseModel):
+        answer = answer.model_dump(mode="json", by_alias=True)
+    elif isinstance(answer, tuple) and hasattr(answer, "_asdict"):
+        answer = answer._asdict()
+    return JSONReply(answer, status)
 
 
 def error_reply(error: LeaderboardError) -> JSONReply:

@@ -22,8 +22,10 @@ class CompiledRoute(APIRoute):
     """A FastAPI route that an `Application` compiles; give it to routers as `route_class`.
 
     Understood are one path parameter at the end of the path, a query model, headers, one JSON body model, `Request`,
-    and dependencies that are plain `async def`. A route that uses anything else takes FastAPI's own way. The summary
-    is the first line of the docstring.
+    and dependencies that are plain `async def`. A route that uses anything else takes FastAPI's own way.
+
+    An answer is sent as the function returns it: `response_model` documents it, and `Application.check_responses` holds
+    it against the model in tests, but it filters nothing. The summary is the first line of the docstring.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], *, summary: str | None = None, **known: Any) -> None:
@@ -68,6 +70,8 @@ class RouteTable:
         self.others: list[RouteContext] = []
         self._uncompiled: list[str] = []
         self._methods: set[str] = set()
+        self._paths: set[str] = set()
+        self._prefixes: set[str] = set()
         self._exact: dict[tuple[str, str], Entry] = {}
         self._by_prefix: dict[tuple[str, str], Entry] = {}
         self._trees: tuple[str, ...] = ()
@@ -89,6 +93,10 @@ class RouteTable:
     def allowed(self, path: str) -> set[str]:
         """The verbs of a path; empty when no route has it."""
         return {method for method in self._methods if self.find(method, path)[0] is not None}
+
+    def knows(self, path: str) -> bool:
+        """Whether some verb has this path."""
+        return path in self._paths or self._split(path)[0] in self._prefixes
 
     def _split(self, path: str) -> tuple[str, str]:
         if self._trees and path.startswith(self._trees):
@@ -117,6 +125,7 @@ class RouteTable:
         endpoint = calls.find(path)
         function = self._compile(route)
         table = self._by_prefix if parameter else self._exact
+        (self._prefixes if parameter else self._paths).add(prefix)
         for method in methods | ({"HEAD"} if "GET" in methods else set()):
             call = None if endpoint is None else endpoint.call(method)
             table[method, prefix] = Entry(route, function, None if call is None else call.largest_body)

@@ -1,4 +1,4 @@
-"""Postgres connections: one lazily connected pool per region's database."""
+"""Connect to Postgres: one lazily connected pool per region's database."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeAlias
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from leaderboard_core.backoff import until_answers
-from leaderboard_core.errors import Unavailable
+from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.settings import TopologySettings
+from leaderboard_core.urls import without_password
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +36,7 @@ CONNECTION_ERRORS = (
     asyncpg.QueryCanceledError,
     asyncpg.ReadOnlySQLTransactionError,
 )
-"""What a Postgres that is away, starting, stopping or not ours raises; the same call may work later."""
-
-
-def without_password(url: str) -> str:
-    """A URL fit for logs and messages."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user = f"{parts.username}:***@" if parts.username else ":***@"
-    return urlunsplit(parts._replace(netloc=user + parts.netloc.rpartition("@")[2]))
+"""What the driver raises when a Postgres is unavailable, starting, stopping or not ours; a retry may work."""
 
 
 class RegionDatabases:
@@ -86,7 +77,7 @@ class RegionDatabases:
 
     @asynccontextmanager
     async def answering(self) -> AsyncIterator[None]:
-        """For statements that a request waits for: Unavailable when Postgres is away, busy, or without our tables."""
+        """Guard statements of a request: Unavailable when Postgres is unavailable, busy, or without our tables."""
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 yield
@@ -95,11 +86,11 @@ class RegionDatabases:
             raise Unavailable("Postgres, where players are saved, cannot be reached now; try again shortly.") from error
 
     async def close(self) -> None:
-        """Close every pool, giving statements in hand a moment."""
+        """Close every pool, giving statements in flight a moment."""
         await asyncio.gather(*map(_close, set(self._pools.values())))
 
     async def reachable(self, region: str) -> str | None:
-        """None when the region's database answers, else what is wrong."""
+        """Query the region's database: None when it answers, else what is wrong."""
         try:
             await self._pools[region].fetchval("SELECT 1", timeout=self._settings.postgres_timeout_seconds)
         except CONNECTION_ERRORS as error:
@@ -128,8 +119,3 @@ async def _close(pool: Pool) -> None:
         await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
     except TimeoutError:
         pool.terminate()
-
-
-def describe(error: BaseException) -> str:
-    """One line about a driver's error."""
-    return f"{type(error).__name__}: {error}".strip().rstrip(":").splitlines()[0]

@@ -1,4 +1,4 @@
-"""Takes deleted players out of one region's Postgres, so that no older event brings them back."""
+"""Delete players from one region's Postgres, so that no older event brings them back."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from leaderboard_core.events import Deletion
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool
 
-KEEP_AT_LEAST_SECONDS = 86_400
-"""How long a Redis remembers a deletion that Postgres has; longer than any clock steps back."""
+MIN_TOMBSTONE_SECONDS = 86_400
+"""Shortest time to live of a tombstone in Redis once Postgres has it too; longer than any clock steps back."""
 
 
 async def delete_players(pool: Pool, deletions: Sequence[Deletion]) -> None:

@@ -1,4 +1,4 @@
-"""Brings every region's database to the newest schema, once, whoever else tries at the same time."""
+"""Bring every region's database to the newest schema, once, whoever else tries at the same time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def ensure_database(url: str, *, timeout: float) -> bool:
             return False
         await connection.execute('CREATE DATABASE "{}"'.format(database.replace('"', '""')))
     except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
-        return False  # another process made it between our look and our try
+        return False  # another process made it between our check and our attempt
     finally:
         await connection.close()
     log.info("database created", extra={"database": database})

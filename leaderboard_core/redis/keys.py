@@ -1,4 +1,4 @@
-"""The names of every Redis key, and nothing else."""
+"""Build the names of every Redis key, and nothing else."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Keys:
         """A registration in progress holds this lease on its user_id."""
         return f"{self.prefix}claim:{user_id}"
 
-    def deleted(self, user_id: str) -> str:
-        """When a player of that user_id was deleted (µs); ends some time after Postgres remembers it too."""
+    def tombstone(self, user_id: str) -> str:
+        """When a player of that user_id was deleted (µs); expires some time after Postgres has it too."""
         return f"{self.prefix}deleted:{user_id}"
 
     @property
-    def any_deleted(self) -> str:
-        """There is, or was, a deletion's mark on this Redis: whoever finds no player has to look for one."""
+    def any_tombstone(self) -> str:
+        """There is, or was, a tombstone on this Redis: a script that finds no player has to check for one."""
         return f"{self.prefix}shard:deleted"
 
     @property
@@ -66,5 +66,5 @@ class Keys:
 
     @property
     def workers(self) -> str:
-        """ZSET of worker names by their last sign of life (µs)."""
+        """ZSET of worker names by their last heartbeat (µs)."""
         return f"{self.prefix}workers"

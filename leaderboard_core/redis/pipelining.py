@@ -1,4 +1,4 @@
-"""Automatic pipelining: what the tasks of one turn of the event loop ask of Redis goes out as one write."""
+"""Pipeline automatically: what the tasks of one turn of the event loop ask of Redis goes out as one write."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Pipeliner:
         self._closing: set[asyncio.Task[None]] = set()
 
     def execute(self, words: Sequence[Word]) -> asyncio.Future[Any]:
-        """The raw answer to one command. The future raises redis-py's errors."""
+        """Send one command; the future gives the raw answer or raises redis-py's errors."""
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()  # a system call each time, in Python 3.11
@@ -68,7 +68,7 @@ class Pipeliner:
         return future
 
     async def close(self) -> None:
-        """Close the connection; whoever still waits for an answer gets ConnectionError."""
+        """Close the connection; callers that still wait for an answer get ConnectionError."""
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
@@ -119,7 +119,7 @@ class Pipeliner:
 
 
 class _Replies(asyncio.Protocol):
-    """An open connection and who waits for its answers, in the order of their commands.
+    """An open connection and the futures of its answers, in the order of their commands.
 
     It takes a connection's transport from redis-py: reading each answer through a stream, with a time limit of its
     own, would cost a service several times what the parser does.
@@ -166,7 +166,7 @@ class _Replies(asyncio.Protocol):
         if not self._waiting:
             self._heard_at = self._loop.time()
             if self._watch is None:
-                self._watch = self._loop.call_later(self._timeout, self._look)
+                self._watch = self._loop.call_later(self._timeout, self._check_silence)
         self._waiting.extend(futures)
         self._transport.write(commands[0] if len(commands) == 1 else b"".join(commands))
 
@@ -182,7 +182,7 @@ class _Replies(asyncio.Protocol):
         _fail(waiting, error)
         self._on_lost(self)
 
-    # What the event loop tells.
+    # Callbacks of the event loop.
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
@@ -206,7 +206,7 @@ class _Replies(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.abort(ConnectionError(f"connection lost: {exc}" if exc else "closed by the server"))
 
-    def _look(self) -> None:
+    def _check_silence(self) -> None:
         """One timer for all commands: one for each would cost more than the command."""
         self._watch = None
         if self._waiting:
@@ -214,7 +214,7 @@ class _Replies(asyncio.Protocol):
             if left <= 0:
                 self.abort(TimeoutError(f"silent for more than {self._timeout:g} s"))
             else:
-                self._watch = self._loop.call_later(left, self._look)
+                self._watch = self._loop.call_later(left, self._check_silence)
 
 
 _MORE: Final = object()

@@ -1,4 +1,4 @@
-"""The state of queues and stores as gauges, looked up when somebody scrapes and never in between."""
+"""Show the state of queues and stores as gauges, read at a scrape and never in between."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from leaderboard_core.redis.queues import QueueProbe, QueueReport
-from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.telemetry.health import HealthProbe, StoreHealth
+from leaderboard_core.telemetry.queues import QueueProbe, QueueReport
 
 Values = Iterable[tuple[Sequence[str], float]]
 
@@ -17,7 +18,7 @@ Values = Iterable[tuple[Sequence[str], float]]
 class Gauges:
     """Every process that can reach the stores shows the same: use max, not sum, over processes.
 
-    What cannot be looked up is left out, rather than shown as it was.
+    What cannot be read is left out, rather than shown as it was.
     """
 
     def __init__(self, shard_map: ShardMap, stores: HealthProbe, queues: QueueProbe) -> None:
@@ -25,14 +26,14 @@ class Gauges:
         self._stores = stores
         self._queues = queues
 
-    async def look(self) -> list[Metric]:
-        """The gauges now; waits a second at most for a store that hangs."""
+    async def collect(self) -> list[Metric]:
+        """Read the gauges; waits a second at most for a store that hangs."""
         stores, report = await asyncio.gather(self._stores.stores(), self._queues.report())
         return [*queue_gauges(report), *store_gauges(stores), *breaker_gauges(self._map.shards)]
 
 
 def queue_gauges(report: QueueReport) -> list[Metric]:
-    """What is not in Postgres yet, by region, and who is at it."""
+    """Show what is not in Postgres yet, by region, and how many workers save it."""
     queues, by_region = report.queues, ("region",)
     return [
         _gauge(
@@ -61,7 +62,7 @@ def queue_gauges(report: QueueReport) -> list[Metric]:
         ),
         _gauge(
             "leaderboard_workers_alive",
-            "Workers that gave a sign of life in the last 5 s.",
+            "Workers that sent a heartbeat in the last 5 s.",
             (),
             [((), report.workers_alive)] if queues else [],
         ),
@@ -69,7 +70,7 @@ def queue_gauges(report: QueueReport) -> list[Metric]:
 
 
 def store_gauges(stores: StoreHealth) -> list[Metric]:
-    """Who answers, by Redis and by region's database."""
+    """Show which Redis and which region's database answers."""
     return [
         _gauge(
             "leaderboard_redis_up",
@@ -93,7 +94,7 @@ def store_gauges(stores: StoreHealth) -> list[Metric]:
 
 
 def breaker_gauges(shards: Iterable[Shard]) -> list[Metric]:
-    """Which Redis this process has given up for the moment."""
+    """Show which Redis this process has given up for the moment."""
     return [
         _gauge(
             "leaderboard_redis_breaker_open",

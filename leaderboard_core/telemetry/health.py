@@ -1,4 +1,4 @@
-"""What Redis and Postgres say of themselves, in the form of the /health answers."""
+"""Probe Redis and Postgres for the /health answers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shards import Shard, ShardMap
-from leaderboard_core.telemetry.ttl_cache import Fresh
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_core.telemetry.ttl_cache import TtlCache
 
 log = logging.getLogger(__name__)
 
-FRESH_SECONDS = 1.0
-"""Three gateways ask three services every second: they share what one look found."""
-PATIENCE_SECONDS = 1.0
-"""A server that hangs must not make the answer about it hang: who asks would take this process for dead."""
+CACHE_SECONDS = 1.0
+"""Three gateways ask three services every second: they share one probe."""
+TIMEOUT_SECONDS = 1.0
+"""A server that hangs must not make the answer about it hang: the asker would take this process for dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +41,16 @@ class StoreHealth:
 
 
 class HealthProbe:
-    """Looks at every store at most once in FRESH_SECONDS, however many ask."""
+    """Probes every store at most once in CACHE_SECONDS, however many ask."""
 
     def __init__(self, shard_map: ShardMap, databases: RegionDatabases) -> None:
         self._map = shard_map
         self._databases = databases
-        self._fresh = Fresh(self._probe, FRESH_SECONDS)
+        self._cache = TtlCache(self._probe, CACHE_SECONDS)
 
     async def stores(self) -> StoreHealth:
-        """The stores' health, at most FRESH_SECONDS old."""
-        return await self._fresh.get()
+        """Return the stores' health, at most CACHE_SECONDS old."""
+        return await self._cache.get()
 
     async def _probe(self) -> StoreHealth:
         redis, postgres = await asyncio.gather(
@@ -60,7 +61,7 @@ class HealthProbe:
 
     async def _database_health(self, region: str) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 return {"region": region, "ok": await self._databases.reachable(region) is None}
         except TimeoutError:
             return {"region": region, "ok": False}
@@ -69,7 +70,7 @@ class HealthProbe:
 async def _shard_health(shard: Shard) -> dict[str, Any]:
     entry: dict[str, Any] = {"shard": shard.name, "regions": list(shard.regions), "ok": False, "ready": False}
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             ready, warnings = await asyncio.gather(shard.is_ready(), shard.warnings())
     except (Unavailable, TimeoutError) as error:
         return {**entry, "error": type(error.__cause__ or error).__name__}
@@ -77,7 +78,7 @@ async def _shard_health(shard: Shard) -> dict[str, Any]:
 
 
 async def log_warnings(shard_map: ShardMap) -> None:
-    """Say once, at the start, what can lose data."""
+    """Log once, at the start, what can lose data. Raises Unavailable."""
     for shard in shard_map.shards:
         for warning in await shard.warnings():
             log.warning("%s: %s", shard.name, warning)

@@ -1,4 +1,4 @@
-"""What is counted for every request: plain numbers that become metrics only when somebody asks.
+"""Count the latencies of requests in plain numbers, which become a metric only at a scrape.
 
 The library's own counters take a lock for each number, which one thread does not need.
 """
@@ -14,9 +14,9 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.utils import floatToGoString
 
 
-class Latency:
-    """Waits of one kind: how many ended within each of `bounds` (ascending seconds; the last has no end), and their
-    sum.
+class LatencyHistogram:
+    """Latencies of one kind: how many lie within each of `bounds` (ascending seconds; the last bucket has no end), and
+    their sum.
     """
 
     __slots__ = ("bounds", "counts", "seconds")
@@ -30,16 +30,16 @@ class Latency:
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.seconds += seconds
 
-    def merge(self, other: Latency) -> None:
+    def merge(self, other: LatencyHistogram) -> None:
         self.counts = [own + its for own, its in zip(self.counts, other.counts, strict=True)]
         self.seconds += other.seconds
 
 
-def histogram(
-    name: str, text: str, label: str, bounds: Sequence[float], parts: Iterable[tuple[str, Latency]]
+def histogram_metric(
+    name: str, text: str, label: str, bounds: Sequence[float], parts: Iterable[tuple[str, LatencyHistogram]]
 ) -> HistogramMetricFamily:
-    """A histogram by one label, of which each value may come in several parts."""
-    whole: defaultdict[str, Latency] = defaultdict(lambda: Latency(bounds))
+    """Build the metric by one label, of which each value may come in several parts."""
+    whole: defaultdict[str, LatencyHistogram] = defaultdict(lambda: LatencyHistogram(bounds))
     for value, latency in parts:
         whole[value].merge(latency)
     family = HistogramMetricFamily(name, text, labels=(label,))

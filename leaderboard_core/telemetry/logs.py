@@ -1,4 +1,4 @@
-"""JSON log lines on standard output, each with the process's name and the request's id."""
+"""Write JSON log lines to standard output, each with the process's name and the request's id."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import logging.config
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Final
 
 import orjson
+
+PROBES: Final = frozenset({"/health", "/metrics"})
+"""Pages that machines ask for every second: their lines and spans would drown those of people."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}

@@ -1,4 +1,4 @@
-"""The counters of services and workers, and Prometheus' text form of them."""
+"""Declare the counters of services and workers, and render them in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ LOGINS = Counter("leaderboard_logins", "Logins by outcome: ok or the refusal's c
 EVENTS_SAVED = Counter(
     "leaderboard_worker_events", "Events by outcome: saved, superseded or dead.", ["region", "outcome"]
 )
-EVENTS_TAKEN_OVER = Counter(
-    "leaderboard_worker_events_taken_over", "Events taken over from workers that had fallen silent.", ["region"]
+EVENTS_RECLAIMED = Counter(
+    "leaderboard_worker_events_taken_over", "Events reclaimed from workers without a heartbeat.", ["region"]
 )
 BATCH_SIZE = Histogram(
     "leaderboard_worker_batch_size",
@@ -55,7 +55,7 @@ REBUILDS = Counter(
 
 OF_SERVICE = (READS, STREAMS_OPEN, STREAM_EVENTS, STREAM_DROPPED, SCORE_WRITES, LOGINS)
 OF_WORKER = (
-    *(EVENTS_SAVED, EVENTS_TAKEN_OVER, BATCH_SIZE, UPSERT_SECONDS, UPSERT_FAILURES),
+    *(EVENTS_SAVED, EVENTS_RECLAIMED, BATCH_SIZE, UPSERT_SECONDS, UPSERT_FAILURES),
     *(REBUILD_RUNNING, REBUILD_PLAYERS, REBUILD_EXPECTED, REBUILDS),
 )
 
@@ -63,8 +63,8 @@ OF_WORKER = (
 HTTP_REQUESTS = RequestMetrics("leaderboard_http_requests", "leaderboard_http_request_seconds", HTTP_BUCKETS, REGISTRY)
 
 
-class _Now(Collector):
-    """What was found out for one scrape."""
+class _Collected(Collector):
+    """Gauges that were read for one scrape."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
@@ -73,8 +73,8 @@ class _Now(Collector):
         yield from self._families
 
 
-def render(now: Iterable[Metric] = ()) -> bytes:
-    """The process's metrics in Prometheus' text format, with those that were looked up for this scrape."""
-    looked_up = CollectorRegistry()
-    looked_up.register(_Now(now))
-    return generate_latest(REGISTRY) + generate_latest(looked_up)
+def render(gauges: Iterable[Metric] = ()) -> bytes:
+    """Render the process's metrics in Prometheus' text format, with the gauges that were read for this scrape."""
+    collected = CollectorRegistry()
+    collected.register(_Collected(gauges))
+    return generate_latest(REGISTRY) + generate_latest(collected)

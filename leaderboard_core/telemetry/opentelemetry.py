@@ -1,4 +1,4 @@
-"""Spans with OpenTelemetry: requests, Redis scripts and upserts of one trace, over process borders.
+"""Make spans with OpenTelemetry: requests, Redis scripts and upserts of one trace, over process borders.
 
 Loaded only when traces are sent. The providers are our own and never the global ones, so that no library begins to
 trace by itself.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -22,9 +23,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from leaderboard_core.http.access_log import PROBES
-from leaderboard_core.redis.shards import Shard
-from leaderboard_core.telemetry.tracing import RouteOf, active
+from leaderboard_core.telemetry.logs import PROBES
+
+RouteOf: TypeAlias = Callable[[str, str], str]
+"""The route of a verb and a path: one of a few names, whatever clients ask for."""
 
 EXPORT_SECONDS = 2.0
 """Longest wait for the collector; a stop waits no longer for it either."""
@@ -33,7 +35,7 @@ _STREAMS = "/stream/"
 """A live feed has no end, and what it reads on and on belongs to nobody's request."""
 _PARENT, _STATE = b"traceparent", b"tracestate"
 
-_announced: ContextVar[Span | None] = ContextVar("announced span", default=None)
+_pending: ContextVar[Span | None] = ContextVar("pending span", default=None)
 """The span of the script that is about to run: begun early, because the event that it writes names it."""
 
 
@@ -51,7 +53,7 @@ class Tracing:
 
     def close(self) -> None:
         """Send what is left; gives up after EXPORT_SECONDS."""
-        # The library would wait up to half a minute for a collector that is away.
+        # The library would wait up to half a minute for a collector that is unavailable.
         last = threading.Thread(target=self._provider.shutdown, daemon=True)
         last.start()
         last.join(EXPORT_SECONDS)
@@ -60,21 +62,40 @@ class Tracing:
         return TracedApplication(inner, self, route_of)
 
     def event_fields(self) -> dict[str, str]:
-        """Begins the span of the script that will write the event, and names it as the event's parent."""
-        span = _announced.get()
+        """Begin the span of the script that will write the event, and name it as the event's parent."""
+        span = _pending.get()
         if span is None:
             if not trace.get_current_span().get_span_context().is_valid:
                 return {}
             span = self.tracer.start_span("redis", kind=SpanKind.PRODUCER)
-            _announced.set(span)
+            _pending.set(span)
         if not span.is_recording():
             return {}  # sampled out: nobody will look for the upsert
         carrier: dict[str, str] = {}
         _W3C.inject(carrier, trace.set_span_in_context(span))
         return {"traceparent": carrier["traceparent"]}
 
+    def script_span(self, script: str, shard: str) -> AbstractContextManager[Any]:
+        """Open a span around one script of a request; a worker's own scripts belong to no request and have none."""
+        span = _pending.get()
+        _pending.set(None)
+        if span is None:
+            if not trace.get_current_span().get_span_context().is_valid:
+                return nullcontext()
+            span = self.tracer.start_span("redis", kind=SpanKind.CLIENT)
+        span.update_name(f"redis {script}")
+        span.set_attributes(
+            {
+                "db.system.name": "redis",
+                "db.operation.name": "EVALSHA",
+                "db.stored_procedure.name": script,
+                "server.address": shard,
+            }
+        )
+        return trace.use_span(span, end_on_exit=True)
+
     def saved(self, traceparents: Iterable[str], region: str, batch_size: int, began_at: int) -> None:
-        """A span for each trace that has events in a batch which was upserted from `began_at` (ns) until now."""
+        """Record a span for each trace that has events in a batch which was upserted from `began_at` (ns) until now."""
         ended_at = time.time_ns()
         for traceparent, count in Counter(traceparents).items():
             parent = _W3C.extract({"traceparent": traceparent}, Context())
@@ -121,31 +142,6 @@ class TracedApplication:
                 await send(message)
 
             await self._inner(scope, receive, seen)
-
-
-class TracedShard(Shard):
-    """A shard with a span around each script of a request; a worker's own scripts belong to no request."""
-
-    __slots__ = ()
-
-    async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int] = ()) -> Any:
-        tracing, span = active(), _announced.get()
-        _announced.set(None)
-        if span is None:
-            if tracing is None or not trace.get_current_span().get_span_context().is_valid:
-                return await super().run(script, keys, args)
-            span = tracing.tracer.start_span("redis", kind=SpanKind.CLIENT)
-        span.update_name(f"redis {script}")
-        span.set_attributes(
-            {
-                "db.system.name": "redis",
-                "db.operation.name": "EVALSHA",
-                "db.stored_procedure.name": script,
-                "server.address": self.name,
-            }
-        )
-        with trace.use_span(span, end_on_exit=True):
-            return await super().run(script, keys, args)
 
 
 def _context_of(headers: Iterable[tuple[bytes, bytes]]) -> Context:

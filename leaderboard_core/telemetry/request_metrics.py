@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from leaderboard_core.telemetry.histogram import Latency, histogram
+from leaderboard_core.telemetry.histogram import LatencyHistogram, histogram_metric
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -33,7 +33,7 @@ class RequestMetrics(Collector):
     def __init__(self, requests: str, seconds: str, buckets: Sequence[float], registry: CollectorRegistry) -> None:
         self._names = (requests, seconds)
         self._buckets = buckets
-        self._latencies: dict[tuple[str, str, int], Latency] = {}
+        self._latencies: dict[tuple[str, str, int], LatencyHistogram] = {}
         registry.register(self)
 
     def answered(self, request: Answered) -> None:
@@ -42,7 +42,7 @@ class RequestMetrics(Collector):
         key = (request.route, method, request.status)
         latency = self._latencies.get(key)
         if latency is None:
-            latency = self._latencies[key] = Latency(self._buckets)
+            latency = self._latencies[key] = LatencyHistogram(self._buckets)
         latency.add(request.seconds)
 
     def collect(self) -> Iterator[Metric]:
@@ -53,7 +53,7 @@ class RequestMetrics(Collector):
         for (route, method, status), latency in self._latencies.items():
             answers.add_metric((route, method, str(status)), sum(latency.counts))
         yield answers
-        yield histogram(
+        yield histogram_metric(
             seconds,
             "Time from a request's head to the end of its answer, by route.",
             "route",

@@ -1,17 +1,15 @@
-"""Whether this process sends traces. Without OTEL_EXPORTER_OTLP_ENDPOINT nothing of OpenTelemetry is loaded by us."""
+"""Start and stop the traces of this process; without OTEL_EXPORTER_OTLP_ENDPOINT nothing of OpenTelemetry is loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from leaderboard_core.settings import SettingsError, TracingSettings
 
 if TYPE_CHECKING:
-    from leaderboard_core.telemetry.opentelemetry import Tracing
-
-RouteOf = Callable[[str, str], str]
-"""The route of a verb and a path: one of a few names, whatever clients ask for."""
+    from leaderboard_core.telemetry.opentelemetry import RouteOf, Tracing
 
 _active: Tracing | None = None
 
@@ -41,10 +39,15 @@ def stop() -> None:
 
 
 def active() -> Tracing | None:
-    """What makes spans, None while nothing is traced."""
+    """Return what makes spans, None while nothing is traced."""
     return _active
 
 
+def script_span() -> Callable[[str, str], AbstractContextManager[Any]] | None:
+    """Return what makes the span of a Redis script (its name, its shard's), None while nothing is traced."""
+    return None if _active is None else _active.script_span
+
+
 def traced(application: Any, route_of: RouteOf) -> Any:
-    """An ASGI application with a span around each request, or the application itself while nothing is traced."""
+    """Wrap an ASGI application in a span for each request; while nothing is traced it is the application itself."""
     return application if _active is None else _active.application(application, route_of)

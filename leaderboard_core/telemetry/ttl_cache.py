@@ -1,4 +1,4 @@
-"""An answer that is made at most once in a while, however many ask for it."""
+"""Cache one value for a while, and load it once however many ask."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 
-class Fresh(Generic[Answer]):
-    """Shares what one look found for `seconds`; who comes while a look is under way waits for that one."""
+class TtlCache(Generic[Value]):
+    """Keeps what `load` gave for `ttl_seconds`; callers during a load share it."""
 
-    def __init__(self, look: Callable[[], Awaitable[Answer]], seconds: float) -> None:
-        self._look = look
-        self._seconds = seconds
-        self._task: asyncio.Task[Answer] | None = None
-        self._stale_at = 0.0
+    def __init__(self, load: Callable[[], Awaitable[Value]], ttl_seconds: float) -> None:
+        self._load = load
+        self._ttl_seconds = ttl_seconds
+        self._task: asyncio.Task[Value] | None = None
+        self._expires_at = 0.0
 
-    async def get(self) -> Answer:
-        """The answer, at most `seconds` old. Raises what the look raised."""
+    async def get(self) -> Value:
+        """Return the value, at most `ttl_seconds` old. Raises what `load` raised."""
         now = asyncio.get_running_loop().time()
-        if self._task is None or (self._task.done() and now >= self._stale_at):
+        if self._task is None or (self._task.done() and now >= self._expires_at):
             self._task = asyncio.create_task(self._run())
-            self._task.add_done_callback(_seen)
+            self._task.add_done_callback(_retrieve)
         return await asyncio.shield(self._task)
 
-    async def _run(self) -> Answer:
+    async def _run(self) -> Value:
         try:
-            return await self._look()
+            return await self._load()
         finally:
-            self._stale_at = asyncio.get_running_loop().time() + self._seconds
+            self._expires_at = asyncio.get_running_loop().time() + self._ttl_seconds
 
 
-def _seen(task: asyncio.Task[Answer]) -> None:
+def _retrieve(task: asyncio.Task[Value]) -> None:
     if not task.cancelled():
-        task.exception()  # everybody who waited may have gone
+        task.exception()  # every caller may have been cancelled: asyncio would complain of an error nobody saw

@@ -13,7 +13,7 @@ import asyncpg
 from leaderboard_core.errors import Unavailable, UserNotFound
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
-from leaderboard_core.redis.shards import GLOBAL
+from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_service.boards.ranges import Stretch, by_scores
 from leaderboard_service.boards.ranking import RankedRow, Row, Window, add_up, merge, neighbours, ranked, standings
 from leaderboard_service.boards.redis_boards import MERGED_DEPTH, Page, Place, Standings, Surroundings, first_rows

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from leaderboard_core.errors import InvalidPayload, UserNotFound
-from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_service.boards import redis_queries as ask
 from leaderboard_service.boards.ranges import Stretch, by_scores
 from leaderboard_service.boards.ranking import RankedRow, Standing, Window, add_up, merge, neighbours, ranked, standings

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from leaderboard_core.errors import WarmingUp
-from leaderboard_core.redis.shards import Shard
+from leaderboard_core.redis.shard import Shard
 from leaderboard_service.boards.ranges import Stretch
 from leaderboard_service.boards.ranking import Row, Window
 
 
 def _warm(answer: list[Any]) -> list[Any]:
-    if answer[0] == "cold":
+    if answer[0] == "not_ready":
         raise WarmingUp
     return answer
 

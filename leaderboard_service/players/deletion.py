@@ -19,8 +19,9 @@ from leaderboard_core.errors import (
 from leaderboard_core.events import Deletion
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.postgres.deletions import KEEP_AT_LEAST_SECONDS, delete_players
-from leaderboard_core.redis.shards import GLOBAL, Shard, ShardMap
+from leaderboard_core.postgres.deletions import MIN_TOMBSTONE_SECONDS, delete_players
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import AuthSettings, LimitSettings
 from leaderboard_core.tokens import Identity, revoked_token
 from leaderboard_service.idempotency import Idempotency
@@ -47,7 +48,7 @@ class Remover:
         self._databases = databases
         self._players = players
         self._limits = limits
-        self._keep = max(auth.jwt_ttl_seconds, KEEP_AT_LEAST_SECONDS)
+        self._keep = max(auth.jwt_ttl_seconds, MIN_TOMBSTONE_SECONDS)
 
     async def delete(self, user_id: str, who: Identity, request_id: str, idempotency: Idempotency | None) -> int:
         """Delete a player; when that was, in µs since the epoch.
@@ -117,8 +118,8 @@ class Remover:
                 keys.queue(region),
                 keys.user_bucket(user_id),
                 keys.idempotency(who.user_id, idempotency.key if idempotency else ""),
-                keys.deleted(user_id),
-                keys.any_deleted,
+                keys.tombstone(user_id),
+                keys.any_tombstone,
             ),
             (
                 user_id,
@@ -149,8 +150,8 @@ class Remover:
         try:
             await shard.run(
                 "restore_deletions",
-                (keys.board(region), keys.board(GLOBAL), keys.any_deleted),
-                (keys.user(""), region, keys.deleted(""), text),
+                (keys.board(region), keys.board(GLOBAL), keys.any_tombstone),
+                (keys.user(""), region, keys.tombstone(""), text),
             )
         except Unavailable:
             log.warning("redis went away after a deletion", extra={"region": region})
@@ -182,7 +183,7 @@ def _replayed(answer: list[str], idempotency: Idempotency | None) -> int:
 
 def _refusal(code: str, detail: list[str]) -> LeaderboardError | _Moved:
     match code:
-        case "cold":
+        case "not_ready":
             return WarmingUp()
         case "user_not_found" | "region_mismatch":
             return _Moved()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from leaderboard_core.errors import Forbidden, RegionMismatch, Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
-from leaderboard_core.redis.shards import GLOBAL
+from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.tokens import Identity, revoked_token
 from leaderboard_service.boards.redis_boards import Place
 from leaderboard_service.boards.service import Reads

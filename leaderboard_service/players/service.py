@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from leaderboard_core.errors import LeaderboardError, RateLimited, RegionMismatch, Unavailable, UserExists, WarmingUp
-from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import LimitSettings
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class Players:
             answer = await shard.run("claim_user", (key, shard.keys.ready), (nonce, CLAIM_SECONDS * 1000))
             if answer[0] == "ok":
                 return started, int(answer[1])
-            if answer[0] == "cold":
+            if answer[0] == "not_ready":
                 raise WarmingUp
             if not wait:
                 raise UserExists("This user_id is being registered by another request.")
@@ -156,8 +157,8 @@ class Players:
 
 async def _look(shard: Shard, user_id: str) -> Look:
     keys = shard.keys
-    answer = await shard.run("find_user", (keys.ready, keys.user(user_id), keys.deleted(user_id)))
-    if answer[0] == "cold":
+    answer = await shard.run("find_user", (keys.ready, keys.user(user_id), keys.tombstone(user_id)))
+    if answer[0] == "not_ready":
         raise WarmingUp
     now, deleted_at, player = int(answer[1]), int(answer[2]), None
     if answer[0] == "ok":

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from leaderboard_core.errors import InvalidPayload, LeaderboardError
 from leaderboard_core.http.exception_handlers import fields_of
-from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import LimitSettings
 from leaderboard_core.tokens import Identity
 from leaderboard_service.idempotency import Idempotency
@@ -138,7 +139,7 @@ class BatchWriter:
             limits.idempotency_ttl_seconds if first.idempotency else 0,
             first.idempotency.fingerprint if first.idempotency else "",
             self._writer.unclaimed.deadline,
-            keys.deleted(""),
+            keys.tombstone(""),
         ]
         for write in writes:
             kept = keys.idempotency(write.subject, write.idempotency.key if write.idempotency else "")

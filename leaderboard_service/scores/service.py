@@ -22,7 +22,7 @@ from leaderboard_core.errors import (
     UserNotFound,
     WarmingUp,
 )
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import LimitSettings
 from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.metrics import SCORE_WRITES
@@ -146,7 +146,7 @@ class ScoreWriter:
                 claim.nonce,
                 claim.deadline,
                 "1" if write.protected else "0",
-                keys.deleted(""),
+                keys.tombstone(""),
                 "" if write.issued_at is None else write.issued_at,
             ),
         )
@@ -186,7 +186,7 @@ class ClaimNeeded(Exception):
 
 def _refusal(code: str, detail: Sequence[str]) -> LeaderboardError | ClaimNeeded:
     match code:
-        case "cold":
+        case "not_ready":
             return WarmingUp()
         case "queue_full":
             return QueueFull(retry_after=1, queue_length=int(detail[0]))

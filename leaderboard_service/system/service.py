@@ -7,9 +7,9 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
-from leaderboard_core.redis.queues import QueueProbe
 from leaderboard_core.telemetry.gauges import Gauges
 from leaderboard_core.telemetry.health import HealthProbe
+from leaderboard_core.telemetry.queues import QueueProbe
 
 
 class SystemStatus:
@@ -48,7 +48,7 @@ class SystemStatus:
 
     async def gauges(self) -> list[Metric]:
         """The state of queues and stores, for one scrape."""
-        return await self._gauges.look()
+        return await self._gauges.collect()
 
 
 def _rounded(fields: dict[str, Any]) -> dict[str, Any]:

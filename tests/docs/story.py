@@ -21,7 +21,7 @@ async def tell(start: Start, redis_1: redis.Redis, environ: dict[str, str]) -> R
     """Make every call against services on one empty Redis."""
     recorder = Recorder()
     api = await start(INSTANCE_NAME="service-1")
-    async with working(environ, watch=True):
+    async with working(environ, heartbeats=True):
         await _writes(recorder, api)
         await _reads(recorder, api)
         await drained(redis_1)

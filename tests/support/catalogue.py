@@ -12,12 +12,13 @@ from prometheus_client.metrics import MetricWrapperBase
 from api_gateway.metrics import Metrics
 from api_gateway.upstream.pool import State, Upstream
 from leaderboard_core.http.context import RequestContext
-from leaderboard_core.redis.queues import QueueReport, QueueState
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.queues import QueueState
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from leaderboard_core.telemetry import metrics
 from leaderboard_core.telemetry.gauges import breaker_gauges, queue_gauges, store_gauges
 from leaderboard_core.telemetry.health import StoreHealth
+from leaderboard_core.telemetry.queues import QueueReport
 from leaderboard_core.telemetry.request_metrics import RequestMetrics
 
 
@@ -94,7 +95,7 @@ def _declared(found: Iterable[MetricWrapperBase], shown_by: str) -> list[Describ
     described = []
     for metric in found:
         (family,) = metric.describe()
-        labels = tuple(metric._labelnames)
+        labels = tuple(metric._labelnames)  # the library shows them nowhere else before the first sample
         described.append(
             Described(_query_name(family.name, family.type), family.type, labels, shown_by, family.documentation)
         )

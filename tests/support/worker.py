@@ -1,4 +1,4 @@
-"""Workers inside a test: consumers of some queues, with signs of life if asked for."""
+"""Workers inside a test: consumers of some queues, with heartbeats if asked for."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings, load
 from tests.support.waiting import eventually
-from worker_service.saving.heartbeat import Liveness
+from worker_service.saving.heartbeat import Heartbeat
 from worker_service.services import build
 
 
@@ -26,7 +26,7 @@ class Worker:
     name: str
     shard_map: ShardMap
     stop: asyncio.Event
-    watches: list[Liveness]
+    heartbeats: list[Heartbeat]
     tasks: list[asyncio.Task[None]]
 
     async def finish(self, seconds: float = 8.0) -> None:
@@ -47,11 +47,11 @@ async def working(
     environ: Mapping[str, str],
     name: str = "worker-1",
     *,
-    watch: bool = False,
+    heartbeats: bool = False,
     block_seconds: float = 0.2,
     only: str | None = None,
 ) -> AsyncIterator[Worker]:
-    """A worker with this environment; with `watch` it gives signs of life, takes over and rebuilds.
+    """A worker with this environment; with `heartbeats` it sends them, reclaims and rebuilds.
 
     `only` names the one region whose queue it consumes.
     """
@@ -61,9 +61,9 @@ async def working(
     parts = build(name, topology, settings, shard_map, databases, stop, block_seconds=block_seconds)
     consumers = [consumer for consumer in parts.consumers if only in (None, consumer.region)]
     tasks = [asyncio.create_task(consumer.run()) for consumer in consumers]
-    if watch:
-        tasks += [asyncio.create_task(one.run()) for one in parts.watches]
-    worker = Worker(name, shard_map, stop, parts.watches, tasks)
+    if heartbeats:
+        tasks += [asyncio.create_task(one.run()) for one in parts.heartbeats]
+    worker = Worker(name, shard_map, stop, parts.heartbeats, tasks)
     try:
         yield worker
     finally:

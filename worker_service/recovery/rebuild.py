@@ -1,4 +1,4 @@
-"""Brings a Redis that is empty, new or older than Postgres up to date, and marks it ready when it is complete."""
+"""Rebuild a Redis that is empty, new or older than Postgres, and set its ready marker when it is complete."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Any
 
 import asyncpg
 
-from leaderboard_core.errors import Unavailable
+from leaderboard_core.backoff import Backoff, Pauses
+from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres import sql
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases, describe
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
 from leaderboard_core.redis.queues import queue_state
-from leaderboard_core.redis.shards import GLOBAL, Shard
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.telemetry.metrics import REBUILD_EXPECTED, REBUILD_PLAYERS, REBUILD_RUNNING, REBUILDS
-from worker_service.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
 PAGE = 5_000
 PLAYERS_PER_CALL = 250
 LOCK_SECONDS = 30
+BACKOFF = Backoff(first=0.1, most=2.0, jitter=0.5)
 PAGE_TIMEOUT_SECONDS = 120
 CLOCK_MARGIN_SECONDS = 60
 """How far the clock of a Redis may have stepped back without a lost row being overlooked."""
@@ -38,9 +40,9 @@ class RebuildInterrupted(Exception):
 async def rebuild(
     shard: Shard, databases: RegionDatabases, on_page: OnPage | None = None, *, whole: bool = False
 ) -> int:
-    """Fill `shard` from the databases of its regions and mark it ready; returns the players read.
+    """Fill `shard` from the databases of its regions and set its ready marker; returns the players read.
 
-    Of a region that an earlier life of this Redis held completely only the rows that are newer than its
+    Of a region that an earlier incarnation of this Redis held completely only the rows that are newer than its
     last write are read (all of them with `whole`): what Redis lost is the end of its history. One rebuild
     at a time per shard: the lock is renewed with every page, so that a dead holder's lock ends. Nothing
     newer in Redis is overwritten, and no reader sees the boards before the end.
@@ -64,7 +66,7 @@ async def rebuild(
                     REBUILD_PLAYERS.labels(region).inc(len(page))
                     if on_page is not None:
                         on_page(region, len(page))
-            # After the rows: of what was deleted while they were read, one of the two tells.
+            # After the rows: what was deleted while they were read is in one of the two.
             async with aclosing(pages(databases[region], since, "page_deletions")) as deletions:
                 async for page in deletions:
                     await _renew_lock(shard, nonce)
@@ -80,14 +82,14 @@ async def rebuild(
 
 
 async def _regions_held(shard: Shard) -> set[str]:
-    """The regions that this Redis, in this life or the one before, held completely."""
+    """Read which regions this Redis held completely, in this incarnation or the one before."""
     ready: str | None = await shard.command("GET", shard.keys.ready)
     _, _, regions = (ready or "").partition(" ")
     return set(regions.split(",")) - {""}
 
 
 async def _estimate(pool: Pool) -> int:
-    """How many players Postgres believes to have, without counting; 0 when it has not looked yet."""
+    """Estimate the players in Postgres, without counting; 0 before its first ANALYZE."""
     try:
         return int(await pool.fetchval(sql.load("estimate_players")) or 0)
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
@@ -95,21 +97,21 @@ async def _estimate(pool: Pool) -> int:
 
 
 async def _last_write(shard: Shard, region: str) -> int:
-    """µs of the last write into a region that this Redis knows of, less a margin; 0 when it knows of none."""
+    """Read the time (µs) of the last write into a region that this Redis knows of, less a margin; 0 if none."""
     at: str | None = await shard.command("HGET", shard.keys.region_bucket(region), "at")
     return max(0, int(at) - CLOCK_MARGIN_SECONDS * 1_000_000) if at else 0
 
 
 async def pages(pool: Pool, since: int, statement: str = "page_players") -> AsyncGenerator[Sequence[Any], None]:
-    """Keyset pages of the rows changed after `since` (µs); the next one is fetched while one is worked on."""
-    coming = asyncio.create_task(_page(pool, statement, "", since))
+    """Yield keyset pages of the rows changed after `since` (µs); the next one is fetched while one is worked on."""
+    following = asyncio.create_task(_page(pool, statement, "", since))
     try:
-        while page := await coming:
-            coming = asyncio.create_task(_page(pool, statement, page[-1]["user_id"], since))
+        while page := await following:
+            following = asyncio.create_task(_page(pool, statement, page[-1]["user_id"], since))
             yield page
     finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
 
 
 async def _page(pool: Pool, statement: str, last: str, since: int) -> Sequence[Any]:
@@ -123,37 +125,37 @@ async def _page(pool: Pool, statement: str, last: str, since: int) -> Sequence[A
 
 
 async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
-    """Put rows as `page_players` gives them back into Redis, where it has nothing newer. Raises Unavailable."""
+    """Restore rows as `page_players` gives them to Redis, where it has nothing newer. Raises Unavailable."""
     keys, calls = shard.keys, []
     for first in range(0, len(page), PLAYERS_PER_CALL):
         players = (
             f"{user_id}\0{name}\0{score}\0{micros}\0{'1' if protected else '0'}"
             for user_id, name, _, score, micros, protected in page[first : first + PLAYERS_PER_CALL]
         )
-        boards = (keys.board(region), keys.board(GLOBAL), keys.any_deleted)
-        calls.append(shard.run("restore_players", boards, (keys.user(""), region, keys.deleted(""), *players)))
+        boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
+        calls.append(shard.run("restore_players", boards, (keys.user(""), region, keys.tombstone(""), *players)))
     await asyncio.gather(*calls)
 
 
 async def restore_deletions(shard: Shard, region: str, page: Sequence[Any]) -> None:
-    """Take players of deletions as `page_deletions` gives them out of Redis, where it is older. Raises Unavailable."""
+    """Remove players of deletions as `page_deletions` gives them, where Redis is older. Raises Unavailable."""
     keys = shard.keys
-    boards = (keys.board(region), keys.board(GLOBAL), keys.any_deleted)
+    boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
     for first in range(0, len(page), PLAYERS_PER_CALL):
         deletions = (
             f"{user_id}\0{micros}\0{until}" for user_id, micros, until in page[first : first + PLAYERS_PER_CALL]
         )
-        await shard.run("restore_deletions", boards, (keys.user(""), region, keys.deleted(""), *deletions))
+        await shard.run("restore_deletions", boards, (keys.user(""), region, keys.tombstone(""), *deletions))
 
 
 async def restore_by_id(shard: Shard, region: str, pool: Pool, user_ids: Sequence[str]) -> None:
-    """Bring some players in Redis to where Postgres is, if it is newer. Raises Unavailable or asyncpg's errors."""
+    """Restore some players to Redis from Postgres, if it is newer. Raises Unavailable or asyncpg's errors."""
     await restore(shard, region, await pool.fetch(sql.load("players_by_id"), user_ids))
     await restore_deletions(shard, region, await pool.fetch(sql.load("deletions_by_id"), user_ids))
 
 
 async def _forget_region(shard: Shard, region: str) -> None:
-    """Take the players of a region that has moved to another Redis off this one's GLOBAL board."""
+    """Remove the players of a region that has moved to another Redis from this one's GLOBAL board."""
     waiting = await queue_state(shard, region)
     if waiting.uncommitted:
         raise RebuildInterrupted(
@@ -187,11 +189,11 @@ async def _release_lock(shard: Shard, nonce: str) -> None:
 class Rebuilder:
     """Runs rebuilds in the background, one per shard, until each is complete.
 
-    `hands` are the locks of the process's own consumers of each shard.
+    `batch_locks` are those of the process's own consumers of each shard.
     """
 
     def __init__(self, databases: RegionDatabases, stop: asyncio.Event) -> None:
-        self.hands: dict[Shard, list[asyncio.Lock]] = {}
+        self.batch_locks: dict[Shard, list[asyncio.Lock]] = {}
         self._databases = databases
         self._stop = stop
         self._running: dict[Shard, asyncio.Task[None]] = {}
@@ -207,21 +209,21 @@ class Rebuilder:
             await self._until_done(shard)
 
     async def _until_done(self, shard: Shard) -> None:
-        backoff = Backoff(self._stop, most=2)
+        pauses = Pauses(BACKOFF, self._stop)
         log.warning("redis may not hold all players: reading postgres", extra={"shard": shard.name})
         while not self._stop.is_set():
             try:
                 if await shard.is_ready():
                     return
-                async with AsyncExitStack() as empty_hands:
-                    # A batch that a consumer of ours still holds is newer than the rows that we would read.
-                    for lock in self.hands.get(shard, ()):
-                        await empty_hands.enter_async_context(lock)
+                async with AsyncExitStack() as no_batch_in_flight:
+                    # A batch that a consumer of ours has in flight is newer than the rows that we would read.
+                    for lock in self.batch_locks.get(shard, ()):
+                        await no_batch_in_flight.enter_async_context(lock)
                     players = await rebuild(shard, self._databases, self._log_progress)
             except (RebuildInterrupted, Unavailable) as error:
                 REBUILDS.labels(shard.name, "interrupted").inc()
                 log.warning("rebuild waits: %s", error, extra={"shard": shard.name})
-                await backoff.pause()
+                await pauses.pause()
             else:
                 REBUILDS.labels(shard.name, "complete").inc()
                 log.info("rebuild complete", extra={"shard": shard.name, "players": players})

@@ -1,4 +1,4 @@
-"""Compares Redis with Postgres, player by player, and mends what differs from the newer side."""
+"""Compare Redis with Postgres, player by player, and reconcile what differs from the newer side."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
-from leaderboard_core.postgres.deletions import KEEP_AT_LEAST_SECONDS
+from leaderboard_core.postgres.deletions import MIN_TOMBSTONE_SECONDS
 from leaderboard_core.redis.queues import queue_state
-from leaderboard_core.redis.shards import GLOBAL, Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from worker_service.recovery.rebuild import pages
 
 CHUNK = 500
@@ -41,7 +42,7 @@ class Row(NamedTuple):
     protected: bool
 
 
-class Held(NamedTuple):
+class RedisState(NamedTuple):
     """A player in Redis, as texts; '' where there is none."""
 
     region: str
@@ -55,36 +56,36 @@ class Held(NamedTuple):
 
 @dataclass(slots=True)
 class Report:
-    """`behind` events were not in Postgres yet when the comparison ended; their players are not judged."""
+    """`pending` events were not in Postgres yet when the comparison ended; their players are not verified."""
 
     players: int = 0
-    behind: int = 0
+    pending: int = 0
     differences: list[Difference] = field(default_factory=list)
-    mended: list[tuple[Difference, str]] = field(default_factory=list)
+    repaired: list[tuple[Difference, str]] = field(default_factory=list)
     truncated: bool = False
 
 
-def compare(region: str, row: Row | None, held: Held, deleted_at: int = 0) -> str | None:
-    """What is wrong with a player, or None; `deleted_at` is when Postgres deleted it (µs), 0 if never."""
-    if not held.region:
+def compare(region: str, row: Row | None, state: RedisState, deleted_at: int = 0) -> str | None:
+    """Say what is wrong with a player, or None; `deleted_at` is when Postgres deleted it (µs), 0 if never."""
+    if not state.region:
         if row is not None:
             return "is missing in Redis"
-        return "is on a board and nowhere else" if held.on_region or held.on_global else None
-    if held.region != region:
-        return f"has region {held.region} in Redis"
+        return "is on a board and nowhere else" if state.on_region or state.on_global else None
+    if state.region != region:
+        return f"has region {state.region} in Redis"
     problems = []
-    for board, score in ((region, held.on_region), (GLOBAL, held.on_global)):
-        if not score or int(float(score)) != int(held.score):
-            problems.append(f"score {held.score} in the hash, {score or 'none'} on the board of {board}")
+    for board, score in ((region, state.on_region), (GLOBAL, state.on_global)):
+        if not score or int(float(score)) != int(state.score):
+            problems.append(f"score {state.score} in the hash, {score or 'none'} on the board of {board}")
     if row is None:
-        was_deleted = deleted_at >= int(held.updated_at)
+        was_deleted = deleted_at >= int(state.updated_at)
         problems.append("was deleted, and is in Redis still" if was_deleted else "is missing in Postgres")
     else:
         for what, ours, theirs in (
-            ("score", held.score, str(row.score)),
-            ("name", held.name, row.name),
-            ("updated_at", held.updated_at, str(row.micros)),
-            ("password", held.protected or "0", "1" if row.protected else "0"),
+            ("score", state.score, str(row.score)),
+            ("name", state.name, row.name),
+            ("updated_at", state.updated_at, str(row.micros)),
+            ("password", state.protected or "0", "1" if row.protected else "0"),
         ):
             if ours != theirs:
                 problems.append(f"{what} {ours} in Redis, {theirs} in Postgres")
@@ -92,7 +93,7 @@ def compare(region: str, row: Row | None, held: Held, deleted_at: int = 0) -> st
 
 
 class Verifier:
-    """Streams over every region once from each side, then looks again at what seemed to differ.
+    """Streams over every region once from each side, then verifies the candidates: players that seemed to differ.
 
     Under traffic a player may differ for the moment that its event takes: only what still differs
     when the queue is empty is a difference.
@@ -104,35 +105,35 @@ class Verifier:
         self._wait_seconds = wait_seconds
 
     async def verify(self, on_players: OnPlayers | None = None, *, repair: bool = False) -> Report:
-        """Compare everything; with `repair` mend what differs. Raises Unavailable or Postgres' errors."""
+        """Compare everything; with `repair` reconcile what differs. Raises Unavailable or Postgres' errors."""
         report = Report()
         for shard, region in self._map.queues():
-            suspects = await self._suspects(shard, region, report, on_players)
-            differences = await self._settle(shard, region, suspects, report)
+            candidates = await self._candidates(shard, region, report, on_players)
+            differences = await self._verify(shard, region, candidates, report)
             report.differences += differences
             if repair:
-                report.mended += [(difference, await self._mend(shard, difference)) for difference in differences]
+                report.repaired += [(one, await self._reconcile(shard, one)) for one in differences]
         return report
 
-    async def _suspects(self, shard: Shard, region: str, report: Report, on_players: OnPlayers | None) -> set[str]:
-        pool, suspects = self._databases[region], set[str]()
+    async def _candidates(self, shard: Shard, region: str, report: Report, on_players: OnPlayers | None) -> set[str]:
+        pool, candidates = self._databases[region], set[str]()
         async with aclosing(pages(pool, 0)) as all_pages:
             async for page in all_pages:
                 rows = [Row(*record) for record in page]
-                suspects |= {found.user_id for found in await _compare_rows(shard, region, rows)}
+                candidates |= {found.user_id for found in await _compare_rows(shard, region, rows)}
                 report.players += len(rows)
                 if on_players is not None:
                     on_players(region, len(rows))
-                if len(suspects) > MOST_DIFFERENCES:
+                if len(candidates) > MOST_DIFFERENCES:
                     report.truncated = True
-                    return suspects
+                    return candidates
         async for user_ids in self._members(shard, region):
             known = await _rows_of(pool, user_ids)
-            suspects |= {user_id for user_id in user_ids if user_id not in known}
-        return suspects
+            candidates |= {user_id for user_id in user_ids if user_id not in known}
+        return candidates
 
     async def _members(self, shard: Shard, region: str) -> AsyncIterator[list[str]]:
-        """Who is on the boards of a region, page by page; players without a hash count to the first region."""
+        """Yield the players on the boards of a region, page by page; those without a hash count to the first region."""
         if region != GLOBAL:
             async for user_ids in _scan(shard, shard.keys.board(region)):
                 yield user_ids
@@ -142,67 +143,66 @@ class Verifier:
             homes.add("")
         if homes:
             async for user_ids in _scan(shard, shard.keys.board(GLOBAL)):
-                held = await _held(shard, region, user_ids)
-                yield [user_id for user_id, one in zip(user_ids, held, strict=True) if one.region in homes]
+                states = await _redis_states(shard, region, user_ids)
+                yield [user_id for user_id, one in zip(user_ids, states, strict=True) if one.region in homes]
 
-    async def _settle(self, shard: Shard, region: str, suspects: set[str], report: Report) -> list[Difference]:
-        """The suspects that really differ; those that cannot be judged in time count as behind."""
+    async def _verify(self, shard: Shard, region: str, candidates: set[str], report: Report) -> list[Difference]:
+        """Find the candidates that really differ; those that cannot be verified in time count as pending."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_seconds
         differences: list[Difference] = []
-        while suspects:
-            unsettled: set[str] = set()
-            behind = 0
-            for first in range(0, len(suspects), CHUNK):
-                chunk = sorted(suspects)[first : first + CHUNK]
-                found, moving, waiting = await self._judge(shard, region, chunk)
+        while candidates:
+            unverified: set[str] = set()
+            events = 0
+            for first in range(0, len(candidates), CHUNK):
+                chunk = sorted(candidates)[first : first + CHUNK]
+                found, changing, uncommitted = await self._verify_chunk(shard, region, chunk)
                 differences += found
-                unsettled |= moving
-                behind = max(behind, waiting)
-            if unsettled and loop.time() > deadline:
-                report.behind += max(behind, len(unsettled))
+                unverified |= changing
+                events = max(events, uncommitted)
+            if unverified and loop.time() > deadline:
+                report.pending += max(events, len(unverified))
                 break
-            suspects = unsettled
-            if suspects:
+            candidates = unverified
+            if candidates:
                 await asyncio.sleep(RECHECK_SECONDS)
         return differences
 
-    async def _judge(
+    async def _verify_chunk(
         self, shard: Shard, region: str, user_ids: Sequence[str]
     ) -> tuple[list[Difference], set[str], int]:
-        """Differences, players that cannot be judged now, and how many events wait.
+        """Return differences, players that cannot be verified now, and the number of uncommitted events.
 
-        A player is judged when its hash was the same before and after everything else was looked at, and
-        no event waited after the first look: then the event of that state was committed before its row was
-        read, and a row that does not match it is wrong.
+        A player is verified when its hash was the same before and after everything else was read, and no
+        event was uncommitted after the first read: then the event of that state was committed before its
+        row was read, and a row that does not match it is wrong.
         """
-        before = await _held(shard, region, user_ids)
-        queue = await queue_state(shard, region)
-        waiting = queue.uncommitted
+        before = await _redis_states(shard, region, user_ids)
+        uncommitted = (await queue_state(shard, region)).uncommitted
         rows = await _rows_of(self._databases[region], user_ids)
         gone = await _deletions_of(self._databases[region], user_ids)
-        after = await _held(shard, region, user_ids)
-        differences, moving = [], set()
+        after = await _redis_states(shard, region, user_ids)
+        differences, changing = [], set()
         for user_id, first, last in zip(user_ids, before, after, strict=True):
             problem = compare(region, rows.get(user_id), last, gone.get(user_id, 0))
-            if problem and (waiting or first != last):
-                moving.add(user_id)
+            if problem and (uncommitted or first != last):
+                changing.add(user_id)
             elif problem:
                 differences.append(Difference(region, user_id, problem))
-        return differences, moving, waiting
+        return differences, changing, uncommitted
 
-    async def _mend(self, shard: Shard, difference: Difference) -> str:
+    async def _reconcile(self, shard: Shard, difference: Difference) -> str:
         region, user_id, keys = difference.region, difference.user_id, shard.keys
         row = (await _rows_of(self._databases[region], [user_id])).get(user_id)
         gone = await _deletions_of(self._databases[region], [user_id])
         outcome: str = await shard.run(
-            "mend_player",
+            "reconcile_player",
             (
                 keys.user(user_id),
                 keys.board(region),
                 keys.board(GLOBAL),
                 keys.queue(region),
-                keys.deleted(user_id),
+                keys.tombstone(user_id),
             ),
             (
                 user_id,
@@ -213,7 +213,7 @@ class Verifier:
                 row.score if row else "",
                 "1" if row and row.protected else "0",
                 gone.get(user_id, 0),
-                KEEP_AT_LEAST_SECONDS,
+                MIN_TOMBSTONE_SECONDS,
             ),
         )
         return outcome
@@ -243,26 +243,26 @@ def _storable(user_ids: Sequence[str]) -> list[str]:
     return [user_id for user_id in user_ids if "\0" not in user_id]  # Postgres cannot even be asked for others
 
 
-async def _held(shard: Shard, region: str, user_ids: Sequence[str]) -> list[Held]:
+async def _redis_states(shard: Shard, region: str, user_ids: Sequence[str]) -> list[RedisState]:
     keys = shard.keys
     boards = (keys.board(region), keys.board(GLOBAL))
     if not user_ids:
         return []
     flat: list[str] = await shard.run("inspect_players", boards, (keys.user(""), *user_ids))
-    return [Held(*flat[first : first + 7]) for first in range(0, len(flat), 7)]
+    return [RedisState(*flat[first : first + 7]) for first in range(0, len(flat), 7)]
 
 
 async def _compare_rows(shard: Shard, region: str, rows: Sequence[Row]) -> list[Difference]:
     chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
-    answers = await asyncio.gather(*(_held(shard, region, [row.user_id for row in chunk]) for chunk in chunks))
+    answers = await asyncio.gather(*(_redis_states(shard, region, [row.user_id for row in chunk]) for chunk in chunks))
     pairs = (
-        (row, held)
+        (row, state)
         for chunk, answer in zip(chunks, answers, strict=True)
-        for row, held in zip(chunk, answer, strict=True)
+        for row, state in zip(chunk, answer, strict=True)
     )
-    return _differences(region, ((row.user_id, row, held) for row, held in pairs))
+    return _differences(region, ((row.user_id, row, state) for row, state in pairs))
 
 
 def _differences(region: str, players: Iterable[tuple[str, Row | None, Any]]) -> list[Difference]:
-    found = ((user_id, compare(region, row, held)) for user_id, row, held in players)
+    found = ((user_id, compare(region, row, state)) for user_id, row, state in players)
     return [Difference(region, user_id, problem) for user_id, problem in found if problem]

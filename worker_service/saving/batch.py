@@ -1,4 +1,4 @@
-"""From raw events to one upsert: decoding, the newest event per user, and what cannot be stored."""
+"""Build one upsert from raw events: decode, keep the newest event per user, set aside what cannot be stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DeadLetter:
     reason: str
 
     def encode(self) -> str:
-        """The entry of the dead-letter list: `{event, reason, at}`."""
+        """Encode the entry of the dead-letter list: `{event, reason, at}`."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         return orjson.dumps({"event": self.raw, "reason": self.reason, "at": at}).decode()
 
@@ -41,7 +41,7 @@ class Batch:
     raw_deletions: dict[str, str] = field(default_factory=dict)
 
     def raw(self, event: ScoreEvent | Deletion) -> str:
-        """An event as it was taken."""
+        """Return an event as it was taken."""
         return (self.raw_deletions if isinstance(event, Deletion) else self.raw_of)[event.user_id]
 
     @property
@@ -99,7 +99,7 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
 def columns(
     events: Sequence[ScoreEvent],
 ) -> tuple[list[str], list[str], list[str], list[int], list[int], list[bool]]:
-    """The arrays of `upsert_scores`: user_ids, names, regions, scores, µs, protected."""
+    """Build the arrays of `upsert_scores`: user_ids, names, regions, scores, µs, protected."""
     return (
         [event.user_id for event in events],
         [event.name for event in events],

@@ -1,55 +1,71 @@
-"""The dead-letter lists: what Postgres refused, to be read, tried again or dropped."""
+"""Read the dead-letter lists, what Postgres refused, and requeue or discard their entries."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import orjson
 
-from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """One dead letter; `id` is stable for as long as it lies there."""
+class DeadLetterEntry:
+    """One entry of a dead-letter list; `id` is stable for as long as it is there."""
 
     id: str
     region: str
     event: str
     reason: str
     at: str
-    entry: str
+    raw: str
 
 
-async def letters(shard_map: ShardMap, regions: tuple[str, ...] = ()) -> list[Letter]:
-    """The dead letters of `regions` (all if empty), newest first per region. Raises Unavailable."""
+Wanted: TypeAlias = Callable[[DeadLetterEntry], bool]
+
+
+async def entries(shard_map: ShardMap, regions: tuple[str, ...] = ()) -> list[DeadLetterEntry]:
+    """Read the dead letters of `regions` (all if empty), newest first per region. Raises Unavailable."""
     found = []
     for shard, region in shard_map.queues():
         if not regions or region in regions:
-            entries: list[str] = await shard.command("LRANGE", shard.keys.dead(region), 0, -1)
-            found += [_letter(region, entry) for entry in entries]
+            raw_entries: list[str] = await shard.command("LRANGE", shard.keys.dead(region), 0, -1)
+            found += [_entry(region, raw) for raw in raw_entries]
     return found
 
 
-async def move(shard_map: ShardMap, wanted: Callable[[Letter], bool], *, retry: bool) -> list[Letter]:
-    """Put the wanted letters' events back into their queues, or drop them; returns those moved.
+async def requeue(shard_map: ShardMap, wanted: Wanted) -> list[DeadLetterEntry]:
+    """Put the wanted entries' events back into their queues; returns those requeued.
 
     Each is moved in one step: an event is never in both places, nor in none. Raises Unavailable.
     """
+    return await _remove(shard_map, wanted, lambda entry: entry.event)
+
+
+async def discard(shard_map: ShardMap, wanted: Wanted) -> list[DeadLetterEntry]:
+    """Delete the wanted entries for good; returns those discarded. Raises Unavailable."""
+    return await _remove(shard_map, wanted, lambda _: "")
+
+
+async def _remove(
+    shard_map: ShardMap, wanted: Wanted, requeued: Callable[[DeadLetterEntry], str]
+) -> list[DeadLetterEntry]:
     shards: dict[str, Shard] = {region: shard for shard, region in shard_map.queues()}
-    moved = []
-    for letter in await letters(shard_map):
-        keys = shards[letter.region].keys
-        lists = (keys.dead(letter.region), keys.queue(letter.region))
-        words = (letter.entry, letter.event if retry else "")
-        if wanted(letter) and await shards[letter.region].run("move_dead_letter", lists, words):
-            moved.append(letter)
-    return moved
+    removed = []
+    for entry in await entries(shard_map):
+        keys = shards[entry.region].keys
+        lists = (keys.dead(entry.region), keys.queue(entry.region))
+        words = (entry.raw, requeued(entry))
+        if wanted(entry) and await shards[entry.region].run("remove_dead_letter", lists, words):
+            removed.append(entry)
+    return removed
 
 
-def _letter(region: str, entry: str) -> Letter:
-    content = orjson.loads(entry)
-    name = hashlib.blake2b(f"{region}\n{entry}".encode(), digest_size=5).hexdigest()
-    return Letter(name, region, content["event"], content["reason"], content["at"], entry)
+def _entry(region: str, raw: str) -> DeadLetterEntry:
+    content = orjson.loads(raw)
+    name = hashlib.blake2b(f"{region}\n{raw}".encode(), digest_size=5).hexdigest()
+    return DeadLetterEntry(name, region, content["event"], content["reason"], content["at"], raw)

@@ -1,21 +1,21 @@
-"""Signs of life of this worker, take-over from silent ones, and the watch for a Redis without its data."""
+"""Send this worker's heartbeats, reclaim what stale workers hold, and have a Redis rebuilt that is not ready."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 
+from leaderboard_core.backoff import wait_for_stop
 from leaderboard_core.errors import Unavailable
-from leaderboard_core.redis.shards import Shard
-from leaderboard_core.telemetry.metrics import EVENTS_TAKEN_OVER
-from worker_service.backoff import wait
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.telemetry.metrics import EVENTS_RECLAIMED
 from worker_service.recovery.rebuild import Rebuilder
 
 log = logging.getLogger(__name__)
 
 
-class Liveness:
-    """Keeps one shard's registry of workers honest."""
+class Heartbeat:
+    """Keeps this worker in one shard's registry of workers, and removes what stale workers left there."""
 
     def __init__(
         self, shard: Shard, worker: str, timeout_seconds: int, rebuilder: Rebuilder, stop: asyncio.Event
@@ -27,32 +27,32 @@ class Liveness:
         self._stop = stop
 
     async def run(self) -> None:
-        """Beat until the stop, several times within the time-out."""
+        """Beat until the stop, several times within the timeout."""
         while not self._stop.is_set():
             try:
                 await self.beat()
             except Unavailable as error:
-                log.warning("no sign of life could be given: %s", error.__cause__)
-            await wait(self._stop, min(1.0, self._timeout / 4))
+                log.warning("no heartbeat could be sent: %s", error.__cause__)
+            await wait_for_stop(self._stop, min(1.0, self._timeout / 4))
 
     async def beat(self) -> None:
-        """One sign of life; takes over what silent workers hold and mends a Redis that lost data.
+        """Send one heartbeat; reclaim the batches of stale workers, and start to rebuild a Redis that is not ready.
 
         Raises Unavailable.
         """
-        shard, silence = self._shard, self._timeout * 1_000_000
+        shard, stale_after = self._shard, self._timeout * 1_000_000
         keys = shard.keys
-        for other in await shard.run("heartbeat", (keys.workers,), (self._worker, silence)):
+        for other in await shard.run("heartbeat", (keys.workers,), (self._worker, stale_after)):
             for region in shard.regions:
-                moved = await shard.run(
-                    "take_over",
+                reclaimed = await shard.run(
+                    "reclaim_batch",
                     (keys.queue(region), keys.processing(region, other), keys.workers),
-                    (other, silence),
+                    (other, stale_after),
                 )
-                if moved > 0:
-                    EVENTS_TAKEN_OVER.labels(region).inc(moved)
+                if reclaimed > 0:
+                    EVENTS_RECLAIMED.labels(region).inc(reclaimed)
                     log.warning(
-                        "took over from a silent worker", extra={"worker": other, "region": region, "events": moved}
+                        "took over from a silent worker", extra={"worker": other, "region": region, "events": reclaimed}
                     )
             await shard.run("forget_worker", (keys.workers,), (other,))
         if not await shard.is_ready():

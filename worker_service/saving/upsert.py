@@ -1,4 +1,4 @@
-"""A batch into one region's Postgres: deletions, the upsert, and the search for an event that Postgres refuses."""
+"""Save a batch in one region's Postgres: deletions, the upsert, and the search for an event that Postgres refuses."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from typing import TypeVar
 
 import asyncpg
 
+from leaderboard_core.errors import describe
 from leaderboard_core.events import Deletion, ScoreEvent
 from leaderboard_core.postgres import sql
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, describe
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.postgres.deletions import delete_players
 from worker_service.saving.batch import Batch, columns
 
 REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
-"""Errors that the event itself causes; all others may go away by themselves."""
+"""Errors that the event itself causes; all others may pass."""
 
 EventT = TypeVar("EventT", ScoreEvent, Deletion)
 
 
-class PostgresAway(Exception):
+class PostgresUnavailable(Exception):
     """The batch could not be saved now and may be later."""
 
 
 async def save(pool: Pool, batch: Batch) -> list[tuple[ScoreEvent | Deletion, str]]:
-    """Save a batch; returns the events that Postgres refuses, with its reason. Raises PostgresAway.
+    """Save a batch; returns the events that Postgres refuses, with its reason. Raises PostgresUnavailable.
 
     Deletions come first: a player who is in the upsert too was made anew. Each of the two is whole by itself, and
     done again with the batch if the process ends in between.
@@ -43,7 +44,7 @@ async def _apply(
     """Run a statement for events, each user at most once.
 
     A refused statement is split in halves until the culprits are alone, so one bad event costs
-    log2(n) statements and holds nobody up. Raises PostgresAway.
+    log2(n) statements and delays no other. Raises PostgresUnavailable.
     """
     if not events:
         return []
@@ -55,5 +56,5 @@ async def _apply(
         middle = len(events) // 2
         return await _apply(pool, events[:middle], statement) + await _apply(pool, events[middle:], statement)
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
-        raise PostgresAway(describe(error)) from error
+        raise PostgresUnavailable(describe(error)) from error
     return []

@@ -13,7 +13,7 @@ if __name__ == "__main__" and not __package__:
 
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.redis.queues import QueueState, next_events, queue_states
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import SettingsError, TopologySettings, load
 
 MOST_EVENTS = 20

@@ -1,4 +1,4 @@
-"""The SQL statements and migrations, in files, loaded by name.
+"""Load the SQL statements and migrations by name from their files.
 
 A statement starts with `-- name: <name>`; the comment lines after it say its parameters and result.
 """
@@ -24,20 +24,20 @@ class Migration:
 
 @cache
 def queries() -> dict[str, str]:
-    """Every statement of `queries.sql` by its name."""
+    """Load every statement of `queries.sql` by its name."""
     text = (resources.files(__name__) / "queries.sql").read_text("utf-8")
     _, *parts = _NAME.split(text)
     return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def load(name: str) -> str:
-    """The statement called `name`. Raises KeyError when there is none."""
+    """Load the statement called `name`. Raises KeyError when there is none."""
     return queries()[name]
 
 
 @cache
 def migrations() -> tuple[Migration, ...]:
-    """Every migration, in the order of its number."""
+    """Load every migration, in the order of its number."""
     found = []
     for entry in (resources.files(__name__) / "migrations").iterdir():
         if entry.name.endswith(".sql"):

@@ -56,7 +56,7 @@ SELECT set_config('lock_timeout', '2s', TRUE)
 LOCK TABLE leaderboard IN SHARE ROW EXCLUSIVE MODE
 
 -- name: delete_players
--- $1 user_ids, $2 µs of the deletion, $3 µs until which tokens may live: arrays of one length, each user_id once.
+-- $1 user_ids, $2 µs of the deletion, $3 µs until which tokens may be valid: arrays of one length, each user_id once.
 -- Needs lock_scores. Rows and passwords that are newer stay.
 WITH event AS (
     SELECT user_id, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond' AS deleted_at,
@@ -107,7 +107,7 @@ LIMIT $2
 SELECT count(*) FROM leaderboard
 
 -- name: estimate_players
--- Result: rows by the last look of autovacuum or ANALYZE; 0 when there was none
+-- Result: rows by the last autovacuum or ANALYZE; 0 when there was none
 SELECT GREATEST(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('leaderboard')
 
 -- name: save_account

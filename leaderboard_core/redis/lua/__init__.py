@@ -1,4 +1,4 @@
-"""The Redis scripts, one file each, loaded by name.
+"""Load the Redis scripts by name, one file each.
 
 A file is called `<name>-<number of KEYS>.lua`, or `<name>-<KEYS>+<KEYS of each item>.lua` where it takes a list; its
 header says KEYS, ARGV and result. A line `--@include <name>` stands for the text of `includes/<name>.lua`.
@@ -31,7 +31,7 @@ class Script:
 
 @cache
 def all_scripts() -> dict[str, Script]:
-    """Every script by its name, what it includes filled in."""
+    """Load every script by its name, what it includes filled in."""
     folder = resources.files(__name__)
 
     def included(found: re.Match[str]) -> str:
@@ -48,5 +48,5 @@ def all_scripts() -> dict[str, Script]:
 
 
 def load(name: str) -> Script:
-    """The script called `name`. Raises KeyError when there is none."""
+    """Load the script called `name`. Raises KeyError when there is none."""
     return all_scripts()[name]

@@ -3,10 +3,10 @@ A lease on a user_id while it is being registered, so that two registrations can
 
 KEYS  1 claim   2 ready marker
 ARGV  1 nonce   2 lease in milliseconds
-Result {'cold'}, {'claimed'} (by somebody else), or {'ok', now} in microseconds of this Redis
+Result {'not_ready'}, {'claimed'} (by somebody else), or {'ok', now} in microseconds of this Redis
 ]]
 if redis.call('EXISTS', KEYS[2]) == 0 then
-  return {'cold'}
+  return {'not_ready'}
 end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
   return {'claimed'}

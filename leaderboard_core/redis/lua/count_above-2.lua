@@ -1,12 +1,12 @@
 --[[
-How many players of this shard stand strictly above each of some scores, which players of other shards have.
+Count the players of this shard strictly above each of some scores, which players of other shards have.
 
 KEYS  1 ready marker   2 board
 ARGV  scores
-Result {'cold'}, or {'ok', total, above, above, ...}
+Result {'not_ready'}, or {'ok', total, above, above, ...}
 ]]
 if redis.call('EXISTS', KEYS[1]) == 0 then
-  return {'cold'}
+  return {'not_ready'}
 end
 local answer = {'ok', string.format('%.0f', redis.call('ZCARD', KEYS[2]))}
 for i = 1, #ARGV do

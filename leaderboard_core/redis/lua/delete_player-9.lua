@@ -1,27 +1,27 @@
 #!lua flags=allow-oom
 --[[
-Delete a player: boards, hash, bucket and the event for Postgres, in one atomic step. A mark stays that says when,
-so that nothing from before that brings the player back; the worker lets it end once Postgres remembers it too.
+Delete a player: boards, hash, bucket and the event for Postgres, in one atomic step. A tombstone stays that says
+when, so that nothing from before that brings the player back; the worker lets it expire once Postgres has it too.
 
 KEYS  1 ready marker    4 GLOBAL board     7 idempotency answer
-      2 player's hash   5 queue            8 mark of the deletion
-      3 region's board  6 player's bucket  9 whether there are marks
+      2 player's hash   5 queue            8 tombstone
+      3 region's board  6 player's bucket  9 whether there are tombstones
 ARGV  1 user_id   2 region
       3 start of the event's JSON: user_id, region, request_id, without the closing brace
       4 queue length at which writes are refused
       5 microseconds at which the player's token was issued ('' when it is a server's)
       6 microseconds that the time of the deletion must exceed, at most a day ahead
-      7 seconds that the mark stays when Postgres has the deletion
+      7 time to live in seconds of the tombstone, once Postgres has it too
       8 seconds to keep the answer for an Idempotency-Key ('0' when there is none)   9 fingerprint of the request
 Result {'ok', deleted_at}, {'replay', fingerprint, 'deleted', deleted_at} (or the answer of another write), or
        {'refused', code, detail...}; nothing has changed:
-         cold | user_not_found | region_mismatch region | invalid_token | queue_full length
+         not_ready | user_not_found | region_mismatch region | invalid_token | queue_full length
 ]]
 local call, format = redis.call, string.format
 local issued_at, keep_answer = tonumber(ARGV[5]), tonumber(ARGV[8])
 
 if call('EXISTS', KEYS[1]) == 0 then
-  return {'refused', 'cold'}
+  return {'refused', 'not_ready'}
 end
 if keep_answer > 0 then
   local kept = call('GET', KEYS[7])

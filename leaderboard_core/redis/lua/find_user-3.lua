@@ -1,13 +1,13 @@
 --[[
-A player by user_id alone, and this Redis' clock.
+Find a player by user_id alone, and read this Redis' clock.
 
-KEYS  1 ready marker   2 player's hash   3 mark of a deletion
-Result {'cold'}, {'missing', now, deleted_at}, or
+KEYS  1 ready marker   2 player's hash   3 tombstone
+Result {'not_ready'}, {'missing', now, deleted_at}, or
        {'ok', now, deleted_at, region, name, score, updated_at, protected '1' | '0'}
        times in microseconds; deleted_at = when a player of that user_id was deleted last, '0' if that is unknown
 ]]
 if redis.call('EXISTS', KEYS[1]) == 0 then
-  return {'cold'}
+  return {'not_ready'}
 end
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000000 + time[2])

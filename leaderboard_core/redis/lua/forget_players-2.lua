@@ -1,5 +1,5 @@
 --[[
-Forget the first players of the board of a region that lives on another Redis now.
+Forget the first players of the board of a region that is on another Redis now.
 
 KEYS  1 that region's board   2 GLOBAL board
 ARGV  1 prefix of the players' hashes   2 that region   3 most players in this call

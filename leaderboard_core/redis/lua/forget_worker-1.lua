@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 --[[
-Forget a silent worker whose lists have been taken over. Names stay known for a day after the last sign
-of life: a paused worker that wakes up may take an event before its next one.
+Forget a stale worker whose batches were reclaimed. Names stay known for a day after the last heartbeat:
+a paused worker that wakes up may take an event before its next one.
 
 KEYS  1 ZSET of workers
-ARGV  1 the silent worker
+ARGV  1 the stale worker
 Result 1 when it is forgotten, else 0
 ]]
 local time = redis.call('TIME')

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 --[[
-A worker's sign of life.
+Record a worker's heartbeat.
 
 KEYS  1 ZSET of workers
-ARGV  1 worker   2 silence in microseconds that counts as dead
-Result silent workers
+ARGV  1 worker   2 microseconds without a heartbeat after which a worker is stale
+Result stale workers
 ]]
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

@@ -1,5 +1,5 @@
 --[[
-What this Redis says of players, for a comparison with Postgres.
+Read players as this Redis has them, for a comparison with Postgres.
 
 KEYS  1 region's board   2 GLOBAL board
 ARGV  1 prefix of the players' hashes   then user_ids

@@ -1,18 +1,18 @@
 --[[
-The rows next to a player in board order, names included. The player may live on another shard:
+Read the rows next to a player in board order, names included. The player may be on another shard:
 then its score says where it would stand here (ties by descending user_id, found by bisection).
 
 KEYS  1 ready marker   2 board
 ARGV  1 prefix of the players' hashes   2 user_id   3 range   4 score ('' when the player should be here)
-Result {'cold'}, {'missing', total}, or
+Result {'not_ready'}, {'missing', total}, or
        {'ok', total, start, above, {user_id, score, ...}, {name, region, ...}}
        start = index of the first row on this board; above = players with a strictly higher score than
-       the first row; the player's own row is among the rows when it lives here
+       the first row; the player's own row is among the rows when it is here
 ]]
 --@include named_rows
---@include place_behind
+--@include rank_of_position
 if redis.call('EXISTS', KEYS[1]) == 0 then
-  return {'cold'}
+  return {'not_ready'}
 end
 local user_id, range, score = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local total = redis.call('ZCARD', KEYS[2])
@@ -23,7 +23,7 @@ if place then
 elseif score == '' then
   return {'missing', string.format('%.0f', total)}
 else
-  place = place_behind(KEYS[2], score, user_id)
+  place = rank_of_position(KEYS[2], score, user_id)
   last = place + range - 1
 end
 local start = math.max(0, place - range)

@@ -1,21 +1,21 @@
 --[[
-A page of a stretch of a board: after a place in board order, down to a lowest score, and between two
+Read a page of a range of a board: after a position in board order, down to a lowest score, and between two
 ranks if they are given, names included. On a board that spans shards the caller gives scores for ranks.
 
 KEYS  1 ready marker   2 board
 ARGV  1 prefix of the players' hashes   2 limit
-      3 score and 4 user_id of the place after which the stretch begins; an empty user_id is behind that score
+      3 score and 4 user_id of the start boundary, after which the range begins; an empty user_id is behind that score
       5 lowest score   6 first rank ('' without)   7 last rank ('' without)
-Result {'cold'}, or
-       {'ok', total, start, above, end, above_edge, {user_id, score, ...}, {name, region, ...}}
+Result {'not_ready'}, or
+       {'ok', total, start, above, end, above_start, {user_id, score, ...}, {name, region, ...}}
        start = players before the first row; above = players with a strictly higher score than the first row
-       ('0' without rows); end = players before the end of the stretch; above_edge = players with a strictly
+       ('0' without rows); end = players before the end of the range; above_start = players with a strictly
        higher score than ARGV[3]
 ]]
 --@include named_rows
---@include place_behind
+--@include rank_of_position
 if redis.call('EXISTS', KEYS[1]) == 0 then
-  return {'cold'}
+  return {'not_ready'}
 end
 local function count(from)
   return redis.call('ZCOUNT', KEYS[2], from, '+inf')
@@ -27,8 +27,8 @@ end
 
 local limit, score, user_id = tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local total = redis.call('ZCARD', KEYS[2])
-local above_edge = count('(' .. score)
-local start = place_behind(KEYS[2], score, user_id)
+local above_start = count('(' .. score)
+local start = rank_of_position(KEYS[2], score, user_id)
 local last = count(ARGV[5])
 if ARGV[6] ~= '' then
   local first = tonumber(ARGV[6]) - 1
@@ -51,4 +51,4 @@ if start < last then
   rows, named = named_rows(KEYS[2], start, math.min(start + limit, last) - 1, ARGV[1])
   above = count('(' .. rows[2])
 end
-return {'ok', total, start, above, last, above_edge, rows, named}
+return {'ok', total, start, above, last, above_start, rows, named}

@@ -1,10 +1,11 @@
 --[[
-Take out who was deleted according to Postgres and is here from before that, and mark what tokens may outlive.
+Remove players that Postgres deleted later than they were written here, and restore the tombstones of those whose
+tokens may still be valid.
 
-KEYS  1 region's board   2 GLOBAL board   3 whether there are marks
-ARGV  1 prefix of the players' hashes   2 region   3 prefix of the marks of deletions
+KEYS  1 region's board   2 GLOBAL board   3 whether there are tombstones
+ARGV  1 prefix of the players' hashes   2 region   3 prefix of the tombstones
       then a text per deletion: user_id, deleted_at, tokens_until (microseconds), with NULs between them
-Result number of players taken out
+Result number of players removed
 ]]
 local DELETION = '^(%Z+)%z(%Z+)%z(%Z+)$'
 local time = redis.call('TIME')
@@ -12,7 +13,7 @@ local now = time[1] * 1000000 + time[2]
 local removed = 0
 for i = 4, #ARGV do
   local user_id, deleted_at, tokens_until = string.match(ARGV[i], DELETION)
-  local key, mark = ARGV[1] .. user_id, ARGV[3] .. user_id
+  local key, tombstone = ARGV[1] .. user_id, ARGV[3] .. user_id
   local user = redis.call('HMGET', key, 'region', 'updated_at')
   if user[1] == ARGV[2] then
     if tonumber(user[2]) <= tonumber(deleted_at) then
@@ -25,9 +26,9 @@ for i = 4, #ARGV do
     end
   end
   local left = math.ceil((tonumber(tokens_until) - now) / 1000)
-  local marked = redis.call('GET', mark)
-  if left > 0 and (not marked or tonumber(marked) < tonumber(deleted_at)) then
-    redis.call('SET', mark, deleted_at, 'PX', string.format('%.0f', left))
+  local kept = redis.call('GET', tombstone)
+  if left > 0 and (not kept or tonumber(kept) < tonumber(deleted_at)) then
+    redis.call('SET', tombstone, deleted_at, 'PX', string.format('%.0f', left))
     redis.call('SET', KEYS[3], '1')
   end
 end

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --[[
-Take up to ARGV[1] more events from the right of a queue into a worker's processing list, and say
-that the worker lives: it must be known before it holds anything.
+Take up to ARGV[1] more events from the right of a queue into a worker's processing list, with a heartbeat:
+the worker must be known before it has anything in flight.
 
 KEYS  1 queue   2 the worker's processing list   3 ZSET of workers
 ARGV  1 number of events   2 worker

@@ -8,20 +8,20 @@ ARGV  1 operation: register | create | set | add
       2 user_id   3 region   4 name ('' keeps the stored one)   5 score, or delta for add
       6 start of the event's JSON: user_id, region, request_id, without the closing brace
       7 queue length at which writes are refused
-      8 player's bucket: tokens ('0' does not look at it)   9 and its window in microseconds
-     10 region's bucket: tokens per second ('0' does not look at it)
+      8 player's bucket: tokens ('0' ignores it)   9 and its window in microseconds
+     10 region's bucket: tokens per second ('0' ignores it)
      11 seconds to keep the answer for an Idempotency-Key ('0' when there is none)
      12 fingerprint of the request, to tell a reused key
      13 may a missing player be made by set or add: '1' | '0' (register and create always may)
      14 claim's nonce held by the caller ('' when it holds none)
      15 microseconds, Redis time, after which a claim held elsewhere has ended ('0' when it is held here)
      16 '1' when the new player has a password
-     17 prefix of the marks of deletions
+     17 prefix of the tombstones
      18 microseconds at which the player's token was issued ('' when it is a server's, or there is none)
 Result {'ok' | 'unchanged', region, name, score, updated_at, created '1' | '0'}
        {'replay', fingerprint, 'ok' | 'unchanged', region, name, score, updated_at, created}
        {'refused', code, detail...}; nothing has changed:
-         cold | queue_full length | rate_limited us | region_rate_limited us | user_exists | claimed
+         not_ready | queue_full length | rate_limited us | region_rate_limited us | user_exists | claimed
          | user_not_found | region_mismatch region | score_out_of_range | claim_lost | invalid_token
 ]]
 --@include write_score

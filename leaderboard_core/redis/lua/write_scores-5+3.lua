@@ -1,17 +1,17 @@
 --[[
 Several score writes of one region, one after the other in the order given; each is accepted or refused on
-its own, exactly as write_score would. No player's bucket is looked at.
+its own, exactly as write_score would. The players' buckets are ignored.
 
 KEYS  1 ready marker   2 region's board   3 GLOBAL board   4 queue   5 region's bucket
       then for each write:
       1 player's hash   2 idempotency answer   3 registration claim
 ARGV  1 region
       2 queue length at which writes are refused
-      3 region's bucket: tokens per second ('0' does not look at it)
+      3 region's bucket: tokens per second ('0' ignores it)
       4 seconds to keep the answers for Idempotency-Keys ('0' when there are none)
       5 fingerprint of the request, to tell a reused key
       6 microseconds, Redis time, after which a claim held elsewhere has ended ('0' when there can be none)
-      7 prefix of the marks of deletions
+      7 prefix of the tombstones
       then for each write:
       1 operation: set | add; a missing player is made   2 user_id   3 name ('' keeps the stored one)
       4 score, or delta for add   5 start of the event's JSON, without the closing brace

@@ -11,7 +11,7 @@ arithmetic (count parts a microsecond, a token costs window parts).
 local call, format = redis.call, string.format
 local MAX_SCORE = 9007199254740991
 
-local function look(bucket, count, window, now)
+local function bucket_level(bucket, count, window, now)
   local kept = call('HMGET', bucket, 'level', 'at')
   local full = count * window
   local level = full
@@ -25,7 +25,7 @@ local function write_score(KEYS, ARGV)
   local operation, user_id, region, name, amount = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
   if call('EXISTS', KEYS[1]) == 0 then
-    return {'refused', 'cold'}
+    return {'refused', 'not_ready'}
   end
 
   local keep_answer = tonumber(ARGV[11])
@@ -103,13 +103,13 @@ local function write_score(KEYS, ARGV)
   local user_count, user_window = tonumber(ARGV[8]), tonumber(ARGV[9])
   local region_count, user_level, region_level, wait = tonumber(ARGV[10]), 0, 0, 0
   if user_count > 0 then
-    user_level, wait = look(KEYS[6], user_count, user_window, now)
+    user_level, wait = bucket_level(KEYS[6], user_count, user_window, now)
     if wait > 0 then
       return {'refused', 'rate_limited', format('%d', wait)}
     end
   end
   if region_count > 0 then
-    region_level, wait = look(KEYS[7], region_count, 1000000, now)
+    region_level, wait = bucket_level(KEYS[7], region_count, 1000000, now)
     if wait > 0 then
       return {'refused', 'region_rate_limited', format('%d', wait)}
     end

@@ -14,7 +14,7 @@ import redis.asyncio as redis
 from redis.exceptions import ConnectionError, NoScriptError, ResponseError, TimeoutError
 
 from leaderboard_core.redis.pipelining import Pipeliner
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.support.infrastructure import Infrastructure
 from tests.support.own_redis import OwnRedis

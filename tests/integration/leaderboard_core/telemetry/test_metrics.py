@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.breaker import FAILURES
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import ProcessSettings, TopologySettings, load
 from tests.conftest import Start
 from tests.support.waiting import eventually
@@ -122,7 +122,7 @@ async def test_refusals_logins_and_the_source_of_reads_are_counted(start: Start,
     assert grown("leaderboard_http_request_seconds_count", route="/score/add") == 3
 
 
-async def test_batches_rebuilds_and_take_overs_are_counted(
+async def test_batches_rebuilds_and_reclaimed_events_are_counted(
     environ: dict[str, str], redis_1: redis.Redis, databases: RegionDatabases
 ) -> None:
     await databases["EU"].execute(
@@ -130,13 +130,13 @@ async def test_batches_rebuilds_and_take_overs_are_counted(
     )
     await databases["EU"].execute("ANALYZE leaderboard")
     await push(redis_1, event("bob", timestamp=1), event("bob", timestamp=2), "no event")
-    # A worker that fell silent an hour ago left two events behind.
-    await redis_1.zadd("workers", {"silent": int((time.time() - 3600) * 1_000_000)})
-    await redis_1.lpush("queue:scores:NA:processing:silent", event("n1", region="NA"), event("n2", region="NA"))
+    # A worker that is stale since an hour ago left two events behind.
+    await redis_1.zadd("workers", {"stale": int((time.time() - 3600) * 1_000_000)})
+    await redis_1.lpush("queue:scores:NA:processing:stale", event("n1", region="NA"), event("n2", region="NA"))
     shard = {"shard": environ["REDIS_URL"]}
     async with worker_pages(environ) as client:
         before = await scrape(client)
-        async with working(environ, watch=True):
+        async with working(environ, heartbeats=True):
             await drained(redis_1)
 
             async def rebuilt() -> bool:

@@ -14,8 +14,8 @@ import pytest
 
 from leaderboard_core.errors import WarmingUp
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.breaker import LONGEST_PAUSE_SECONDS
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.breaker import PAUSES
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.support.own_redis import OwnRedis
 from tests.support.proxy import Proxy
@@ -136,7 +136,7 @@ async def test_redis_away_reads_are_the_same_from_postgres_and_writes_wait(
     # Redis is back with all its data; nobody has compared it with Postgres yet.
     await eventually(lambda: answers_with(service, token, "warming_up"), "the end of the breaker's pause")
     assert await all_reads(service) == (before, {"postgres"})
-    async with working(own_environ, watch=True):
+    async with working(own_environ, heartbeats=True):
         await eventually(lambda: source_is(service, "redis"), "reads from Redis")
     assert await all_reads(service) == (before, {"redis"})
     assert (await service.post("/score/add", {"delta": 1}, token=token)).status_code == 200
@@ -177,7 +177,7 @@ async def test_a_redis_emptied_while_it_runs_is_noticed(
         client.flushall()
     refusal(await service.post("/score/add", {"delta": 1}, token=service.player_token("ann")), 503, "warming_up")
     assert await all_reads(service) == (before, {"postgres"})
-    async with working(own_environ, watch=True):
+    async with working(own_environ, heartbeats=True):
         await eventually(lambda: source_is(service, "redis"), "reads from Redis")
     assert await all_reads(service) == (before, {"redis"})
 
@@ -238,7 +238,7 @@ async def test_a_rebuild_is_one_at_a_time_and_starts_again_after_a_death(
     with own_redis.client() as client:
         client.flushall()
         client.set("shard:rebuild", "a process that died", px=400)
-    async with working(own_environ, "a", watch=True), working(own_environ, "b", watch=True):
+    async with working(own_environ, "a", heartbeats=True), working(own_environ, "b", heartbeats=True):
         assert await source_is(service, "postgres")
         await eventually(lambda: source_is(service, "redis"), "reads from Redis")
     with own_redis.client() as client:
@@ -268,7 +268,7 @@ async def test_a_hanging_redis_makes_nobody_wait_in_line(
     finally:
         own_redis.signal(signal.SIGCONT)
     # It is the same life of Redis: no worker is needed.
-    seconds = LONGEST_PAUSE_SECONDS + 5
+    seconds = PAUSES.most + 5
     await eventually(lambda: source_is(service, "redis"), "the breaker's end", seconds=seconds)
 
 
@@ -359,7 +359,7 @@ async def test_at_maxmemory_writes_wait_and_the_queue_still_drains(
         try:
             refusal(await service.post("/score/update", {"score": 99}, token=token), 503, "unavailable")
             assert (await service.get("/rank/ann")).json()["score"] == 19
-            async with working(own_environ, watch=True):
+            async with working(own_environ, heartbeats=True):
                 await eventually(
                     lambda: databases["ASIA"].fetchval("SELECT score = 19 FROM leaderboard WHERE user_id = 'ann'"),
                     "the queue draining without memory",

@@ -11,7 +11,7 @@ import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis import lua
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start, mark_ready
 from tests.support.infrastructure import Infrastructure
@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 from tests.support.worker import dead_letters, deletion, drained, event, held, push, rows, working
 from worker_service.recovery.rebuild import rebuild
 from worker_service.recovery.verify import Report, Verifier
-from worker_service.saving.dead_letters import move
+from worker_service.saving.dead_letters import requeue
 
 OWN_LIST = "queue:scores:EU:processing:worker-1"
 PASSWORD = "correct horse battery"
@@ -60,7 +60,7 @@ async def deletions(databases: RegionDatabases, region: str = "EU") -> dict[str,
 
 async def is_clean(environ: dict[str, str], databases: RegionDatabases) -> None:
     report = await verified(environ, databases)
-    assert (report.differences, report.behind) == ([], 0)
+    assert (report.differences, report.pending) == ([], 0)
 
 
 async def test_events_in_any_order_and_any_number_of_times(
@@ -101,7 +101,7 @@ async def test_an_event_taken_over_after_the_deletion_was_committed(
             return await deletions(databases) == {"alice": 200}
 
         await eventually(committed)
-        async with working(environ, "worker-2", watch=True):
+        async with working(environ, "worker-2", heartbeats=True):
             await drained(redis_1)
     assert set(await rows(databases)) == {"bob"}
 
@@ -121,7 +121,7 @@ async def test_a_dead_letter_that_is_retried_does_not_bring_the_player_back(
                                    event("alice", 1, timestamp=100), letter["at"])),
         )  # fmt: skip
         shard_map = ShardMap.open(load(TopologySettings, environ))
-        assert len(await move(shard_map, lambda _: True, retry=True)) == 1
+        assert len(await requeue(shard_map, lambda _: True)) == 1
         await shard_map.close()
         await drained(redis_1)
     assert await rows(databases) == {}
@@ -160,7 +160,7 @@ async def test_a_worker_killed_between_commit_and_acknowledgement(
         assert await rows(databases) == {}
         await api.register("alice", "EU", 1, password="another password")
         await fall_silent(redis_1, "worker-1")
-        async with working(environ, "worker-2", watch=True):
+        async with working(environ, "worker-2", heartbeats=True):
             await drained(redis_1)
     assert (await rows(databases))["alice"][1] == 1
     assert (await api.login("alice", password="another password")).status_code == 200
@@ -222,8 +222,8 @@ async def test_a_rebuild_before_the_deletion_is_committed_does_not_bring_the_pla
         assert not await redis_1.exists("user:alice")
         assert (await api.post("/score/create", {"region": "EU"}, token=token)).status_code == 401
     report = await verified(environ, databases)
-    assert (report.differences, report.behind) == ([], 1)
-    async with working(environ, "worker-2", watch=True):
+    assert (report.differences, report.pending) == ([], 1)
+    async with working(environ, "worker-2", heartbeats=True):
         await drained(redis_1)
     assert set(await rows(databases)) == {"bob"}
     await whole_rebuild(environ, databases)
@@ -346,7 +346,7 @@ async def test_verify_repairs_towards_the_deletion(
         "bob": "was deleted, and is in Redis still",
     }
     report = await verified(environ, databases, repair=True)
-    assert {one.user_id: outcome for one, outcome in report.mended} == {"alice": "deleted", "bob": "removed"}
+    assert {one.user_id: outcome for one, outcome in report.repaired} == {"alice": "deleted", "bob": "removed"}
     async with working(environ):
         await drained(redis_1)
     assert set(await rows(databases)) == set(await api.scores()) == {"carol"}

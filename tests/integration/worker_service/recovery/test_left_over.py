@@ -1,4 +1,4 @@
-"""What crashes leave behind: a batch in a worker's hands while Redis loses its data, a password without its player."""
+"""What crashes leave behind: a worker's batch in flight while Redis loses its data, a password without its player."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.waiting import eventually
 from tests.support.worker import drained, rows, working
 
 
-async def test_a_batch_in_a_workers_hands_survives_the_loss_of_redis(
+async def test_a_batch_in_flight_survives_the_loss_of_redis(
     start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
 ) -> None:
     api = await start()
@@ -25,10 +25,10 @@ async def test_a_batch_in_a_workers_hands_survives_the_loss_of_redis(
             assert (await api.post("/score/add", {"delta": 8}, token=token)).status_code == 200
             await api.register("newbie", "EU", 4, password="a long password")
 
-            async def in_hand() -> bool:
+            async def in_flight() -> bool:
                 return bool(between.held_bytes)
 
-            await eventually(in_hand, "the upsert on its way")
+            await eventually(in_flight, "the upsert on its way")
             await redis_1.flushdb()
             await mark_ready(environ, databases)
             between.release()

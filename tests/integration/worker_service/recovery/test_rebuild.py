@@ -10,7 +10,8 @@ import pytest
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shards import Shard, ShardMap
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start
 from tests.support.proxy import proxy
@@ -189,7 +190,7 @@ async def test_an_emptied_redis_is_rebuilt_by_the_worker_and_then_served(
     refused = await api.post("/score/add", {"delta": 1}, token=tokens["bob"])
     assert (refused.status_code, refused.json()["error"]) == (503, "warming_up")
     assert (await redis_1.dbsize()) == 0
-    async with working(environ, "worker-2", watch=True):
+    async with working(environ, "worker-2", heartbeats=True):
 
         async def served() -> bool:
             return (await api.post("/score/add", {"delta": 0}, token=tokens["bob"])).status_code == 200

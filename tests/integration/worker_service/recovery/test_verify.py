@@ -1,4 +1,4 @@
-"""`leaderboard verify` and `dead-letters`: they find what differs, mend it from the newer side, and lose nothing."""
+"""`leaderboard verify` and `dead-letters` find what differs, reconcile it from the newer side, and lose nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start
 from tests.support.service import Api
@@ -52,7 +52,7 @@ def found(report: Report) -> dict[str, str]:
     return {difference.user_id: difference.problem for difference in report.differences}
 
 
-async def mended(
+async def repaired(
     environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
 ) -> dict[Difference, str]:
     """Repair, let a worker save what was queued, and see that nothing differs any more."""
@@ -60,12 +60,12 @@ async def mended(
     async with working(environ, block_seconds=0.1):
         await drained(redis_1, redis_2)
     assert (await verified(environ, databases)).differences == []
-    return dict(report.mended)
+    return dict(report.repaired)
 
 
 async def test_nothing_differs(stocked: tuple[Api, dict[str, str]], databases: RegionDatabases) -> None:
     report = await verified(stocked[1], databases)
-    assert (report.players, report.differences, report.behind) == (6, [], 0)
+    assert (report.players, report.differences, report.pending) == (6, [], 0)
 
 
 async def test_a_newer_row_goes_back_to_redis(
@@ -76,7 +76,7 @@ async def test_a_newer_row_goes_back_to_redis(
         "UPDATE leaderboard SET score = 99, updated_at = updated_at + INTERVAL '1 hour' WHERE user_id = 'bob'"
     )
     assert set(found(await verified(environ, databases))) == {"bob"}
-    assert set((await mended(environ, databases, redis_1, redis_2)).values()) == {"from_postgres"}
+    assert set((await repaired(environ, databases, redis_1, redis_2)).values()) == {"from_postgres"}
     assert (await api.scores())["bob"] == (await api.scores("EU"))["bob"] == 99
 
 
@@ -90,7 +90,7 @@ async def test_a_newer_hash_goes_to_postgres(
         "ann": "is missing in Postgres",
         "cyd": "score 10 in Redis, 1 in Postgres; name cyd in Redis, x in Postgres",
     }
-    assert set((await mended(environ, databases, redis_1, redis_2)).values()) == {"from_redis"}
+    assert set((await repaired(environ, databases, redis_1, redis_2)).values()) == {"from_redis"}
     assert (await rows(databases, "ASIA"))["ann"][:2] == ("ann", 10)
     assert (await rows(databases, "NA"))["cyd"][:2] == ("cyd", 10)
 
@@ -103,7 +103,7 @@ async def test_boards_follow_the_hash_and_ghosts_are_removed(
     await redis_1.zrem("leaderboard:NA", "cyd")
     await redis_1.zadd("leaderboard:ASIA", {"phantom": 7})
     assert set(found(await verified(environ, databases))) == {"ann", "cyd", "ghost", "phantom"}
-    await mended(environ, databases, redis_1, redis_2)
+    await repaired(environ, databases, redis_1, redis_2)
     assert await api.scores() == dict.fromkeys(("ann", "bob", "cyd", "dan", "eve", "pia"), 10)
     assert await api.scores("ASIA") == {"ann": 10}
     assert await api.scores("NA") == {"cyd": 10}
@@ -116,21 +116,21 @@ async def test_a_lost_hash_comes_back_with_its_password_mark(
     for client in (redis_1, redis_2):
         await client.delete("user:pia")
     assert "pia" in found(await verified(environ, databases))
-    await mended(environ, databases, redis_1, redis_2)
+    await repaired(environ, databases, redis_1, redis_2)
     assert (await api.login("pia")).status_code == 401
     assert (await api.login("pia", password="a long password")).status_code == 200
 
 
-async def test_events_on_their_way_are_behind_and_no_difference(
+async def test_uncommitted_events_are_pending_and_no_difference(
     stocked: tuple[Api, dict[str, str]], databases: RegionDatabases
 ) -> None:
     api, environ = stocked
     assert (await api.post("/score/add", {"delta": 1}, token=api.player_token("ann"))).status_code == 200
     report = await verified(environ, databases)
-    assert (report.differences, report.behind) == ([], 1)
+    assert (report.differences, report.pending) == ([], 1)
     async with working(environ, block_seconds=0.1):
         report = await verified(environ, databases, wait=10)
-    assert (report.differences, report.behind) == ([], 0)
+    assert (report.differences, report.pending) == ([], 0)
 
 
 async def test_it_may_run_while_players_play(stocked: tuple[Api, dict[str, str]], databases: RegionDatabases) -> None:

@@ -274,17 +274,17 @@ async def test_an_event_that_the_worker_has_not_seen_outlives_the_acknowledgemen
         between.hold()
         await push(redis_1, event("alice"))
 
-        async def in_hand() -> bool:
+        async def in_flight() -> bool:
             return bool(between.held_bytes)
 
-        await eventually(in_hand)
+        await eventually(in_flight)
         await redis_1.lpush(OWN_LIST, event("unseen"))
         between.release()
         await drained(redis_1)
     assert set(await rows(databases)) == {"before", "alice", "unseen"}
 
 
-async def test_a_stop_finishes_the_batch_in_hand(
+async def test_a_stop_finishes_the_batch_in_flight(
     environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
 ) -> None:
     async with (
@@ -296,18 +296,18 @@ async def test_a_stop_finishes_the_batch_in_hand(
         between.hold()
         await push(redis_1, *(event(f"p{n}") for n in range(5)))
 
-        async def in_hand() -> bool:
+        async def in_flight() -> bool:
             return bool(between.held_bytes)
 
-        await eventually(in_hand)
+        await eventually(in_flight)
         ending = asyncio.create_task(worker.finish())
-        await asyncio.sleep(0)
-        assert not ending.done()
+        assert set(await rows(databases)) == {"before"}
+        assert not ending.done(), "it waits for the batch in flight"
         between.release()
         await ending
         left = await held(redis_1)
         saved = set(await rows(databases)) - {"before"}
-    assert left == {"queue:scores:EU": 5 - len(saved)}, "what was in hand is done, the rest waits in the queue"
+    assert left == {"queue:scores:EU": 5 - len(saved)}, "what was in flight is done, the rest waits in the queue"
     assert 1 <= len(saved) <= 2
 
 
@@ -321,37 +321,37 @@ async def test_a_stop_while_postgres_is_away_leaves_the_batch_for_the_next_worke
         await between.cut()
         await push(redis_1, event("alice"))
 
-        async def in_hand() -> bool:
+        async def in_flight() -> bool:
             return await held(redis_1) == {OWN_LIST: 1}
 
-        await eventually(in_hand)
+        await eventually(in_flight)
         await worker.finish()
     assert await held(redis_1) == {OWN_LIST: 1}
-    await fall_silent(redis_1, "worker-1")
-    async with working(environ, "worker-2", watch=True):
+    await make_stale(redis_1, "worker-1")
+    async with working(environ, "worker-2", heartbeats=True):
         await drained(redis_1)
     assert set(await rows(databases)) == {"alice"}
 
 
-async def fall_silent(client: redis.Redis, worker: str, seconds_ago: int = 60) -> None:
-    """Let a worker's last sign of life be so long ago."""
+async def make_stale(client: redis.Redis, worker: str, seconds_ago: int = 60) -> None:
+    """Let a worker's last heartbeat be so long ago."""
     seconds, micros = await client.time()
     await client.zadd("workers", {worker: (seconds - seconds_ago) * 1_000_000 + micros})
 
 
-@pytest.mark.parametrize("silent_since", ["a minute", "a week"])
-async def test_what_a_dead_worker_held_is_taken_over_in_order(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, silent_since: str
+@pytest.mark.parametrize("stale_for", ["a minute", "a week"])
+async def test_the_batch_of_a_stale_worker_is_reclaimed_in_order(
+    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, stale_for: str
 ) -> None:
-    await fall_silent(redis_1, "dead", {"a minute": 60, "a week": 7 * 86_400}[silent_since])
+    await make_stale(redis_1, "dead", {"a minute": 60, "a week": 7 * 86_400}[stale_for])
     for n in range(3):
         await redis_1.lpush("queue:scores:EU:processing:dead", event(f"old-{n}", timestamp=n))
     await redis_1.lpush("queue:scores:ASIA:processing:dead", event("asia", region="ASIA"))
     await push(redis_1, event("waiting"))
     async with working(environ, "worker-2") as worker:
         await worker.kill()
-        for watch in worker.watches:
-            await watch.beat()
+        for heartbeat in worker.heartbeats:
+            await heartbeat.beat()
         queued = await redis_1.lrange("queue:scores:EU", 0, -1)
         assert [str(raw).split('"')[3] for raw in reversed(queued)] == [
             "old-0", "old-1", "old-2", "waiting",
@@ -362,24 +362,24 @@ async def test_what_a_dead_worker_held_is_taken_over_in_order(
     assert set(await rows(databases, "ASIA")) == {"asia"}
 
 
-async def test_a_living_worker_keeps_what_it_holds(
+async def test_a_worker_with_a_heartbeat_keeps_its_batch(
     environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
 ) -> None:
-    await fall_silent(redis_1, "busy", 0)
+    await make_stale(redis_1, "busy", 0)
     await redis_1.lpush("queue:scores:EU:processing:busy", event())
     async with working(environ, "worker-2") as worker:
-        for watch in worker.watches:
-            await watch.beat()
+        for heartbeat in worker.heartbeats:
+            await heartbeat.beat()
         assert await held(redis_1) == {"queue:scores:EU:processing:busy": 1}
 
 
-async def test_a_paused_worker_whose_batch_was_taken_over_does_no_harm(
+async def test_a_paused_worker_whose_batch_was_reclaimed_does_no_harm(
     environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
 ) -> None:
     """It wakes up, commits what it held, and neither loses nor repeats anything of the others."""
     async with (
         proxy(environ["DATABASE_URL_EU"]) as between,
-        # Its other consumers, had it any, would go on giving signs of life.
+        # Its other consumers, had it any, would go on sending heartbeats.
         working({**environ, "DATABASE_URL_EU": between.url}, "worker-1", only="EU"),
     ):
         await push(redis_1, event("before"))
@@ -387,12 +387,12 @@ async def test_a_paused_worker_whose_batch_was_taken_over_does_no_harm(
         between.hold()
         await push(redis_1, event("alice", 1, timestamp=100))
 
-        async def in_hand() -> bool:
+        async def in_flight() -> bool:
             return bool(between.held_bytes)
 
-        await eventually(in_hand)
-        await fall_silent(redis_1, "worker-1")
-        async with working(environ, "worker-2", watch=True):
+        await eventually(in_flight)
+        await make_stale(redis_1, "worker-1")
+        async with working(environ, "worker-2", heartbeats=True):
             await drained(redis_1)
             await push(redis_1, event("alice", 2, timestamp=200))
             await drained(redis_1)

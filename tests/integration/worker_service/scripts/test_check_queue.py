@@ -10,7 +10,7 @@ from pathlib import Path
 import redis.asyncio as redis
 
 from leaderboard_core.redis.queues import queue_states
-from leaderboard_core.redis.shards import ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.support.worker import event, push
 

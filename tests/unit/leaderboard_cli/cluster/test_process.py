@@ -13,7 +13,7 @@ import pytest
 from leaderboard_cli.cluster.errors import AlreadyRunningError, ClusterError, StartError
 from leaderboard_cli.cluster.logfiles import Follower, rotate, tail
 from leaderboard_cli.cluster.pidfile import PidFile, exclusive, identity_of, write_json
-from leaderboard_cli.cluster.process import Child, Command, backoff_seconds, describe_exit
+from leaderboard_cli.cluster.process import RESTARTS, Child, Command, describe_exit
 from tests.support.waiting import wait_until
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
@@ -105,7 +105,7 @@ def test_a_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
 
 
 def test_back_off_grows_to_a_limit() -> None:
-    waits = [backoff_seconds(failures) for failures in range(1, 12)]
+    waits = [RESTARTS.pause(crashes) for crashes in range(11)]
     assert waits[:3] == [0.2, 0.4, 0.8]
     assert waits == sorted(waits)
     assert waits[-1] == 10.0

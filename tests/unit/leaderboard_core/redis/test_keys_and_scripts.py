@@ -26,7 +26,7 @@ def test_the_names_of_the_keys() -> None:
     assert keys.dead("EU") == "queue:scores:EU:dead"
     assert keys.user_bucket("alice") == "bucket:user:alice"
     assert keys.region_bucket("EU") == "bucket:region:EU"
-    assert keys.deleted("alice") == "deleted:alice"
+    assert keys.tombstone("alice") == "deleted:alice"
 
 
 def test_a_prefix_stands_before_every_name() -> None:

@@ -1,4 +1,4 @@
-"""The names of the metrics follow Prometheus' conventions, and a page shows what was counted and looked up."""
+"""The names of the metrics follow Prometheus' conventions, and a page shows what was counted and read for it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from leaderboard_core.redis.queues import QueueReport, QueueState
+from leaderboard_core.redis.queues import QueueState
 from leaderboard_core.telemetry import metrics
 from leaderboard_core.telemetry.gauges import queue_gauges
+from leaderboard_core.telemetry.queues import QueueReport
 from tests.support.catalogue import Described, catalogue
 
 
@@ -28,7 +29,7 @@ def test_a_name_follows_the_conventions(metric: Described) -> None:
     assert "|" not in metric.meaning
 
 
-def test_a_page_has_the_counters_and_what_was_looked_up() -> None:
+def test_a_page_has_the_counters_and_the_gauges_of_this_scrape() -> None:
     report = QueueReport([QueueState("EU", 3, 2, 1, 4.5)], [], ["NA"])
     page = metrics.render(queue_gauges(report)).decode()
     samples = {

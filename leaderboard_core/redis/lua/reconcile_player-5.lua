@@ -1,11 +1,11 @@
 --[[
-Make a player's hash, boards and (through the queue) Postgres row agree, from the newer side. What was
+Reconcile a player's hash, boards and (through the queue) Postgres row, from the newer side. What was
 read from Postgres may be old by now: the times decide, in this one step.
 
-KEYS  1 player's hash   2 region's board   3 GLOBAL board   4 queue   5 mark of a deletion
+KEYS  1 player's hash   2 region's board   3 GLOBAL board   4 queue   5 tombstone
 ARGV  1 user_id   2 region   3 request_id for the event
       4 updated_at of the Postgres row ('' when there is none)   5 its name   6 its score   7 protected '1' | '0'
-      8 when Postgres deleted the player ('0' if never)   9 seconds that a mark stays when Postgres has the deletion
+      8 when Postgres deleted the player ('0' if never)   9 time to live in seconds of a tombstone that Postgres has too
 Result 'from_postgres' | 'from_redis' | 'elsewhere' (another region's) | 'deleted' (here, and from Postgres again)
        | 'removed' (deleted in Postgres, or on a board and nowhere else)
 ]]

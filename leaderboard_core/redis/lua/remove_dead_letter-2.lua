@@ -1,8 +1,8 @@
 --[[
-Take a dead letter off its list, and give its event another try if it is to have one.
+Remove an entry from the dead-letter list: requeue its event, to be taken next, or discard it.
 
 KEYS  1 dead-letter list   2 queue
-ARGV  1 entry   2 event ('' drops it)
+ARGV  1 entry   2 event ('' discards it)
 Result 1, or 0 when the entry is not there any more
 ]]
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then

@@ -1,41 +1,31 @@
-"""The shard map: which Redis holds a player, and which ones hold a board."""
+"""Run scripts and commands on one Redis, behind its readiness gate and with the errors that callers see."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NoReturn
-from zlib import crc32
 
 import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
-from redis.maint_notifications import MaintNotificationsConfig
 
-from leaderboard_core.backoff import until_answers
-from leaderboard_core.errors import Unavailable, WarmingUp
-from leaderboard_core.postgres.databases import describe, without_password
+from leaderboard_core.errors import Unavailable, WarmingUp, describe
 from leaderboard_core.redis import lua
 from leaderboard_core.redis.breaker import CircuitBreaker
 from leaderboard_core.redis.keys import Keys
 from leaderboard_core.redis.pipelining import Pipeliner
-from leaderboard_core.settings import TopologySettings
-from leaderboard_core.telemetry import tracing
 
 log = logging.getLogger(__name__)
 
-GLOBAL = "GLOBAL"
 NEARLY_FULL = 0.9
 CONNECTION_ERRORS = (RedisError, OSError, asyncio.TimeoutError)
-"""What a Redis that is away raises."""
+"""What the driver raises when a Redis is unavailable."""
 
 
-_ADMITTED_ONLY = frozenset(
+_GATED = frozenset(
     {
         "write_score",
         "write_scores",
@@ -50,17 +40,17 @@ _ADMITTED_ONLY = frozenset(
         "claim_user",
     }
 )
-"""Scripts that trust the boards. They are loaded into a Redis only when it is known to hold all its data."""
+"""Scripts that trust the boards. They are loaded into a Redis only when it is ready: known to hold all its data."""
 
 
 @dataclass(slots=True, eq=False)
 class Shard:
     """One Redis: its client, its key prefix, and the regions whose players it holds.
 
-    Redis forgets loaded scripts when it restarts, so the first EVALSHA of every life of it fails. That
-    failure is the gate: a script that trusts the boards is loaded only if `shard:ready` names the server's
-    present run_id, which a worker writes after comparing the data with Postgres. A Redis that came back
-    empty or older is thus never read or written before it has been mended (docs/decisions/0007).
+    Redis forgets loaded scripts when it restarts, so the first EVALSHA of every incarnation of the server
+    (run_id) fails. That failure is the readiness gate: a script that trusts the boards is loaded only if
+    `shard:ready` names the present run_id, which a worker writes after comparing the data with Postgres. A
+    Redis that came back empty or older is thus never read or written before it is rebuilt (docs/decisions/0007).
     """
 
     name: str
@@ -70,7 +60,7 @@ class Shard:
     regions: tuple[str, ...]
     pipeliner: Pipeliner
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
-    _admitted: bool = False
+    _gate_passed: bool = False
     _scripts: dict[str, lua.Script] = field(default_factory=lua.all_scripts)
     _loading: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -82,8 +72,8 @@ class Shard:
         """
         loaded = self._scripts[script]
         words = ("EVALSHA", loaded.sha, len(keys), *keys, *args)
-        if not self._admitted and script in _ADMITTED_ONLY:
-            await self._load(loaded)  # our own start: the regions may be others than those of the mark
+        if not self._gate_passed and script in _GATED:
+            await self._load(loaded)  # our own start: the marker may name other regions than ours
         try:
             return await self._pipelined(words)
         except NoScriptError:
@@ -94,7 +84,7 @@ class Shard:
             raise unreachable(error) from error  # restarted again just now
 
     async def _pipelined(self, words: Sequence[str | int]) -> Any:
-        # As `_guarded`, without its generator: this is every call of a request.
+        # As `_guarded`, without its generator: every call of a request comes through here.
         breaker = self.breaker
         if not breaker.allows():
             raise unreachable(None)
@@ -119,20 +109,20 @@ class Shard:
                 return await pipe.execute()
 
     async def run_id(self) -> str:
-        """The name of this life of the server. Raises Unavailable."""
+        """Read the run_id, which names this incarnation of the server. Raises Unavailable."""
         return str((await self.command("INFO", "server"))["run_id"])
 
     def ready_value(self, run_id: str) -> str:
-        """What `shard:ready` holds when the server of that run_id has every player of this shard's regions."""
+        """Build what `shard:ready` holds when the server of that run_id has every player of this shard's regions."""
         return f"{run_id} {','.join(sorted(self.regions))}"
 
     async def is_ready(self) -> bool:
-        """Whether this life of the server is known to hold all its data. Raises Unavailable."""
+        """Whether this incarnation of the server is known to hold all its data. Raises Unavailable."""
         run_id, ready = await asyncio.gather(self.run_id(), self.command("GET", self.keys.ready))
         return bool(self.ready_value(run_id) == ready)
 
     async def reachable(self) -> str | None:
-        """None when Redis answers, else what is wrong."""
+        """Ping Redis: None when it answers, else what is wrong."""
         try:
             await self.client.ping()
         except CONNECTION_ERRORS as error:
@@ -140,7 +130,7 @@ class Shard:
         return None
 
     async def warnings(self) -> list[str]:
-        """What about this server's configuration can lose data. Raises Unavailable."""
+        """Name what about this server's configuration can lose data. Raises Unavailable."""
         with self._guarded():
             try:
                 found = await self.client.config_get("maxmemory-policy", "appendonly")
@@ -158,7 +148,7 @@ class Shard:
         return problems
 
     async def _load(self, script: lua.Script) -> None:
-        """Load a script; who asks while it is being loaded waits for the same load."""
+        """Load a script; callers that need it while it is being loaded share the load."""
         loading = self._loading.get(script.name)
         if loading is None:
             loading = self._loading[script.name] = asyncio.create_task(self._load_now(script))
@@ -166,14 +156,14 @@ class Shard:
         await asyncio.shield(loading)
 
     async def _load_now(self, script: lua.Script) -> None:
-        # One connection, so that the server asked and the server that loads are the same life of it.
+        # One connection, so that the run_id asked for is that of the incarnation that loads.
         with self._guarded():
             async with self.client.client() as connection:
-                if script.name in _ADMITTED_ONLY:
+                if script.name in _GATED:
                     run_id = (await connection.info("server"))["run_id"]
                     if await connection.get(self.keys.ready) != self.ready_value(run_id):
                         raise WarmingUp
-                    self._admitted = True
+                    self._gate_passed = True
                 await connection.script_load(script.source)
 
     @contextmanager
@@ -187,7 +177,7 @@ class Shard:
         self.breaker.succeeded()
 
     def _raise(self, error: BaseException) -> NoReturn:
-        """Tell the breaker what happened, and raise what the caller is to see."""
+        """Report the outcome to the breaker, and raise what the caller is to see."""
         match error:
             case NoScriptError() | WarmingUp():
                 self.breaker.succeeded()
@@ -209,106 +199,11 @@ class Shard:
 
 
 def unreachable(error: BaseException | None) -> Unavailable:
-    """The error a caller sees when a shard does not answer; the driver's own words stay in the log."""
+    """Make the error a caller sees when a shard does not answer; the driver's own words stay in the log."""
     if error is None:
         return Unavailable("A Redis server did not answer the last calls; nothing was done. Try again shortly.")
     reason = "is loading its data" if isinstance(error, BusyLoadingError) else "cannot be reached"
     return Unavailable(
         f"A Redis server {reason}; try again shortly. A write may have been done or not: repeat it with its "
         "Idempotency-Key."
-    )
-
-
-class ShardMap:
-    """The only place that knows how many Redis servers there are.
-
-    A shard is a Redis, not a region: several regions may share one, and nothing outside this class,
-    the key builders and the merge of boards may assume otherwise.
-    """
-
-    def __init__(self, shards: Iterable[Shard]) -> None:
-        self.shards: tuple[Shard, ...] = tuple(shards)
-        self._home = {region: shard for shard in self.shards for region in shard.regions}
-        self._homes = {region: (shard,) for region, shard in self._home.items()}
-
-    @classmethod
-    def open(cls, settings: TopologySettings) -> ShardMap:
-        """Make the clients; nothing connects before the first use. Regions with equal URLs share a shard."""
-        by_url: dict[str, list[str]] = {}
-        for region in settings.regions:
-            by_url.setdefault(settings.redis_url_of(region), []).append(region)
-        return cls(_shard(url, tuple(regions), settings) for url, regions in by_url.items())
-
-    @property
-    def regions(self) -> tuple[str, ...]:
-        return tuple(self._home)
-
-    def shard_of(self, region: str, user_id: str) -> Shard:
-        """The shard that holds the player `user_id` of home region `region`."""
-        del user_id  # one shard a region now; hash shards inside a region will look at it
-        return self._home[region]
-
-    def shards_of_board(self, region: str) -> tuple[Shard, ...]:
-        """The shards whose parts make up a board: all of them for GLOBAL."""
-        return self.shards if region == GLOBAL else self._homes[region]
-
-    def queues(self) -> tuple[tuple[Shard, str], ...]:
-        """Every queue as (shard, region)."""
-        return tuple((shard, region) for shard in self.shards for region in shard.regions)
-
-    def claim_shard_of(self, user_id: str) -> Shard:
-        """The shard that arbitrates who may register `user_id`, the same one for every process."""
-        return self.shards[crc32(user_id.encode()) % len(self.shards)]
-
-    async def close(self) -> None:
-        for shard in self.shards:
-            await shard.pipeliner.close()
-            await shard.client.aclose()
-
-    async def wait_until_reachable(self, deadline: float, on_wait: Callable[[str], None]) -> None:
-        """Wait for every Redis until `deadline` (loop time).
-
-        Raises Unavailable with a message that names the variable to look at.
-        """
-        for shard in self.shards:
-            await until_answers(shard.reachable, partial(_explain, shard), deadline, on_wait)
-
-
-def _explain(shard: Shard, problem: str) -> str:
-    return (
-        f"{shard.variable}: cannot reach Redis at {shard.name}: {problem.rstrip('.')}. "
-        "Start Redis, or set the variable to where it runs."
-    )
-
-
-def _kind_of_shard() -> type[Shard]:
-    if tracing.active() is None:
-        return Shard
-    from leaderboard_core.telemetry.opentelemetry import TracedShard  # only then: nothing of it is loaded otherwise
-
-    return TracedShard
-
-
-def _shard(url: str, regions: tuple[str, ...], settings: TopologySettings) -> Shard:
-    pool = redis.BlockingConnectionPool.from_url(
-        url,
-        decode_responses=True,
-        # Bytes that are no UTF-8 in a queue must reach the dead letters, not end the worker that reads them.
-        encoding_errors="backslashreplace",
-        max_connections=settings.redis_max_connections,
-        timeout=settings.redis_timeout_seconds,
-        socket_timeout=settings.redis_timeout_seconds,
-        socket_connect_timeout=settings.redis_timeout_seconds,
-        # A repeated EVALSHA could count a score twice: only the caller knows whether to try again.
-        retry=Retry(NoBackoff(), 0),
-        # While these are on, redis-py hands out connections without a look whether the server closed them.
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
-    return _kind_of_shard()(
-        name=without_password(url),
-        variable=settings.redis_variable_of(regions[0]),
-        client=redis.Redis.from_pool(pool),
-        keys=Keys(),
-        regions=regions,
-        pipeliner=Pipeliner(pool, settings.redis_timeout_seconds),
     )

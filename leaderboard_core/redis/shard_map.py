@@ -1,0 +1,113 @@
+"""Map regions, boards and players to the Redis that holds them, and open each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from zlib import crc32
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+
+from leaderboard_core.backoff import until_answers
+from leaderboard_core.redis.keys import Keys
+from leaderboard_core.redis.pipelining import Pipeliner
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.traced_shard import ScriptSpan, TracedShard
+from leaderboard_core.settings import TopologySettings
+from leaderboard_core.urls import without_password
+
+GLOBAL = "GLOBAL"
+
+
+class ShardMap:
+    """The only place that knows how many Redis servers there are.
+
+    A shard is a Redis, not a region: several regions may share one, and nothing outside this class,
+    the key builders and the merge of boards may assume otherwise.
+    """
+
+    def __init__(self, shards: Iterable[Shard]) -> None:
+        self.shards: tuple[Shard, ...] = tuple(shards)
+        self._home = {region: shard for shard in self.shards for region in shard.regions}
+        self._homes = {region: (shard,) for region, shard in self._home.items()}
+
+    @classmethod
+    def open(cls, settings: TopologySettings, script_span: ScriptSpan | None = None) -> ShardMap:
+        """Make the clients; nothing connects before the first use. Regions with equal URLs share a shard.
+
+        With `script_span` each script that a shard runs has a span.
+        """
+        make = Shard if script_span is None else partial(TracedShard, script_span=script_span)
+        by_url: dict[str, list[str]] = {}
+        for region in settings.regions:
+            by_url.setdefault(settings.redis_url_of(region), []).append(region)
+        return cls(_open_shard(make, url, tuple(regions), settings) for url, regions in by_url.items())
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        return tuple(self._home)
+
+    def shard_of(self, region: str, user_id: str) -> Shard:
+        """The shard that holds the player `user_id` of home region `region`."""
+        del user_id  # one shard a region now; hash shards inside a region will use it
+        return self._home[region]
+
+    def shards_of_board(self, region: str) -> tuple[Shard, ...]:
+        """The shards whose parts make up a board: all of them for GLOBAL."""
+        return self.shards if region == GLOBAL else self._homes[region]
+
+    def queues(self) -> tuple[tuple[Shard, str], ...]:
+        """Every queue as (shard, region)."""
+        return tuple((shard, region) for shard in self.shards for region in shard.regions)
+
+    def claim_shard_of(self, user_id: str) -> Shard:
+        """The shard that arbitrates who may register `user_id`, the same one for every process."""
+        return self.shards[crc32(user_id.encode()) % len(self.shards)]
+
+    async def close(self) -> None:
+        for shard in self.shards:
+            await shard.pipeliner.close()
+            await shard.client.aclose()
+
+    async def wait_until_reachable(self, deadline: float, on_wait: Callable[[str], None]) -> None:
+        """Wait for every Redis until `deadline` (loop time).
+
+        Raises Unavailable with a message that names the variable to look at.
+        """
+        for shard in self.shards:
+            await until_answers(shard.reachable, partial(_explain, shard), deadline, on_wait)
+
+
+def _explain(shard: Shard, problem: str) -> str:
+    return (
+        f"{shard.variable}: cannot reach Redis at {shard.name}: {problem.rstrip('.')}. "
+        "Start Redis, or set the variable to where it runs."
+    )
+
+
+def _open_shard(make: Callable[..., Shard], url: str, regions: tuple[str, ...], settings: TopologySettings) -> Shard:
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        decode_responses=True,
+        # Bytes that are no UTF-8 in a queue must reach the dead letters, not end the worker that reads them.
+        encoding_errors="backslashreplace",
+        max_connections=settings.redis_max_connections,
+        timeout=settings.redis_timeout_seconds,
+        socket_timeout=settings.redis_timeout_seconds,
+        socket_connect_timeout=settings.redis_timeout_seconds,
+        # A repeated EVALSHA could count a score twice: only the caller knows whether to try again.
+        retry=Retry(NoBackoff(), 0),
+        # While these are on, redis-py hands out connections without checking whether the server closed them.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+    )
+    return make(
+        name=without_password(url),
+        variable=settings.redis_variable_of(regions[0]),
+        client=redis.Redis.from_pool(pool),
+        keys=Keys(),
+        regions=regions,
+        pipeliner=Pipeliner(pool, settings.redis_timeout_seconds),
+    )
