@@ -12,8 +12,7 @@ from fastapi.security import HTTPBearer
 from pydantic.json_schema import SkipJsonSchema
 
 from leaderboard_core.errors import Forbidden
-from leaderboard_core.http.compiling import FromState
-from leaderboard_core.telemetry import logs
+from leaderboard_core.http.compiling import CurrentRequestId, FromState
 from leaderboard_core.tokens import Identity, Tokens
 from leaderboard_service.idempotency import HEADER, Idempotency
 from leaderboard_service.regions import Regions
@@ -84,9 +83,5 @@ async def idempotency(
 IdempotencyKey = Annotated[Idempotency | None, Depends(idempotency)]
 
 
-async def request_id() -> str:
-    """Give the id of the request, which its answer, its log lines and its event carry."""
-    return logs.request_id.get()
-
-
+request_id = CurrentRequestId()
 RequestId = Annotated[str, Depends(request_id)]

@@ -98,7 +98,7 @@ class Proxy:
                 self._tokens.verify_header(head.authorization)
             body: bytes | None = None
             if head.has_body:
-                body = await read_body(receive, max_bytes=largest, timeout=self._client_timeout)
+                body = await read_body(receive, (), max_bytes=largest, timeout=self._client_timeout)
             repeatable = (
                 context.method in ("GET", "HEAD")  # pages that are no calls of the API, too
                 if call is None

@@ -23,7 +23,7 @@ from leaderboard_core.errors import LeaderboardError
 from leaderboard_core.http.access_log import AccessLog
 from leaderboard_core.http.context import RequestContext
 from leaderboard_core.http.exception_handlers import HANDLERS, reply_to
-from leaderboard_core.http.messages import send_response, without_body
+from leaderboard_core.http.messages import limit_body, send_response, without_body
 from leaderboard_core.http.responses import CONTEXT, JSONReply, error_reply, reply_of
 from leaderboard_core.http.routing import Entry, RouteTable
 from leaderboard_core.settings import ProcessSettings
@@ -65,7 +65,6 @@ class Application(FastAPI):
             docs_url=None,
             redoc_url=None,
             strict_content_type=False,
-            max_body_size=process.max_body_bytes,
             exception_handlers=dict(HANDLERS),
             **fastapi,
         )
@@ -154,7 +153,8 @@ class Application(FastAPI):
             if self.user_middleware or self.dependency_overrides:
                 await self._answer_through_layers(scope, receive, send, context)
                 return
-            entry, path_value = self.routes_by_path.find(method, path)
+            table = self._table or self.routes_by_path
+            entry, path_value = table.find(method, path)
             if entry is not None and entry.function is not None:
                 context.route = entry.path
                 call = entry.function(scope, receive, headers, path_value, entry.largest_body or self._largest_body)
@@ -164,7 +164,8 @@ class Application(FastAPI):
             else:
                 await self._answer_through_layers(scope, receive, send, context)
         finally:
-            context.end()
+            if context.seconds < 0:
+                context.seconds = perf_counter() - started_at
             self.metrics.answered(context)
             self.access_log.answered(path, context.log_fields())
 
@@ -234,6 +235,8 @@ class Application(FastAPI):
         entry, _ = self.routes_by_path.find(context.method, context.path)
         if entry is not None:
             context.route = entry.path
+        largest = (entry and entry.largest_body) or self._largest_body
+        receive = limit_body(receive, scope["headers"], largest)
         request_id = (b"x-request-id", context.request_id.encode("ascii"))
 
         async def send_with_id(message: Message) -> None:

@@ -8,6 +8,7 @@ means the same; a test holds both ways against each other.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from types import UnionType
@@ -23,7 +24,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request, empty_send
 from starlette.types import Receive, Scope
 
-from leaderboard_core.http.messages import read_body, too_large
+from leaderboard_core.http.messages import read_body
+from leaderboard_core.telemetry import logs
 
 Compiled = Callable[[Scope, Receive, Mapping[bytes, bytes], str, int], Awaitable[Any]]
 """Called as (scope, receive, first header of each name, path parameter, largest body); gives the endpoint's answer."""
@@ -46,14 +48,32 @@ class NotCompilable(Exception):
     """The route uses what is not understood here, which the text names; it takes FastAPI's own way."""
 
 
-class FromState:
+class Inline(ABC):
+    """A dependency that only looks something up; a compiled route does that in place, without a coroutine."""
+
+    @abstractmethod
+    def value(self, scope: Scope) -> Any:
+        """What it gives for a request."""
+
+    async def __call__(self, request: Request) -> Any:
+        return self.value(request.scope)
+
+
+class FromState(Inline):
     """A dependency: what the lifespan has put into the application's state under `name`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    async def __call__(self, request: Request) -> Any:
-        return getattr(request.state, self.name)
+    def value(self, scope: Scope) -> Any:
+        return scope["state"][self.name]
+
+
+class CurrentRequestId(Inline):
+    """A dependency: the id of the request, which its answer, its log lines and its event carry."""
+
+    def value(self, scope: Scope) -> str:
+        return logs.request_id.get()
 
 
 class LimitedRequest(Request):
@@ -71,13 +91,11 @@ class LimitedRequest(Request):
 
     async def body(self) -> bytes:
         """Read the whole body, once. Raises PayloadTooLarge or ClientDisconnect."""
-        if not hasattr(self, "_body"):
-            declared = next((value for name, value in self.scope["headers"] if name == b"content-length"), b"")
-            if declared.isdigit() and int(declared) > self._max_bytes:
-                raise too_large(self._max_bytes)
-            self._body = await read_body(self._receive, max_bytes=self._max_bytes)
+        body: bytes | None = self.__dict__.get("_body")
+        if body is None:
+            body = self._body = await read_body(self._receive, self.scope["headers"], max_bytes=self._max_bytes)
             self._stream_consumed = True
-        return self._body
+        return body
 
 
 def compile_route(route: RouteContext) -> Compiled:
@@ -106,7 +124,7 @@ class _Compiler:
             self._lines.insert(0, "errors = None")
             self._emit("if errors is not None:", f"    raise {self._constant(RequestValidationError)}(errors)")
         self._emit(f"return await {self._constant(dependant.call)}({arguments})")
-        body = "".join(f"    {line}\n" for line in self._lines)
+        body = "".join(f"    {line}\n" for line in ("state = scope['state']", *self._lines))
         source = f"async def call(scope, receive, headers, path_value, max_bytes):\n{body}"
         exec(source, self._names)  # noqa: S102 - of names that this class makes, none from outside
         compiled: Compiled = self._names["call"]
@@ -144,7 +162,9 @@ class _Compiler:
     def _dependency(self, dependant: Dependant) -> str:
         call = dependant.call
         if isinstance(call, FromState):
-            return f"scope['state'][{call.name!r}]"
+            return f"state[{call.name!r}]"
+        if isinstance(call, Inline):
+            return f"{self._constant(call.value)}(scope)"
         if dependant.use_cache and call in self._solved:
             return self._solved[call]
         function = call if inspect.isroutine(call) else getattr(call, "__call__", None)  # noqa: B004

@@ -14,7 +14,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from leaderboard_core.errors import InvalidPayload, LeaderboardError, MethodNotAllowed, NotFound
-from leaderboard_core.http.messages import too_large
 from leaderboard_core.http.responses import JSONReply, error_reply
 
 log = logging.getLogger(__name__)
@@ -44,8 +43,6 @@ async def on_http_exception(request: Request, error: HTTPException) -> Response:
         case 405, _:
             allowed = request.app.routes_by_path.allowed(request.scope["path"])
             return error_reply(MethodNotAllowed(allow=", ".join(sorted(allowed))))
-        case 413, _:
-            return error_reply(too_large(request.app.max_body_size))
     known = InvalidPayload(str(error.detail))
     return JSONReply(known.envelope(), error.status_code)
 

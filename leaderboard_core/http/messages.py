@@ -25,16 +25,20 @@ def too_large(max_bytes: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"A request body may have at most {max_bytes} bytes.")
 
 
-async def read_body(receive: Receive, *, max_bytes: int, timeout: float | None = None) -> bytes:
-    """Read a whole body; `timeout` is the longest wait for the next bytes in seconds, None to wait on.
+async def read_body(
+    receive: Receive, headers: Iterable[Header], *, max_bytes: int, timeout: float | None = None
+) -> bytes:
+    """Read a whole body, unless the request's headers say that it is larger than `max_bytes`.
 
-    Raises PayloadTooLarge, RequestTimeout, or ClientDisconnect.
+    `timeout` is the longest wait for the next bytes in seconds, None to wait on. Raises PayloadTooLarge,
+    RequestTimeout, or ClientDisconnect.
     """
     whole = take_whole_body(receive)
     if whole is not None:
         if len(whole) > max_bytes:
             raise too_large(max_bytes)
         return whole
+    check_length(headers, max_bytes)
     pieces: list[bytes] = []
     size, more = 0, True
     while more:
@@ -46,6 +50,30 @@ async def read_body(receive: Receive, *, max_bytes: int, timeout: float | None =
         pieces.append(piece)
         more = message.get("more_body", False)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def check_length(headers: Iterable[Header], max_bytes: int) -> None:
+    """Refuse a body that a request's headers say to be too large. Raises PayloadTooLarge."""
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
+            raise too_large(max_bytes)
+
+
+def limit_body(receive: Receive, headers: Iterable[Header], max_bytes: int) -> Receive:
+    """Receive a request for whoever reads its body by messages; raises PayloadTooLarge there."""
+    size = 0
+
+    async def receive_limited() -> Message:
+        nonlocal size
+        if size == 0:
+            check_length(headers, max_bytes)
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > max_bytes:
+            raise too_large(max_bytes)
+        return message
+
+    return receive_limited
 
 
 async def drain_body(receive: Receive) -> None:
@@ -120,11 +148,14 @@ async def wait_until_disconnected(receive: Receive) -> None:
 
 
 async def _next(receive: Receive, timeout: float | None) -> Message:
-    try:
-        async with asyncio.timeout(timeout):
-            message = await receive()
-    except TimeoutError:
-        raise RequestTimeout from None
+    if timeout is None:
+        message = await receive()
+    else:
+        try:
+            async with asyncio.timeout(timeout):
+                message = await receive()
+        except TimeoutError:
+            raise RequestTimeout from None
     if message["type"] != "http.request":
         raise ClientDisconnect
     return message

@@ -38,12 +38,15 @@ class RequestMetrics(Collector):
 
     def answered(self, request: Answered) -> None:
         """Count one request."""
-        method = request.method if request.method in _METHODS else "other"
-        key = (request.route, method, request.status)
-        latency = self._latencies.get(key)
+        latency = self._latencies.get((request.route, request.method, request.status))
         if latency is None:
-            latency = self._latencies[key] = LatencyHistogram(self._buckets)
+            latency = self._latency(request.route, request.method, request.status)
         latency.add(request.seconds)
+
+    def _latency(self, route: str, method: str, status: int) -> LatencyHistogram:
+        """The histogram of a route, which verbs that nobody has heard of share."""
+        key = (route, method if method in _METHODS else "other", status)
+        return self._latencies.setdefault(key, LatencyHistogram(self._buckets))
 
     def collect(self) -> Iterator[Metric]:
         requests, seconds = self._names

@@ -208,6 +208,7 @@ async def running_service(environ: Mapping[str, str]) -> AsyncIterator[Api]:
     idle = _idle_apps.setdefault(tuple(sorted(environ.items())), [])
     app = idle.pop() if idle else create_app(settings)
     app.check_responses = True
+    app.dependency_overrides.clear()
     async with (
         serving(app) as url,
         httpx.AsyncClient(

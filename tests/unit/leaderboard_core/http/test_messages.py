@@ -30,15 +30,15 @@ def part(body: bytes, *, more: bool) -> dict[str, Any]:
 
 async def test_a_body_is_read_whole_up_to_the_limit() -> None:
     parts = [part(b"ab", more=True), part(b"", more=True), part(b"cd", more=False)]
-    assert await read_body(receiver(*parts), max_bytes=4, timeout=1) == b"abcd"
+    assert await read_body(receiver(*parts), (), max_bytes=4, timeout=1) == b"abcd"
     with pytest.raises(PayloadTooLarge):
-        await read_body(receiver(*parts), max_bytes=3, timeout=1)
+        await read_body(receiver(*parts), (), max_bytes=3, timeout=1)
     with pytest.raises(PayloadTooLarge):
-        await read_body(receiver(part(b"abcd", more=True)), max_bytes=3, timeout=1)
+        await read_body(receiver(part(b"abcd", more=True)), (), max_bytes=3, timeout=1)
 
 
 async def test_a_body_that_stops_coming() -> None:
     with pytest.raises(RequestTimeout):
-        await read_body(receiver(part(b"ab", more=True)), max_bytes=10, timeout=0.01)
+        await read_body(receiver(part(b"ab", more=True)), (), max_bytes=10, timeout=0.01)
     with pytest.raises(ClientDisconnect):
-        await read_body(receiver(part(b"ab", more=True), {"type": "http.disconnect"}), max_bytes=10, timeout=1)
+        await read_body(receiver(part(b"ab", more=True), {"type": "http.disconnect"}), (), max_bytes=10, timeout=1)
