@@ -22,7 +22,7 @@ from api_gateway.upstream.errors import (
     UpstreamError,
 )
 from api_gateway.upstream.pool import Pool, Upstream
-from leaderboard_core.calls import CallTable
+from leaderboard_core.calls import Call, CallTable
 from leaderboard_core.errors import (
     BadGateway,
     GatewayTimeout,
@@ -84,11 +84,14 @@ class Proxy:
         Raises MissingToken, InvalidToken, BadGateway, Unavailable, GatewayTimeout or ClientDisconnect; when
         `context.response_started` is set by then, the answer is cut off and cannot be replaced.
         """
-        context.note(upstream=None, retries=0)
+        fields: dict[str, Any] = {"upstream": None, "retries": 0}
+        context.extra = fields
         client = scope.get("client")
         head = read_request_head(scope["headers"], client[0] if client else None, scope["scheme"], context.request_id)
         endpoint = self._calls.find(context.path)
-        call = None if endpoint is None else endpoint.call(context.method)
+        call = None
+        if endpoint is not None:
+            context.route, call = endpoint.path, endpoint.call(context.method)
         largest = (call and call.largest_body) or self._max_body
         try:
             if head.content_length is not None and head.content_length > largest:
@@ -99,12 +102,7 @@ class Proxy:
             body: bytes | None = None
             if head.has_body:
                 body = await read_body(receive, (), max_bytes=largest, timeout=self._client_timeout)
-            repeatable = (
-                context.method in ("GET", "HEAD")  # pages that are no calls of the API, too
-                if call is None
-                else call.may_repeat(has_key=head.has_idempotency_key)
-            )
-            answer, upstream = await self._ask(scope, head, body, repeatable, context)
+            answer, upstream = await self._ask(scope, head, body, call, context, fields)
         except (PayloadTooLarge, RequestTimeout) as error:
             await _refuse_unread(error, receive, send, context)
             return
@@ -112,17 +110,6 @@ class Proxy:
             # The server's limit for a graceful stop is over: the client still gets to know.
             await _refuse(Unavailable("This gateway is stopping; send it again."), send, context)
             raise
-        await self._pass_on(answer, upstream, scope, receive, send, context)
-
-    async def _pass_on(
-        self,
-        answer: Answer,
-        upstream: Upstream,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        context: RequestContext,
-    ) -> None:
         status, headers = answer.status, answer.headers
         if status in _BODILESS:
             # A length would announce a body.
@@ -144,9 +131,15 @@ class Proxy:
             answer.close()
 
     async def _ask(
-        self, scope: Scope, head: RequestHead, body: bytes | None, repeatable: bool, context: RequestContext
+        self,
+        scope: Scope,
+        head: RequestHead,
+        body: bytes | None,
+        call: Call | None,
+        context: RequestContext,
+        fields: dict[str, Any],
     ) -> tuple[Answer, Upstream]:
-        """The first answer that came, complete if it is small, and who gave it."""
+        """The first answer that came, complete if it is small, and who gave it; `fields` are for the log line."""
         method: str = scope["method"]
         target: bytes = scope["raw_path"] or b"/"
         if query := scope["query_string"]:
@@ -165,8 +158,8 @@ class Proxy:
             if upstream is None:
                 raise _gateway_error(failure)
             tried.append(upstream)
+            fields["upstream"], fields["retries"] = upstream.address, attempts
             attempts += 1
-            context.note(upstream=upstream.address, retries=attempts - 1)
             started_at = perf_counter()
             try:
                 answer = await self._client.request(upstream, method, target, head.forward, body, reuse=again)
@@ -184,7 +177,7 @@ class Proxy:
             except BrokenOffError as error:
                 self._metrics.upstream_failed(upstream, "broken")
                 logger.warning("upstream broke off", extra={"upstream": upstream.address, "reason": str(error)})
-                if not repeatable:
+                if not _may_repeat(context.method, call, has_key=head.has_idempotency_key):
                     raise BadGateway(_MAY_HAVE_BEEN_DONE) from error
                 self._metrics.retried(upstream, "broken")
                 failure = error
@@ -234,6 +227,13 @@ class Proxy:
             raise GatewayTimeout from error
         except BrokenOffError as error:
             raise BadGateway from error
+
+
+def _may_repeat(method: str, call: Call | None, *, has_key: bool) -> bool:
+    """Whether a request that broke off may be sent again: it changes nothing, or counts once."""
+    if call is None:
+        return method in ("GET", "HEAD")  # of pages that are no calls of the API
+    return call.may_repeat(has_key=has_key)
 
 
 def _gateway_error(failure: UpstreamError | None) -> BadGateway | Unavailable:

@@ -15,7 +15,6 @@ from fastapi import FastAPI
 from starlette._utils import get_route_path
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
 from leaderboard_core.calls import CallTable
@@ -23,7 +22,7 @@ from leaderboard_core.errors import LeaderboardError
 from leaderboard_core.http.access_log import AccessLog
 from leaderboard_core.http.context import RequestContext
 from leaderboard_core.http.exception_handlers import HANDLERS, reply_to
-from leaderboard_core.http.messages import limit_body, send_response, without_body
+from leaderboard_core.http.messages import first_header, limit_body, send_response, without_body
 from leaderboard_core.http.responses import CONTEXT, JSONReply, error_reply, reply_of
 from leaderboard_core.http.routing import Entry, RouteTable
 from leaderboard_core.settings import ProcessSettings
@@ -80,7 +79,7 @@ class Application(FastAPI):
         )
         self._largest_body = process.max_body_bytes
         self.fallback: Fallback | None = None
-        """Answers what no route of this application answers; set when the lifespan starts."""
+        """Answers what no route of this application answers, and names its route; set when the lifespan starts."""
         self._table: RouteTable | None = None
         self._state: State | None = None
         self._on_stop: list[Callable[[], None]] = []
@@ -136,15 +135,17 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
             return
         started_at = perf_counter()
-        headers = dict(reversed(scope["headers"]))  # of a repeated one the first counts
-        given = headers.get(b"x-request-id")
+        method: str = scope["method"]
+        path: str = get_route_path(scope) if scope.get("root_path") else scope["path"]
+        table = self._table or self.routes_by_path
+        entry, path_value = table.find(method, path)
+        headers = dict(reversed(scope["headers"])) if entry is not None else None  # of a repeated one the first counts
+        given = first_header(scope["headers"], b"x-request-id") if headers is None else headers.get(b"x-request-id")
         if given is not None and _REQUEST_ID.fullmatch(given):
             request_id = given.decode("ascii")
         else:
             request_id = secrets.token_hex(16)
         logs.request_id.set(request_id)
-        method: str = scope["method"]
-        path: str = get_route_path(scope) if scope.get("root_path") else scope["path"]
         context = scope[CONTEXT] = RequestContext(method, path, request_id, started_at)
         if "state" not in scope and self._state is not None:
             scope["state"] = dict(self._state)  # a transport without lifespan, as httpx has
@@ -153,16 +154,18 @@ class Application(FastAPI):
             if self.user_middleware or self.dependency_overrides:
                 await self._answer_through_layers(scope, receive, send, context)
                 return
-            table = self._table or self.routes_by_path
-            entry, path_value = table.find(method, path)
-            if entry is not None and entry.function is not None:
+            if entry is not None and entry.function is not None and headers is not None:
                 context.route = entry.path
                 call = entry.function(scope, receive, headers, path_value, entry.largest_body or self._largest_body)
                 await self._answer_compiled(call, entry, scope, receive, send, context)
-            elif (fallback := self._fallback_for(entry, scope, context)) is not None:
-                await self._answer_by_fallback(fallback, scope, receive, send, context)
+            elif entry is None and self.fallback is not None and not table.matches(path, scope):
+                await self.fallback(scope, receive, send, context)
             else:
                 await self._answer_through_layers(scope, receive, send, context)
+        except ClientDisconnect:
+            context.note(note="the client left")
+        except Exception as error:  # noqa: BLE001 - answered by the application's exception handlers
+            await self._answer_failure(error, scope, receive, send, context)
         finally:
             if context.seconds < 0:
                 context.seconds = perf_counter() - started_at
@@ -198,22 +201,17 @@ class Application(FastAPI):
         sent = [*answer.raw_headers, (b"x-request-id", context.request_id.encode("ascii"))]
         await send_response(send, answer.status_code, sent, b"" if context.method == "HEAD" else answer.body)
 
-    async def _answer_by_fallback(
-        self, fallback: Fallback, scope: Scope, receive: Receive, send: Send, context: RequestContext
+    async def _answer_failure(
+        self, error: Exception, scope: Scope, receive: Receive, send: Send, context: RequestContext
     ) -> None:
-        try:
-            await fallback(scope, receive, send, context)
-        except ClientDisconnect:
-            context.note(note="the client left")
-        except Exception as error:  # noqa: BLE001 - answered by the application's exception handlers
-            code = error.code if isinstance(error, LeaderboardError) else LeaderboardError.code
-            context.note(note=code)
-            if context.response_started:
-                # Too late for another answer: returning without ending this one makes the server cut it off.
-                log.warning("answer cut off", extra={"reason": str(error)})
-                return
-            reply = await reply_to(error, self.exception_handlers, Request(scope, receive))
-            await self._send_response(reply, scope, receive, send, context)
+        """Answer what the fallback raised, as what a route raises."""
+        context.note(note=error.code if isinstance(error, LeaderboardError) else LeaderboardError.code)
+        if context.response_started:
+            # Too late for another answer: only breaking the connection tells the client.
+            log.warning("answer cut off", extra={"reason": str(error)})
+            return
+        reply = await reply_to(error, self.exception_handlers, Request(scope, receive))
+        await self._send_response(reply, scope, receive, send, context)
 
     async def _send_response(
         self, response: Response, scope: Scope, receive: Receive, send: Send, context: RequestContext
@@ -275,19 +273,7 @@ class Application(FastAPI):
             answer = await entry.function(scope, receive, headers, path_value, largest)
             response = answer if isinstance(answer, Response) else reply_of(answer, entry.status)
             await response(scope, receive, send)
-        elif (fallback := self._fallback_for(entry, scope, context)) is not None:
-            await fallback(scope, receive, send, context)
+        elif entry is None and self.fallback is not None and not self.routes_by_path.matches(context.path, scope):
+            await self.fallback(scope, receive, send, context)
         else:
             await self._match(scope, receive, send)
-
-    def _fallback_for(self, entry: Entry | None, scope: Scope, context: RequestContext) -> Fallback | None:
-        """Give the fallback where no route has this path; a verb that a path does not have is FastAPI's to refuse."""
-        if self.fallback is None or entry is not None:
-            return None
-        table = self.routes_by_path
-        if table.knows(context.path) or any(
-            route.original_route.matches(scope)[0] is not Match.NONE for route in table.others
-        ):
-            return None
-        context.route = self.calls.route_of(context.path)
-        return self.fallback

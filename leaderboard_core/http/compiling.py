@@ -72,7 +72,7 @@ class FromState(Inline):
 class CurrentRequestId(Inline):
     """A dependency: the id of the request, which its answer, its log lines and its event carry."""
 
-    def value(self, scope: Scope) -> str:
+    def value(self, _: Scope) -> str:
         return logs.request_id.get()
 
 

@@ -20,6 +20,14 @@ _DRAIN_SECONDS: Final = 5.0
 _DRAIN_BYTES: Final = 64 * 2**20
 
 
+def first_header(headers: Iterable[Header], wanted: bytes) -> bytes | None:
+    """The first value of a header (its name in lower case), None if there is none."""
+    for name, value in headers:
+        if name == wanted:
+            return value
+    return None
+
+
 def too_large(max_bytes: int) -> PayloadTooLarge:
     """The refusal of a body with more than `max_bytes`."""
     return PayloadTooLarge(f"A request body may have at most {max_bytes} bytes.")

@@ -10,7 +10,8 @@ from typing import Any
 from fastapi._compat import ModelField
 from fastapi.exceptions import ResponseValidationError
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
 
 from leaderboard_core.calls import CallTable
 from leaderboard_core.http.compiling import Compiled, NotCompilable, compile_route
@@ -74,6 +75,7 @@ class RouteTable:
         self._prefixes: set[str] = set()
         self._exact: dict[tuple[str, str], Entry] = {}
         self._by_prefix: dict[tuple[str, str], Entry] = {}
+        self._has_text_parameters = False
         self._trees: tuple[str, ...] = ()
         """Prefixes of paths whose parameter may have slashes."""
         for route in iter_route_contexts(list(routes)):
@@ -85,7 +87,7 @@ class RouteTable:
     def find(self, method: str, path: str) -> tuple[Entry | None, str]:
         """The route of a verb and a path, and the value of its path parameter."""
         entry = self._exact.get((method, path))
-        if entry is not None:
+        if entry is not None or not self._prefixes:
             return entry, ""
         prefix, value = self._split(path)
         return self._by_prefix.get((method, prefix)), value
@@ -94,15 +96,20 @@ class RouteTable:
         """The verbs of a path; empty when no route has it."""
         return {method for method in self._methods if self.find(method, path)[0] is not None}
 
-    def knows(self, path: str) -> bool:
-        """Whether some verb has this path."""
-        return path in self._paths or self._split(path)[0] in self._prefixes
+    def matches(self, path: str, scope: Scope) -> bool:
+        """Whether some route has this path, with whatever verb."""
+        if path in self._paths or (self._prefixes and self._split(path)[0] in self._prefixes):
+            return True
+        others = self.others
+        return bool(others) and any(one.original_route.matches(scope)[0] is not Match.NONE for one in others)
 
     def _split(self, path: str) -> tuple[str, str]:
         if self._trees and path.startswith(self._trees):
             for tree in self._trees:
                 if path.startswith(tree):
                     return tree, path[len(tree) :]
+        if not self._has_text_parameters:
+            return "", ""
         cut = path.rfind("/") + 1
         value = path[cut:]
         return (path[:cut], value) if value else ("", "")
@@ -121,6 +128,8 @@ class RouteTable:
             return
         if kinds == ["PathConvertor"]:
             self._trees = (*self._trees, prefix)
+        elif parameter:
+            self._has_text_parameters = True
         methods = set(route.methods or ())
         endpoint = calls.find(path)
         function = self._compile(route)
