@@ -22,7 +22,7 @@ from leaderboard_core.telemetry.health import HealthProbe
 from leaderboard_core.telemetry.queues import QueueProbe
 from leaderboard_core.tokens import Tokens
 from leaderboard_service.accounts.service import Accounts
-from leaderboard_service.boards.coalescing import SharedReads
+from leaderboard_service.boards.coalescing import RequestCoalescer
 from leaderboard_service.boards.postgres_boards import PostgresBoards
 from leaderboard_service.boards.redis_boards import RedisBoards
 from leaderboard_service.boards.service import Reads
@@ -63,7 +63,7 @@ class Services:
     score_writer: ScoreWriter
     batch_writer: BatchWriter
     board_reads: Reads
-    shared_pages: SharedReads[JSONReply]
+    page_coalescer: RequestCoalescer[JSONReply]
     live_hub: Hub
     accounts: Accounts
     player_export: Profiles
@@ -88,7 +88,7 @@ class Services:
             score_writer=writer,
             batch_writer=BatchWriter(shard_map, settings.limits, writer),
             board_reads=reads,
-            shared_pages=SharedReads(),
+            page_coalescer=RequestCoalescer(),
             live_hub=Hub(reads, settings.stream),
             accounts=Accounts(writer, players, databases, settings.auth),
             player_export=Profiles(players, databases, reads),

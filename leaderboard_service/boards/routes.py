@@ -11,7 +11,7 @@ from leaderboard_core.errors import PayloadTooLarge, UserNotFound
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_service.boards.cursors import cursor_after, decode
-from leaderboard_service.boards.dependencies import BoardReads, SharedPages
+from leaderboard_service.boards.dependencies import BoardReads, PageCoalescer
 from leaderboard_service.boards.ranges import Stretch
 from leaderboard_service.boards.ranking import percentile
 from leaderboard_service.boards.redis_boards import Page
@@ -37,7 +37,7 @@ router = APIRouter(tags=["boards"], route_class=CompiledRoute)
 
 @router.get(calls.TOP.path, response_model=TopPage, responses=ANSWERED | refused_with(*READ_ERRORS))
 async def top(
-    query: Annotated[TopQuery, Query()], reads: BoardReads, shared: SharedPages, regions: KnownRegions
+    query: Annotated[TopQuery, Query()], reads: BoardReads, coalescer: PageCoalescer, regions: KnownRegions
 ) -> JSONReply:
     """The best players of a board.
 
@@ -47,14 +47,14 @@ async def top(
     region, limit, offset, cursor = regions.resolve(query.region), query.limit, query.offset, query.cursor
     after = None if cursor is None else decode(cursor, region)
 
-    async def look() -> JSONReply:
+    async def fetch() -> JSONReply:
         if after is None:
             page, source = await reads.top(region, limit, offset)
         else:
             page, source = await reads.page(region, Stretch(after=after), limit)
         return _page(region, page, source)
 
-    return await shared.read((region, limit, offset, cursor), look)
+    return await coalescer.read((region, limit, offset, cursor), fetch)
 
 
 @router.get(calls.RANGE.path, response_model=TopPage, responses=ANSWERED | refused_with(*READ_ERRORS))
