@@ -14,9 +14,9 @@ from leaderboard_core.errors import Unavailable, UserNotFound
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
 from leaderboard_core.redis.shard_map import GLOBAL
-from leaderboard_service.boards.ranges import Stretch, by_scores
-from leaderboard_service.boards.ranking import RankedRow, Row, Window, add_up, merge, neighbours, ranked, standings
-from leaderboard_service.boards.redis_boards import MERGED_DEPTH, Page, Place, Standings, Surroundings, first_rows
+from leaderboard_service.boards.ranges import BoardRange, as_score_range
+from leaderboard_service.boards.ranking import RankedRow, Row, Window, merge, neighbours, ranked, standings, sum_counts
+from leaderboard_service.boards.redis_boards import MERGED_DEPTH, Page, Place, Standings, Surroundings, first_page
 
 
 class PostgresBoards:
@@ -37,16 +37,16 @@ class PostgresBoards:
         rows, total = merge(windows), sum(window.total for window in windows)
         return Page(total, rows if alone else rows[offset:depth], depth < total)
 
-    async def page(self, region: str, stretch: Stretch, limit: int) -> Page:
+    async def page(self, region: str, board_range: BoardRange, limit: int) -> Page:
         """As RedisBoards.page. Raises Unavailable."""
         regions = self._regions(region)
 
         async def count_above(scores: Sequence[int]) -> tuple[int, list[int]]:
-            return add_up(await asyncio.gather(*(self._counts_above(part, scores) for part in regions)))
+            return sum_counts(await asyncio.gather(*(self._counts_above(part, scores) for part in regions)))
 
-        asked = await by_scores(stretch, count_above)
+        asked = await as_score_range(board_range, count_above)
         windows = await asyncio.gather(*(self._page(part, asked, limit) for part in regions))
-        return first_rows(windows, limit)
+        return first_page(windows, limit)
 
     async def ranks(self, region: str, user_ids: Sequence[str]) -> Standings:
         """As RedisBoards.ranks. Raises Unavailable."""
@@ -110,16 +110,18 @@ class PostgresBoards:
             between[place - 1] = players
         return total, list(accumulate(reversed(between)))[::-1]
 
-    async def _page(self, region: str, stretch: Stretch, limit: int) -> Window:
-        edge = stretch.edge
+    async def _page(self, region: str, board_range: BoardRange, limit: int) -> Window:
+        boundary = board_range.start_boundary
         async with self._snapshot(region) as connection:
             total = await connection.fetchval(sql.load("board_count"), region)
-            start = await connection.fetchval(sql.load("board_count_to"), region, *edge)
-            end = await connection.fetchval(sql.load("board_above_score"), region, stretch.lowest - 1)
-            above_edge = await connection.fetchval(sql.load("board_above_score"), region, edge.score)
-            rows = _rows(await connection.fetch(sql.load("board_rows_after"), region, *edge, stretch.lowest, limit))
+            start = await connection.fetchval(sql.load("board_count_to"), region, *boundary)
+            end = await connection.fetchval(sql.load("board_above_score"), region, board_range.lowest - 1)
+            above_start = await connection.fetchval(sql.load("board_above_score"), region, boundary.score)
+            rows = _rows(
+                await connection.fetch(sql.load("board_rows_after"), region, *boundary, board_range.lowest, limit)
+            )
             above = await self._above_first(connection, region, rows, start)
-        return Window.of(total, start, above, rows, end, edge.score, above_edge)
+        return Window.of(total, start, above, rows, end, boundary.score, above_start)
 
     async def _count_above(self, region: str, score: int) -> tuple[int, int]:
         async with self._snapshot(region) as connection:

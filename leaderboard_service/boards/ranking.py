@@ -34,8 +34,8 @@ class Window(NamedTuple):
     """Consecutive rows of one shard's part of a board, in board order, by columns, as they come from Redis.
 
     `total` players are on that part, `start` of them stand before the first row, and `above` of them
-    have a strictly higher score than the first row. A window of a stretch begins after a place with the score
-    `edge`, which `above_edge` players exceed, and `end` players stand before the end of the stretch.
+    have a strictly higher score than the first row. A window of a range begins after a position with the score
+    `start_score`, which `above_start` players exceed, and `end` players stand before the end of the range.
     """
 
     total: int
@@ -46,8 +46,8 @@ class Window(NamedTuple):
     names: Sequence[str]
     regions: Sequence[str]
     end: int = 0
-    edge: int | None = None
-    above_edge: int = 0
+    start_score: int | None = None
+    above_start: int = 0
 
     @classmethod
     def of(
@@ -57,12 +57,12 @@ class Window(NamedTuple):
         above: int,
         rows: Sequence[Row],
         end: int = 0,
-        edge: int | None = None,
-        above_edge: int = 0,
+        start_score: int | None = None,
+        above_start: int = 0,
     ) -> Self:
         """A window of whole rows."""
         user_ids, scores, names, regions = zip(*rows, strict=True) if rows else ((), (), (), ())
-        return cls(total, start, above, user_ids, scores, names, regions, end, edge, above_edge)
+        return cls(total, start, above, user_ids, scores, names, regions, end, start_score, above_start)
 
     def rows(self) -> list[Row]:
         """The rows, each whole."""
@@ -116,8 +116,8 @@ def _above(window: Window, taken: int, score: int) -> int:
     if taken == 0:
         if window.scores and window.scores[0] == score:
             return window.above
-        if score == window.edge:
-            return window.above_edge  # its ties stand before the window, and not above
+        if score == window.start_score:
+            return window.above_start  # its ties stand before the window, and not above
     return window.start + taken
 
 
@@ -167,7 +167,7 @@ def ranked(rows: Sequence[Row], above: Sequence[dict[int, int]]) -> list[RankedR
     ]
 
 
-def add_up(parts: Sequence[tuple[int, list[int]]]) -> tuple[int, list[int]]:
+def sum_counts(parts: Sequence[tuple[int, list[int]]]) -> tuple[int, list[int]]:
     """Totals and counts of a board's parts, added up."""
     totals, counts = zip(*parts, strict=True)
     return sum(totals), list(map(sum, zip(*counts, strict=True)))

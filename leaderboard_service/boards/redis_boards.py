@@ -11,8 +11,17 @@ from leaderboard_core.errors import InvalidPayload, UserNotFound
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_service.boards import redis_queries as ask
-from leaderboard_service.boards.ranges import Stretch, by_scores
-from leaderboard_service.boards.ranking import RankedRow, Standing, Window, add_up, merge, neighbours, ranked, standings
+from leaderboard_service.boards.ranges import BoardRange, as_score_range
+from leaderboard_service.boards.ranking import (
+    RankedRow,
+    Standing,
+    Window,
+    merge,
+    neighbours,
+    ranked,
+    standings,
+    sum_counts,
+)
 
 MERGED_DEPTH = 10_000
 """How deep a page of a board that spans shards may reach: each shard must send all rows before it."""
@@ -76,18 +85,18 @@ class RedisBoards:
         total = sum(window.total for window in windows)
         return Page(total, merge(windows)[offset:depth], depth < total)
 
-    async def page(self, region: str, stretch: Stretch, limit: int) -> Page:
-        """The first `limit` rows of a stretch of the board of `region`. Raises WarmingUp or Unavailable."""
+    async def page(self, region: str, board_range: BoardRange, limit: int) -> Page:
+        """The first `limit` rows of a range of the board of `region`. Raises WarmingUp or Unavailable."""
         shards = self._map.shards_of_board(region)
         if len(shards) == 1:
-            return first_rows([await ask.read_page(shards[0], region, stretch, limit)], limit)
+            return first_page([await ask.read_page(shards[0], region, board_range, limit)], limit)
 
         async def count_above(scores: Sequence[int]) -> tuple[int, list[int]]:
-            return add_up(await asyncio.gather(*(ask.count_above(shard, region, scores) for shard in shards)))
+            return sum_counts(await asyncio.gather(*(ask.count_above(shard, region, scores) for shard in shards)))
 
-        asked = await by_scores(stretch, count_above)
+        asked = await as_score_range(board_range, count_above)
         windows = await asyncio.gather(*(ask.read_page(shard, region, asked, limit) for shard in shards))
-        return first_rows(windows, limit)
+        return first_page(windows, limit)
 
     async def ranks(self, region: str, user_ids: Sequence[str]) -> Standings:
         """The places of those of `user_ids` that are on the board of `region`. Raises WarmingUp or Unavailable.
@@ -159,8 +168,8 @@ class RedisBoards:
             self._homes.popitem(last=False)
 
 
-def first_rows(windows: Sequence[Window], limit: int) -> Page:
-    """The page that begins where windows of one stretch begin, each of at least `limit` rows if there are so many."""
+def first_page(windows: Sequence[Window], limit: int) -> Page:
+    """The page that begins where windows of one range begin, each of at least `limit` rows if there are so many."""
     rows = merge(windows)[:limit]
     more = sum(window.start for window in windows) + len(rows) < sum(window.end for window in windows)
     return Page(sum(window.total for window in windows), rows, more)

@@ -7,7 +7,7 @@ from typing import Any
 
 from leaderboard_core.errors import WarmingUp
 from leaderboard_core.redis.shard import Shard
-from leaderboard_service.boards.ranges import Stretch
+from leaderboard_service.boards.ranges import BoardRange
 from leaderboard_service.boards.ranking import Row, Window
 
 
@@ -28,23 +28,23 @@ def _columns(rows: list[str], named: list[str]) -> tuple[list[str], list[int], l
     return rows[::2], list(map(int, rows[1::2])), named[::2], named[1::2]
 
 
-async def read_page(shard: Shard, region: str, stretch: Stretch, limit: int) -> Window:
-    keys, edge = shard.keys, stretch.edge
+async def read_page(shard: Shard, region: str, board_range: BoardRange, limit: int) -> Window:
+    keys, boundary = shard.keys, board_range.start_boundary
     answer = await shard.run(
         "read_page",
         (keys.ready, keys.board(region)),
         (
             keys.user(""),
             limit,
-            edge.score,
-            edge.user_id,
-            stretch.lowest,
-            "" if stretch.first is None else stretch.first,
-            "" if stretch.last is None else stretch.last,
+            boundary.score,
+            boundary.user_id,
+            board_range.lowest,
+            "" if board_range.first is None else board_range.first,
+            "" if board_range.last is None else board_range.last,
         ),
     )
-    _, total, start, above, end, above_edge, rows, named = _warm(answer)
-    return Window(total, start, above, *_columns(rows, named), end, edge.score, above_edge)
+    _, total, start, above, end, above_start, rows, named = _warm(answer)
+    return Window(total, start, above, *_columns(rows, named), end, boundary.score, above_start)
 
 
 async def read_ranks(shard: Shard, region: str, user_ids: Sequence[str]) -> tuple[int, list[Row], dict[int, int]]:

@@ -12,7 +12,7 @@ from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_service.boards.cursors import cursor_after, decode
 from leaderboard_service.boards.dependencies import BoardReads, PageCoalescer
-from leaderboard_service.boards.ranges import Stretch
+from leaderboard_service.boards.ranges import BoardRange
 from leaderboard_service.boards.ranking import percentile
 from leaderboard_service.boards.redis_boards import Page
 from leaderboard_service.boards.rows import shown
@@ -51,7 +51,7 @@ async def top(
         if after is None:
             page, source = await reads.top(region, limit, offset)
         else:
-            page, source = await reads.page(region, Stretch(after=after), limit)
+            page, source = await reads.page(region, BoardRange(after=after), limit)
         return _page(region, page, source)
 
     return await coalescer.read((region, limit, offset, cursor), fetch)
@@ -67,8 +67,8 @@ async def range_(query: Annotated[RangeQuery, Query()], reads: BoardReads, regio
     """
     region = regions.resolve(query.region)
     after = None if query.cursor is None else decode(query.cursor, region)
-    stretch = Stretch(high=query.max, low=query.min, first=query.first, last=query.last, after=after)
-    page, source = await reads.page(region, stretch, query.limit)
+    board_range = BoardRange(high=query.max, low=query.min, first=query.first, last=query.last, after=after)
+    page, source = await reads.page(region, board_range, query.limit)
     return _page(region, page, source)
 
 

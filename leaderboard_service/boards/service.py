@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.telemetry.metrics import READS
-from leaderboard_service.boards.ranges import Stretch
+from leaderboard_service.boards.ranges import BoardRange
 from leaderboard_service.boards.redis_boards import Page, Place, Standings, Surroundings
 from leaderboard_service.boards.source import Source
 
@@ -24,7 +24,7 @@ class BoardSource(Protocol):
     """Reads of boards; RedisBoards says what each gives and raises."""
 
     async def top(self, region: str, limit: int, offset: int) -> Page: ...
-    async def page(self, region: str, stretch: Stretch, limit: int) -> Page: ...
+    async def page(self, region: str, board_range: BoardRange, limit: int) -> Page: ...
     async def rank(self, region: str, user_id: str) -> Place: ...
     async def ranks(self, region: str, user_ids: Sequence[str]) -> Standings: ...
     async def around(self, region: str, user_id: str, reach: int) -> Surroundings: ...
@@ -41,8 +41,10 @@ class Reads:
     def top(self, region: str, limit: int, offset: int) -> Awaitable[tuple[Page, Source]]:
         return self._read(self._redis.top(region, limit, offset), lambda: self._postgres.top(region, limit, offset))
 
-    def page(self, region: str, stretch: Stretch, limit: int) -> Awaitable[tuple[Page, Source]]:
-        return self._read(self._redis.page(region, stretch, limit), lambda: self._postgres.page(region, stretch, limit))
+    def page(self, region: str, board_range: BoardRange, limit: int) -> Awaitable[tuple[Page, Source]]:
+        return self._read(
+            self._redis.page(region, board_range, limit), lambda: self._postgres.page(region, board_range, limit)
+        )
 
     def ranks(self, region: str, user_ids: Sequence[str]) -> Awaitable[tuple[Standings, Source]]:
         return self._read(self._redis.ranks(region, user_ids), lambda: self._postgres.ranks(region, user_ids))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
-from leaderboard_service.boards.ranges import Point, Stretch, by_scores, score_at
+from leaderboard_service.boards.ranges import BoardRange, Position, as_score_range, score_at
 from leaderboard_service.boards.ranking import (
     RankedRow,
     Row,
@@ -19,7 +19,7 @@ from leaderboard_service.boards.ranking import (
     percentile,
     standings,
 )
-from leaderboard_service.boards.redis_boards import first_rows
+from leaderboard_service.boards.redis_boards import first_page
 
 user_ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3)
 players = st.dictionaries(user_ids, st.tuples(st.integers(-3, 3), st.integers(0, 3)), min_size=1, max_size=40)
@@ -89,28 +89,28 @@ def test_neighbours(spread: dict[str, tuple[int, int]], shards: int, data: st.Da
     )
 
 
-points = st.none() | st.builds(Point, st.integers(-4, 4), user_ids)
+positions = st.none() | st.builds(Position, st.integers(-4, 4), user_ids)
 bounds = st.none() | st.integers(-4, 4)
 board_ranks = st.none() | st.integers(1, 45)
 
 
-def stretch_window(part: list[Row], stretch: Stretch, limit: int) -> Window:
-    """As each part of a board answers for a stretch by score."""
-    edge = stretch.edge
-    start = sum(board_order(row) >= (edge.score, edge.user_id.encode()) for row in part)
-    end = sum(row.score >= stretch.lowest for row in part)
+def range_window(part: list[Row], board_range: BoardRange, limit: int) -> Window:
+    """As each part of a board answers for a range by score."""
+    boundary = board_range.start_boundary
+    start = sum(board_order(row) >= (boundary.score, boundary.user_id.encode()) for row in part)
+    end = sum(row.score >= board_range.lowest for row in part)
     found = window(part, start, max(start, min(start + limit, end)))
-    above_edge = sum(row.score > edge.score for row in part)
-    return found._replace(start=start, end=end, edge=edge.score, above_edge=above_edge)
+    above_start = sum(row.score > boundary.score for row in part)
+    return found._replace(start=start, end=end, start_score=boundary.score, above_start=above_start)
 
 
 @settings(max_examples=300)
 @given(players, st.integers(2, 4) | st.just(1), st.data(), bounds, bounds, st.integers(1, 10))
-def test_stretches_by_score(
+def test_ranges_by_score(
     spread: dict[str, tuple[int, int]], shards: int, data: st.DataObject, low: int | None, high: int | None, limit: int
 ) -> None:
-    seen = st.sampled_from([Point(score, user_id) for user_id, (score, _) in spread.items()])
-    after = data.draw(seen | seen | points, "after")
+    seen = st.sampled_from([Position(score, user_id) for user_id, (score, _) in spread.items()])
+    after = data.draw(seen | seen | positions, "after")
     parts = shards_of(spread, shards)
     expected = [
         row
@@ -119,13 +119,13 @@ def test_stretches_by_score(
         and (high is None or row.score <= high)
         and (after is None or (row.score, row.user_id.encode()) < (after.score, after.user_id.encode()))
     ]
-    stretch = Stretch(low=low, high=high, after=after)
-    page = first_rows([stretch_window(part, stretch, limit) for part in parts], limit)
+    board_range = BoardRange(low=low, high=high, after=after)
+    page = first_page([range_window(part, board_range, limit) for part in parts], limit)
     assert (page.total, page.rows, page.more) == (len(spread), expected[:limit], len(expected) > limit)
 
 
 @given(players, st.integers(1, 4), board_ranks, board_ranks)
-async def test_stretches_by_rank(
+async def test_ranges_by_rank(
     spread: dict[str, tuple[int, int]], shards: int, first: int | None, last: int | None
 ) -> None:
     parts = shards_of(spread, shards)
@@ -134,8 +134,8 @@ async def test_stretches_by_rank(
     async def count_above(scores: Sequence[int]) -> tuple[int, list[int]]:
         return len(everybody), [sum(row.score > score for row in everybody) for score in scores]
 
-    stretch = await by_scores(Stretch(first=first, last=last), count_above)
-    page = first_rows([stretch_window(part, stretch, 99) for part in parts], 99)
+    board_range = await as_score_range(BoardRange(first=first, last=last), count_above)
+    page = first_page([range_window(part, board_range, 99) for part in parts], 99)
     assert page.total == len(everybody)
     assert page.rows == [row for row in everybody if (first or 1) <= row.rank <= (last or 99)]
 
@@ -144,8 +144,8 @@ wide = st.integers(-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)
 
 
 @given(st.lists(wide | st.integers(-9, 1000), min_size=1, max_size=30), st.data())
-async def test_the_score_at_a_place_is_found_by_counting(scores: list[int], data: st.DataObject) -> None:
-    place = data.draw(st.integers(0, len(scores) - 1))
+async def test_the_score_at_an_index_is_found_by_counting(scores: list[int], data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, len(scores) - 1))
     steps = 0
 
     async def count_above(pivots: Sequence[int]) -> tuple[int, list[int]]:
@@ -155,7 +155,7 @@ async def test_the_score_at_a_place_is_found_by_counting(scores: list[int], data
         assert 1 <= len(pivots) <= 255
         return len(scores), [sum(score > pivot for score in scores) for pivot in pivots]
 
-    assert await score_at(place, count_above) == sorted(scores, reverse=True)[place]
+    assert await score_at(index, count_above) == sorted(scores, reverse=True)[index]
     assert steps <= 8
 
 
