@@ -25,7 +25,7 @@ from leaderboard_service.accounts.service import Accounts
 from leaderboard_service.boards.coalescing import RequestCoalescer
 from leaderboard_service.boards.postgres_boards import PostgresBoards
 from leaderboard_service.boards.redis_boards import RedisBoards
-from leaderboard_service.boards.service import Reads
+from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.live.service import Hub
 from leaderboard_service.players.deletion import Remover
 from leaderboard_service.players.export import Profiles
@@ -62,7 +62,7 @@ class Services:
     tokens: Tokens
     score_writer: ScoreWriter
     batch_writer: BatchWriter
-    board_reads: Reads
+    board_reads: BoardReads
     page_coalescer: RequestCoalescer[JSONReply]
     live_hub: Hub
     accounts: Accounts
@@ -79,7 +79,7 @@ class Services:
         writer = ScoreWriter(shard_map, settings.limits, players)
         health, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
         gauges = Gauges(shard_map, health, queues)
-        reads = Reads(RedisBoards(shard_map), PostgresBoards(databases))
+        reads = BoardReads(RedisBoards(shard_map), PostgresBoards(databases))
         return cls(
             shard_map=shard_map,
             databases=databases,

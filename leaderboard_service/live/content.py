@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from leaderboard_service.boards.ranking import RankedRow, percentile
-from leaderboard_service.boards.rows import shown
+from leaderboard_service.boards.rows import rows_as_json
 from leaderboard_service.boards.source import Source
 
 
@@ -62,7 +62,7 @@ class TopRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PlayerRank:
     """One player's rank and its neighbours: little enough to be sent whole each time."""
 
     region: str
@@ -76,14 +76,14 @@ class Standing:
             "region": self.region,
             "total": self.total,
             "source": self.source,
-            "self": {**shown((self.own,))[0], "percentile": percentile(self.own.rank, self.total)},
-            "around": shown(self.around),
+            "self": {**rows_as_json((self.own,))[0], "percentile": percentile(self.own.rank, self.total)},
+            "around": rows_as_json(self.around),
         }
 
-    def change_since(self, before: Standing) -> dict[str, Any]:
+    def change_since(self, before: PlayerRank) -> dict[str, Any]:
         del before
         return self.snapshot()
 
 
 def _positioned(position: int, row: RankedRow) -> dict[str, str | int]:
-    return {"position": position, **shown((row,))[0]}
+    return {"position": position, **rows_as_json((row,))[0]}

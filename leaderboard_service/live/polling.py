@@ -12,8 +12,8 @@ from time import thread_time
 from typing import ClassVar, Final, Generic, TypeVar
 
 from leaderboard_core.errors import LeaderboardError, Unavailable, UserNotFound
-from leaderboard_service.boards.service import Reads
-from leaderboard_service.live.content import Standing, TopRows
+from leaderboard_service.boards.service import BoardReads
+from leaderboard_service.live.content import PlayerRank, TopRows
 from leaderboard_service.live.feed import Feed
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Round(ABC, Generic[Key]):
 
     kind: ClassVar[str]
 
-    def __init__(self, region: str, reads: Reads, interval_seconds: float) -> None:
+    def __init__(self, region: str, reads: BoardReads, interval_seconds: float) -> None:
         self.feeds: dict[Key, Feed] = {}
         self._region = region
         self._reads = reads
@@ -136,10 +136,10 @@ class RankRound(Round[tuple[str, int]]):
         try:
             if reach:
                 found, source = await self._reads.around(self._region, user_id, reach)
-                content = Standing(self._region, found.total, source, found.row, tuple(found.around))
+                content = PlayerRank(self._region, found.total, source, found.row, tuple(found.around))
             else:
                 place, source = await self._reads.rank(self._region, user_id)
-                content = Standing(self._region, place.total, source, place.row)
+                content = PlayerRank(self._region, place.total, source, place.row)
         except UserNotFound as error:
             if error.source == "postgres":
                 self._degraded = True

@@ -9,7 +9,7 @@ from typing import Final
 
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.settings import StreamSettings
-from leaderboard_service.boards.service import Reads
+from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.live.feed import Feed, Listener
 from leaderboard_service.live.polling import RankRound, TopRound, wake
 
@@ -20,7 +20,7 @@ _RETRY_AFTER_SECONDS: Final = 5.0
 class Hub:
     """Gives out listeners; the streams of one kind on one board share a round of reads."""
 
-    def __init__(self, reads: Reads, settings: StreamSettings) -> None:
+    def __init__(self, reads: BoardReads, settings: StreamSettings) -> None:
         self._reads = reads
         self._most = settings.stream_max_listeners
         self._interval = settings.stream_interval_ms / 1000

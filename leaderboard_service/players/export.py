@@ -9,8 +9,8 @@ from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.tokens import Identity, revoked_token
-from leaderboard_service.boards.redis_boards import Place
-from leaderboard_service.boards.service import Reads
+from leaderboard_service.boards.redis_boards import RankEntry
+from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.boards.source import Source
 from leaderboard_service.players.service import Players, StoredPlayer
 
@@ -31,7 +31,7 @@ class Profile:
     """A player; its places by board; when its password was saved (µs), if it has one; its row, if it has come there."""
 
     player: StoredPlayer
-    places: dict[str, Place]
+    places: dict[str, RankEntry]
     account_saved_at: int | None
     saved: Saved | None
 
@@ -39,7 +39,7 @@ class Profile:
 class Profiles:
     """Gathers what Redis and Postgres have of a player, for its own token or a server's."""
 
-    def __init__(self, players: Players, databases: RegionDatabases, reads: Reads) -> None:
+    def __init__(self, players: Players, databases: RegionDatabases, reads: BoardReads) -> None:
         self._players = players
         self._databases = databases
         self._reads = reads
