@@ -1,4 +1,4 @@
-"""What a stream shows at one moment, and what changed between two moments: values and plain functions."""
+"""Defines what a stream shows at one moment, and computes what changed between two."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ class Content(Protocol):
     """The state of one stream, compared by value."""
 
     def snapshot(self) -> dict[str, Any]:
-        """The data of a `snapshot` event: everything."""
+        """Return the data of a `snapshot` event: everything."""
 
     def change_since(self, before: Any) -> dict[str, Any]:
-        """The data of a `change` event for those who have `before`, an earlier content of the same stream."""
+        """Return the data of a `change` event for clients that have `before`, an earlier content of the stream."""
 
 
 class Changes(NamedTuple):
-    """`rows` are (position, row), positions from 1, of rows that are new or differ; `removed` are user_ids."""
+    """The rows that are new or differ, as (position from 1, row), and the user_ids that were removed."""
 
     rows: list[tuple[int, RankedRow]]
     removed: list[str]
 
 
 def changes(before: Sequence[RankedRow], after: Sequence[RankedRow]) -> Changes:
-    """What turns the first rows of a board into those of a later moment.
+    """Compute the changes from the first rows of a board to those of a later moment.
 
-    Whoever has `before` drops `removed`, replaces rows by user_id, sorts by position, and has `after`.
+    A client that has `before` drops `removed`, replaces rows by user_id, sorts by position, and has `after`.
     """
     had = {row.user_id: (position, row) for position, row in enumerate(before, 1)}
     rows = []
-    for place in enumerate(after, 1):
-        if had.pop(place[1].user_id, None) != place:
-            rows.append(place)
+    for positioned in enumerate(after, 1):
+        if had.pop(positioned[1].user_id, None) != positioned:
+            rows.append(positioned)
     return Changes(rows, list(had))
 
 
@@ -51,11 +51,11 @@ class TopRows:
     rows: tuple[RankedRow, ...]
 
     def snapshot(self) -> dict[str, Any]:
-        return {**self._head(), "rows": [_positioned(*place) for place in enumerate(self.rows, 1)]}
+        return {**self._head(), "rows": [_positioned(*item) for item in enumerate(self.rows, 1)]}
 
     def change_since(self, before: TopRows) -> dict[str, Any]:
         found = changes(before.rows, self.rows)
-        return {**self._head(), "rows": [_positioned(*place) for place in found.rows], "removed": found.removed}
+        return {**self._head(), "rows": [_positioned(*item) for item in found.rows], "removed": found.removed}
 
     def _head(self) -> dict[str, Any]:
         return {"region": self.region, "total": self.total, "source": self.source}
@@ -63,7 +63,7 @@ class TopRows:
 
 @dataclass(frozen=True, slots=True)
 class PlayerRank:
-    """One player's rank and its neighbours: little enough to be sent whole each time."""
+    """One player's rank and its neighbours, little enough to be sent whole each time."""
 
     region: str
     total: int
