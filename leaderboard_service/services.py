@@ -27,8 +27,8 @@ from leaderboard_service.boards.postgres_boards import PostgresBoards
 from leaderboard_service.boards.redis_boards import RedisBoards
 from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.live.service import Hub
-from leaderboard_service.players.deletion import Remover
-from leaderboard_service.players.export import Profiles
+from leaderboard_service.players.deletion import PlayerDeleter
+from leaderboard_service.players.export import PlayerExporter
 from leaderboard_service.players.service import Players
 from leaderboard_service.regions import Regions
 from leaderboard_service.scores.batches import BatchWriter
@@ -66,8 +66,8 @@ class Services:
     page_coalescer: RequestCoalescer[JSONReply]
     live_hub: Hub
     accounts: Accounts
-    player_export: Profiles
-    player_deletion: Remover
+    player_export: PlayerExporter
+    player_deletion: PlayerDeleter
     system_status: SystemStatus
 
     @classmethod
@@ -91,8 +91,8 @@ class Services:
             page_coalescer=RequestCoalescer(),
             live_hub=Hub(reads, settings.stream),
             accounts=Accounts(writer, players, databases, settings.auth),
-            player_export=Profiles(players, databases, reads),
-            player_deletion=Remover(shard_map, databases, players, settings.auth, settings.limits),
+            player_export=PlayerExporter(players, databases, reads),
+            player_deletion=PlayerDeleter(shard_map, databases, players, settings.auth, settings.limits),
             system_status=SystemStatus(settings.process.instance_name, health, queues, gauges),
         )
 

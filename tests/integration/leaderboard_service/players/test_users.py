@@ -333,7 +333,7 @@ async def test_the_password_is_gone_with_the_answer(any_api: Api, databases: Reg
     assert (await any_api.login("alice", password="another password")).status_code == 200
 
 
-async def test_login_tries_are_forgotten_with_the_player(
+async def test_login_attempts_are_forgotten_with_the_player(
     any_api: Api, redis_1: redis.Redis, redis_2: redis.Redis
 ) -> None:
     await any_api.register("alice", "EU", password=PASSWORD)
