@@ -1,4 +1,4 @@
-"""What a running service holds: typed, made once in the lifespan, found by dependencies."""
+"""Builds the services of a running replica, once in the lifespan, for the dependencies to find."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Settings:
 
     @classmethod
     def from_environment(cls, process: ProcessSettings) -> Settings:
-        """Raises SettingsError."""
+        """Load every group. Raises SettingsError."""
         return cls(process, load(TopologySettings), load(AuthSettings), load(LimitSettings), load(StreamSettings))
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What path operations ask for; the dependencies find each by the name that it has here."""
+    """The services of a replica; dependencies find each by the name of its field."""
 
     shard_map: ShardMap
     databases: RegionDatabases
@@ -72,7 +72,7 @@ class Services:
 
     @classmethod
     async def open(cls, settings: Settings) -> Services:
-        """Make the parts; no server is contacted yet."""
+        """Build all services; no server is contacted yet."""
         shard_map = ShardMap.open(settings.topology, tracing.script_span())
         databases = await RegionDatabases.open(settings.topology)
         players = Players(shard_map, settings.limits)
@@ -97,16 +97,16 @@ class Services:
         )
 
     def state(self) -> dict[str, Any]:
-        """The state of the lifespan."""
+        """Return the state of the lifespan."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def announce_stop(self) -> None:
-        """Let /health tell the gateways that this replica is ending, and streams end at once."""
+        """Let /health tell the gateways that this replica is stopping, and end all streams."""
         self.system_status.stopping = True
         self.live_hub.stop()
 
     async def close(self) -> None:
-        """End the streams, and close what leads to the stores."""
+        """End all streams, and close the connections to the stores."""
         self.live_hub.stop()
         await self.shard_map.close()
         await self.databases.close()

@@ -1,4 +1,4 @@
-"""Reads: top N, ranges, ranks of one player or of a list, the rows around a player."""
+"""Serves board reads: top N, ranges, ranks of one player or of a list, the rows around a player."""
 
 from __future__ import annotations
 
