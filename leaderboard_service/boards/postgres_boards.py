@@ -25,7 +25,7 @@ from leaderboard_service.boards.ranking import (
     ranked,
     sum_counts,
 )
-from leaderboard_service.boards.redis_boards import MERGED_DEPTH, ListRanks, Neighbourhood, Page, RankEntry, first_page
+from leaderboard_service.boards.results import MERGED_DEPTH, ListRanks, Neighbourhood, Page, RankEntry, first_page
 
 
 class PostgresBoards:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from leaderboard_core.errors import InvalidPayload, UserNotFound
 from leaderboard_core.redis.shard import Shard
@@ -13,8 +13,6 @@ from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_service.boards import redis_queries as queries
 from leaderboard_service.boards.ranges import BoardRange, as_score_range
 from leaderboard_service.boards.ranking import (
-    ListRank,
-    PagePart,
     RankedRow,
     list_ranks,
     merge,
@@ -22,40 +20,9 @@ from leaderboard_service.boards.ranking import (
     ranked,
     sum_counts,
 )
+from leaderboard_service.boards.results import MERGED_DEPTH, ListRanks, Neighbourhood, Page, RankEntry, first_page
 
-MERGED_DEPTH = 10_000
-"""How deep a page of a board that spans shards may reach: each shard must send all rows before it."""
 _CACHED_HOME_SHARDS = 100_000
-
-
-class Page(NamedTuple):
-    """Consecutive rows of a board; `total` players are on the whole board, and `more` of those asked for follow."""
-
-    total: int
-    rows: list[RankedRow]
-    more: bool
-
-
-class RankEntry(NamedTuple):
-    """One player's rank on a board of `total` players."""
-
-    total: int
-    row: RankedRow
-
-
-class ListRanks(NamedTuple):
-    """The ranks of the players of a list that are on a board of `total` players, in board order."""
-
-    total: int
-    rows: list[ListRank]
-
-
-class Neighbourhood(NamedTuple):
-    """One player's row and its neighbours in board order, without itself, on a board of `total` players."""
-
-    total: int
-    row: RankedRow
-    around: list[RankedRow]
 
 
 class RedisBoards:
@@ -168,10 +135,3 @@ class RedisBoards:
         self._home_shards[user_id] = shard
         if len(self._home_shards) > _CACHED_HOME_SHARDS:
             self._home_shards.popitem(last=False)
-
-
-def first_page(parts: Sequence[PagePart], limit: int) -> Page:
-    """Merge the first page of a range from its parts, each of at least `limit` rows if there are so many."""
-    rows = merge(parts)[:limit]
-    more = sum(part.start for part in parts) + len(rows) < sum(part.end for part in parts)
-    return Page(sum(part.total for part in parts), rows, more)

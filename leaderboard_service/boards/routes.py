@@ -14,7 +14,7 @@ from leaderboard_service.boards.cursors import cursor_after, decode
 from leaderboard_service.boards.dependencies import Boards, PageCoalescer
 from leaderboard_service.boards.ranges import BoardRange
 from leaderboard_service.boards.ranking import percentile
-from leaderboard_service.boards.redis_boards import Page
+from leaderboard_service.boards.results import Page
 from leaderboard_service.boards.rows import rows_as_json
 from leaderboard_service.boards.schemas import (
     AroundAnswer,

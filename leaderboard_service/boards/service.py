@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.telemetry.metrics import READS
 from leaderboard_service.boards.ranges import BoardRange
-from leaderboard_service.boards.redis_boards import ListRanks, Neighbourhood, Page, RankEntry
+from leaderboard_service.boards.results import ListRanks, Neighbourhood, Page, RankEntry
 from leaderboard_service.boards.source import Source
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _FROM_REDIS, _FROM_POSTGRES = READS.labels("redis"), READS.labels("postgres")
 
 
 class BoardSource(Protocol):
-    """A store that boards are read from; RedisBoards documents what each read returns and raises."""
+    """A store that boards are read from; RedisBoards documents the reads and what they raise."""
 
     async def top(self, region: str, limit: int, offset: int) -> Page: ...
     async def page(self, region: str, board_range: BoardRange, limit: int) -> Page: ...

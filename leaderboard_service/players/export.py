@@ -9,7 +9,7 @@ from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.tokens import Identity, revoked_token
-from leaderboard_service.boards.redis_boards import RankEntry
+from leaderboard_service.boards.results import RankEntry
 from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.boards.source import Source
 from leaderboard_service.players.service import Players, StoredPlayer

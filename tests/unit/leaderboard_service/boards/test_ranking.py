@@ -19,7 +19,7 @@ from leaderboard_service.boards.ranking import (
     neighbours,
     percentile,
 )
-from leaderboard_service.boards.redis_boards import first_page
+from leaderboard_service.boards.results import first_page
 
 user_ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3)
 players = st.dictionaries(user_ids, st.tuples(st.integers(-3, 3), st.integers(0, 3)), min_size=1, max_size=40)
