@@ -121,7 +121,7 @@ async def test_cursors_lead_through_a_board_of_any_depth(
     any_api: Api, redis_1: redis.Redis, redis_2: redis.Redis
 ) -> None:
     """Deeper than a merged board can be paged by offset, and with ties over many pages."""
-    two = len(any_api.parts.shard_map.shards) == 2
+    two = len(any_api.services.shard_map.shards) == 2
     for client, region, players in ((redis_1, "ASIA", 7000), (redis_2 if two else redis_1, "EU", 5000)):
         scores = {f"{region}-{n:05}": n // 900 for n in range(players)}
         for first in range(0, players, 1000):

@@ -74,7 +74,7 @@ async def test_a_deleted_player_is_gone_everywhere(
         refused(await any_api.login(user_id), 404, "user_not_found")
         refused(await any_api.delete(user_id), 404, "user_not_found")
         assert await keys_of(user_id, redis_1, redis_2) == {f"deleted:{user_id}"}
-        client = redis_2 if region == "EU" and len(any_api.parts.shard_map.shards) == 2 else redis_1
+        client = redis_2 if region == "EU" and len(any_api.services.shard_map.shards) == 2 else redis_1
         event = json.loads(await client.lindex(f"queue:scores:{region}", 0) or "")
         assert (event["user_id"], event["deleted"], event["timestamp"]) == (user_id, True, body["deleted_at"])
     assert set(await any_api.scores()) == {"other-0", "other-1", "other-2"}
@@ -112,7 +112,7 @@ async def test_an_export_shows_all_that_is_kept_and_no_secret(
     bob = await any_api.register("bob", "GLOBAL", 9)
     first = (await any_api.export("alice", token)).json()
     assert (first["saved"], first["user"]["protected"]) == (None, True)
-    chosen = sharded_environ if len(any_api.parts.shard_map.shards) == 2 else environ
+    chosen = sharded_environ if len(any_api.services.shard_map.shards) == 2 else environ
     async with working(chosen):
         await drained(redis_1, redis_2)
     response = await any_api.export("alice", token)

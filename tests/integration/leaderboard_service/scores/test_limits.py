@@ -61,7 +61,7 @@ async def test_a_bucket_fills_again(start: Start) -> None:
     token = await api.register("alice", "EU")
     responses = [await add(api, token) for _ in range(3)]
     assert [response.status_code for response in responses] == [200, 200, 429]
-    await asyncio.sleep(responses[-1].json()["retry_after"])  # the promise under test
+    await asyncio.sleep(responses[-1].json()["retry_after"])  # "wait so long" is the promise under test
     assert (await add(api, token)).status_code == 200
 
 

@@ -25,6 +25,7 @@ class Store:
 
 
 async def settle() -> None:
+    """Let every task run to where it waits; tasks that go on without I/O need a turn of the loop for each step."""
     for _ in range(10):
         await asyncio.sleep(0)
 

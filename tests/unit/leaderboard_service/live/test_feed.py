@@ -12,19 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leaderboard_core.errors import Unavailable, UserNotFound
-from leaderboard_core.telemetry.metrics import STREAMS_OPEN
 from leaderboard_service.boards.ranking import RankedRow
 from leaderboard_service.live.content import TopRows
 from leaderboard_service.live.feed import HISTORY, Feed, Listener
 from leaderboard_service.live.sse import HEARTBEAT, OPENING
 from tests.support.events import apply
-
-
-@pytest.fixture(autouse=True)
-def no_stream_stays_counted() -> Iterator[None]:
-    """Listeners here never leave; the process's gauge must not keep them for other tests."""
-    yield
-    STREAMS_OPEN.clear()
 
 
 def state(*scores: int) -> TopRows:
