@@ -198,7 +198,7 @@ async def test_what_is_wrong_with_the_request_is_said_before_the_stream(api: Api
     response = await api.get("/stream/top?region=mars")
     assert (response.status_code, response.json()["error"]) == (422, "unknown_region")
     response = await api.http.post("/stream/top", json={})
-    assert (response.status_code, response.headers["allow"]) == (405, "GET")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
     for path in ("/stream", "/stream/", "/stream/bottom", "/stream/rank", "/stream/rank/", "/stream/rank/a/b"):
         assert (await api.get(path)).status_code == 404
 
