@@ -150,6 +150,21 @@ async def test_a_delayed_write_of_a_registration_that_gave_up_does_not_make_a_se
         assert len(homes) <= 1, f"{user_id} lives in {homes} after {first.status_code} and {second.status_code}"
 
 
+async def test_a_password_stays_when_the_write_that_makes_its_player_is_late(
+    start: Start, infra: Infrastructure, redis_1: redis.Redis
+) -> None:
+    """The client is told 503, and then the player is there: it must not be one without a password."""
+    async with proxy(infra.redis_urls[0]) as slow:
+        direct = await start()
+        delayed = await start(ready=False, REDIS_URL=slow.url, REDIS_TIMEOUT_SECONDS=0.5)
+        slow.hold_when(b"register", b"alice")
+        response = await delayed.try_register("alice", "EU", password=PASSWORD)
+        assert (response.status_code, response.json()["error"]) == (503, "unavailable")
+        slow.release()
+        await eventually(lambda: redis_1.exists("user:alice"), "the late write")
+        assert (await direct.login("alice", password=PASSWORD)).status_code == 200
+
+
 async def test_a_late_save_of_a_password_does_not_replace_that_of_the_player(
     start: Start, infra: Infrastructure, databases: RegionDatabases, environ: dict[str, str], redis_1: redis.Redis
 ) -> None:
