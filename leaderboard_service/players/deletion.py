@@ -94,7 +94,7 @@ class PlayerDeleter:
         try:
             await self._players.reset_login_attempts(user_id)
         except Unavailable:
-            log.warning("a bucket of login tries could not be deleted and ends by itself")
+            log.warning("a bucket of login attempts could not be deleted and expires by itself")
         return deletion.timestamp
 
     async def _run(
@@ -154,7 +154,7 @@ class PlayerDeleter:
                 (keys.user(""), region, keys.tombstone(""), text),
             )
         except Unavailable:
-            log.warning("redis went away after a deletion", extra={"region": region})
+            log.warning("redis became unavailable after a deletion", extra={"region": region})
 
     async def _answered_before(self, caller: Identity, idempotency: Idempotency | None) -> int:
         """Return the kept answer of the same request, from whichever Redis the player lived on. Raises UserNotFound."""

@@ -131,7 +131,7 @@ class Players:
         try:
             await shard.run("release_claim", (key,), (nonce,))
         except Unavailable:
-            log.warning("a claim could not be given back and ends by itself", extra={"claim": key})
+            log.warning("a claim could not be released and expires by itself", extra={"claim": key})
 
     async def _take_claim(self, shard: Shard, key: str, nonce: str, *, wait: bool) -> tuple[float, int]:
         """Take the lease; return this process's clock from before it (s) and the shard's clock (µs)."""

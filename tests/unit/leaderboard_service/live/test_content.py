@@ -88,10 +88,10 @@ def test_a_percentile_is_the_share_of_the_others_who_are_not_higher(scores: list
         assert percentile(rank, len(scores)) == pytest.approx(share, abs=0.00005)
 
 
-def test_a_standing_is_sent_whole() -> None:
+def test_a_rank_is_sent_whole() -> None:
     rows = ranked([Row(name, score, name, "EU") for name, score in (("a", 3), ("b", 2), ("c", 2))])
-    standing = PlayerRank("EU", 3, "redis", rows[1], (rows[0], rows[2]))
-    assert standing.snapshot() == standing.change_since(standing) == {
+    rank = PlayerRank("EU", 3, "redis", rows[1], (rows[0], rows[2]))
+    assert rank.snapshot() == rank.change_since(rank) == {
         "region": "EU",
         "total": 3,
         "source": "redis",
