@@ -19,8 +19,7 @@ from leaderboard_service.services import Settings
 log = logging.getLogger(__name__)
 
 NOTICE_SECONDS = 2.5
-"""A stopping replica serves on until the gateways' health checks, a second apart, have seen it coming."""
-
+"""How long a stopping replica serves on: until the gateways' health checks, a second apart, have noticed."""
 
 OTHER_FILES = 512
 """What a replica needs beside its listeners: the gateways' connections, Redis, Postgres, logs."""
@@ -28,23 +27,23 @@ OTHER_FILES = 512
 
 async def main(process: ProcessSettings) -> None:
     """Check the settings and the servers, then serve until told to stop."""
-    settings = _that_fit(Settings.from_environment(process))
+    settings = _limit_listeners(Settings.from_environment(process))
     await _check_servers(settings)
     app = create_app(settings)
     await serve(tracing.traced(app, app.route_of), process, on_stop=app.announce_stop, notice_seconds=NOTICE_SECONDS)
 
 
-def _that_fit(settings: Settings) -> Settings:
-    """No more listeners than there are files for: a process without files takes no connection at all."""
-    room = max(0, open_files.limit() - OTHER_FILES)
-    if settings.stream.stream_max_listeners <= room:
+def _limit_listeners(settings: Settings) -> Settings:
+    """Limit the listeners to the open files: a process without files accepts no connection at all."""
+    available = max(0, open_files.limit() - OTHER_FILES)
+    if settings.stream.stream_max_listeners <= available:
         return settings
-    log.warning("STREAM_MAX_LISTENERS is cut to %d: raise the hard limit of open files (ulimit -Hn)", room)
-    return replace(settings, stream=settings.stream.model_copy(update={"stream_max_listeners": room}))
+    log.warning("STREAM_MAX_LISTENERS is cut to %d: raise the hard limit of open files (ulimit -Hn)", available)
+    return replace(settings, stream=settings.stream.model_copy(update={"stream_max_listeners": available}))
 
 
 async def _check_servers(settings: Settings) -> None:
-    """Redis must answer; without Postgres only passwords are missing, so that is said and no more."""
+    """Wait for Redis, and warn without Postgres, which only passwords need. Raises Unavailable."""
     shard_map = ShardMap.open(settings.topology)
     databases = await RegionDatabases.open(settings.topology)
     try:

@@ -28,14 +28,14 @@ ASSETS = "/docs/assets/"
 DEFAULT_PORT = 5000
 
 ROUTERS = (accounts, scores, boards, live, players, system)
-"""In the order in which the document shows them."""
+"""In the order of the OpenAPI document."""
 
 
 class Service(Application):
-    """The application of a replica; its document shows recorded answers."""
+    """The application of a replica, with recorded answers in its OpenAPI document."""
 
     def openapi(self) -> dict[str, Any]:
-        """The document that FastAPI makes of the signatures, with recorded examples."""
+        """Return the document that FastAPI makes of the signatures, with recorded examples."""
         if self.openapi_schema is None:
             self.openapi_schema = examples.attach(super().openapi())
         return self.openapi_schema

@@ -1,4 +1,4 @@
-"""What path operations of several features ask for: who calls, with which key, in which regions.
+"""Declares the dependencies that several features share: the caller, its idempotency key, the regions.
 
 A feature's own service is a dependency in that feature's `dependencies.py`.
 """
@@ -25,7 +25,7 @@ TokenIssuer = Annotated[Tokens, Depends(tokens)]
 
 
 class BearerToken(HTTPBearer):
-    """The security scheme of the API; gives the Authorization header as it was sent."""
+    """The security scheme of the API, which returns the Authorization header as it was sent."""
 
     async def __call__(  # type: ignore[override]
         self, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
@@ -37,7 +37,7 @@ bearer = BearerToken(bearerFormat="JWT", scheme_name="bearer", auto_error=False)
 
 
 async def identity(authorization: Annotated[str | None, Security(bearer)], tokens: TokenIssuer) -> Identity:
-    """Give whom the token speaks for. Raises MissingToken or InvalidToken."""
+    """Return the identity that the token is of. Raises MissingToken or InvalidToken."""
     return tokens.verify_header(authorization)
 
 
@@ -45,7 +45,7 @@ Caller = Annotated[Identity, Depends(identity)]
 
 
 async def server(caller: Caller) -> Identity:
-    """Give a game server's identity. Raises MissingToken, InvalidToken or Forbidden."""
+    """Return a game server's identity. Raises MissingToken, InvalidToken or Forbidden."""
     if not caller.is_server:
         raise Forbidden("Only a token with role 'server' submits batches.")
     return caller
@@ -55,7 +55,7 @@ ServerToken = Annotated[Identity, Depends(server)]
 
 
 async def player(caller: Caller, regions: KnownRegions) -> Identity:
-    """Give the token's player. Raises MissingToken, InvalidToken, Forbidden or UnknownRegion."""
+    """Return the token's player. Raises MissingToken, InvalidToken, Forbidden or UnknownRegion."""
     if caller.is_server:
         raise Forbidden("A server's token speaks for no player; use POST /score.")
     regions.resolve(caller.region)
@@ -76,7 +76,7 @@ async def idempotency(
         ),
     ] = None,
 ) -> Idempotency | None:
-    """Give the Idempotency-Key with a fingerprint of path and body. Raises InvalidPayload."""
+    """Return the Idempotency-Key with a fingerprint of path and body. Raises InvalidPayload."""
     return None if key is None else Idempotency.of(key, request.scope["path"], await request.body())
 
 

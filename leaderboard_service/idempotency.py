@@ -1,4 +1,4 @@
-"""The Idempotency-Key of a write, and what the request was that it stands for."""
+"""Reads the Idempotency-Key of a write, and fingerprints the request that it was sent with."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """An Idempotency-Key and the fingerprint of the request that it stands for."""
+    """An Idempotency-Key and the fingerprint of its request."""
 
     key: str
     fingerprint: str
 
     @classmethod
     def of(cls, key: str, path: str, body: bytes) -> Self:
-        """The key of a request. Raises InvalidPayload for one that is not 1-255 visible ASCII characters."""
+        """Build the key of a request. Raises InvalidPayload for one that is not 1-255 visible ASCII characters."""
         if not _KEY.fullmatch(key):
             raise InvalidPayload(
                 f"The {HEADER} header takes 1 to 255 visible ASCII characters.",
@@ -31,6 +31,6 @@ class Idempotency:
         content = path.encode() + b"\n" + body
         return cls(key, hashlib.blake2b(content, digest_size=16).hexdigest())
 
-    def of_item(self, place: int) -> Idempotency:
-        """The key of one score in a batch; no client's own key has a blank in it."""
-        return Idempotency(f"{self.key} {place}", self.fingerprint)
+    def of_item(self, index: int) -> Idempotency:
+        """Build the key of one score in a batch; it has a blank, which no client's own key has."""
+        return Idempotency(f"{self.key} {index}", self.fingerprint)

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of answers, where FastAPI cannot see it in a signature: refusals and headers."""
+"""Describes in OpenAPI what FastAPI cannot see in a signature: the errors of a call, and headers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOKEN_ERRORS: Final[Errors] = (MissingToken, InvalidToken)
 BODY_ERRORS: Final[Errors] = (PayloadTooLarge, InvalidPayload, UnknownRegion)
 STORE_ERRORS: Final[Errors] = (Unavailable, WarmingUp)
 READ_ERRORS: Final[Errors] = (InvalidPayload, UnknownRegion, Unavailable)
-"""Of a read that goes to Postgres when Redis does not hold its data."""
+"""The errors of a read that goes to Postgres when Redis does not hold its data."""
 
 _RETRY_AFTER: Final = {
     "Retry-After": {"description": "Whole seconds; `retry_after` is exact.", "schema": {"type": "integer"}},
@@ -47,7 +47,7 @@ TAGS: Final = [
 
 
 def refused_with(*errors: type[LeaderboardError]) -> Responses:
-    """Describe the refusals of a call, by status: each error's code, and a link to a real envelope."""
+    """Describe the errors of a call by status: each one's code, and a link to a recorded envelope."""
     return {status: _refusals(status, errors) for status in sorted({error.status for error in errors})}
 
 

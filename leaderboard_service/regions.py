@@ -1,4 +1,4 @@
-"""The regions of this system, and how clients may write them."""
+"""Resolves the names of regions as clients write them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Regions(tuple[str, ...]):
     __slots__ = ()
 
     def resolve(self, text: str) -> str:
-        """A region's name as it is stored, from any case. Raises UnknownRegion, which lists the known ones."""
+        """Return a region's name as it is stored, from any case. Raises UnknownRegion, which lists the known ones."""
         name = text.upper() if text.isascii() else text  # "ſ".upper() is "S"
         if name not in self:
             raise UnknownRegion(text, self)

@@ -1,4 +1,4 @@
-"""The types of fields that the JSON of several features shares, and the envelope of errors."""
+"""Defines the fields that the JSON of several features shares, and the envelope of errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a running service holds: typed, made once in the lifespan, found by dependencies."""
+"""Builds the services of a running replica, once in the lifespan, for the dependencies to find."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from leaderboard_core.telemetry.health import HealthProbe
 from leaderboard_core.telemetry.queues import QueueProbe
 from leaderboard_core.tokens import Tokens
 from leaderboard_service.accounts.service import Accounts
-from leaderboard_service.boards.coalescing import SharedReads
+from leaderboard_service.boards.coalescing import RequestCoalescer
 from leaderboard_service.boards.postgres_boards import PostgresBoards
 from leaderboard_service.boards.redis_boards import RedisBoards
-from leaderboard_service.boards.service import Reads
+from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.live.service import Hub
-from leaderboard_service.players.deletion import Remover
-from leaderboard_service.players.export import Profiles
+from leaderboard_service.players.deletion import PlayerDeleter
+from leaderboard_service.players.export import PlayerExporter
 from leaderboard_service.players.service import Players
 from leaderboard_service.regions import Regions
 from leaderboard_service.scores.batches import BatchWriter
@@ -48,13 +48,13 @@ class Settings:
 
     @classmethod
     def from_environment(cls, process: ProcessSettings) -> Settings:
-        """Raises SettingsError."""
+        """Load every group. Raises SettingsError."""
         return cls(process, load(TopologySettings), load(AuthSettings), load(LimitSettings), load(StreamSettings))
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What path operations ask for; the dependencies find each by the name that it has here."""
+    """The services of a replica; dependencies find each by the name of its field."""
 
     shard_map: ShardMap
     databases: RegionDatabases
@@ -62,24 +62,24 @@ class Services:
     tokens: Tokens
     score_writer: ScoreWriter
     batch_writer: BatchWriter
-    board_reads: Reads
-    shared_pages: SharedReads[JSONReply]
+    board_reads: BoardReads
+    page_coalescer: RequestCoalescer[JSONReply]
     live_hub: Hub
     accounts: Accounts
-    player_export: Profiles
-    player_deletion: Remover
+    player_export: PlayerExporter
+    player_deletion: PlayerDeleter
     system_status: SystemStatus
 
     @classmethod
     async def open(cls, settings: Settings) -> Services:
-        """Make the parts; no server is contacted yet."""
+        """Build all services; no server is contacted yet."""
         shard_map = ShardMap.open(settings.topology, tracing.script_span())
         databases = await RegionDatabases.open(settings.topology)
         players = Players(shard_map, settings.limits)
         writer = ScoreWriter(shard_map, settings.limits, players)
         health, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
         gauges = Gauges(shard_map, health, queues)
-        reads = Reads(RedisBoards(shard_map), PostgresBoards(databases))
+        reads = BoardReads(RedisBoards(shard_map), PostgresBoards(databases))
         return cls(
             shard_map=shard_map,
             databases=databases,
@@ -88,25 +88,25 @@ class Services:
             score_writer=writer,
             batch_writer=BatchWriter(shard_map, settings.limits, writer),
             board_reads=reads,
-            shared_pages=SharedReads(),
+            page_coalescer=RequestCoalescer(),
             live_hub=Hub(reads, settings.stream),
             accounts=Accounts(writer, players, databases, settings.auth),
-            player_export=Profiles(players, databases, reads),
-            player_deletion=Remover(shard_map, databases, players, settings.auth, settings.limits),
+            player_export=PlayerExporter(players, databases, reads),
+            player_deletion=PlayerDeleter(shard_map, databases, players, settings.auth, settings.limits),
             system_status=SystemStatus(settings.process.instance_name, health, queues, gauges),
         )
 
     def state(self) -> dict[str, Any]:
-        """The state of the lifespan."""
+        """Return the state of the lifespan."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def announce_stop(self) -> None:
-        """Let /health tell the gateways that this replica is ending, and streams end at once."""
+        """Let /health tell the gateways that this replica is stopping, and end all streams."""
         self.system_status.stopping = True
         self.live_hub.stop()
 
     async def close(self) -> None:
-        """End the streams, and close what leads to the stores."""
+        """End all streams, and close the connections to the stores."""
         self.live_hub.stop()
         await self.shard_map.close()
         await self.databases.close()

@@ -1,4 +1,4 @@
-"""The accounts of the running service."""
+"""Provides the accounts of the running service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Registration and login."""
+"""Serves registration and login."""
 
 from __future__ import annotations
 
@@ -79,5 +79,5 @@ async def login(
         raise
     LOGINS.labels("ok").inc()
     # Later than any deletion before this player was made, also when the clock has stepped back since.
-    issued_at = max(player.seen_at, player.updated_at)
+    issued_at = max(player.read_at, player.updated_at)
     return {"token": tokens.issue(player.user_id, player.name, player.region, issued_at=issued_at)}

@@ -1,4 +1,4 @@
-"""The JSON of registration and login."""
+"""Defines the JSON of registration and login."""
 
 from __future__ import annotations
 

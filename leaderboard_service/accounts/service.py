@@ -1,4 +1,4 @@
-"""Registration and login, with or without a password."""
+"""Registers players and logs them in, with or without a password."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from leaderboard_service.scores.service import ScoreWriter, Write, Written
 
 log = logging.getLogger(__name__)
 
-_HASHES_AT_ONCE = 2
-"""Each argon2id hash takes 64 MiB and a core for tens of milliseconds."""
+_HASHING_CONCURRENCY = 2
+"""Each argon2id hash takes 64 MiB and a core for tens of milliseconds, so few run at a time."""
 
 
 class Accounts:
-    """Who may enter; passwords are argon2id hashes in the home region's Postgres and nowhere else."""
+    """Registration and login; passwords are argon2id hashes in the home region's Postgres and nowhere else."""
 
     def __init__(
         self, writer: ScoreWriter, players: Players, databases: RegionDatabases, settings: AuthSettings
@@ -41,18 +41,18 @@ class Accounts:
         self._databases = databases
         self._settings = settings
         self._hasher = PasswordHasher()
-        self._turns = asyncio.Semaphore(_HASHES_AT_ONCE)
+        self._hashing_slots = asyncio.Semaphore(_HASHING_CONCURRENCY)
 
     async def register(self, write: Write, password: str | None) -> Written:
         """Make a player. Raises UserExists, or Unavailable when a password cannot be saved.
 
-        A password is saved before the player exists, so that no moment passes in which the account can
-        be entered without it; the claim keeps everybody else off the user_id meanwhile.
+        A password is saved before the player exists, so that the account can never be entered without it; the
+        claim keeps other requests off the user_id meanwhile.
         """
         if password is None:
             self._refuse_without_password()
             return await self._writer.write(write)
-        async with self._turns:
+        async with self._hashing_slots:
             password_hash = await asyncio.to_thread(self._hasher.hash, password)
         async with self._players.claim(write.user_id, write.region, new=True) as claim:
             saved = await self._execute(write.region, "save_account", write.user_id, password_hash, claim.taken_at)
@@ -67,19 +67,19 @@ class Accounts:
                 raise
 
     async def login(self, user_id: str, name: str, region: str | None, password: str | None) -> StoredPlayer:
-        """The player that these credentials enter.
+        """Return the player that these credentials are of.
 
-        Raises UserNotFound, InvalidCredentials, RegionMismatch, or RateLimited after too many failed tries.
+        Raises UserNotFound, InvalidCredentials, RegionMismatch, or RateLimited after too many failed attempts.
         """
         if password is None:
             self._refuse_without_password()
         player = await self._players.find(user_id)
         if player is None:
             raise UserNotFound
-        await self._players.try_login(user_id)
+        await self._players.count_login_attempt(user_id)
         if player.name != name or not await self._password_fits(player, password):
             raise InvalidCredentials
-        await self._players.forgive_login_tries(user_id)
+        await self._players.reset_login_attempts(user_id)
         if region is not None and region != player.region:
             raise RegionMismatch(region=player.region)
         return player
@@ -102,11 +102,11 @@ class Accounts:
                     sql.load("password_hash_of"), player.user_id
                 )
         except CONNECTION_ERRORS as error:
-            raise _postgres_away(error) from error
+            raise _postgres_unavailable(error) from error
         if password_hash is None:
             log.error("a protected account has no password in Postgres", extra={"user_id": player.user_id})
             return False
-        async with self._turns:
+        async with self._hashing_slots:
             return await asyncio.to_thread(self._verify, password_hash, password)
 
     def _verify(self, password_hash: str, password: str) -> bool:
@@ -116,15 +116,15 @@ class Accounts:
             return False
 
     async def _execute(self, region: str, statement: str, *args: str | int) -> int:
-        """Run a statement; the number of rows it changed."""
+        """Run a statement; return the number of rows that it changed."""
         try:
             async with asyncio.timeout(self._databases.timeout_seconds):
                 done = await self._databases[region].execute(sql.load(statement), *args)
         except (*CONNECTION_ERRORS, asyncpg.UndefinedTableError) as error:
-            raise _postgres_away(error) from error
+            raise _postgres_unavailable(error) from error
         return int(done.rpartition(" ")[2])
 
 
-def _postgres_away(error: BaseException) -> Unavailable:
+def _postgres_unavailable(error: BaseException) -> Unavailable:
     log.warning("postgres is away", extra={"error": type(error).__name__})
     return Unavailable("Passwords are kept in Postgres, which cannot be reached now; try again shortly.")

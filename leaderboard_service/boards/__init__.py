@@ -1,1 +1,1 @@
-"""Reads of boards, from Redis or Postgres."""
+"""Board reads, from Redis or Postgres."""

@@ -1,4 +1,4 @@
-"""The boards of the running service."""
+"""Provides the board reads of the running service."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fastapi import Depends
 
 from leaderboard_core.http.compiling import FromState
 from leaderboard_core.http.responses import JSONReply
-from leaderboard_service.boards.coalescing import SharedReads
-from leaderboard_service.boards.service import Reads
+from leaderboard_service.boards.coalescing import RequestCoalescer
+from leaderboard_service.boards.service import BoardReads
 
 board_reads = FromState("board_reads")
-BoardReads = Annotated[Reads, Depends(board_reads)]
+Boards = Annotated[BoardReads, Depends(board_reads)]
 
-shared_pages = FromState("shared_pages")
-SharedPages = Annotated[SharedReads[JSONReply], Depends(shared_pages)]
+page_coalescer = FromState("page_coalescer")
+PageCoalescer = Annotated[RequestCoalescer[JSONReply], Depends(page_coalescer)]

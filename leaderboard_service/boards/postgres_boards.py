@@ -1,4 +1,4 @@
-"""Reads of boards from Postgres, while Redis is away or being rebuilt: same order, same ranks."""
+"""Reads boards from Postgres while Redis is unavailable or being rebuilt, in the same order and with the same ranks."""
 
 from __future__ import annotations
 
@@ -14,73 +14,82 @@ from leaderboard_core.errors import Unavailable, UserNotFound
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
 from leaderboard_core.redis.shard_map import GLOBAL
-from leaderboard_service.boards.ranges import Stretch, by_scores
-from leaderboard_service.boards.ranking import RankedRow, Row, Window, add_up, merge, neighbours, ranked, standings
-from leaderboard_service.boards.redis_boards import MERGED_DEPTH, Page, Place, Standings, Surroundings, first_rows
+from leaderboard_service.boards.ranges import BoardRange, as_score_range
+from leaderboard_service.boards.ranking import (
+    PagePart,
+    RankedRow,
+    Row,
+    list_ranks,
+    merge,
+    neighbours,
+    ranked,
+    sum_counts,
+)
+from leaderboard_service.boards.results import MERGED_DEPTH, ListRanks, Neighbourhood, Page, RankEntry, first_page
 
 
 class PostgresBoards:
-    """Each region's database is one part of a board, as each shard is in Redis; the merge is the same."""
+    """Reads and merges the regions' databases, each one part of a board as a shard is in Redis."""
 
     def __init__(self, databases: RegionDatabases) -> None:
         self._databases = databases
 
     async def top(self, region: str, limit: int, offset: int) -> Page:
-        """As RedisBoards.top. Raises Unavailable, for a deep page of the GLOBAL board too."""
+        """Do what RedisBoards.top does. Raises Unavailable, for a deep page of the GLOBAL board too."""
         regions = self._regions(region)
-        alone, depth = len(regions) == 1, offset + limit
-        if not alone and depth > MERGED_DEPTH:
+        single, depth = len(regions) == 1, offset + limit
+        if not single and depth > MERGED_DEPTH:
             raise Unavailable("So deep a page cannot be read while Redis is away; try again shortly.")
-        windows = await asyncio.gather(
-            *(self._top(part, limit if alone else depth, offset if alone else 0) for part in regions)
+        parts = await asyncio.gather(
+            *(self._top(each, limit if single else depth, offset if single else 0) for each in regions)
         )
-        rows, total = merge(windows), sum(window.total for window in windows)
-        return Page(total, rows if alone else rows[offset:depth], depth < total)
+        rows, total = merge(parts), sum(part.total for part in parts)
+        return Page(total, rows if single else rows[offset:depth], depth < total)
 
-    async def page(self, region: str, stretch: Stretch, limit: int) -> Page:
-        """As RedisBoards.page. Raises Unavailable."""
+    async def page(self, region: str, board_range: BoardRange, limit: int) -> Page:
+        """Do what RedisBoards.page does. Raises Unavailable."""
         regions = self._regions(region)
 
         async def count_above(scores: Sequence[int]) -> tuple[int, list[int]]:
-            return add_up(await asyncio.gather(*(self._counts_above(part, scores) for part in regions)))
+            return sum_counts(await asyncio.gather(*(self._counts_above(each, scores) for each in regions)))
 
-        asked = await by_scores(stretch, count_above)
-        windows = await asyncio.gather(*(self._page(part, asked, limit) for part in regions))
-        return first_rows(windows, limit)
+        by_score = await as_score_range(board_range, count_above)
+        parts = await asyncio.gather(*(self._page(each, by_score, limit) for each in regions))
+        return first_page(parts, limit)
 
-    async def ranks(self, region: str, user_ids: Sequence[str]) -> Standings:
-        """As RedisBoards.ranks. Raises Unavailable."""
+    async def ranks(self, region: str, user_ids: Sequence[str]) -> ListRanks:
+        """Do what RedisBoards.ranks does. Raises Unavailable."""
         regions = self._regions(region)
         rows = [
             row
-            for found in await asyncio.gather(*(self._find_all(part, user_ids) for part in regions))
+            for found in await asyncio.gather(*(self._find_all(each, user_ids) for each in regions))
             for row in found
         ]
         scores = sorted({row.score for row in rows})
-        counts = await asyncio.gather(*(self._counts_above(part, scores) for part in regions))
-        total = sum(part for part, _ in counts)
-        above = [dict(zip(scores, part, strict=True)) for _, part in counts]
-        return Standings(total, standings(ranked(rows, above), total))
+        counts = await asyncio.gather(*(self._counts_above(each, scores) for each in regions))
+        total = sum(players for players, _ in counts)
+        above_by_score = [dict(zip(scores, above, strict=True)) for _, above in counts]
+        return ListRanks(total, list_ranks(ranked(rows, above_by_score), total))
 
-    async def rank(self, region: str, user_id: str) -> Place:
-        """As RedisBoards.rank. Raises UserNotFound or Unavailable."""
+    async def rank(self, region: str, user_id: str) -> RankEntry:
+        """Do what RedisBoards.rank does. Raises UserNotFound or Unavailable."""
         regions = self._regions(region)
         player = await self._player(regions, user_id)
-        counts = await asyncio.gather(*(self._count_above(part, player.score) for part in regions))
+        counts = await asyncio.gather(*(self._count_above(each, player.score) for each in regions))
         rank = 1 + sum(above for _, above in counts)
         row = RankedRow(rank, user_id, player.name, player.region, player.score)
-        return Place(sum(total for total, _ in counts), row)
+        return RankEntry(sum(total for total, _ in counts), row)
 
-    async def around(self, region: str, user_id: str, reach: int) -> Surroundings:
-        """As RedisBoards.around. Raises UserNotFound or Unavailable."""
+    async def around(self, region: str, user_id: str, reach: int) -> Neighbourhood:
+        """Do what RedisBoards.around does. Raises UserNotFound or Unavailable."""
         regions = self._regions(region)
         home = (await self._player(regions, user_id)).region
         # The player and its neighbours at home are of one moment; the score may have changed since it was found.
-        player, window = await self._around_home(home, user_id, reach)
-        others = await asyncio.gather(*(self._around(part, player, reach) for part in regions if part != home))
-        windows = [window, *others]
-        own, above, below = neighbours(merge(windows), user_id, reach)
-        return Surroundings(sum(window.total for window in windows), own, above + below)
+        player, part = await self._around_home(home, user_id, reach)
+        others = await asyncio.gather(*(self._around(each, player, reach) for each in regions if each != home))
+        parts = [part, *others]
+        own, above, below = neighbours(merge(parts), user_id, reach)
+        return Neighbourhood(sum(part.total for part in parts), own, above + below)
 
     def _regions(self, region: str) -> tuple[str, ...]:
         return self._databases.regions if region == GLOBAL else (region,)
@@ -101,25 +110,27 @@ class PostgresBoards:
             return _rows(await connection.fetch(sql.load("board_players"), region, user_ids))
 
     async def _counts_above(self, region: str, scores: Sequence[int]) -> tuple[int, list[int]]:
-        """Players of a region, and how many of them have more than each of `scores` (ascending), in one scan."""
+        """Count a region's players, and those with more than each of `scores` (ascending), in one scan."""
         async with self._snapshot(region) as connection:
             total = await connection.fetchval(sql.load("board_count"), region)
             found = await connection.fetch(sql.load("board_counts_above"), region, scores) if scores else []
         between = [0] * len(scores)
-        for place, players in found:
-            between[place - 1] = players
+        for number, players in found:
+            between[number - 1] = players
         return total, list(accumulate(reversed(between)))[::-1]
 
-    async def _page(self, region: str, stretch: Stretch, limit: int) -> Window:
-        edge = stretch.edge
+    async def _page(self, region: str, board_range: BoardRange, limit: int) -> PagePart:
+        boundary = board_range.start_boundary
         async with self._snapshot(region) as connection:
             total = await connection.fetchval(sql.load("board_count"), region)
-            start = await connection.fetchval(sql.load("board_count_to"), region, *edge)
-            end = await connection.fetchval(sql.load("board_above_score"), region, stretch.lowest - 1)
-            above_edge = await connection.fetchval(sql.load("board_above_score"), region, edge.score)
-            rows = _rows(await connection.fetch(sql.load("board_rows_after"), region, *edge, stretch.lowest, limit))
+            start = await connection.fetchval(sql.load("board_count_to"), region, *boundary)
+            end = await connection.fetchval(sql.load("board_above_score"), region, board_range.lowest - 1)
+            above_start = await connection.fetchval(sql.load("board_above_score"), region, boundary.score)
+            rows = _rows(
+                await connection.fetch(sql.load("board_rows_after"), region, *boundary, board_range.lowest, limit)
+            )
             above = await self._above_first(connection, region, rows, start)
-        return Window.of(total, start, above, rows, end, edge.score, above_edge)
+        return PagePart.of(total, start, above, rows, end, boundary.score, above_start)
 
     async def _count_above(self, region: str, score: int) -> tuple[int, int]:
         async with self._snapshot(region) as connection:
@@ -127,32 +138,32 @@ class PostgresBoards:
             above = await connection.fetchval(sql.load("board_above_score"), region, score)
         return total, above
 
-    async def _top(self, region: str, limit: int, offset: int) -> Window:
+    async def _top(self, region: str, limit: int, offset: int) -> PagePart:
         async with self._snapshot(region) as connection:
             total = await connection.fetchval(sql.load("board_count"), region)
             rows = _rows(await connection.fetch(sql.load("board_top"), region, limit, offset))
-            return Window.of(total, offset, await self._above_first(connection, region, rows, offset), rows)
+            return PagePart.of(total, offset, await self._above_first(connection, region, rows, offset), rows)
 
-    async def _around_home(self, region: str, user_id: str, reach: int) -> tuple[Row, Window]:
+    async def _around_home(self, region: str, user_id: str, reach: int) -> tuple[Row, PagePart]:
         async with self._snapshot(region) as connection:
             record = await connection.fetchrow(sql.load("board_player"), region, user_id)
             if record is None:
                 raise UserNotFound(found=False)
             player = Row(*record)
-            return player, await self._window(connection, region, player, reach)
+            return player, await self._rows_around(connection, region, player, reach)
 
-    async def _around(self, region: str, player: Row, reach: int) -> Window:
+    async def _around(self, region: str, player: Row, reach: int) -> PagePart:
         async with self._snapshot(region) as connection:
-            return await self._window(connection, region, player, reach)
+            return await self._rows_around(connection, region, player, reach)
 
-    async def _window(self, connection: Any, region: str, player: Row, reach: int) -> Window:
-        place = (region, player.score, player.user_id)
+    async def _rows_around(self, connection: Any, region: str, player: Row, reach: int) -> PagePart:
+        position = (region, player.score, player.user_id)
         total = await connection.fetchval(sql.load("board_count"), region)
-        before = await connection.fetchval(sql.load("board_count_before"), *place)
-        above = _rows(await connection.fetch(sql.load("board_rows_before"), *place, reach))[::-1]
-        rows = above + _rows(await connection.fetch(sql.load("board_rows_from"), *place, reach + 1))
+        before = await connection.fetchval(sql.load("board_count_before"), *position)
+        above = _rows(await connection.fetch(sql.load("board_rows_before"), *position, reach))[::-1]
+        rows = above + _rows(await connection.fetch(sql.load("board_rows_from"), *position, reach + 1))
         start = before - len(above)
-        return Window.of(total, start, await self._above_first(connection, region, rows, start), rows)
+        return PagePart.of(total, start, await self._above_first(connection, region, rows, start), rows)
 
     @staticmethod
     async def _above_first(connection: Any, region: str, rows: list[Row], start: int) -> int:
@@ -163,7 +174,7 @@ class PostgresBoards:
 
     @asynccontextmanager
     async def _snapshot(self, region: str) -> AsyncIterator[Any]:
-        """A connection whose statements all see the same moment. Raises Unavailable."""
+        """Lend a connection whose statements all see one snapshot. Raises Unavailable."""
         try:
             async with (
                 asyncio.timeout(self._databases.timeout_seconds),

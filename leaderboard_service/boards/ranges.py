@@ -1,4 +1,4 @@
-"""Stretches of a board: by score, by rank, or what follows a place, in terms that each part of a board can answer."""
+"""Ranges of a board: by score, by rank, or after a position, in terms that each part of a board can answer."""
 
 from __future__ import annotations
 
@@ -15,81 +15,81 @@ _FIRST_PIVOTS = sorted({0, *(sign * 2**power for power in range(53) for sign in 
 """Most scores are small: the first step finds their magnitude, and saves half of the others."""
 
 CountAbove = Callable[[Sequence[int]], Awaitable[tuple[int, list[int]]]]
-"""For a whole board: how many players it has, and for each of these scores how many have a strictly higher one."""
+"""Counts the players of a whole board, and for each of these scores those with a strictly higher one."""
 
 
-class Point(NamedTuple):
-    """A row's place in board order. An empty user_id is behind every player of that score."""
+class Position(NamedTuple):
+    """A position in board order; an empty user_id is behind every player of that score."""
 
     score: int
     user_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Rows with scores `low` to `high` or ranks `first` to `last`, inclusive, that come after `after`.
+class BoardRange:
+    """The rows with scores `low` to `high` or ranks `first` to `last`, inclusive, after the position `after`.
 
-    What is None has no limit.
+    None stands for no bound.
     """
 
     high: int | None = None
     low: int | None = None
     first: int | None = None
     last: int | None = None
-    after: Point | None = None
+    after: Position | None = None
 
     @property
     def by_rank(self) -> bool:
         return self.first is not None or self.last is not None
 
     @property
-    def edge(self) -> Point:
-        """The place after which the stretch begins, ranks aside."""
-        beyond = Point((MAX_EXACT_INTEGER if self.high is None else self.high) + 1, "")
+    def start_boundary(self) -> Position:
+        """Return the position after which the range begins, ranks aside."""
+        beyond = Position((MAX_EXACT_INTEGER if self.high is None else self.high) + 1, "")
         if self.after is None:
             return beyond
-        return min(beyond, self.after, key=lambda point: (point.score, point.user_id.encode()))
+        return min(beyond, self.after, key=lambda position: (position.score, position.user_id.encode()))
 
     @property
     def lowest(self) -> int:
         return -MAX_EXACT_INTEGER if self.low is None else self.low
 
 
-async def by_scores(stretch: Stretch, count_above: CountAbove) -> Stretch:
-    """A stretch by rank as one by score, for a board in parts.
+async def as_score_range(board_range: BoardRange, count_above: CountAbove) -> BoardRange:
+    """Turn a range by rank into one by score, for a board in parts.
 
     Players of one score share a rank, so that ranks and scores bound the same rows.
     """
-    if not stretch.by_rank:
-        return stretch
+    if not board_range.by_rank:
+        return board_range
     total, _ = await count_above([])
-    first = (stretch.first or 1) - 1
+    first = (board_range.first or 1) - 1
     if first >= total:
-        return replace(stretch, high=-MAX_EXACT_INTEGER - 1, first=None, last=None)
-    last = min(stretch.last or total, total) - 1
+        return replace(board_range, high=-MAX_EXACT_INTEGER - 1, first=None, last=None)
+    last = min(board_range.last or total, total) - 1
     low, high = await asyncio.gather(_bound(last, total - 1, count_above), _bound(first, 0, count_above))
     if high is not None:
         _, (above,) = await count_above([high])
         if above != first:
             high -= 1  # the players of that score have a better rank
-    return replace(stretch, high=high, low=low, first=None, last=None)
+    return replace(board_range, high=high, low=low, first=None, last=None)
 
 
-async def _bound(place: int, end: int, count_above: CountAbove) -> int | None:
-    return None if place == end else await score_at(place, count_above)
+async def _bound(index: int, end: int, count_above: CountAbove) -> int | None:
+    return None if index == end else await score_at(index, count_above)
 
 
-async def score_at(place: int, count_above: CountAbove) -> int:
-    """The score of the row with `place` rows before it: the least score that at most `place` players exceed.
+async def score_at(index: int, count_above: CountAbove) -> int:
+    """Find the score of the row with `index` rows before it: the least score that at most `index` players exceed.
 
-    A search by counts alone, however the players are spread over the parts of the board: some four steps for
+    Searches by counts alone, however the players are spread over the parts of the board: in some four steps for
     scores up to a million, eight at most, whatever the number of players.
     """
     low, high = -MAX_EXACT_INTEGER, MAX_EXACT_INTEGER
     pivots: Sequence[int] = _FIRST_PIVOTS
     while low < high:
         _, above = await count_above(pivots)
-        met = bisect_left(above, -place, key=lambda count: -count)
+        met = bisect_left(above, -index, key=lambda count: -count)
         low, high = (pivots[met - 1] + 1 if met else low), (pivots[met] if met < len(pivots) else high)
         step = -(-(high - low) // (_PIVOTS + 1))
         pivots = range(low + step - 1, high, step) if step else ()

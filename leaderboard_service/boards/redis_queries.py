@@ -1,4 +1,4 @@
-"""What one shard is asked about its part of a board: the read scripts, their arguments and their answers."""
+"""Runs the read scripts on one shard's part of a board."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 from leaderboard_core.errors import WarmingUp
 from leaderboard_core.redis.shard import Shard
-from leaderboard_service.boards.ranges import Stretch
-from leaderboard_service.boards.ranking import Row, Window
+from leaderboard_service.boards.ranges import BoardRange
+from leaderboard_service.boards.ranking import PagePart, Row
 
 
-def _warm(answer: list[Any]) -> list[Any]:
+def _require_ready(answer: list[Any]) -> list[Any]:
     if answer[0] == "not_ready":
         raise WarmingUp
     return answer
 
 
-def _window(answer: list[Any]) -> Window:
+def _page_part(answer: list[Any]) -> PagePart:
     _, total, start, above, rows, named = answer
-    return Window(total, start, above, *_columns(rows, named))
+    return PagePart(total, start, above, *_columns(rows, named))
 
 
 def _columns(rows: list[str], named: list[str]) -> tuple[list[str], list[int], list[str], list[str]]:
@@ -28,29 +28,31 @@ def _columns(rows: list[str], named: list[str]) -> tuple[list[str], list[int], l
     return rows[::2], list(map(int, rows[1::2])), named[::2], named[1::2]
 
 
-async def read_page(shard: Shard, region: str, stretch: Stretch, limit: int) -> Window:
-    keys, edge = shard.keys, stretch.edge
+async def read_page(shard: Shard, region: str, board_range: BoardRange, limit: int) -> PagePart:
+    keys, boundary = shard.keys, board_range.start_boundary
     answer = await shard.run(
         "read_page",
         (keys.ready, keys.board(region)),
         (
             keys.user(""),
             limit,
-            edge.score,
-            edge.user_id,
-            stretch.lowest,
-            "" if stretch.first is None else stretch.first,
-            "" if stretch.last is None else stretch.last,
+            boundary.score,
+            boundary.user_id,
+            board_range.lowest,
+            "" if board_range.first is None else board_range.first,
+            "" if board_range.last is None else board_range.last,
         ),
     )
-    _, total, start, above, end, above_edge, rows, named = _warm(answer)
-    return Window(total, start, above, *_columns(rows, named), end, edge.score, above_edge)
+    _, total, start, above, end, above_start, rows, named = _require_ready(answer)
+    return PagePart(total, start, above, *_columns(rows, named), end, boundary.score, above_start)
 
 
 async def read_ranks(shard: Shard, region: str, user_ids: Sequence[str]) -> tuple[int, list[Row], dict[int, int]]:
-    """Players on this shard's part, those of `user_ids` that are on it, and how many there are above their scores."""
+    """Count this shard's players, find those of `user_ids` that are here, and count the players above their scores."""
     keys = shard.keys
-    _, total, *flat = _warm(await shard.run("read_ranks", (keys.ready, keys.board(region)), (keys.user(""), *user_ids)))
+    _, total, *flat = _require_ready(
+        await shard.run("read_ranks", (keys.ready, keys.board(region)), (keys.user(""), *user_ids))
+    )
     rows = [
         Row(user_id, int(score), name, home)
         for user_id, score, name, home in zip(flat[::5], flat[1::5], flat[3::5], flat[4::5], strict=True)
@@ -58,15 +60,17 @@ async def read_ranks(shard: Shard, region: str, user_ids: Sequence[str]) -> tupl
     return int(total), rows, dict(zip(map(int, flat[1::5]), map(int, flat[2::5]), strict=True))
 
 
-async def read_top(shard: Shard, region: str, offset: int, limit: int) -> Window:
+async def read_top(shard: Shard, region: str, offset: int, limit: int) -> PagePart:
     keys = shard.keys
     answer = await shard.run("read_top", (keys.ready, keys.board(region)), (keys.user(""), offset, limit))
-    return _window(_warm(answer))
+    return _page_part(_require_ready(answer))
 
 
 async def read_rank(shard: Shard, region: str, user_id: str) -> tuple[int, int, int, str, str] | None:
     keys = shard.keys
-    answer = _warm(await shard.run("read_rank", (keys.ready, keys.board(region), keys.user(user_id)), (user_id,)))
+    answer = _require_ready(
+        await shard.run("read_rank", (keys.ready, keys.board(region), keys.user(user_id)), (user_id,))
+    )
     if answer[0] == "missing":
         return None
     _, total, above, score, name, home_region = answer
@@ -75,24 +79,24 @@ async def read_rank(shard: Shard, region: str, user_id: str) -> tuple[int, int, 
 
 async def count_above(shard: Shard, region: str, scores: Sequence[int]) -> tuple[int, list[int]]:
     keys = shard.keys
-    _, total, *above = _warm(await shard.run("count_above", (keys.ready, keys.board(region)), scores))
+    _, total, *above = _require_ready(await shard.run("count_above", (keys.ready, keys.board(region)), scores))
     return int(total), list(map(int, above))
 
 
-async def read_around(shard: Shard, region: str, user_id: str, reach: int, score: int | None = None) -> Window | None:
+async def read_around(shard: Shard, region: str, user_id: str, reach: int, score: int | None = None) -> PagePart | None:
     keys = shard.keys
-    answer = _warm(
+    answer = _require_ready(
         await shard.run(
             "read_around",
             (keys.ready, keys.board(region)),
             (keys.user(""), user_id, reach, "" if score is None else score),
         )
     )
-    return None if answer[0] == "missing" else _window(answer)
+    return None if answer[0] == "missing" else _page_part(answer)
 
 
-async def read_next_to(shard: Shard, region: str, user_id: str, reach: int, score: int) -> Window:
-    window = await read_around(shard, region, user_id, reach, score)
-    if window is None:
+async def read_next_to(shard: Shard, region: str, user_id: str, reach: int, score: int) -> PagePart:
+    part = await read_around(shard, region, user_id, reach, score)
+    if part is None:
         raise RuntimeError("read_around reports a missing player only when no score is given")
-    return window
+    return part

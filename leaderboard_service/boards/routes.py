@@ -1,4 +1,4 @@
-"""Reads: top N, ranges, ranks of one player or of a list, the rows around a player."""
+"""Serves board reads: top N, ranges, ranks of one player or of a list, the rows around a player."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from leaderboard_core.errors import PayloadTooLarge, UserNotFound
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_service.boards.cursors import cursor_after, decode
-from leaderboard_service.boards.dependencies import BoardReads, SharedPages
-from leaderboard_service.boards.ranges import Stretch
+from leaderboard_service.boards.dependencies import Boards, PageCoalescer
+from leaderboard_service.boards.ranges import BoardRange
 from leaderboard_service.boards.ranking import percentile
-from leaderboard_service.boards.redis_boards import Page
-from leaderboard_service.boards.rows import shown
+from leaderboard_service.boards.results import Page
+from leaderboard_service.boards.rows import rows_as_json
 from leaderboard_service.boards.schemas import (
     AroundAnswer,
     AroundQuery,
@@ -37,7 +37,7 @@ router = APIRouter(tags=["boards"], route_class=CompiledRoute)
 
 @router.get(calls.TOP.path, response_model=TopPage, responses=ANSWERED | refused_with(*READ_ERRORS))
 async def top(
-    query: Annotated[TopQuery, Query()], reads: BoardReads, shared: SharedPages, regions: KnownRegions
+    query: Annotated[TopQuery, Query()], reads: Boards, coalescer: PageCoalescer, regions: KnownRegions
 ) -> JSONReply:
     """The best players of a board.
 
@@ -47,18 +47,18 @@ async def top(
     region, limit, offset, cursor = regions.resolve(query.region), query.limit, query.offset, query.cursor
     after = None if cursor is None else decode(cursor, region)
 
-    async def look() -> JSONReply:
+    async def fetch() -> JSONReply:
         if after is None:
             page, source = await reads.top(region, limit, offset)
         else:
-            page, source = await reads.page(region, Stretch(after=after), limit)
+            page, source = await reads.page(region, BoardRange(after=after), limit)
         return _page(region, page, source)
 
-    return await shared.read((region, limit, offset, cursor), look)
+    return await coalescer.read((region, limit, offset, cursor), fetch)
 
 
 @router.get(calls.RANGE.path, response_model=TopPage, responses=ANSWERED | refused_with(*READ_ERRORS))
-async def range_(query: Annotated[RangeQuery, Query()], reads: BoardReads, regions: KnownRegions) -> JSONReply:
+async def range_(query: Annotated[RangeQuery, Query()], reads: Boards, regions: KnownRegions) -> JSONReply:
     """The players of a board between two scores or two ranks.
 
     Give `min`, `max` or both, or else `from`, `to` or both; bounds are inclusive. Ranks are competition ranks: of
@@ -67,32 +67,32 @@ async def range_(query: Annotated[RangeQuery, Query()], reads: BoardReads, regio
     """
     region = regions.resolve(query.region)
     after = None if query.cursor is None else decode(query.cursor, region)
-    stretch = Stretch(high=query.max, low=query.min, first=query.first, last=query.last, after=after)
-    page, source = await reads.page(region, stretch, query.limit)
+    board_range = BoardRange(high=query.max, low=query.min, first=query.first, last=query.last, after=after)
+    page, source = await reads.page(region, board_range, query.limit)
     return _page(region, page, source)
 
 
 @router.get(calls.RANK.path, response_model=RankAnswer, responses=ANSWERED | refused_with(UserNotFound, *READ_ERRORS))
 async def rank(
-    user_id: UserId, query: Annotated[BoardQuery, Query()], reads: BoardReads, regions: KnownRegions
+    user_id: UserId, query: Annotated[BoardQuery, Query()], reads: Boards, regions: KnownRegions
 ) -> JSONReply:
     """A player's rank on a board.
 
     On a board where the player is not (another region's), the answer is 404 as well.
     """
     region = regions.resolve(query.region)
-    place, source = await reads.rank(region, user_id)
+    entry, source = await reads.rank(region, user_id)
     return reply_from(
         source,
         {
             "found": True,
             "region": region,
-            "total": place.total,
-            "rank": place.row.rank,
-            "percentile": percentile(place.row.rank, place.total),
+            "total": entry.total,
+            "rank": entry.row.rank,
+            "percentile": percentile(entry.row.rank, entry.total),
             "user_id": user_id,
-            "name": place.row.name,
-            "score": place.row.score,
+            "name": entry.row.name,
+            "score": entry.row.score,
         },
     )
 
@@ -100,7 +100,7 @@ async def rank(
 @router.post(
     calls.RANKS.path, response_model=RanksAnswer, responses=ANSWERED | refused_with(PayloadTooLarge, *READ_ERRORS)
 )
-async def ranks(body: RanksBody, reads: BoardReads, regions: KnownRegions) -> JSONReply:
+async def ranks(body: RanksBody, reads: Boards, regions: KnownRegions) -> JSONReply:
     """The ranks of up to 1,000 players, such as somebody's friends.
 
     Where each stands in the list (`place`) and on the board (`rank`). Who is not on that board is listed in `unknown`
@@ -125,7 +125,7 @@ async def ranks(body: RanksBody, reads: BoardReads, regions: KnownRegions) -> JS
     calls.AROUND.path, response_model=AroundAnswer, responses=ANSWERED | refused_with(UserNotFound, *READ_ERRORS)
 )
 async def around(
-    user_id: UserId, query: Annotated[AroundQuery, Query()], reads: BoardReads, regions: KnownRegions
+    user_id: UserId, query: Annotated[AroundQuery, Query()], reads: Boards, regions: KnownRegions
 ) -> JSONReply:
     """A player and the rows above and below it."""
     region = regions.resolve(query.region)
@@ -136,8 +136,8 @@ async def around(
             "found": True,
             "region": region,
             "total": found.total,
-            "self": shown((found.row,))[0],
-            "around": shown(found.around),
+            "self": rows_as_json((found.row,))[0],
+            "around": rows_as_json(found.around),
         },
     )
 
@@ -148,7 +148,7 @@ def _page(region: str, page: Page, source: Source) -> JSONReply:
         {
             "region": region,
             "total": page.total,
-            "rows": shown(page.rows),
+            "rows": rows_as_json(page.rows),
             "next_cursor": cursor_after(region, page.rows, more=page.more),
         },
     )

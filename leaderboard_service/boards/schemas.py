@@ -1,4 +1,4 @@
-"""The JSON of board reads: pages and ranges, ranks, and the rows around a player."""
+"""Defines the JSON of board reads: pages and ranges, ranks, and the rows around a player."""
 
 from __future__ import annotations
 

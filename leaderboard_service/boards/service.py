@@ -1,4 +1,4 @@
-"""Where a read comes from: Redis, or Postgres while Redis is away or does not hold its data."""
+"""Chooses where a read comes from: Redis, or Postgres while Redis is unavailable or does not hold its data."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 
 from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.telemetry.metrics import READS
-from leaderboard_service.boards.ranges import Stretch
-from leaderboard_service.boards.redis_boards import Page, Place, Standings, Surroundings
+from leaderboard_service.boards.ranges import BoardRange
+from leaderboard_service.boards.results import ListRanks, Neighbourhood, Page, RankEntry
 from leaderboard_service.boards.source import Source
 
 log = logging.getLogger(__name__)
@@ -21,17 +21,17 @@ _FROM_REDIS, _FROM_POSTGRES = READS.labels("redis"), READS.labels("postgres")
 
 
 class BoardSource(Protocol):
-    """Reads of boards; RedisBoards says what each gives and raises."""
+    """A store that boards are read from; RedisBoards documents the reads and what they raise."""
 
     async def top(self, region: str, limit: int, offset: int) -> Page: ...
-    async def page(self, region: str, stretch: Stretch, limit: int) -> Page: ...
-    async def rank(self, region: str, user_id: str) -> Place: ...
-    async def ranks(self, region: str, user_ids: Sequence[str]) -> Standings: ...
-    async def around(self, region: str, user_id: str, reach: int) -> Surroundings: ...
+    async def page(self, region: str, board_range: BoardRange, limit: int) -> Page: ...
+    async def rank(self, region: str, user_id: str) -> RankEntry: ...
+    async def ranks(self, region: str, user_ids: Sequence[str]) -> ListRanks: ...
+    async def around(self, region: str, user_id: str, reach: int) -> Neighbourhood: ...
 
 
-class Reads:
-    """Asks Redis first; an answer is always whole from one source, never a mixture."""
+class BoardReads:
+    """Reads from Redis first; an answer always comes whole from one source, never from both."""
 
     def __init__(self, redis: BoardSource, postgres: BoardSource) -> None:
         self._redis = redis
@@ -41,16 +41,18 @@ class Reads:
     def top(self, region: str, limit: int, offset: int) -> Awaitable[tuple[Page, Source]]:
         return self._read(self._redis.top(region, limit, offset), lambda: self._postgres.top(region, limit, offset))
 
-    def page(self, region: str, stretch: Stretch, limit: int) -> Awaitable[tuple[Page, Source]]:
-        return self._read(self._redis.page(region, stretch, limit), lambda: self._postgres.page(region, stretch, limit))
+    def page(self, region: str, board_range: BoardRange, limit: int) -> Awaitable[tuple[Page, Source]]:
+        return self._read(
+            self._redis.page(region, board_range, limit), lambda: self._postgres.page(region, board_range, limit)
+        )
 
-    def ranks(self, region: str, user_ids: Sequence[str]) -> Awaitable[tuple[Standings, Source]]:
+    def ranks(self, region: str, user_ids: Sequence[str]) -> Awaitable[tuple[ListRanks, Source]]:
         return self._read(self._redis.ranks(region, user_ids), lambda: self._postgres.ranks(region, user_ids))
 
-    def rank(self, region: str, user_id: str) -> Awaitable[tuple[Place, Source]]:
+    def rank(self, region: str, user_id: str) -> Awaitable[tuple[RankEntry, Source]]:
         return self._read(self._redis.rank(region, user_id), lambda: self._postgres.rank(region, user_id))
 
-    def around(self, region: str, user_id: str, reach: int) -> Awaitable[tuple[Surroundings, Source]]:
+    def around(self, region: str, user_id: str, reach: int) -> Awaitable[tuple[Neighbourhood, Source]]:
         return self._read(
             self._redis.around(region, user_id, reach), lambda: self._postgres.around(region, user_id, reach)
         )

@@ -1,4 +1,4 @@
-"""Which store an answer was read from, as its header says it."""
+"""Names the store that an answer was read from, in its header and in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ANSWERED: Final[Responses] = {
         }
     }
 }
-"""For the document: an answer says which store was read."""
+"""The header as the OpenAPI document describes it."""
 
 
 def reply_from(source: Source, content: object) -> JSONReply:
-    """An answer that says which store was read."""
+    """Build an answer whose header names the store that was read."""
     return JSONReply(content, headers=_HEADERS[source])

@@ -1,1 +1,1 @@
-"""Live boards: one read per board and tick, and an event to everybody who listens when something changed."""
+"""Live boards: one read per board and interval, and an event to every listener when something changed."""

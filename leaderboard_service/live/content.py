@@ -1,4 +1,4 @@
-"""What a stream shows at one moment, and what changed between two moments: values and plain functions."""
+"""Defines what a stream shows at one moment, and computes what changed between two."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from leaderboard_service.boards.ranking import RankedRow, percentile
-from leaderboard_service.boards.rows import shown
+from leaderboard_service.boards.rows import rows_as_json
 from leaderboard_service.boards.source import Source
 
 
@@ -15,29 +15,29 @@ class Content(Protocol):
     """The state of one stream, compared by value."""
 
     def snapshot(self) -> dict[str, Any]:
-        """The data of a `snapshot` event: everything."""
+        """Return the data of a `snapshot` event: everything."""
 
     def change_since(self, before: Any) -> dict[str, Any]:
-        """The data of a `change` event for those who have `before`, an earlier content of the same stream."""
+        """Return the data of a `change` event for clients that have `before`, an earlier content of the stream."""
 
 
 class Changes(NamedTuple):
-    """`rows` are (position, row), positions from 1, of rows that are new or differ; `removed` are user_ids."""
+    """The rows that are new or differ, as (position from 1, row), and the user_ids that were removed."""
 
     rows: list[tuple[int, RankedRow]]
     removed: list[str]
 
 
 def changes(before: Sequence[RankedRow], after: Sequence[RankedRow]) -> Changes:
-    """What turns the first rows of a board into those of a later moment.
+    """Compute the changes from the first rows of a board to those of a later moment.
 
-    Whoever has `before` drops `removed`, replaces rows by user_id, sorts by position, and has `after`.
+    A client that has `before` drops `removed`, replaces rows by user_id, sorts by position, and has `after`.
     """
     had = {row.user_id: (position, row) for position, row in enumerate(before, 1)}
     rows = []
-    for place in enumerate(after, 1):
-        if had.pop(place[1].user_id, None) != place:
-            rows.append(place)
+    for positioned in enumerate(after, 1):
+        if had.pop(positioned[1].user_id, None) != positioned:
+            rows.append(positioned)
     return Changes(rows, list(had))
 
 
@@ -51,19 +51,19 @@ class TopRows:
     rows: tuple[RankedRow, ...]
 
     def snapshot(self) -> dict[str, Any]:
-        return {**self._head(), "rows": [_positioned(*place) for place in enumerate(self.rows, 1)]}
+        return {**self._head(), "rows": [_positioned(*item) for item in enumerate(self.rows, 1)]}
 
     def change_since(self, before: TopRows) -> dict[str, Any]:
         found = changes(before.rows, self.rows)
-        return {**self._head(), "rows": [_positioned(*place) for place in found.rows], "removed": found.removed}
+        return {**self._head(), "rows": [_positioned(*item) for item in found.rows], "removed": found.removed}
 
     def _head(self) -> dict[str, Any]:
         return {"region": self.region, "total": self.total, "source": self.source}
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """One player's rank and its neighbours: little enough to be sent whole each time."""
+class PlayerRank:
+    """One player's rank and its neighbours, little enough to be sent whole each time."""
 
     region: str
     total: int
@@ -76,14 +76,14 @@ class Standing:
             "region": self.region,
             "total": self.total,
             "source": self.source,
-            "self": {**shown((self.own,))[0], "percentile": percentile(self.own.rank, self.total)},
-            "around": shown(self.around),
+            "self": {**rows_as_json((self.own,))[0], "percentile": percentile(self.own.rank, self.total)},
+            "around": rows_as_json(self.around),
         }
 
-    def change_since(self, before: Standing) -> dict[str, Any]:
+    def change_since(self, before: PlayerRank) -> dict[str, Any]:
         del before
         return self.snapshot()
 
 
 def _positioned(position: int, row: RankedRow) -> dict[str, str | int]:
-    return {"position": position, **shown((row,))[0]}
+    return {"position": position, **rows_as_json((row,))[0]}

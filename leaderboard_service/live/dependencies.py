@@ -1,4 +1,4 @@
-"""The live streams of the running service."""
+"""Provides the live streams of the running service."""
 
 from __future__ import annotations
 

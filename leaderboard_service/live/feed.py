@@ -1,4 +1,4 @@
-"""One stream's state and those who listen to it: each event is encoded once, whoever is behind gets the newest."""
+"""Holds one stream's state and its listeners; each event is encoded once, and a slow listener skips states."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from leaderboard_service.live.content import Content
 from leaderboard_service.live.sse import HEARTBEAT, OPENING, event, id_of
 
 HISTORY: Final = 32
-"""How many states a client that comes back may have seen last: 8 s of a board that changes at every tick."""
+"""How many past states a returning client may resume from: 8 s of a board that changes at every interval."""
 
 
 class Version:
@@ -29,9 +29,9 @@ class Version:
 
 
 class Feed:
-    """What all listeners of one stream get. `kind` is top or rank, for the metrics; times are of the loop's clock.
+    """The state of one stream and its listeners. `kind` is top or rank, for the metrics; times are of the loop's clock.
 
-    The state is `version` (None before the first read), or `problem` while it cannot be read.
+    The state is `version` (None before the first fetch), or `problem` while it cannot be read.
     """
 
     def __init__(self, kind: str, on_empty: Callable[[Feed], None]) -> None:
@@ -40,35 +40,35 @@ class Feed:
         self.version: Version | None = None
         self.problem: bytes | None = None
         self.gone: UserNotFound | None = None
-        self.farewell = b""
-        self.beats = 0
-        self.quiet_since = asyncio.get_running_loop().time()
+        self.final_event = b""
+        self.heartbeat_count = 0
+        self.idle_since = asyncio.get_running_loop().time()
         self._on_empty = on_empty
-        self._opened = asyncio.Event()
+        self._first_fetch = asyncio.Event()
         self._snapshot = b""
         self._changes: dict[str, bytes] = {}
         self._history: OrderedDict[str, Version] = OrderedDict()
 
     @property
-    def is_fresh(self) -> bool:
-        """Whether nobody has looked yet."""
-        return not self._opened.is_set()
+    def awaits_first_fetch(self) -> bool:
+        """Whether the state was never fetched."""
+        return not self._first_fetch.is_set()
 
-    async def opened(self) -> None:
-        """Wait for the first look. Raises UserNotFound when there is nothing to show."""
-        await self._opened.wait()
+    async def wait_for_first_fetch(self) -> None:
+        """Wait until the state was fetched. Raises UserNotFound when there is nothing to show."""
+        await self._first_fetch.wait()
         if self.gone is not None:
             error = UserNotFound(found=False)
             error.source = self.gone.source
             raise error
 
-    # What the reader tells. Each says whether the listeners must be woken.
+    # Called by the poller. Each returns whether the listeners must be woken.
 
     def show(self, content: Content) -> bool:
-        """The state as it was just read."""
-        was_away, self.problem = self.problem is not None, None
+        """Take the content that was just fetched."""
+        was_unavailable, self.problem = self.problem is not None, None
         if self.version is not None and self.version.content == content:
-            return was_away
+            return was_unavailable
         data = orjson.dumps(content.snapshot())
         version = Version(id_of(data), content)
         self.version = version
@@ -78,32 +78,32 @@ class Feed:
         self._history.move_to_end(version.id)
         if len(self._history) > HISTORY:
             self._history.popitem(last=False)
-        return self._news()
+        return self._set_pending_update()
 
     def fail(self, error: LeaderboardError) -> bool:
-        """The state could not be read; listeners hear of it once, until it can be read again."""
+        """Report once that the state cannot be read, until it can be read again."""
         if self.problem is not None:
             return False
         self.problem = event("unavailable", orjson.dumps(error.envelope()))
-        return self._news()
+        return self._set_pending_update()
 
-    def end(self, error: UserNotFound, farewell: dict[str, str]) -> bool:
-        """There is nothing to show any more: `farewell` is the data of the last event."""
+    def end(self, error: UserNotFound, data: dict[str, str]) -> bool:
+        """End the stream with a final event of this data: there is nothing to show any more."""
         self.gone = error
-        self.farewell = event("gone", orjson.dumps(farewell))
-        return self._news()
+        self.final_event = event("gone", orjson.dumps(data))
+        return self._set_pending_update()
 
-    def beat(self) -> None:
-        """Nothing was sent for long: let each listener send a heartbeat."""
-        self.beats += 1
-        self._news()
+    def heartbeat(self) -> None:
+        """Let each listener send a heartbeat, as nothing was sent for long."""
+        self.heartbeat_count += 1
+        self._set_pending_update()
 
-    def _news(self) -> bool:
-        self.quiet_since = asyncio.get_running_loop().time()
-        self._opened.set()
+    def _set_pending_update(self) -> bool:
+        self.idle_since = asyncio.get_running_loop().time()
+        self._first_fetch.set()
         return True
 
-    # What listeners ask.
+    # Called for and by listeners.
 
     def join(self, last_event_id: str, on_close: Callable[[Listener], None]) -> Listener:
         listener = Listener(self, last_event_id, on_close)
@@ -115,11 +115,11 @@ class Feed:
         self.listeners.discard(listener)
         STREAMS_OPEN.labels(self.kind).dec()
         if not self.listeners:
-            self._opened.set()  # nobody will look any more
+            self._first_fetch.set()  # nobody will fetch any more
             self._on_empty(self)
 
-    def seen(self, version_id: str) -> Version | None:
-        """The present state, or one that was shown not long ago, by its id."""
+    def find_version(self, version_id: str) -> Version | None:
+        """Find the present state, or a recent one, by its id."""
         return self._history.get(version_id)
 
     def snapshot(self) -> bytes:
@@ -127,7 +127,7 @@ class Feed:
         return self._snapshot
 
     def change_since(self, before: Version, now: Version) -> bytes:
-        """The event that leads from `before` to the present state, encoded once for all who need it."""
+        """Return the event that turns `before` into the present state, encoded once for all who need it."""
         found = self._changes.get(before.id)
         if found is None:
             data = orjson.dumps(now.content.change_since(before.content))
@@ -137,21 +137,21 @@ class Feed:
 
 
 class Listener:
-    """One client's place in a feed: what it got last, and what it must get next.
+    """One client of a feed: the state that it has, and what it must be sent next.
 
-    It keeps no queue. While its socket takes nothing, states come and go; afterwards it gets one change from
-    what it has to what is true then.
+    It keeps no queue. While its socket takes nothing, states are skipped; afterwards it gets one change from the
+    state that it has to the present one.
     """
 
     __slots__ = (
-        "_beats",
+        "_client_version",
         "_feed",
-        "_has",
+        "_heartbeat_count",
         "_is_open",
         "_last_event_id",
         "_on_close",
         "_opening",
-        "_told",
+        "_reported_problem",
         "_waiter",
         "sent",
     )
@@ -161,72 +161,72 @@ class Listener:
         self._feed = feed
         self._on_close = on_close
         self._last_event_id = last_event_id
-        self._has: Version | None = None
-        self._told: bytes | None = None
-        self._beats = feed.beats
+        self._client_version: Version | None = None
+        self._reported_problem: bytes | None = None
+        self._heartbeat_count = feed.heartbeat_count
         self._opening = OPENING
         self._is_open = True
         self._waiter: asyncio.Future[None] | None = None
 
     async def next(self) -> bytes:
-        """What to send next, when there is something; empty at the end."""
+        """Wait for the next chunk to send; empty at the end."""
         while True:
-            piece = self._opening
+            chunk = self._opening
             self._opening = b""
             if self._is_open:
-                piece += self._news()
-            if piece or not self._is_open:
-                self.sent += bool(piece)
-                return piece
+                chunk += self._pending_update()
+            if chunk or not self._is_open:
+                self.sent += bool(chunk)
+                return chunk
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
     def wake(self) -> None:
-        """Look again whether there is something to send."""
+        """Let `next` check again whether an update is pending."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def on_write_timeout(self) -> None:
-        """The client took nothing for too long."""
+        """Count a client that took nothing for too long."""
         STREAM_DROPPED.labels(self._feed.kind).inc()
 
     def close(self) -> None:
-        """End; may be called again."""
+        """End the stream; may be called again."""
         if self._is_open:
             self._is_open = False
             self._feed.leave(self)
             self._on_close(self)
         self.wake()
 
-    def _news(self) -> bytes:
+    def _pending_update(self) -> bytes:
         feed = self._feed
-        if feed.farewell:
+        if feed.final_event:
             self.close()
             STREAM_EVENTS.labels(feed.kind, "gone").inc()
-            return feed.farewell
-        beats, self._beats = self._beats, feed.beats
+            return feed.final_event
+        heartbeat_count, self._heartbeat_count = self._heartbeat_count, feed.heartbeat_count
         if feed.problem is not None:
-            if self._told is not feed.problem:
-                self._told = feed.problem
+            if self._reported_problem is not feed.problem:
+                self._reported_problem = feed.problem
                 STREAM_EVENTS.labels(feed.kind, "unavailable").inc()
                 return feed.problem
-        elif feed.version is not None and (update := self._update(feed, feed.version)):
+        elif feed.version is not None and (update := self._update_to(feed, feed.version)):
             return update
-        return HEARTBEAT if beats != feed.beats else b""
+        return HEARTBEAT if heartbeat_count != feed.heartbeat_count else b""
 
-    def _update(self, feed: Feed, version: Version) -> bytes:
-        """What leads from what the client has to `version`: nothing when that is the same."""
-        has, self._has = self._has, version
-        if has is version and self._told is None:
+    def _update_to(self, feed: Feed, version: Version) -> bytes:
+        """Return the event that brings the client to `version`; nothing when it has that state already."""
+        before, self._client_version = self._client_version, version
+        if before is version and self._reported_problem is None:
             return b""
-        # Who was told that nothing can be read must hear that it can be again, also when nothing changed.
-        must, self._told = self._told is not None, None
-        if has is None:
-            wanted, self._last_event_id = self._last_event_id, ""
-            has = feed.seen(wanted)
-            if has is None:
+        # A client that was told of a problem must be told of its end, also when nothing changed.
+        recovered, self._reported_problem = self._reported_problem is not None, None
+        if before is None:
+            last_event_id, self._last_event_id = self._last_event_id, ""
+            before = feed.find_version(last_event_id)
+            if before is None:
                 return feed.snapshot()
-        if has.id == version.id and not must:
+        if before.id == version.id and not recovered:
             return b""
-        return feed.change_since(has, version)
+        return feed.change_since(before, version)

@@ -1,4 +1,4 @@
-"""Reads what the streams of one board show, once a tick however many listen, and never when nobody does."""
+"""Polls what the streams of one board show, once an interval however many listen, and never when nobody does."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from time import thread_time
 from typing import ClassVar, Final, Generic, TypeVar
 
 from leaderboard_core.errors import LeaderboardError, Unavailable, UserNotFound
-from leaderboard_service.boards.service import Reads
-from leaderboard_service.live.content import Standing, TopRows
+from leaderboard_service.boards.service import BoardReads
+from leaderboard_service.live.content import PlayerRank, TopRows
 from leaderboard_service.live.feed import Feed
 
 log = logging.getLogger(__name__)
 
 DEGRADED_SECONDS: Final = 2.0
-"""Shortest tick while Redis does not answer: reads from Postgres cost it more, and it has the writes to save."""
-REST: Final = 3.0
-"""A round rests at least so many times the CPU time it took: streams have a quarter of the replica, not more."""
-SIDE_BY_SIDE: Final = 100
-"""How many ranks are asked for at once, and how many listeners are woken before other work gets a turn."""
+"""Shortest interval while Redis is unavailable: reads cost Postgres more, and it has the writes to save."""
+DUTY_CYCLE: Final = 0.25
+"""The share of the replica's CPU time that a poller may take; it pauses for the rest."""
+CONCURRENCY: Final = 100
+"""How many ranks are fetched at once, and how many listeners are woken before other tasks run."""
 
 Key = TypeVar("Key")
-Looked = tuple[Feed, bool]
-"""A feed, and whether its listeners must be woken."""
+Fetched = tuple[Feed, bool]
+"""A feed, and whether its listeners have a pending update."""
 
 
-class Round(ABC, Generic[Key]):
-    """The feeds of one kind on one board; its task lives from the first listener to the last."""
+class Poller(ABC, Generic[Key]):
+    """Polls the feeds of one kind on one board, in a task that lives from the first listener to the last."""
 
     kind: ClassVar[str]
 
-    def __init__(self, region: str, reads: Reads, interval_seconds: float) -> None:
+    def __init__(self, region: str, reads: BoardReads, interval_seconds: float) -> None:
         self.feeds: dict[Key, Feed] = {}
         self._region = region
         self._reads = reads
@@ -45,7 +45,7 @@ class Round(ABC, Generic[Key]):
         self._degraded = False
 
     def feed(self, key: Key) -> Feed:
-        """The feed of that key; a new one is read at once. It is dropped when its last listener leaves."""
+        """Return the feed of that key; a new one is fetched at once, and dropped when its last listener leaves."""
         found = self.feeds.get(key)
         if found is None:
             found = self.feeds[key] = Feed(self.kind, partial(self._drop, key))
@@ -69,12 +69,13 @@ class Round(ABC, Generic[Key]):
             self._new.clear()
             started, cpu = loop.time(), thread_time()
             is_due = started >= due
-            await self._round({key: feed for key, feed in self.feeds.items() if is_due or feed.is_fresh})
+            await self._cycle({key: feed for key, feed in self.feeds.items() if is_due or feed.awaits_first_fetch})
             if is_due:
                 ended = loop.time()
                 interval = max(self._interval, DEGRADED_SECONDS) if self._degraded else self._interval
-                # What took long because others were waited for (Redis, the machine) gets a rest as long as itself.
-                due = max(started + interval, ended + max(REST * (thread_time() - cpu), ended - started))
+                # A cycle that waited long (for Redis, for the machine) is followed by a pause of the same length.
+                pause = max((1 / DUTY_CYCLE - 1) * (thread_time() - cpu), ended - started)
+                due = max(started + interval, ended + pause)
             try:
                 async with asyncio.timeout_at(due):
                     await self._new.wait()
@@ -82,10 +83,10 @@ class Round(ABC, Generic[Key]):
                 continue
         self._task = None
 
-    async def _round(self, feeds: dict[Key, Feed]) -> None:
+    async def _cycle(self, feeds: dict[Key, Feed]) -> None:
         self._degraded = False
         try:
-            await self._look(feeds)
+            await self._fetch(feeds)
         except Exception:
             log.exception("live boards cannot be read", extra={"region": self._region, "kind": self.kind})
             await self._fail(feeds.values(), LeaderboardError())
@@ -95,16 +96,16 @@ class Round(ABC, Generic[Key]):
         await wake([(feed, feed.fail(error)) for feed in feeds])
 
     @abstractmethod
-    async def _look(self, feeds: dict[Key, Feed]) -> None:
-        """Read what these feeds show and tell them and their listeners."""
+    async def _fetch(self, feeds: dict[Key, Feed]) -> None:
+        """Fetch what these feeds show, and wake the listeners of those that changed."""
 
 
-class TopRound(Round[int]):
-    """Keys are limits: the largest is read, the others are slices of it."""
+class TopPoller(Poller[int]):
+    """Polls the first rows of a board. Keys are limits: the largest is fetched, the others are slices of it."""
 
     kind = "top"
 
-    async def _look(self, feeds: dict[int, Feed]) -> None:
+    async def _fetch(self, feeds: dict[int, Feed]) -> None:
         if not feeds:
             return
         try:
@@ -121,31 +122,31 @@ class TopRound(Round[int]):
         )
 
 
-class RankRound(Round[tuple[str, int]]):
-    """Keys are (user_id, range); the reads of one turn share a round trip."""
+class RankPoller(Poller[tuple[str, int]]):
+    """Polls ranks of players. Keys are (user_id, range); concurrent reads share a round trip."""
 
     kind = "rank"
 
-    async def _look(self, feeds: dict[tuple[str, int], Feed]) -> None:
-        everyone = list(feeds.items())
-        for start in range(0, len(everyone), SIDE_BY_SIDE):
-            some = everyone[start : start + SIDE_BY_SIDE]
-            await wake(await asyncio.gather(*(self._look_at(*key, feed) for key, feed in some)))
+    async def _fetch(self, feeds: dict[tuple[str, int], Feed]) -> None:
+        items = list(feeds.items())
+        for start in range(0, len(items), CONCURRENCY):
+            chunk = items[start : start + CONCURRENCY]
+            await wake(await asyncio.gather(*(self._fetch_rank(*key, feed) for key, feed in chunk)))
 
-    async def _look_at(self, user_id: str, reach: int, feed: Feed) -> Looked:
+    async def _fetch_rank(self, user_id: str, reach: int, feed: Feed) -> Fetched:
         try:
             if reach:
                 found, source = await self._reads.around(self._region, user_id, reach)
-                content = Standing(self._region, found.total, source, found.row, tuple(found.around))
+                content = PlayerRank(self._region, found.total, source, found.row, tuple(found.around))
             else:
-                place, source = await self._reads.rank(self._region, user_id)
-                content = Standing(self._region, place.total, source, place.row)
+                entry, source = await self._reads.rank(self._region, user_id)
+                content = PlayerRank(self._region, entry.total, source, entry.row)
         except UserNotFound as error:
             if error.source == "postgres":
                 self._degraded = True
-                if feed.version is not None:  # Postgres may not know yet whom Redis knew: that is no farewell
+                if feed.version is not None:  # Postgres may not have the player yet: the stream goes on
                     return feed, feed.fail(Unavailable("Redis is away, and Postgres does not have this player yet."))
-            # A player of that name who comes later is another one, with another feed.
+            # A later player of that user_id is another one, with another feed.
             self.feeds.pop((user_id, reach), None)
             return feed, feed.end(error, {"region": self._region, "user_id": user_id})
         except LeaderboardError as error:
@@ -155,13 +156,13 @@ class RankRound(Round[tuple[str, int]]):
         return feed, feed.show(content)
 
 
-async def wake(looked: Sequence[Looked]) -> None:
-    """Wake the listeners of feeds that have news, some at a time: thousands must not hold up everything else."""
+async def wake(fetched: Sequence[Fetched]) -> None:
+    """Wake the listeners of feeds with a pending update, some at a time: thousands must not hold up other tasks."""
     woken = 0
-    for feed, has_news in looked:
-        if has_news:
+    for feed, has_pending_update in fetched:
+        if has_pending_update:
             for listener in list(feed.listeners):
                 listener.wake()
                 woken += 1
-                if woken % SIDE_BY_SIDE == 0:
+                if woken % CONCURRENCY == 0:
                     await asyncio.sleep(0)

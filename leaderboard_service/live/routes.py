@@ -1,4 +1,4 @@
-"""Live boards as Server-Sent Events: what a client sees first, and then what changes."""
+"""Serves live boards as Server-Sent Events: a snapshot, and then what changes."""
 
 from __future__ import annotations
 

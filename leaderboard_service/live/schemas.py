@@ -1,4 +1,4 @@
-"""The queries of live streams, and the data of their events."""
+"""Defines the queries of live streams, and the data of their events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live streams of one replica: who listens to what, how many may, heartbeats, and the end of all at a stop."""
+"""Manages the live streams of one replica: their listeners, the limit of them, heartbeats, and the stop."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Final
 
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.settings import StreamSettings
-from leaderboard_service.boards.service import Reads
+from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.live.feed import Feed, Listener
-from leaderboard_service.live.polling import RankRound, TopRound, wake
+from leaderboard_service.live.polling import RankPoller, TopPoller, wake
 
-_LOOKS_PER_HEARTBEAT: Final = 10
+_CHECKS_PER_HEARTBEAT: Final = 10
 _RETRY_AFTER_SECONDS: Final = 5.0
 
 
 class Hub:
-    """Gives out listeners; the streams of one kind on one board share a round of reads."""
+    """Gives out listeners; the streams of one kind on one board share a poller."""
 
-    def __init__(self, reads: Reads, settings: StreamSettings) -> None:
+    def __init__(self, reads: BoardReads, settings: StreamSettings) -> None:
         self._reads = reads
-        self._most = settings.stream_max_listeners
+        self._max_listeners = settings.stream_max_listeners
         self._interval = settings.stream_interval_ms / 1000
-        self._heartbeat = settings.stream_heartbeat_seconds
+        self._heartbeat_seconds = settings.stream_heartbeat_seconds
         self.write_timeout = settings.stream_slow_seconds
-        self._tops: dict[str, TopRound] = {}
-        self._ranks: dict[str, RankRound] = {}
+        self._top_pollers: dict[str, TopPoller] = {}
+        self._rank_pollers: dict[str, RankPoller] = {}
         self._listeners: set[Listener] = set()
-        self._heart: asyncio.Task[None] | None = None
+        self._heartbeat_task: asyncio.Task[None] | None = None
         self._stopping = False
 
     def top(self, region: str, limit: int, last_event_id: str) -> Listener:
         """Listen to the first `limit` rows of a board. Raises Unavailable when too many listen."""
-        self._check_room()
-        found = self._tops.get(region)
+        self._check_capacity()
+        found = self._top_pollers.get(region)
         if found is None:
-            found = self._tops[region] = TopRound(region, self._reads, self._interval)
+            found = self._top_pollers[region] = TopPoller(region, self._reads, self._interval)
         return self._join(found.feed(limit), last_event_id)
 
     async def rank(self, region: str, user_id: str, reach: int, last_event_id: str) -> Listener:
@@ -45,14 +45,14 @@ class Hub:
 
         Raises UserNotFound, or Unavailable when too many listen.
         """
-        self._check_room()
-        found = self._ranks.get(region)
+        self._check_capacity()
+        found = self._rank_pollers.get(region)
         if found is None:
-            found = self._ranks[region] = RankRound(region, self._reads, self._interval)
+            found = self._rank_pollers[region] = RankPoller(region, self._reads, self._interval)
         feed = found.feed((user_id, reach))
         listener = self._join(feed, last_event_id)
         try:
-            await feed.opened()
+            await feed.wait_for_first_fetch()
         except BaseException:
             listener.close()
             raise
@@ -64,39 +64,41 @@ class Hub:
         for listener in list(self._listeners):
             listener.close()
 
-    def _check_room(self) -> None:
-        if len(self._listeners) >= self._most:
+    def _check_capacity(self) -> None:
+        if len(self._listeners) >= self._max_listeners:
             raise Unavailable("This replica has as many live streams as it may.", retry_after=_RETRY_AFTER_SECONDS)
 
     def _join(self, feed: Feed, last_event_id: str) -> Listener:
-        listener = feed.join(last_event_id, self._left)
+        listener = feed.join(last_event_id, self._remove)
         self._listeners.add(listener)
-        if self._heart is None:
-            self._heart = asyncio.get_running_loop().create_task(self._beat(), context=contextvars.Context())
+        if self._heartbeat_task is None:
+            self._heartbeat_task = asyncio.get_running_loop().create_task(
+                self._send_heartbeats(), context=contextvars.Context()
+            )
         if self._stopping:
             listener.close()
         return listener
 
-    def _left(self, listener: Listener) -> None:
+    def _remove(self, listener: Listener) -> None:
         self._listeners.discard(listener)
-        if not self._listeners and self._heart is not None:
-            self._heart.cancel()
-            self._heart = None
+        if not self._listeners and self._heartbeat_task is not None:
+            self._heartbeat_task.cancel()
+            self._heartbeat_task = None
 
-    async def _beat(self) -> None:
-        """Let streams say something before they have been silent for too long."""
+    async def _send_heartbeats(self) -> None:
+        """Send a heartbeat on streams before they have been idle for too long."""
         loop = asyncio.get_running_loop()
-        pause = self._heartbeat / _LOOKS_PER_HEARTBEAT
+        pause = self._heartbeat_seconds / _CHECKS_PER_HEARTBEAT
         while True:
             await asyncio.sleep(pause)
-            silent_since = loop.time() - self._heartbeat + pause
-            silent = [feed for feed in self._feeds() if feed.quiet_since <= silent_since]
-            for feed in silent:
-                feed.beat()
-            await wake([(feed, True) for feed in silent])
+            idle_before = loop.time() - self._heartbeat_seconds + pause
+            idle = [feed for feed in self._feeds() if feed.idle_since <= idle_before]
+            for feed in idle:
+                feed.heartbeat()
+            await wake([(feed, True) for feed in idle])
 
     def _feeds(self) -> Iterator[Feed]:
-        for top in self._tops.values():
+        for top in self._top_pollers.values():
             yield from top.feeds.values()
-        for rank in self._ranks.values():
+        for rank in self._rank_pollers.values():
             yield from rank.feeds.values()

@@ -1,20 +1,20 @@
-"""The wire format of Server-Sent Events (WHATWG HTML, section 9.2)."""
+"""Encodes Server-Sent Events (WHATWG HTML, section 9.2)."""
 
 from __future__ import annotations
 
 import hashlib
 
 OPENING = b"retry: 1000\n\n"
-"""Says how long (ms) a client waits before it connects again, and lets the head of the answer out."""
+"""How long (ms) a client waits before it reconnects; as a first chunk it also sends the head of the answer."""
 HEARTBEAT = b": heartbeat\n\n"
 
 
 def event(name: str, data: bytes, event_id: str = "") -> bytes:
-    """One event; `data` is JSON, which has no line breaks of its own."""
+    """Encode one event; `data` is JSON, which has no line breaks of its own."""
     head = f"id: {event_id}\nevent: {name}\n" if event_id else f"event: {name}\n"
     return b"%bdata: %b\n\n" % (head.encode(), data)
 
 
 def id_of(data: bytes) -> str:
-    """The name of a state: equal data has equal ids, whichever replica gives it."""
+    """Hash a state to its id: equal data has equal ids on every replica."""
     return hashlib.blake2b(data, digest_size=12).hexdigest()

@@ -1,1 +1,1 @@
-"""Players: who exists and on which shard, export and deletion."""
+"""Players: finding and claiming them, export and deletion."""

@@ -1,4 +1,4 @@
-"""Deleting a player for good: from Redis in one script, and from Postgres before the answer."""
+"""Deletes a player for good: from Redis in one script, and from Postgres before the answer."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from leaderboard_service.players.service import Players, StoredPlayer
 
 log = logging.getLogger(__name__)
 
-_MOST_TRIES = 3
+_MAX_ATTEMPTS = 3
 
 
-class Remover:
+class PlayerDeleter:
     """Deletes players; docs/decisions/0011 says what keeps them deleted."""
 
     def __init__(
@@ -48,35 +48,35 @@ class Remover:
         self._databases = databases
         self._players = players
         self._limits = limits
-        self._keep = max(auth.jwt_ttl_seconds, MIN_TOMBSTONE_SECONDS)
+        self._tombstone_seconds = max(auth.jwt_ttl_seconds, MIN_TOMBSTONE_SECONDS)
 
-    async def delete(self, user_id: str, who: Identity, request_id: str, idempotency: Idempotency | None) -> int:
-        """Delete a player; when that was, in µs since the epoch.
+    async def delete(self, user_id: str, caller: Identity, request_id: str, idempotency: Idempotency | None) -> int:
+        """Delete a player; return when that was, in µs since the epoch.
 
-        Postgres has done its part when this returns; while it is away, the event in the queue does it later.
+        Postgres has done its part when this returns; while it is unavailable, the queued event does it later.
         Raises Forbidden, InvalidToken, RegionMismatch, UserNotFound, IdempotencyKeyInUse, QueueFull, WarmingUp
         or Unavailable.
         """
-        check_owner(user_id, who)
-        for _ in range(_MOST_TRIES):
+        check_owner(user_id, caller)
+        for _ in range(_MAX_ATTEMPTS):
             player = await self._players.find(user_id)
             if player is None:
-                return await self._answered_before(who, idempotency)
-            if not who.is_server and who.region != player.region:
+                return await self._answered_before(caller, idempotency)
+            if not caller.is_server and caller.region != player.region:
                 raise RegionMismatch(region=player.region)
             try:
-                return await self._delete(player, who, request_id, idempotency)
-            except _Moved:
-                continue  # look again
+                return await self._delete(player, caller, request_id, idempotency)
+            except ConcurrentModification:
+                continue
         raise Unavailable("This player is being made and deleted by other requests; try again shortly.")
 
     async def _delete(
-        self, player: StoredPlayer, who: Identity, request_id: str, idempotency: Idempotency | None
+        self, player: StoredPlayer, caller: Identity, request_id: str, idempotency: Idempotency | None
     ) -> int:
         user_id, region = player.user_id, player.region
         shard, at_least, postgres_answers = self._map.shard_of(region, user_id), 0, True
-        if not who.is_server:
-            at_least = who.issued_at
+        if not caller.is_server:
+            at_least = caller.issued_at
         if player.protected:
             try:
                 async with self._databases.answering():
@@ -85,23 +85,23 @@ class Remover:
                 postgres_answers = False
             else:
                 at_least = max(at_least, saved_at or 0)
-        answer = await self._run(shard, player, who, request_id, idempotency, at_least)
+        answer = await self._run(shard, player, caller, request_id, idempotency, at_least)
         if answer[0] == "replay":
             return _replayed(answer[1:], idempotency)
-        deletion = Deletion(user_id, region, int(answer[1]), request_id, self._keep)
+        deletion = Deletion(user_id, region, int(answer[1]), request_id, self._tombstone_seconds)
         if postgres_answers:
             await self._delete_in_postgres(shard, deletion)
         try:
-            await self._players.forgive_login_tries(user_id)
+            await self._players.reset_login_attempts(user_id)
         except Unavailable:
-            log.warning("a bucket of login tries could not be deleted and ends by itself")
+            log.warning("a bucket of login attempts could not be deleted and expires by itself")
         return deletion.timestamp
 
     async def _run(
         self,
         shard: Shard,
         player: StoredPlayer,
-        who: Identity,
+        caller: Identity,
         request_id: str,
         idempotency: Idempotency | None,
         at_least: int,
@@ -117,7 +117,7 @@ class Remover:
                 keys.board(GLOBAL),
                 keys.queue(region),
                 keys.user_bucket(user_id),
-                keys.idempotency(who.user_id, idempotency.key if idempotency else ""),
+                keys.idempotency(caller.user_id, idempotency.key if idempotency else ""),
                 keys.tombstone(user_id),
                 keys.any_tombstone,
             ),
@@ -126,9 +126,9 @@ class Remover:
                 region,
                 event[:-1].decode(),
                 self._limits.queue_reject_length,
-                "" if who.is_server else who.issued_at,
+                "" if caller.is_server else caller.issued_at,
                 at_least,
-                self._keep,
+                self._tombstone_seconds,
                 self._limits.idempotency_ttl_seconds if idempotency else 0,
                 idempotency.fingerprint if idempotency else "",
             ),
@@ -154,14 +154,14 @@ class Remover:
                 (keys.user(""), region, keys.tombstone(""), text),
             )
         except Unavailable:
-            log.warning("redis went away after a deletion", extra={"region": region})
+            log.warning("redis became unavailable after a deletion", extra={"region": region})
 
-    async def _answered_before(self, who: Identity, idempotency: Idempotency | None) -> int:
-        """What the same request was answered, on whichever Redis the player lived. Raises UserNotFound."""
+    async def _answered_before(self, caller: Identity, idempotency: Idempotency | None) -> int:
+        """Return the kept answer of the same request, from whichever Redis the player lived on. Raises UserNotFound."""
         if idempotency is not None:
             kept = await asyncio.gather(
                 *(
-                    shard.command("GET", shard.keys.idempotency(who.user_id, idempotency.key))
+                    shard.command("GET", shard.keys.idempotency(caller.user_id, idempotency.key))
                     for shard in self._map.shards
                 )
             )
@@ -170,8 +170,8 @@ class Remover:
         raise UserNotFound
 
 
-class _Moved(Exception):
-    """Somebody else has deleted the player, or made it in another region, since it was looked at."""
+class ConcurrentModification(Exception):
+    """Another request has deleted the player, or made it in another region, since it was read."""
 
 
 def _replayed(answer: list[str], idempotency: Idempotency | None) -> int:
@@ -181,12 +181,12 @@ def _replayed(answer: list[str], idempotency: Idempotency | None) -> int:
     return int(rest[1])
 
 
-def _refusal(code: str, detail: list[str]) -> LeaderboardError | _Moved:
+def _refusal(code: str, detail: list[str]) -> LeaderboardError | ConcurrentModification:
     match code:
         case "not_ready":
             return WarmingUp()
         case "user_not_found" | "region_mismatch":
-            return _Moved()
+            return ConcurrentModification()
         case "invalid_token":
             return revoked_token()
         case "queue_full":

@@ -1,4 +1,4 @@
-"""What exports and deletes players in the running service."""
+"""Provides the export and deletion of players of the running service."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import Depends
 
 from leaderboard_core.http.compiling import FromState
-from leaderboard_service.players.deletion import Remover
-from leaderboard_service.players.export import Profiles
+from leaderboard_service.players.deletion import PlayerDeleter
+from leaderboard_service.players.export import PlayerExporter
 
 player_export = FromState("player_export")
-PlayerExport = Annotated[Profiles, Depends(player_export)]
+PlayerExport = Annotated[PlayerExporter, Depends(player_export)]
 
 player_deletion = FromState("player_deletion")
-PlayerDeletion = Annotated[Remover, Depends(player_deletion)]
+PlayerDeletion = Annotated[PlayerDeleter, Depends(player_deletion)]

@@ -1,4 +1,4 @@
-"""All that is kept of one player, for its export."""
+"""Gathers all that is kept of one player, for its export."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.tokens import Identity, revoked_token
-from leaderboard_service.boards.redis_boards import Place
-from leaderboard_service.boards.service import Reads
+from leaderboard_service.boards.results import RankEntry
+from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.boards.source import Source
 from leaderboard_service.players.service import Players, StoredPlayer
 
@@ -27,29 +27,29 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
-    """A player; its places by board; when its password was saved (µs), if it has one; its row, if it has come there."""
+class ExportedPlayer:
+    """A player, its ranks by board, when its password was saved (µs, if it has one) and its row (once written)."""
 
     player: StoredPlayer
-    places: dict[str, Place]
+    ranks: dict[str, RankEntry]
     account_saved_at: int | None
     saved: Saved | None
 
 
-class Profiles:
-    """Gathers what Redis and Postgres have of a player, for its own token or a server's."""
+class PlayerExporter:
+    """Exports players from Redis and Postgres, for their own token or a server's."""
 
-    def __init__(self, players: Players, databases: RegionDatabases, reads: Reads) -> None:
+    def __init__(self, players: Players, databases: RegionDatabases, reads: BoardReads) -> None:
         self._players = players
         self._databases = databases
         self._reads = reads
 
-    async def export(self, user_id: str, who: Identity) -> tuple[Profile, Source]:
-        """Everything about a player, from Postgres alone while Redis is away.
+    async def export(self, user_id: str, caller: Identity) -> tuple[ExportedPlayer, Source]:
+        """Gather everything about a player, from Postgres alone while Redis is unavailable.
 
-        Raises Forbidden, InvalidToken, RegionMismatch, UserNotFound, or Unavailable while Postgres is away.
+        Raises Forbidden, InvalidToken, RegionMismatch, UserNotFound, or Unavailable when Postgres is.
         """
-        check_owner(user_id, who)
+        check_owner(user_id, caller)
         source: Source = "redis"
         try:
             player = await self._players.find(user_id)
@@ -59,20 +59,20 @@ class Profiles:
             error = UserNotFound()
             error.source = source
             raise error
-        if not who.is_server:
-            if who.region != player.region:
+        if not caller.is_server:
+            if caller.region != player.region:
                 raise RegionMismatch(region=player.region)
-            if who.issued_at <= player.since:
+            if caller.issued_at <= player.deleted_before:
                 raise revoked_token()
         pool, account_saved_at = self._databases[player.region], None
         async with self._databases.answering():
             saved = await _saved(pool, user_id)
-            if player.protected:  # else a row in accounts is what a registration that died has left
+            if player.protected:  # else a row in accounts is the leftover of a registration that died
                 account_saved_at = await pool.fetchval(sql.load("account_saved_at"), user_id)
-        places = {}
+        ranks = {}
         for board in dict.fromkeys((player.region, GLOBAL)):
-            places[board], _ = await self._reads.rank(board, user_id)
-        return Profile(player, places, account_saved_at, saved), source
+            ranks[board], _ = await self._reads.rank(board, user_id)
+        return ExportedPlayer(player, ranks, account_saved_at, saved), source
 
     async def _find_saved(self, user_id: str) -> StoredPlayer | None:
         async with self._databases.answering():
@@ -89,15 +89,15 @@ class Profiles:
                     saved.score,
                     saved.updated_at,
                     saved.protected,
-                    seen_at=saved.updated_at,
-                    since=deletions[0]["micros"] if deletions else 0,
+                    read_at=saved.updated_at,
+                    deleted_before=deletions[0]["micros"] if deletions else 0,
                 )
         return None
 
 
-def check_owner(user_id: str, who: Identity) -> None:
-    """Raises Forbidden unless the token is the player's own or a server's."""
-    if not who.is_server and who.user_id != user_id:
+def check_owner(user_id: str, caller: Identity) -> None:
+    """Raise Forbidden unless the token is the player's own or a server's."""
+    if not caller.is_server and caller.user_id != user_id:
         raise Forbidden("A player's token is for that player only; use a token with role 'server'.")
 
 

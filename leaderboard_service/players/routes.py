@@ -1,4 +1,4 @@
-"""One player as a whole: all that is kept of it, and its deletion."""
+"""Serves one player as a whole: the export of all that is kept, and the deletion."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ router = APIRouter(tags=["users"], route_class=CompiledRoute)
 
 
 @router.get(calls.EXPORT.path, response_model=UserExport, responses=ANSWERED | refused_with(*_ERRORS, Unavailable))
-async def export(user_id: UserId, caller: Caller, profiles: PlayerExport) -> JSONReply:
+async def export(user_id: UserId, caller: Caller, exporter: PlayerExport) -> JSONReply:
     """Everything that is kept of a player.
 
     For the player's own token, or a server's. `saved` is the row in Postgres: it is a moment behind.
     """
-    profile, source = await profiles.export(user_id, caller)
-    player, saved = profile.player, profile.saved
+    exported, source = await exporter.export(user_id, caller)
+    player, saved = exported.player, exported.saved
     content = {
         "user": {
             "user_id": user_id,
@@ -49,10 +49,10 @@ async def export(user_id: UserId, caller: Caller, profiles: PlayerExport) -> JSO
             "protected": player.protected,
         },
         "ranks": {
-            board: {"rank": place.row.rank, "total": place.total, "percentile": percentile(place.row.rank, place.total)}
-            for board, place in profile.places.items()
+            board: {"rank": entry.row.rank, "total": entry.total, "percentile": percentile(entry.row.rank, entry.total)}
+            for board, entry in exported.ranks.items()
         },
-        "account": None if profile.account_saved_at is None else {"created_at": profile.account_saved_at},
+        "account": None if exported.account_saved_at is None else {"created_at": exported.account_saved_at},
         "saved": saved
         and {"name": saved.name, "region": saved.region, "score": saved.score, "updated_at": saved.updated_at},
     }
@@ -65,7 +65,7 @@ async def export(user_id: UserId, caller: Caller, profiles: PlayerExport) -> JSO
     responses=refused_with(*_ERRORS, IdempotencyKeyInUse, QueueFull, *STORE_ERRORS),
 )
 async def delete(
-    user_id: UserId, caller: Caller, idempotency: IdempotencyKey, remover: PlayerDeletion, request_id: RequestId
+    user_id: UserId, caller: Caller, idempotency: IdempotencyKey, deleter: PlayerDeletion, request_id: RequestId
 ) -> dict[str, Any]:
     """Delete a player for good.
 
@@ -74,5 +74,5 @@ async def delete(
 
     A player who is gone already is 404; with an Idempotency-Key, the first answer is given again.
     """
-    deleted_at = await remover.delete(user_id, caller, request_id, idempotency)
+    deleted_at = await deleter.delete(user_id, caller, request_id, idempotency)
     return {"ok": True, "user_id": user_id, "deleted_at": deleted_at}

@@ -1,4 +1,4 @@
-"""The JSON of a player as a whole: its export and its deletion."""
+"""Defines the JSON of a player's export and deletion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Players by user_id alone: finding one, claiming one while it is made, and counting tries to log in as one."""
+"""Finds players by user_id alone, claims a user_id while its player is made, and counts login attempts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CLAIM_POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A lease on a user_id: its nonce, when it was taken, and where it is not on the player's own shard, a deadline.
+    """A lease on a user_id: its nonce, when it was taken, and its deadline if it is not on the player's own shard.
 
     Both times are in µs: `taken_at` on the clock of the shard that has the claim, so that it orders the
     claims of one user_id, and after any deletion of it; `deadline` on the clock of the player's shard.
@@ -38,7 +38,7 @@ class Claim:
 class StoredPlayer:
     """A player as found by user_id alone.
 
-    Times are in µs on the clock of its Redis: `seen_at` is when it was looked at, and `since` when an earlier
+    Times are in µs on the clock of its Redis: `read_at` is when it was read, and `deleted_before` when an earlier
     player of that user_id was deleted (0 if none is known of).
     """
 
@@ -48,12 +48,12 @@ class StoredPlayer:
     score: int
     updated_at: int
     protected: bool
-    seen_at: int
-    since: int
+    read_at: int
+    deleted_before: int
 
 
-class Look(NamedTuple):
-    """What one shard knows of a user_id, by its own clock (µs); `deleted_at` is 0 when it knows of no deletion."""
+class ShardLookup(NamedTuple):
+    """One shard's entry of a user_id, by its own clock (µs); `deleted_at` is 0 when no deletion is known."""
 
     now: int
     deleted_at: int
@@ -61,7 +61,7 @@ class Look(NamedTuple):
 
 
 class Players:
-    """Looks players up, whichever shard they live on, and keeps each user_id unique over all of them."""
+    """Finds players on whichever shard they live, and keeps each user_id unique over all of them."""
 
     def __init__(self, shard_map: ShardMap, limits: LimitSettings) -> None:
         self._map = shard_map
@@ -81,7 +81,7 @@ class Players:
         settled = True
         try:
             home = self._map.shard_of(region, user_id)
-            found = await self._look_everywhere(user_id)
+            found = await self._look_up(user_id)
             for _, deleted_at, player in found.values():
                 if player is not None and new:
                     raise UserExists
@@ -105,15 +105,15 @@ class Players:
                 await self._release_claim(shard, key, nonce)
 
     async def find(self, user_id: str) -> StoredPlayer | None:
-        """The player of that user_id, wherever it lives. Raises WarmingUp or Unavailable."""
-        return next((look.player for look in (await self._look_everywhere(user_id)).values() if look.player), None)
+        """Find the player of a user_id on all shards. Raises WarmingUp or Unavailable."""
+        return next((lookup.player for lookup in (await self._look_up(user_id)).values() if lookup.player), None)
 
-    async def try_login(self, user_id: str) -> None:
-        """Count a login try against the account. Raises RateLimited when there were too many."""
+    async def count_login_attempt(self, user_id: str) -> None:
+        """Count a login attempt against the account. Raises RateLimited after too many."""
         shard = self._map.claim_shard_of(user_id)
         limits = self._limits
         wait = await shard.run(
-            "try_login",
+            "count_login_attempt",
             (shard.keys.login_bucket(user_id),),
             (limits.login_rate_limit_count, limits.login_rate_limit_window * 1_000_000),
         )
@@ -122,8 +122,8 @@ class Players:
                 "Too many login tries for this account; wait 'retry_after' seconds.", retry_after=wait / 1e6
             )
 
-    async def forgive_login_tries(self, user_id: str) -> None:
-        """A login succeeded: the tries before it count no more."""
+    async def reset_login_attempts(self, user_id: str) -> None:
+        """Forget the attempts before a login that succeeded."""
         shard = self._map.claim_shard_of(user_id)
         await shard.command("DEL", shard.keys.login_bucket(user_id))
 
@@ -131,10 +131,10 @@ class Players:
         try:
             await shard.run("release_claim", (key,), (nonce,))
         except Unavailable:
-            log.warning("a claim could not be given back and ends by itself", extra={"claim": key})
+            log.warning("a claim could not be released and expires by itself", extra={"claim": key})
 
     async def _take_claim(self, shard: Shard, key: str, nonce: str, *, wait: bool) -> tuple[float, int]:
-        """Take the lease; returns this process's clock from before it (s) and the shard's clock (µs)."""
+        """Take the lease; return this process's clock from before it (s) and the shard's clock (µs)."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + CLAIM_SECONDS / 2
         while True:
@@ -150,12 +150,12 @@ class Players:
                 raise Unavailable("This player is being created by another request; try again shortly.")
             await asyncio.sleep(_CLAIM_POLL_SECONDS)
 
-    async def _look_everywhere(self, user_id: str) -> dict[Shard, Look]:
-        looks = await asyncio.gather(*(_look(shard, user_id) for shard in self._map.shards))
-        return dict(zip(self._map.shards, looks, strict=True))
+    async def _look_up(self, user_id: str) -> dict[Shard, ShardLookup]:
+        lookups = await asyncio.gather(*(_look_up_on(shard, user_id) for shard in self._map.shards))
+        return dict(zip(self._map.shards, lookups, strict=True))
 
 
-async def _look(shard: Shard, user_id: str) -> Look:
+async def _look_up_on(shard: Shard, user_id: str) -> ShardLookup:
     keys = shard.keys
     answer = await shard.run("find_user", (keys.ready, keys.user(user_id), keys.tombstone(user_id)))
     if answer[0] == "not_ready":
@@ -164,6 +164,6 @@ async def _look(shard: Shard, user_id: str) -> Look:
     if answer[0] == "ok":
         region, name, score, updated_at, protected = answer[3:]
         player = StoredPlayer(
-            user_id, region, name, int(score), int(updated_at), protected == "1", seen_at=now, since=deleted_at
+            user_id, region, name, int(score), int(updated_at), protected == "1", read_at=now, deleted_before=deleted_at
         )
-    return Look(now, deleted_at, player)
+    return ShardLookup(now, deleted_at, player)

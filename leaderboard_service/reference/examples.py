@@ -1,4 +1,4 @@
-"""Calls and their real answers, recorded from a running service, for the API's description."""
+"""Attaches calls and answers that were recorded from a running service to the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from urllib.parse import parse_qsl, urlsplit
 import orjson
 
 FILE = "examples.json"
-"""Beside this module; tests/docs records it, and a test holds it against a running service."""
+"""Recorded by tests/docs, and compared with a running service by a test."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One call; `title` tells it from others of its route. The text of a stream's answer is its first events."""
+    """One call; `title` is unique within its route, and a stream's answer is the text of its first events."""
 
     call: str
     title: str
@@ -28,7 +28,7 @@ class Example:
     answer_headers: dict[str, str] = field(default_factory=dict)
 
     def parameter(self, path: str, name: str) -> str | None:
-        """What this call gives for a parameter of its path, its query or its headers."""
+        """Return this call's value of a parameter of its path, its query or its headers."""
         parts = urlsplit(self.target)
         if f"{{{name}}}" in path:
             return parts.path.removeprefix(path.partition("{")[0])
@@ -45,19 +45,19 @@ def _recorded() -> tuple[dict[str, list[Example]], dict[str, Any]]:
 
 
 def of_call(method: str, path: str) -> list[Example]:
-    """The examples of a route, the plainest first."""
+    """Return the examples of a route, the simplest first."""
     return _recorded()[0].get(f"{method} {path}", [])
 
 
 def errors() -> dict[str, Any]:
-    """One real envelope for each code that a service answers with."""
+    """Return one recorded envelope for each code that a service answers with."""
     return _recorded()[1]
 
 
 def attach(document: dict[str, Any]) -> dict[str, Any]:
-    """Put recorded calls and answers into an OpenAPI document, which is changed and given back.
+    """Put recorded calls and answers into an OpenAPI document, and return it.
 
-    FastAPI has words for examples that are written beside a signature, none for those that were recorded.
+    FastAPI takes examples that are written beside a signature, and has no place for recorded ones.
     """
     for path, operations in document["paths"].items():
         for verb, operation in operations.items():

@@ -1,4 +1,4 @@
-"""Batch submits: the scores of a region in chunks, one script call each, so that a score costs a part of a call."""
+"""Writes batches: the scores of a region in chunks, with one script call for each chunk."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from leaderboard_service.scores.schemas import BatchItem
 from leaderboard_service.scores.service import ClaimNeeded, ScoreWriter, Write, Written, event_start, read_result
 
 CHUNK = 50
-"""Scores in one script call: Redis does nothing else meanwhile, a few milliseconds on a large board."""
+"""Scores in one script call, which blocks Redis for a few milliseconds on a large board."""
 
 Outcome = Written | LeaderboardError
 
 
 def write_of(
-    fields: dict[str, Any], who: Identity, regions: Regions, request_id: str, idempotency: Idempotency | None
+    fields: dict[str, Any], caller: Identity, regions: Regions, request_id: str, idempotency: Idempotency | None
 ) -> Write:
-    """The write of one item of a batch. Raises InvalidPayload or UnknownRegion."""
+    """Build the write of one item of a batch. Raises InvalidPayload or UnknownRegion."""
     try:
         item = BatchItem.model_validate(fields)
     except ValidationError as error:
@@ -43,7 +43,7 @@ def write_of(
         amount=item.amount,
         name=item.name or "",
         request_id=request_id,
-        subject=who.user_id,
+        subject=caller.user_id,
         idempotency=idempotency,
         user_bucket=False,
         may_create=True,
@@ -51,7 +51,7 @@ def write_of(
 
 
 class BatchWriter:
-    """Writes many scores of a server; each is accepted or refused on its own."""
+    """Writes the scores of a server's batch; each is accepted or refused on its own."""
 
     def __init__(self, shard_map: ShardMap, limits: LimitSettings, writer: ScoreWriter) -> None:
         self._map = shard_map
@@ -59,80 +59,81 @@ class BatchWriter:
         self._writer = writer
 
     async def write(self, writes: Sequence[Write]) -> list[Outcome]:
-        """The outcome of each write; those of one player are done in their order.
+        """Do all writes and return the outcome of each; those of one player are done in their order.
 
-        All have the operation set or add, make missing players, look at no player's bucket, and have keys of one
-        Idempotency-Key or none.
+        All have the operation set or add, make missing players, take no token of a player's bucket, and have
+        keys of one Idempotency-Key or none.
         """
         outcomes: dict[int, Outcome] = {}
-        groups, alone = self._groups(writes)
+        groups, single = self._groups(writes)
         await asyncio.gather(
-            *(self._write_group(group, writes, outcomes) for group in groups), self._one_by_one(alone, writes, outcomes)
+            *(self._write_group(group, writes, outcomes) for group in groups),
+            self._write_singly(single, writes, outcomes),
         )
-        return [outcomes[place] for place in range(len(writes))]
+        return [outcomes[index] for index in range(len(writes))]
 
     def _groups(self, writes: Sequence[Write]) -> tuple[list[list[int]], list[int]]:
-        """The places of the writes that share script calls, in groups that go side by side; and of those that do not.
+        """Split writes, by index, into groups that share script calls and run concurrently, and single ones.
 
-        A player named with several regions is at home in one of them at most: the first write decides.
+        A player that is named with several regions lives in one of them at most: the first write decides.
         """
         regions: dict[str, str] = {}
         mixed = {write.user_id for write in writes if regions.setdefault(write.user_id, write.region) != write.region}
         groups: dict[tuple[Shard, str], list[int]] = {}
-        alone: list[int] = []
-        for place, write in enumerate(writes):
+        single: list[int] = []
+        for index, write in enumerate(writes):
             if write.user_id in mixed:
-                alone.append(place)
+                single.append(index)
             else:
                 shard = self._map.shard_of(write.region, write.user_id)
-                groups.setdefault((shard, write.region), []).append(place)
-        return list(groups.values()), alone
+                groups.setdefault((shard, write.region), []).append(index)
+        return list(groups.values()), single
 
-    async def _write_group(self, places: list[int], writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
-        # One chunk after the other: a player's writes keep their order, and Redis is free for others in between.
-        for start in range(0, len(places), CHUNK):
-            claimless = await self._write_chunk(places[start : start + CHUNK], writes, outcomes)
-            await self._one_by_one(claimless, writes, outcomes)
+    async def _write_group(self, indexes: list[int], writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
+        # One chunk after the other keeps the order of a player's writes, and lets Redis serve others in between.
+        for start in range(0, len(indexes), CHUNK):
+            unclaimed = await self._write_chunk(indexes[start : start + CHUNK], writes, outcomes)
+            await self._write_singly(unclaimed, writes, outcomes)
 
-    async def _one_by_one(self, places: list[int], writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
-        for place in places:
-            outcomes[place] = await self._write_alone(writes[place])
+    async def _write_singly(self, indexes: list[int], writes: Sequence[Write], outcomes: dict[int, Outcome]) -> None:
+        for index in indexes:
+            outcomes[index] = await self._write_single(writes[index])
 
-    async def _write_alone(self, write: Write) -> Outcome:
+    async def _write_single(self, write: Write) -> Outcome:
         try:
             return await self._writer.write(write)
         except LeaderboardError as error:
             return error
 
     async def _write_chunk(self, chunk: list[int], writes: Sequence[Write], outcomes: dict[int, Outcome]) -> list[int]:
-        """Do the writes of `chunk`, all of one region; those that need a claim first are given back, not done."""
+        """Do the writes of `chunk`, all of one region; return those that need a claim first and were not done."""
         try:
-            results = await self._call([writes[place] for place in chunk])
+            results = await self._call([writes[index] for index in chunk])
         except LeaderboardError as error:
             outcomes.update(dict.fromkeys(chunk, error))
             return []
-        claimless = []
-        for place, result in zip(chunk, results, strict=True):
+        unclaimed = []
+        for index, result in zip(chunk, results, strict=True):
             try:
-                outcomes[place] = read_result(writes[place], result)
+                outcomes[index] = read_result(writes[index], result)
             except ClaimNeeded:
-                claimless.append(place)
+                unclaimed.append(index)
             except LeaderboardError as error:
-                outcomes[place] = error
-        return claimless
+                outcomes[index] = error
+        return unclaimed
 
     async def _call(self, writes: Sequence[Write]) -> list[list[Any]]:
         first, limits = writes[0], self._limits
         shard = self._map.shard_of(first.region, first.user_id)
         keys = shard.keys
-        names = [
+        keys_argument = [
             keys.ready,
             keys.board(first.region),
             keys.board("GLOBAL"),
             keys.queue(first.region),
             keys.region_bucket(first.region),
         ]
-        words: list[str | int] = [
+        arguments: list[str | int] = [
             first.region,
             limits.queue_reject_length,
             limits.region_rate_limit_per_sec,
@@ -143,7 +144,7 @@ class BatchWriter:
         ]
         for write in writes:
             kept = keys.idempotency(write.subject, write.idempotency.key if write.idempotency else "")
-            names += (keys.user(write.user_id), kept, keys.claim(write.user_id))
-            words += (write.operation, write.user_id, write.name, write.amount, event_start(write))
-        results: list[list[Any]] = await shard.run("write_scores", names, words)
+            keys_argument += (keys.user(write.user_id), kept, keys.claim(write.user_id))
+            arguments += (write.operation, write.user_id, write.name, write.amount, event_start(write))
+        results: list[list[Any]] = await shard.run("write_scores", keys_argument, arguments)
         return results

@@ -1,4 +1,4 @@
-"""The writers of scores of the running service."""
+"""Provides the score writers of the running service."""
 
 from __future__ import annotations
 

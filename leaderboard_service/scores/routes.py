@@ -1,4 +1,4 @@
-"""Score writes: each needs a token and takes an Idempotency-Key."""
+"""Serves score writes; each needs a token and takes an Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -130,16 +130,16 @@ async def submit_many(
     taken.
     """
     results: dict[int, Outcome] = {}
-    places, writes = [], []
-    for place, fields in enumerate(body.scores):
-        key = idempotency.of_item(place) if idempotency else None
+    indexes, writes = [], []
+    for index, fields in enumerate(body.scores):
+        key = idempotency.of_item(index) if idempotency else None
         try:
             writes.append(write_of(fields, caller, regions, request_id, key))
         except LeaderboardError as error:
-            results[place] = error
+            results[index] = error
         else:
-            places.append(place)
-    results.update(zip(places, await batches.write(writes), strict=True))
+            indexes.append(index)
+    results.update(zip(indexes, await batches.write(writes), strict=True))
     refused = [result for result in results.values() if isinstance(result, LeaderboardError)]
     if len(refused) == len(results) and all(isinstance(error, Unavailable | WarmingUp) for error in refused):
         raise refused[0]  # nothing was done, and nothing was wrong with any of them

@@ -1,4 +1,4 @@
-"""The JSON of score writes: what comes in, checked strictly, and what goes out."""
+"""Defines the JSON of score writes, whose bodies are validated strictly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Score writes: one script call on the player's shard."""
+"""Writes scores, each with one script call on the player's shard."""
 
 from __future__ import annotations
 
@@ -57,19 +57,24 @@ class Write(NamedTuple):
 
 
 def player_write(
-    operation: Operation, who: Identity, amount: int, request_id: str, idempotency: Idempotency | None, name: str = ""
+    operation: Operation,
+    caller: Identity,
+    amount: int,
+    request_id: str,
+    idempotency: Idempotency | None,
+    name: str = "",
 ) -> Write:
-    """A write of a player with its own token."""
+    """Build a write of a player with its own token."""
     return Write(
         operation=operation,
-        user_id=who.user_id,
-        region=who.region,
+        user_id=caller.user_id,
+        region=caller.region,
         amount=amount,
         name=name,
         request_id=request_id,
-        subject=who.user_id,
+        subject=caller.user_id,
         idempotency=idempotency,
-        issued_at=who.issued_at,
+        issued_at=caller.issued_at,
     )
 
 
@@ -85,7 +90,7 @@ class Written(NamedTuple):
 
 
 class ScoreWriter:
-    """Runs score writes.
+    """Does score writes.
 
     `unclaimed` stands for the claim of a caller that holds none. On one Redis the script alone decides whether a
     user_id is free; where there are several, it asks for a claim before it makes a player.
@@ -154,7 +159,7 @@ class ScoreWriter:
 
 
 def read_result(write: Write, answer: Sequence[str]) -> Written:
-    """What the script said of a write. Raises the error of its refusal, or ClaimNeeded."""
+    """Read the script's answer to a write. Raises the error of its refusal, or ClaimNeeded."""
     if answer[0] == "refused":
         _counter(answer[1]).inc()
         raise _refusal(answer[1], answer[2:])
@@ -173,7 +178,7 @@ def _counter(outcome: str) -> Any:
 
 
 def event_start(write: Write) -> str:
-    """The beginning of a write's event, which the script completes."""
+    """Encode the beginning of a write's event, which the script completes."""
     fields = {"user_id": write.user_id, "region": write.region, "request_id": write.request_id}
     if (tracer := tracing.active()) is not None:
         fields |= tracer.event_fields()

@@ -1,4 +1,4 @@
-"""What the running service knows of itself and of the whole system."""
+"""Provides the status of the running service and of the whole system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Health and metrics of this replica, and the state of the whole system."""
+"""Serves health and metrics of this replica, and the status of the whole system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON of health and status: what a replica and the whole system say of themselves."""
+"""Defines the JSON of health and status."""
 
 from __future__ import annotations
 

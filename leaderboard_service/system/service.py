@@ -1,4 +1,4 @@
-"""What a replica says of itself, and of the stores, queues and workers of the whole system."""
+"""Reports the health of a replica, and the status of the system's stores, queues and workers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from leaderboard_core.telemetry.queues import QueueProbe
 
 
 class SystemStatus:
-    """Looks at the stores at most once a second, however many ask."""
+    """Reports from probes that ask the stores at most once a second, however many requests come."""
 
     def __init__(self, instance: str, stores: HealthProbe, queues: QueueProbe, gauges: Gauges) -> None:
         self.stopping = False
-        """A stop was asked for."""
+        """Whether a stop was requested."""
         self._instance = instance
         self._stores = stores
         self._queues = queues
         self._gauges = gauges
 
     async def health(self) -> dict[str, Any]:
-        """Whether this replica can serve: Postgres is reported and does not count."""
+        """Report whether this replica can serve; Postgres is reported and does not count."""
         stores = await self._stores.stores()
         return {
             "ok": not self.stopping and stores.redis_ok,
@@ -35,7 +35,7 @@ class SystemStatus:
         }
 
     async def status(self) -> dict[str, Any]:
-        """Whether everything is saved, who is at it, and where reads come from."""
+        """Report whether everything is saved, which workers run, and where reads come from."""
         stores, report = await asyncio.gather(self._stores.stores(), self._queues.report())
         return {
             "ok": stores.ok and not report.missing and report.workers_alive > 0,
@@ -47,7 +47,7 @@ class SystemStatus:
         }
 
     async def gauges(self) -> list[Metric]:
-        """The state of queues and stores, for one scrape."""
+        """Collect the state of queues and stores for one scrape."""
         return await self._gauges.collect()
 
 

@@ -1,4 +1,4 @@
-"""A client of Server-Sent Events on a raw socket, and a board that is kept by them as the README tells."""
+"""A client of Server-Sent Events on a raw socket, and the board that a client builds from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Event:
 
 
 class EndedError(Exception):
-    """The stream is over; `clean` when the answer came to its end in order."""
+    """The stream has ended; `clean` when its last chunk was received."""
 
     def __init__(self, *, clean: bool) -> None:
         self.clean = clean
@@ -32,7 +32,7 @@ class EndedError(Exception):
 
 @dataclass
 class Listener:
-    """One open stream. `comments` and `retry` are what came beside the events."""
+    """One open stream; `comments` and `retry` were sent besides the events."""
 
     status: int
     headers: dict[str, str]
@@ -42,20 +42,20 @@ class Listener:
     retry: int | None = None
     last_id: str = ""
     bytes_read: int = 0
-    _rest: bytes = b""
+    _buffer: bytes = b""
 
     async def next(self, seconds: float = SOON) -> Event:
-        """The next event. Raises EndedError at the end, TimeoutError when none comes."""
+        """Wait for the next event. Raises EndedError at the end, TimeoutError when none comes."""
         async with asyncio.timeout(seconds):
             while True:
-                while b"\n\n" not in self._rest:
-                    self._rest += await self._piece()
-                block, _, self._rest = self._rest.partition(b"\n\n")
-                if (event := self._read(block.decode())) is not None:
+                while b"\n\n" not in self._buffer:
+                    self._buffer += await self._read_chunk()
+                block, _, self._buffer = self._buffer.partition(b"\n\n")
+                if (event := self._parse(block.decode())) is not None:
                     return event
 
     async def silent(self, seconds: float) -> None:
-        """Fail if an event comes within that time."""
+        """Fail if an event comes within that time; its absence cannot be waited for otherwise."""
         try:
             event = await self.next(seconds)
         except TimeoutError:
@@ -63,7 +63,7 @@ class Listener:
         raise AssertionError(f"nothing should have come, and this did: {event}")
 
     async def ended(self, seconds: float = SOON) -> bool:
-        """Wait for the end, over any events; whether it was a clean one."""
+        """Skip events until the end, and return whether it was a clean one."""
         try:
             async with asyncio.timeout(seconds):
                 while True:
@@ -72,28 +72,28 @@ class Listener:
             return end.clean
 
     async def body(self) -> dict[str, Any]:
-        """The JSON of an answer that is no stream."""
+        """Read the JSON of an answer that is no stream."""
         length = int(self.headers["content-length"])
         found: dict[str, Any] = json.loads(await self.reader.readexactly(length))
         return found
 
     async def close(self) -> None:
         self.writer.transport.abort()
-        # The transport says goodbye in the next turn of the loop.
+        # The transport calls connection_lost in the next iteration of the loop.
         await asyncio.sleep(0)
 
-    async def _piece(self) -> bytes:
+    async def _read_chunk(self) -> bytes:
         try:
             size = int(await self.reader.readline() or b"-1", 16)
             if size <= 0:
                 raise EndedError(clean=size == 0)
-            piece = await self.reader.readexactly(size + 2)
+            chunk = await self.reader.readexactly(size + 2)
         except (ConnectionError, asyncio.IncompleteReadError) as error:
             raise EndedError(clean=False) from error
         self.bytes_read += size
-        return piece[:-2]
+        return chunk[:-2]
 
-    def _read(self, block: str) -> Event | None:
+    def _parse(self, block: str) -> Event | None:
         name, data, event_id = "message", "", ""
         for line in block.split("\n"):
             key, _, value = line.partition(": ")
@@ -113,7 +113,7 @@ class Listener:
 
 
 async def connect(url: str, path: str, method: str = "GET", /, **headers: str) -> Listener:
-    """Ask for a path and read the head of the answer; `_` in a header's name stands for `-`."""
+    """Request a path and read the head of the answer; `_` in a header's name stands for `-`."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     lines = [f"{method} {path} HTTP/1.1", f"Host: {parts.netloc}", "Accept: text/event-stream"]
@@ -127,7 +127,7 @@ async def connect(url: str, path: str, method: str = "GET", /, **headers: str) -
 
 @asynccontextmanager
 async def listening(url: str, path: str, **headers: str) -> AsyncIterator[Listener]:
-    """An open stream, closed at the end."""
+    """Open a stream, and close it at the end."""
     listener = await connect(url, path, **headers)
     try:
         assert listener.status == 200, await listener.body()
@@ -138,12 +138,12 @@ async def listening(url: str, path: str, **headers: str) -> AsyncIterator[Listen
 
 @asynccontextmanager
 async def many(url: str, paths: Iterable[str]) -> AsyncIterator[list[Listener]]:
-    """Open streams (or refusals), a hundred asked for at a time, closed at the end."""
+    """Open streams (or get refusals), a hundred at a time, and close them at the end."""
     made: list[Listener] = []
-    turns = asyncio.Semaphore(100)
+    semaphore = asyncio.Semaphore(100)
 
     async def one(path: str) -> Listener:
-        async with turns:
+        async with semaphore:
             listener = await connect(url, path)
             made.append(listener)
             return listener
@@ -157,7 +157,7 @@ async def many(url: str, paths: Iterable[str]) -> AsyncIterator[list[Listener]]:
 
 
 def apply(rows: list[dict[str, Any]], change: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows after a `change`: drop the removed, replace by user_id, sort by position."""
+    """Apply a `change` to rows: drop the removed, replace by user_id, sort by position."""
     kept = {row["user_id"]: row for row in rows if row["user_id"] not in change["removed"]}
     kept |= {row["user_id"]: row for row in change["rows"]}
     return sorted(kept.values(), key=lambda row: int(row["position"]))

@@ -33,7 +33,7 @@ REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
 
 
 def settings_of(environ: Mapping[str, str]) -> Settings:
-    """The service's settings as it reads them from its environment."""
+    """Load the service's settings from an environment."""
     return Settings(
         load(ProcessSettings, environ),
         load(TopologySettings, environ),
@@ -45,19 +45,19 @@ def settings_of(environ: Mapping[str, str]) -> Settings:
 
 @dataclass
 class Api:
-    """Calls a running service; methods answer with the raw response."""
+    """Calls a running service; methods return the raw response."""
 
     app: Application
     http: httpx.AsyncClient
     settings: Settings
 
     @property
-    def parts(self) -> Services:
+    def services(self) -> Services:
         return self.app.state.services  # type: ignore[no-any-return]
 
     @property
     def tokens(self) -> Tokens:
-        return self.parts.tokens
+        return self.services.tokens
 
     def player_token(self, user_id: str, region: str = "ASIA", name: str | None = None, **claims: Any) -> str:
         return self.tokens.issue(user_id, user_id if name is None else name, region, **claims)
@@ -85,14 +85,14 @@ class Api:
         return await self.http.get(path, params=params or None)
 
     async def delete(self, user_id: str, token: str | None = None, *, key: str | None = None) -> httpx.Response:
-        """With the server's token unless another one is given."""
+        """Delete a player, with a server's token unless another one is given."""
         headers = {"Authorization": f"Bearer {token or self.server_token()}"}
         if key is not None:
             headers["Idempotency-Key"] = key
         return await self.http.delete(f"/users/{quote(user_id, safe='')}", headers=headers)
 
     async def export(self, user_id: str, token: str | None = None) -> httpx.Response:
-        """With the server's token unless another one is given."""
+        """Export a player, with a server's token unless another one is given."""
         headers = {"Authorization": f"Bearer {token or self.server_token()}"}
         return await self.http.get(f"/users/{quote(user_id, safe='')}", headers=headers)
 
@@ -124,7 +124,7 @@ class Api:
         name: str | None = None,
         password: str | None = None,
     ) -> str:
-        """Make a player; its token."""
+        """Make a player, and return its token."""
         response = await self.try_register(user_id, region, score, name=name, password=password)
         assert response.status_code == 201, response.text
         token = response.json()["token"]
@@ -148,12 +148,12 @@ class Api:
         return page
 
     async def scores(self, region: str = "GLOBAL") -> dict[str, int]:
-        """The first thousand scores of a board by user_id."""
+        """Read the first thousand scores of a board by user_id."""
         return {row["user_id"]: row["score"] for row in (await self.top(region))["rows"]}
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers and its ticking loop."""
+    """uvicorn without its signal handlers and its main loop."""
 
     async def open(self, listener: socket.socket) -> None:
         self.config.load()
@@ -176,7 +176,7 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(app: Application) -> AsyncIterator[str]:
-    """Serve an application on a free port of loopback, in this loop; the base URL."""
+    """Serve an application on a free port of loopback, in this event loop; yield the base URL."""
     config = uvicorn.Config(
         app,
         loop="none",
@@ -191,7 +191,7 @@ async def serving(app: Application) -> AsyncIterator[str]:
         timeout_graceful_shutdown=2,
     )
     server = _Server(config)
-    # asyncio turns Nagle's algorithm off only for sockets that name their protocol.
+    # asyncio semaphore Nagle's algorithm off only for sockets that name their protocol.
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)) as listener:
         listener.bind(("127.0.0.1", 0))
         await server.open(listener)
@@ -203,7 +203,7 @@ async def serving(app: Application) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def running_service(environ: Mapping[str, str]) -> AsyncIterator[Api]:
-    """The service with these environment variables, and a client for it."""
+    """Run the service with these environment variables; yield a client of it."""
     settings = settings_of(environ)
     idle = _idle_apps.setdefault(tuple(sorted(environ.items())), [])
     app = idle.pop() if idle else create_app(settings)
@@ -224,11 +224,11 @@ _idle_apps: dict[tuple[tuple[str, str], ...], list[Application]] = {}
 
 
 async def gather(calls: list[Any], most: int = 32) -> list[Any]:
-    """The results of coroutines, run `most` at a time."""
-    turns = asyncio.Semaphore(most)
+    """Return the results of coroutines, run `most` at a time."""
+    semaphore = asyncio.Semaphore(most)
 
     async def one(call: Any) -> Any:
-        async with turns:
+        async with semaphore:
             return await call
 
     return await asyncio.gather(*(one(call) for call in calls))

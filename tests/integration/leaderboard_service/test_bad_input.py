@@ -12,7 +12,7 @@ import pytest
 import redis.asyncio as redis
 
 from leaderboard_service.boards.cursors import encode
-from leaderboard_service.boards.ranges import Point
+from leaderboard_service.boards.ranges import Position
 from tests.support.redis_dump import dump
 from tests.support.service import SECRET, Api
 
@@ -252,9 +252,9 @@ async def test_unknown_regions(api: Api, redis_1: redis.Redis, region: str) -> N
         ("/top?cursor=" + "A" * 5000, "cursor"),
         ("/top?cursor=%F0%9F%8E%AE", "cursor"),
         ("/top?cursor=abc&offset=0", "query"),
-        ("/top?region=EU&cursor=" + encode("GLOBAL", Point(5, "alice")), "cursor"),
+        ("/top?region=EU&cursor=" + encode("GLOBAL", Position(5, "alice")), "cursor"),
         ("/range?min=1&cursor=x", "cursor"),
-        ("/range?min=1&region=EU&cursor=" + encode("ASIA", Point(5, "alice")), "cursor"),
+        ("/range?min=1&region=EU&cursor=" + encode("ASIA", Position(5, "alice")), "cursor"),
         ("/range", "query"),
         ("/range?min=1&from=1", "query"),
         ("/range?max=1&to=1", "query"),

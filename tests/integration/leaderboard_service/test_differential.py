@@ -221,7 +221,7 @@ async def test_generated_requests(start: Start, redis_1: redis.Redis, databases:
 
     async def answers(*, own: bool) -> list[Seen]:
         await empty(redis_1, databases)
-        await rebuild(api.parts.shard_map.shards[0], databases)
+        await rebuild(api.services.shard_map.shards[0], databases)
         take_own_way(api, own=own)
         await api.register(_PLAYER, "EU", 10)
         tokens = {"PLAYER": api.player_token(_PLAYER, "EU"), "SERVER": api.server_token()}

@@ -1,4 +1,4 @@
-"""Limits that protect: login tries, warnings about a Redis that may lose data, secrets that never leak."""
+"""Limits that protect: login attempts, warnings about a Redis that may lose data, secrets that never leak."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_failed_logins_into_one_account_are_limited(start: Start) -> None:
     assert (await api.login("bob", password=PASSWORD)).status_code == 200
 
 
-async def test_a_login_that_succeeds_forgives_the_tries_before_it(start: Start) -> None:
+async def test_a_login_that_succeeds_resets_the_attempts_before_it(start: Start) -> None:
     api = await start(LOGIN_RATE_LIMIT_COUNT=3, LOGIN_RATE_LIMIT_WINDOW=3600)
     await api.register("ann", password=PASSWORD)
     for _ in range(3):

@@ -249,7 +249,7 @@ async def test_a_rebuild_is_one_at_a_time_and_starts_again_after_a_death(
 async def test_a_hanging_redis_makes_nobody_wait_in_line(
     service: Api, own_redis: OwnRedis, own_environ: dict[str, str]
 ) -> None:
-    shard = service.parts.shard_map.shards[0]
+    shard = service.services.shard_map.shards[0]
     token = service.player_token("ann")
     own_redis.signal(signal.SIGSTOP)
     try:
@@ -364,7 +364,7 @@ async def test_at_maxmemory_writes_wait_and_the_queue_still_drains(
                     lambda: databases["ASIA"].fetchval("SELECT score = 19 FROM leaderboard WHERE user_id = 'ann'"),
                     "the queue draining without memory",
                 )
-            (warning,) = await service.parts.shard_map.shards[0].warnings()
+            (warning,) = await service.services.shard_map.shards[0].warnings()
             assert "maxmemory" in warning
         finally:
             client.config_set("maxmemory", 0)

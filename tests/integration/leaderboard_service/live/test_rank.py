@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import redis.asyncio as redis
 
-from leaderboard_core.telemetry.metrics import STREAMS_OPEN
 from tests.conftest import Start
-from tests.integration.leaderboard_service.live.test_top import base, looks, set_score
+from tests.integration.leaderboard_service.live.test_top import base, scripts_run, set_score
 from tests.support.events import connect, listening
+from tests.support.metrics import sample
 from tests.support.service import Api
 from tests.support.waiting import eventually
 
@@ -91,7 +91,7 @@ async def test_an_unknown_player_is_404_before_the_stream(any_api: Api) -> None:
     for query in ("range=-1", "range=11", "region=mars"):
         assert (await any_api.get(f"/stream/rank/a?{query}")).status_code == 422
     assert (await any_api.get(f"/stream/rank/{'x' * 129}")).status_code == 422
-    assert STREAMS_OPEN.labels("rank")._value.get() == 0
+    assert sample("leaderboard_streams_open", kind="rank") == 0
 
 
 async def test_a_deleted_player_is_gone_and_one_of_that_name_is_another(start: Start, redis_1: redis.Redis) -> None:
@@ -120,15 +120,15 @@ async def test_one_read_per_player_and_range_however_many_listen(start: Start, r
     await five(api)
     async with listening(base(api), "/stream/rank/a") as first:
         await first.next()
-        before = await looks(redis_1)
+        before = await scripts_run(redis_1)
         others = [await connect(base(api), "/stream/rank/a") for _ in range(10)]
         for listener in others:
             assert (await listener.next()).id == first.last_id
-        assert await looks(redis_1) == before, "who joins gets what was read"
+        assert await scripts_run(redis_1) == before, "a later listener gets what was fetched"
         async with listening(base(api), "/stream/rank/a?range=1") as near, listening(base(api), "/stream/rank/b") as b:
             await near.next()
             await b.next()
-            assert await looks(redis_1) == before + 2
+            assert await scripts_run(redis_1) == before + 2
         for listener in others:
             await listener.close()
 
@@ -158,8 +158,4 @@ async def test_ranks_of_hundreds_of_players(start: Start) -> None:
         assert (await listener.next()).data["self"]["rank"] == players - number + 1
     for listener in listeners:
         await listener.close()
-
-    async def closed() -> bool:
-        return bool(STREAMS_OPEN.labels("rank")._value.get() == 0)
-
-    await eventually(closed, "the end of all streams")
+    await eventually(lambda: sample("leaderboard_streams_open", kind="rank") == 0, "the end of all streams")

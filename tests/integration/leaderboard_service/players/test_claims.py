@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 PASSWORD = "correct horse battery"
 
 
-async def places(user_id: str, *clients: redis.Redis) -> list[str]:
+async def homes_of(user_id: str, *clients: redis.Redis) -> list[str]:
     """The regions in which a player is stored."""
     found: list[str] = []
     for client in clients:
@@ -42,7 +42,7 @@ async def test_of_many_registrations_in_many_regions_one_wins(
         winners = [response.json()["user"] for response in responses if response.status_code == 201]
         assert len(winners) == 1
         assert [response.status_code for response in responses].count(409) == 15
-        assert await places(user_id, redis_1, redis_2) == [winners[0]["region"]]
+        assert await homes_of(user_id, redis_1, redis_2) == [winners[0]["region"]]
         board = await replicas[0].top()
         assert [row["region"] for row in board["rows"] if row["user_id"] == user_id] == [winners[0]["region"]]
         events = [
@@ -89,7 +89,7 @@ async def test_of_many_servers_that_make_one_player_in_several_regions_one_regio
     )
     homes = {response.json()["region"] for response in responses if response.status_code == 200}
     assert len(homes) == 1
-    assert await places("new", redis_1, redis_2) == list(homes)
+    assert await homes_of("new", redis_1, redis_2) == list(homes)
     refused = [response.json() for response in responses if response.status_code != 200]
     assert {(body["error"], body["region"]) for body in refused} == {("region_mismatch", *homes)}
 
@@ -97,7 +97,7 @@ async def test_of_many_servers_that_make_one_player_in_several_regions_one_regio
 async def test_a_claim_of_a_dead_process_ends(start: Start) -> None:
     """A process that died over a registration leaves its lease, which holds others off until it ends."""
     api = await start(shards=2)
-    home = api.parts.shard_map.claim_shard_of("asia")
+    home = api.services.shard_map.claim_shard_of("asia")
     await home.client.set(home.keys.claim("asia"), "of a dead process", px=300)
     first = await api.try_register("asia", "ASIA")
     assert (first.status_code, first.json()["error"]) == (409, "user_exists")
@@ -130,7 +130,7 @@ async def test_a_delayed_write_of_a_registration_that_gave_up_does_not_make_a_se
         user_id = next(
             f"u{n}"
             for n in range(99)
-            if infra.redis_urls[0].startswith(direct.parts.shard_map.claim_shard_of(f"u{n}").name)
+            if infra.redis_urls[0].startswith(direct.services.shard_map.claim_shard_of(f"u{n}").name)
         )
         assert (await delayed.try_register("warm-up", "EU")).status_code == 201
         # The first write asks whether the player is there; the second one, under the claim, makes it.
@@ -146,8 +146,23 @@ async def test_a_delayed_write_of_a_registration_that_gave_up_does_not_make_a_se
             return slow.answers_seen > answers
 
         await eventually(processed)
-        homes = await places(user_id, redis_1, redis_2)
+        homes = await homes_of(user_id, redis_1, redis_2)
         assert len(homes) <= 1, f"{user_id} lives in {homes} after {first.status_code} and {second.status_code}"
+
+
+async def test_a_password_stays_when_the_write_that_makes_its_player_is_late(
+    start: Start, infra: Infrastructure, redis_1: redis.Redis
+) -> None:
+    """The client is told 503, and then the player is there: it must not be one without a password."""
+    async with proxy(infra.redis_urls[0]) as slow:
+        direct = await start()
+        delayed = await start(ready=False, REDIS_URL=slow.url, REDIS_TIMEOUT_SECONDS=0.5)
+        slow.hold_when(b"register", b"alice")
+        response = await delayed.try_register("alice", "EU", password=PASSWORD)
+        assert (response.status_code, response.json()["error"]) == (503, "unavailable")
+        slow.release()
+        await eventually(lambda: redis_1.exists("user:alice"), "the late write")
+        assert (await direct.login("alice", password=PASSWORD)).status_code == 200
 
 
 async def test_a_late_save_of_a_password_does_not_replace_that_of_the_player(

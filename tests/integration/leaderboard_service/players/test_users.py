@@ -74,7 +74,7 @@ async def test_a_deleted_player_is_gone_everywhere(
         refused(await any_api.login(user_id), 404, "user_not_found")
         refused(await any_api.delete(user_id), 404, "user_not_found")
         assert await keys_of(user_id, redis_1, redis_2) == {f"deleted:{user_id}"}
-        client = redis_2 if region == "EU" and len(any_api.parts.shard_map.shards) == 2 else redis_1
+        client = redis_2 if region == "EU" and len(any_api.services.shard_map.shards) == 2 else redis_1
         event = json.loads(await client.lindex(f"queue:scores:{region}", 0) or "")
         assert (event["user_id"], event["deleted"], event["timestamp"]) == (user_id, True, body["deleted_at"])
     assert set(await any_api.scores()) == {"other-0", "other-1", "other-2"}
@@ -112,7 +112,7 @@ async def test_an_export_shows_all_that_is_kept_and_no_secret(
     bob = await any_api.register("bob", "GLOBAL", 9)
     first = (await any_api.export("alice", token)).json()
     assert (first["saved"], first["user"]["protected"]) == (None, True)
-    chosen = sharded_environ if len(any_api.parts.shard_map.shards) == 2 else environ
+    chosen = sharded_environ if len(any_api.services.shard_map.shards) == 2 else environ
     async with working(chosen):
         await drained(redis_1, redis_2)
     response = await any_api.export("alice", token)
@@ -160,7 +160,9 @@ async def test_a_token_from_before_the_deletion_is_dead(
     for user_id, region in (("alice", "EU"), ("bob", "ASIA")):
         old = await any_api.register(user_id, region, 7)
         without_time = any_api.player_token(user_id, region, issued_at=0)
-        assert (await any_api.delete(user_id, old)).status_code == 200
+        deletion = await any_api.delete(user_id, old)
+        assert deletion.status_code == 200
+        of_that_moment = any_api.player_token(user_id, region, issued_at=deletion.json()["deleted_at"])
         before = await dump(redis_1), await dump(redis_2)
         for token in (old, without_time):
             for response in await writes_of(any_api, token, region, user_id):
@@ -171,7 +173,7 @@ async def test_a_token_from_before_the_deletion_is_dead(
 
         new = await any_api.register(user_id, region, 1)
         before = await dump(redis_1), await dump(redis_2)
-        for token in (old, without_time):
+        for token in (old, without_time, of_that_moment):
             for response in await writes_of(any_api, token, region, user_id):
                 refused(response, 401, "invalid_token")
             refused(await any_api.delete(user_id, token), 401, "invalid_token")
@@ -245,6 +247,16 @@ async def test_times_go_on_when_the_clock_steps_back(
     async with working(environ):
         await drained(redis_1)
     assert (await rows(databases))["alice"][1] == 3
+
+
+async def test_passwords_go_on_when_the_clock_steps_back(api: Api, databases: RegionDatabases) -> None:
+    await api.register("alice", "EU", 7, password=PASSWORD)
+    # As if the clock had been an hour ahead then.
+    await databases["EU"].execute("UPDATE accounts SET created_at = created_at + INTERVAL '1 hour'")
+    assert (await api.delete("alice")).status_code == 200
+    assert await passwords(databases) == set(), "the deletion is later than the password"
+    await api.register("alice", "EU", 7, password="another password")
+    assert (await api.login("alice", password="another password")).status_code == 200, "and the next one later than it"
 
 
 async def test_an_absurd_time_in_a_token_does_not_reach_the_deletion(api: Api, redis_1: redis.Redis) -> None:
@@ -333,7 +345,7 @@ async def test_the_password_is_gone_with_the_answer(any_api: Api, databases: Reg
     assert (await any_api.login("alice", password="another password")).status_code == 200
 
 
-async def test_login_tries_are_forgotten_with_the_player(
+async def test_login_attempts_are_forgotten_with_the_player(
     any_api: Api, redis_1: redis.Redis, redis_2: redis.Redis
 ) -> None:
     await any_api.register("alice", "EU", password=PASSWORD)

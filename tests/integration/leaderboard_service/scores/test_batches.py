@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import redis.asyncio as redis
 
+from leaderboard_service.scores.batches import CHUNK
 from tests.conftest import Start
 from tests.support.service import Api
 
@@ -105,6 +106,14 @@ async def test_a_player_named_with_two_regions_lives_where_the_first_score_puts_
     body = (await any_api.post("/scores", {"scores": scores}, token=any_api.server_token())).json()
     assert [result.get("error", result.get("score")) for result in body["results"]] == [1, "region_mismatch", 3, 5]
     assert await any_api.scores() == {"ann": 5, "bob": 3}
+
+
+async def test_the_first_of_two_regions_is_not_overtaken_by_a_shorter_group(any_api: Api) -> None:
+    """ASIA's first chunk would be written before EU's second."""
+    scores = [{"user_id": f"p{number}", "region": "EU", "score": 1} for number in range(CHUNK)]
+    scores += [{"user_id": "ann", "region": region, "score": 2} for region in ("EU", "ASIA")]
+    body = (await any_api.post("/scores", {"scores": scores}, token=any_api.server_token())).json()
+    assert [result.get("error", result.get("region")) for result in body["results"][-2:]] == ["EU", "region_mismatch"]
 
 
 async def test_a_batch_is_several_script_calls_of_one_region_each(start: Start, redis_1: redis.Redis) -> None:

@@ -61,7 +61,7 @@ async def test_a_bucket_fills_again(start: Start) -> None:
     token = await api.register("alice", "EU")
     responses = [await add(api, token) for _ in range(3)]
     assert [response.status_code for response in responses] == [200, 200, 429]
-    await asyncio.sleep(responses[-1].json()["retry_after"])  # the promise under test
+    await asyncio.sleep(responses[-1].json()["retry_after"])  # "wait so long" is the promise under test
     assert (await add(api, token)).status_code == 200
 
 
@@ -160,10 +160,11 @@ async def test_a_repeated_key_of_a_server_counts_once(any_api: Api, redis_2: red
 
 async def test_a_key_of_another_request_is_refused(any_api: Api) -> None:
     token = await any_api.register("alice", "EU")
-    await add(any_api, token, "k", 5)
+    first = {"delta": 5, "score": 5}
+    assert (await any_api.post("/score/add", first, token=token, key="k")).status_code == 200
     for path, body in (
         ("/score/add", {"delta": 6}),
-        ("/score/update", {"score": 5}),
+        ("/score/update", first),
         ("/score", {"user_id": "alice", "region": "EU", "score": 5}),
     ):
         response = await any_api.post(path, body, token=token, key="k")

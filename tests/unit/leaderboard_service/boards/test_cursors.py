@@ -1,4 +1,4 @@
-"""Cursors lead back to the place that they were made of, and nothing else does."""
+"""Cursors decode to the position that was encoded, and nothing else is taken for one."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from leaderboard_core.errors import InvalidPayload
 from leaderboard_core.names import is_user_id
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from leaderboard_service.boards.cursors import cursor_after, decode, encode
-from leaderboard_service.boards.ranges import Point
+from leaderboard_service.boards.ranges import Position
 from leaderboard_service.boards.ranking import RankedRow
 
-points = st.builds(
-    Point,
+positions = st.builds(
+    Position,
     st.integers(-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER),
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128).filter(is_user_id),
 )
 
 
-@given(points)
-def test_there_and_back(point: Point) -> None:
-    cursor = encode("EU", point)
-    assert decode(cursor, "EU") == point
+@given(positions)
+def test_there_and_back(position: Position) -> None:
+    cursor = encode("EU", position)
+    assert decode(cursor, "EU") == position
     assert len(cursor) <= 1024
     with pytest.raises(InvalidPayload) as refusal:
         decode(cursor, "GLOBAL")
     assert refusal.value.details["fields"][0]["field"] == "cursor"
 
 
-@given(points, st.data())
-def test_a_cursor_that_was_cut_or_changed_is_refused(point: Point, data: st.DataObject) -> None:
-    cursor = encode("EU", point)
+@given(positions, st.data())
+def test_a_cursor_that_was_cut_or_changed_is_refused(position: Position, data: st.DataObject) -> None:
+    cursor = encode("EU", position)
     cut = cursor[: data.draw(st.integers(0, len(cursor) - 1))]
-    place = data.draw(st.integers(0, len(cursor) - 1))
+    index = data.draw(st.integers(0, len(cursor) - 1))
     other = data.draw(st.sampled_from("ABCxyz019-_+/=. é"))
-    for broken in (cut, cursor[:place] + other + cursor[place + 1 :], cursor + other):
+    for broken in (cut, cursor[:index] + other + cursor[index + 1 :], cursor + other):
         if broken != cursor:
             with pytest.raises(InvalidPayload):
                 decode(broken, "EU")
@@ -52,4 +52,4 @@ def test_only_a_page_that_goes_on_has_one() -> None:
     rows = [RankedRow(1, "a", "A", "EU", 9), RankedRow(2, "b", "B", "EU", 5)]
     assert cursor_after("EU", rows, more=False) is None
     assert cursor_after("EU", [], more=True) is None
-    assert decode(cursor_after("EU", rows, more=True) or "", "EU") == Point(5, "b")
+    assert decode(cursor_after("EU", rows, more=True) or "", "EU") == Position(5, "b")

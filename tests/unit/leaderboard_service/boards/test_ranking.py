@@ -1,4 +1,4 @@
-"""The merge of boards against sorting, for random players, shardings and windows."""
+"""The merge of boards against sorting, for random players, shardings and parts of pages."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
-from leaderboard_service.boards.ranges import Point, Stretch, by_scores, score_at
+from leaderboard_service.boards.ranges import BoardRange, Position, as_score_range, score_at
 from leaderboard_service.boards.ranking import (
+    PagePart,
     RankedRow,
     Row,
-    Window,
     board_order,
+    list_ranks,
     merge,
     neighbours,
     percentile,
-    standings,
 )
-from leaderboard_service.boards.redis_boards import first_rows
+from leaderboard_service.boards.results import first_page
 
 user_ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3)
 players = st.dictionaries(user_ids, st.tuples(st.integers(-3, 3), st.integers(0, 3)), min_size=1, max_size=40)
@@ -44,18 +44,18 @@ def shards_of(spread: dict[str, tuple[int, int]], shards: int) -> list[list[Row]
     return parts
 
 
-def window(part: list[Row], start: int, end: int) -> Window:
+def page_part(part: list[Row], start: int, end: int) -> PagePart:
     start = max(0, start)
     rows = part[start:end]
     above = sum(row.score > rows[0].score for row in part) if rows else 0
-    return Window.of(len(part), start, above, rows)
+    return PagePart.of(len(part), start, above, rows)
 
 
 @given(players, st.integers(1, 4))
 def test_whole_boards(spread: dict[str, tuple[int, int]], shards: int) -> None:
     parts = shards_of(spread, shards)
     everybody = [row for part in parts for row in part]
-    assert merge([window(part, 0, len(part)) for part in parts]) == ranked(everybody)
+    assert merge([page_part(part, 0, len(part)) for part in parts]) == ranked(everybody)
 
 
 @given(players, st.integers(1, 4), st.integers(0, 45), st.integers(1, 10))
@@ -64,10 +64,10 @@ def test_pages(spread: dict[str, tuple[int, int]], shards: int, offset: int, lim
     parts = shards_of(spread, shards)
     expected = ranked([row for part in parts for row in part])[offset : offset + limit]
     if shards == 1:
-        assert merge([window(parts[0], offset, offset + limit)]) == expected
+        assert merge([page_part(parts[0], offset, offset + limit)]) == expected
     else:
         depth = offset + limit
-        assert merge([window(part, 0, depth) for part in parts])[offset:depth] == expected
+        assert merge([page_part(part, 0, depth) for part in parts])[offset:depth] == expected
 
 
 @given(players, st.integers(1, 4), st.data(), st.integers(1, 6))
@@ -77,40 +77,40 @@ def test_neighbours(spread: dict[str, tuple[int, int]], shards: int, data: st.Da
     expected = ranked([row for part in parts for row in part])
     user_id = data.draw(st.sampled_from([row.user_id for row in expected]))
     own = next(row for part in parts for row in part if row.user_id == user_id)
-    windows = []
+    page_parts = []
     for part in parts:
         place = sum(board_order(row) > board_order(own) for row in part)
-        windows.append(window(part, place - reach, place + reach + (1 if own in part else 0)))
+        page_parts.append(page_part(part, place - reach, place + reach + (1 if own in part else 0)))
     place = next(index for index, row in enumerate(expected) if row.user_id == user_id)
-    assert neighbours(merge(windows), user_id, reach) == (
+    assert neighbours(merge(page_parts), user_id, reach) == (
         expected[place],
         expected[max(0, place - reach) : place],
         expected[place + 1 : place + 1 + reach],
     )
 
 
-points = st.none() | st.builds(Point, st.integers(-4, 4), user_ids)
+positions = st.none() | st.builds(Position, st.integers(-4, 4), user_ids)
 bounds = st.none() | st.integers(-4, 4)
 board_ranks = st.none() | st.integers(1, 45)
 
 
-def stretch_window(part: list[Row], stretch: Stretch, limit: int) -> Window:
-    """As each part of a board answers for a stretch by score."""
-    edge = stretch.edge
-    start = sum(board_order(row) >= (edge.score, edge.user_id.encode()) for row in part)
-    end = sum(row.score >= stretch.lowest for row in part)
-    found = window(part, start, max(start, min(start + limit, end)))
-    above_edge = sum(row.score > edge.score for row in part)
-    return found._replace(start=start, end=end, edge=edge.score, above_edge=above_edge)
+def range_part(part: list[Row], board_range: BoardRange, limit: int) -> PagePart:
+    """As each part of a board answers for a range by score."""
+    boundary = board_range.start_boundary
+    start = sum(board_order(row) >= (boundary.score, boundary.user_id.encode()) for row in part)
+    end = sum(row.score >= board_range.lowest for row in part)
+    found = page_part(part, start, max(start, min(start + limit, end)))
+    above_start = sum(row.score > boundary.score for row in part)
+    return found._replace(start=start, end=end, start_score=boundary.score, above_start=above_start)
 
 
 @settings(max_examples=300)
 @given(players, st.integers(2, 4) | st.just(1), st.data(), bounds, bounds, st.integers(1, 10))
-def test_stretches_by_score(
+def test_ranges_by_score(
     spread: dict[str, tuple[int, int]], shards: int, data: st.DataObject, low: int | None, high: int | None, limit: int
 ) -> None:
-    seen = st.sampled_from([Point(score, user_id) for user_id, (score, _) in spread.items()])
-    after = data.draw(seen | seen | points, "after")
+    seen = st.sampled_from([Position(score, user_id) for user_id, (score, _) in spread.items()])
+    after = data.draw(seen | seen | positions, "after")
     parts = shards_of(spread, shards)
     expected = [
         row
@@ -119,13 +119,13 @@ def test_stretches_by_score(
         and (high is None or row.score <= high)
         and (after is None or (row.score, row.user_id.encode()) < (after.score, after.user_id.encode()))
     ]
-    stretch = Stretch(low=low, high=high, after=after)
-    page = first_rows([stretch_window(part, stretch, limit) for part in parts], limit)
+    board_range = BoardRange(low=low, high=high, after=after)
+    page = first_page([range_part(part, board_range, limit) for part in parts], limit)
     assert (page.total, page.rows, page.more) == (len(spread), expected[:limit], len(expected) > limit)
 
 
 @given(players, st.integers(1, 4), board_ranks, board_ranks)
-async def test_stretches_by_rank(
+async def test_ranges_by_rank(
     spread: dict[str, tuple[int, int]], shards: int, first: int | None, last: int | None
 ) -> None:
     parts = shards_of(spread, shards)
@@ -134,8 +134,8 @@ async def test_stretches_by_rank(
     async def count_above(scores: Sequence[int]) -> tuple[int, list[int]]:
         return len(everybody), [sum(row.score > score for row in everybody) for score in scores]
 
-    stretch = await by_scores(Stretch(first=first, last=last), count_above)
-    page = first_rows([stretch_window(part, stretch, 99) for part in parts], 99)
+    board_range = await as_score_range(BoardRange(first=first, last=last), count_above)
+    page = first_page([range_part(part, board_range, 99) for part in parts], 99)
     assert page.total == len(everybody)
     assert page.rows == [row for row in everybody if (first or 1) <= row.rank <= (last or 99)]
 
@@ -144,8 +144,8 @@ wide = st.integers(-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)
 
 
 @given(st.lists(wide | st.integers(-9, 1000), min_size=1, max_size=30), st.data())
-async def test_the_score_at_a_place_is_found_by_counting(scores: list[int], data: st.DataObject) -> None:
-    place = data.draw(st.integers(0, len(scores) - 1))
+async def test_the_score_at_an_index_is_found_by_counting(scores: list[int], data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, len(scores) - 1))
     steps = 0
 
     async def count_above(pivots: Sequence[int]) -> tuple[int, list[int]]:
@@ -155,7 +155,7 @@ async def test_the_score_at_a_place_is_found_by_counting(scores: list[int], data
         assert 1 <= len(pivots) <= 255
         return len(scores), [sum(score > pivot for score in scores) for pivot in pivots]
 
-    assert await score_at(place, count_above) == sorted(scores, reverse=True)[place]
+    assert await score_at(index, count_above) == sorted(scores, reverse=True)[index]
     assert steps <= 8
 
 
@@ -166,19 +166,24 @@ def test_percentiles() -> None:
     assert percentile(1, 10**8) == 100.0
 
 
-def test_places_within_a_list() -> None:
+def test_ranks_within_a_list() -> None:
     rows = [RankedRow(rank, name, "", "", score) for rank, name, score in ((9, "a", 5), (2, "b", 7), (9, "c", 5))]
-    listed = standings(rows, 11)
+    listed = list_ranks(rows, 11)
     assert [(row.place, row.rank, row.user_id, row.percentile) for row in listed] == [
         (1, 2, "b", 90.0),
         (2, 9, "c", 20.0),
         (2, 9, "a", 20.0),
     ]
-    assert standings([], 0) == []
+    assert list_ranks([], 0) == []
 
 
 def test_competition_ranks() -> None:
     rows = [Row(name, score, "", "") for name, score in zip("edcba", (50, 50, 30, 30, 10), strict=True)]
-    assert [row.rank for row in merge([Window.of(5, 0, 0, rows)])] == [1, 1, 3, 3, 5]
-    assert [row.rank for row in merge([Window.of(5, 3, 2, rows[3:])])] == [3, 5]
-    assert merge([Window.of(0, 0, 0, [])]) == merge([]) == merge([Window.of(9, 9, 0, []), Window.of(0, 0, 0, [])]) == []
+    assert [row.rank for row in merge([PagePart.of(5, 0, 0, rows)])] == [1, 1, 3, 3, 5]
+    assert [row.rank for row in merge([PagePart.of(5, 3, 2, rows[3:])])] == [3, 5]
+    assert (
+        merge([PagePart.of(0, 0, 0, [])])
+        == merge([])
+        == merge([PagePart.of(9, 9, 0, []), PagePart.of(0, 0, 0, [])])
+        == []
+    )

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard_service.boards.ranking import RankedRow, Row, Window, board_order, merge, percentile
-from leaderboard_service.live.content import Standing, TopRows, changes
+from leaderboard_service.boards.ranking import PagePart, RankedRow, Row, board_order, merge, percentile
+from leaderboard_service.live.content import PlayerRank, TopRows, changes
 from leaderboard_service.live.sse import event, id_of
 from tests.support.events import apply
 
@@ -23,7 +23,7 @@ BOARDS = st.lists(ROWS, max_size=7, unique_by=lambda row: row.user_id)
 def ranked(rows: Sequence[Row]) -> tuple[RankedRow, ...]:
     """A board with its ranks, ties and all."""
     ordered = sorted(rows, key=board_order, reverse=True)
-    return tuple(merge([Window.of(len(ordered), 0, 0, ordered)]))
+    return tuple(merge([PagePart.of(len(ordered), 0, 0, ordered)]))
 
 
 def shown(rows: Sequence[Row], limit: int) -> TopRows:
@@ -88,10 +88,10 @@ def test_a_percentile_is_the_share_of_the_others_who_are_not_higher(scores: list
         assert percentile(rank, len(scores)) == pytest.approx(share, abs=0.00005)
 
 
-def test_a_standing_is_sent_whole() -> None:
+def test_a_rank_is_sent_whole() -> None:
     rows = ranked([Row(name, score, name, "EU") for name, score in (("a", 3), ("b", 2), ("c", 2))])
-    standing = Standing("EU", 3, "redis", rows[1], (rows[0], rows[2]))
-    assert standing.snapshot() == standing.change_since(standing) == {
+    rank = PlayerRank("EU", 3, "redis", rows[1], (rows[0], rows[2]))
+    assert rank.snapshot() == rank.change_since(rank) == {
         "region": "EU",
         "total": 3,
         "source": "redis",

@@ -1,4 +1,4 @@
-"""A feed and its listeners: who gets which event, once, and what a client that was away gets."""
+"""A feed and its listeners: which events each gets, once, and what a returning client gets."""
 
 from __future__ import annotations
 
@@ -12,19 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leaderboard_core.errors import Unavailable, UserNotFound
-from leaderboard_core.telemetry.metrics import STREAMS_OPEN
 from leaderboard_service.boards.ranking import RankedRow
 from leaderboard_service.live.content import TopRows
 from leaderboard_service.live.feed import HISTORY, Feed, Listener
 from leaderboard_service.live.sse import HEARTBEAT, OPENING
 from tests.support.events import apply
-
-
-@pytest.fixture(autouse=True)
-def no_stream_stays_counted() -> Iterator[None]:
-    """Listeners here never leave; the process's gauge must not keep them for other tests."""
-    yield
-    STREAMS_OPEN.clear()
 
 
 def state(*scores: int) -> TopRows:
@@ -161,7 +153,7 @@ async def test_after_a_silent_return_the_next_change_comes() -> None:
     assert (name, [row["user_id"] for row in found["rows"]]) == ("change", ["p4"])
 
 
-async def test_a_state_that_comes_back_is_no_news() -> None:
+async def test_a_state_that_comes_back_is_no_update() -> None:
     source = feed()
     source.show(state(5))
     listener = join(source)
@@ -204,16 +196,16 @@ async def test_heartbeats_are_only_for_those_who_got_nothing_else() -> None:
     source.show(state(5))
     listener = join(source)
     await sent(listener)
-    source.beat()
+    source.heartbeat()
     assert await sent(listener) == [HEARTBEAT]
-    source.beat()
+    source.heartbeat()
     source.show(state(6))
     [piece] = await sent(listener)
     assert [name for name, _ in read([piece])] == ["change"]
     assert HEARTBEAT not in piece
 
 
-async def test_a_farewell_is_the_last_that_is_sent() -> None:
+async def test_the_final_event_is_the_last_that_is_sent() -> None:
     source = feed()
     source.show(state(5))
     listener = join(source)
@@ -223,7 +215,7 @@ async def test_a_farewell_is_the_last_that_is_sent() -> None:
     assert await listener.next() == b""
     assert not source.listeners
     with pytest.raises(UserNotFound):
-        await source.opened()
+        await source.wait_for_first_fetch()
 
 
 async def test_a_closed_listener_ends_and_leaves() -> None:

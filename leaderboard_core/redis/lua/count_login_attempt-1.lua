@@ -1,10 +1,10 @@
 --[[
-Take a token from an account's bucket of login tries; a login that succeeds deletes the bucket.
+Take a token from an account's bucket of login attempts; a login that succeeds deletes the bucket.
 The arithmetic is that of write_score.
 
 KEYS  1 bucket
 ARGV  1 tokens   2 window in microseconds
-Result 0 when the try is allowed, else microseconds to wait
+Result 0 when the attempt is allowed, else microseconds to wait
 ]]
 local count, window = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')

@@ -1,0 +1,48 @@
+"""Defines what board reads return, from whichever store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from leaderboard_service.boards.ranking import ListRank, PagePart, RankedRow, merge
+
+MERGED_DEPTH = 10_000
+"""How deep a page of a board that spans shards may reach: each shard must send all rows before it."""
+
+
+class Page(NamedTuple):
+    """Consecutive rows of a board; `total` players are on the whole board, and `more` of those asked for follow."""
+
+    total: int
+    rows: list[RankedRow]
+    more: bool
+
+
+class RankEntry(NamedTuple):
+    """One player's rank on a board of `total` players."""
+
+    total: int
+    row: RankedRow
+
+
+class ListRanks(NamedTuple):
+    """The ranks of the players of a list that are on a board of `total` players, in board order."""
+
+    total: int
+    rows: list[ListRank]
+
+
+class Neighbourhood(NamedTuple):
+    """One player's row and its neighbours in board order, without itself, on a board of `total` players."""
+
+    total: int
+    row: RankedRow
+    around: list[RankedRow]
+
+
+def first_page(parts: Sequence[PagePart], limit: int) -> Page:
+    """Merge the first page of a range from its parts, each of at least `limit` rows if there are so many."""
+    rows = merge(parts)[:limit]
+    more = sum(part.start for part in parts) + len(rows) < sum(part.end for part in parts)
+    return Page(sum(part.total for part in parts), rows, more)
