@@ -31,17 +31,17 @@ def as_json(cluster: LocalCluster, *words: str) -> dict[str, Any]:
 
 def test_everything_of_a_local_cluster(cluster: LocalCluster, register: Register) -> None:
     player = register("EU", 5)
-    looking = subprocess.Popen(
+    process = subprocess.Popen(
         command("status", "--json", "--interval", "4"), env=cluster.environment(), stdout=subprocess.PIPE, text=True
     )
-    # Requests go on until the second look was taken, wherever the first one lies.
+    # Requests go on until the second poll is done, whenever the first one was.
     sent = 0
-    while looking.poll() is None:
+    while process.poll() is None:
         assert player.http.post("/score/add", json={"delta": 1}).status_code in (200, 429)
         assert player.http.get(f"/rank/{player.user_id}").status_code == 200
         sent += 1
-    output, _ = looking.communicate()
-    assert looking.returncode == 0
+    output, _ = process.communicate()
+    assert process.returncode == 0
     found = json.loads(output)
     assert found["problems"] == []
     assert found["url"] == cluster.url
