@@ -1,4 +1,4 @@
-"""Live feeds without I/O: what events make of the state, and how a broken feed goes on."""
+"""Test live feeds without I/O: how events change the state, and how a broken feed resumes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CHANGE = event("change", board([live(1, "bob", 12), live(2, "ada", 9)], removed=
 
 
 class Followed:
-    """Runs a feed against outcomes that are given; time passes only in its waits."""
+    """Run a feed against given outcomes; time passes only in its waits."""
 
     def __init__(self, stream: Stream[Any], *outcomes: Outcome, max_wait: float = 30) -> None:
         self.now = 0.0
@@ -51,7 +51,7 @@ class Followed:
         self._steps = follow(stream, "http://board", policy, lambda: self.now)
 
     def run(self) -> Followed:
-        """Until the feed ends, or the outcomes do."""
+        """Run until the feed or the outcomes end."""
         outcome: Outcome = None
         while True:
             try:
