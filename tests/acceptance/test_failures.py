@@ -16,7 +16,7 @@ import pytest
 
 from leaderboard_client import AsyncClient, Client
 from tests.acceptance.cluster import LocalCluster, clean_environment, command, local_cluster
-from tests.support.waiting import wait_until
+from tests.support.waiting import PROCESS_SECONDS, eventually, wait_until
 
 pytestmark = pytest.mark.local_cluster
 
@@ -83,8 +83,7 @@ async def under_load(url: str, act: Callable[[Load], Awaitable[None]]) -> Load:
 
 async def more_requests(load: Load, count: int) -> None:
     target = load.requests + count
-    while load.requests < target:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: load.requests >= target, f"{count} more requests", seconds=PROCESS_SECONDS)
 
 
 async def test_killing_a_service_under_load_makes_no_request_fail(own_cluster: LocalCluster) -> None:
@@ -143,8 +142,7 @@ async def test_killing_a_gateway_fails_nothing_for_the_python_client(own_cluster
 
     async def more_writes(count: int) -> None:
         target = sum(added.values()) + count
-        while sum(added.values()) < target:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: sum(added.values()) >= target, f"{count} more writes", seconds=PROCESS_SECONDS)
 
     async with asyncio.TaskGroup() as group:
         for number in range(6):

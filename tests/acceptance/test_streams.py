@@ -14,6 +14,7 @@ import pytest
 from tests.acceptance.cluster import LocalCluster, local_cluster
 from tests.acceptance.conftest import Register
 from tests.support.events import EndedError, Event, Listener, apply, listening
+from tests.support.waiting import PROCESS_SECONDS, eventually
 
 PATH = "/stream/top?region=ASIA"
 
@@ -160,11 +161,10 @@ async def test_a_client_outlives_its_server_and_misses_nothing(
         name = server_of(own_cluster, client.listener, header)
         pid = own_cluster.kill(name, number)
 
-        async def connected_again() -> None:
-            while client.connects < 2 or client.listener is None or not client.listener.comments:
-                await asyncio.sleep(0.02)
+        def connected_again() -> bool:
+            return client.connects >= 2 and client.listener is not None and bool(client.listener.comments)
 
-        await asyncio.wait_for(connected_again(), 20)
+        await eventually(connected_again, "a new connection", seconds=PROCESS_SECONDS)
         assert len(client.events) == 1, "nothing changed, and nothing is sent again"
         await move(mover, 11)
         assert await client.score() == 11

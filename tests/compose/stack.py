@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import time
 from collections.abc import Callable
-from contextlib import ExitStack
 
+from leaderboard_cli.cluster.ports import find_free_ports
 from tests.compose.commands import ROOT, StepFailedError, run, say
+from tests.support import waiting
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 PORT_VARIABLES = (
@@ -29,7 +28,7 @@ class Stack:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        ports = dict(zip(PORT_VARIABLES, _free_ports(len(PORT_VARIABLES)), strict=True))
+        ports = dict(zip(PORT_VARIABLES, find_free_ports(len(PORT_VARIABLES)), strict=True))
         self.url = f"http://127.0.0.1:{ports['LEADERBOARD_PORT']}"
         # What the compose file reads, and what steers compose, comes from here and not from the caller's shell.
         ours = set(re.findall(r"\$\{([A-Z][A-Z0-9_]*)", COMPOSE_FILE.read_text("utf-8")))
@@ -110,18 +109,9 @@ class Stack:
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, seconds: float) -> None:
-    """Ask four times a second; StepFailedError when `condition` has not come true in time."""
+    """Wait for a condition, announced by a line. Raises StepFailedError after `seconds`."""
     say(f"waiting until {what}")
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise StepFailedError(f"not seen within {seconds:.0f} s: {what}")
-        time.sleep(0.25)
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    try:
+        waiting.wait_until(condition, what, seconds=seconds)
+    except AssertionError as error:
+        raise StepFailedError(str(error)) from None

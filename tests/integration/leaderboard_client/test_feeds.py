@@ -15,6 +15,7 @@ from tests.integration.api_gateway.support import refusing_port
 from tests.support.callers import Caller, Kind, calling
 from tests.support.proxy import Proxy, proxy
 from tests.support.service import Api
+from tests.support.waiting import eventually
 
 SOON = 10.0
 
@@ -138,9 +139,7 @@ async def test_a_silent_feed_is_taken_for_dead(kind: Kind, fast: Api, between: P
         token = fast.player_token("ada", "EU")
         assert (await fast.post("/score/update", {"score": 2}, token=token)).status_code == 200
         # The second answer that is held back is that of a new connection.
-        async with asyncio.timeout(SOON):
-            while between.answers_seen < seen + 2:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: between.answers_seen >= seen + 2, "a second answer", seconds=SOON)
         between.release_answers()
         assert scores(await coming) == [(1, 1, "ada", 2)]
 
@@ -150,9 +149,11 @@ async def test_a_feed_that_is_left_lets_its_connection_go(server: Caller, fast: 
     async with aclosing(server.iterate("stream_top", "EU")) as boards:
         await until(boards, lambda board: True)
         assert await open_streams(fast) == 1
-    async with asyncio.timeout(SOON):
-        while await open_streams(fast):
-            await asyncio.sleep(0.01)
+
+    async def closed() -> bool:
+        return not await open_streams(fast)
+
+    await eventually(closed, "the end of the stream", seconds=SOON)
 
 
 async def open_streams(api: Api) -> float:
