@@ -1,4 +1,4 @@
-"""Live feeds of the Python client from the real service: current states, over cuts and deaths."""
+"""Test live feeds of the Python client from the real service, also over cut connections and restarts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 async def fast(start: Start) -> Api:
-    """A service whose boards move without delay."""
+    """Run a service that updates its live boards without delay."""
     return await start(STREAM_INTERVAL_MS=20)
 
 
@@ -40,13 +40,13 @@ async def between(fast: Api) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def server(kind: Kind, fast: Api, between: Proxy) -> AsyncIterator[Caller]:
-    """A game server's client, behind a proxy that can be cut."""
+    """Open a game server's client, behind a proxy that can be cut."""
     async with calling(kind, between.url, token=fast.server_token()) as caller:
         yield caller
 
 
 async def until(values: AsyncIterator[Any], wanted: Any) -> Any:
-    """The first value for which `wanted` is true."""
+    """Return the first value for which `wanted` is true."""
     async with asyncio.timeout(SOON):
         async for value in values:
             if wanted(value):
@@ -138,7 +138,7 @@ async def test_a_silent_feed_is_taken_for_dead(kind: Kind, fast: Api, between: P
         coming = asyncio.create_task(until(boards, lambda board: board.rows[0].score == 2))
         token = fast.player_token("ada", "EU")
         assert (await fast.post("/score/update", {"score": 2}, token=token)).status_code == 200
-        # The second answer that is held back is that of a new connection.
+        # The second held answer is that of a new connection.
         await eventually(lambda: between.answers_seen >= seen + 2, "a second answer", seconds=SOON)
         between.release_answers()
         assert scores(await coming) == [(1, 1, "ada", 2)]

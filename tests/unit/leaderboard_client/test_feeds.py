@@ -169,8 +169,8 @@ def test_silent_connections_are_no_connections() -> None:
 
 
 def test_unavailable_is_shown_and_passes() -> None:
-    away = event("unavailable", {"error": "unavailable", "message": "m"})
-    followed = Followed(Api().stream_top(), OPEN, away, SNAPSHOT, away, CHANGE).run()
+    unavailable = event("unavailable", {"error": "unavailable", "message": "m"})
+    followed = Followed(Api().stream_top(), OPEN, unavailable, SNAPSHOT, unavailable, CHANGE).run()
     assert [state.available for state in followed.values] == [True, False, True]
     assert names(followed.values[1]) == names(followed.values[0])
 
@@ -208,8 +208,8 @@ def test_an_unknown_player_is_an_error_and_one_that_was_deleted_meanwhile_an_end
 
 
 def test_raw_events_come_as_they_are_from_where_one_likes() -> None:
-    away = event("unavailable", {"error": "unavailable"})
-    followed = Followed(Api().events_top("EU", last_event_id="s0"), OPEN, away + CHANGE, CUT, OPEN).run()
+    unavailable = event("unavailable", {"error": "unavailable"})
+    followed = Followed(Api().events_top("EU", last_event_id="s0"), OPEN, unavailable + CHANGE, CUT, OPEN).run()
     assert [(seen.event, seen.id) for seen in followed.values] == [("unavailable", "s0"), ("change", "s2")]
     assert followed.values[1].json()["rows"][0]["user_id"] == "bob"
     assert followed.last_event_ids() == ["s0", "s2"]
