@@ -1,1 +1,1 @@
-"""Measurements, each against a bare version of the same work in the same run."""
+"""Measure the system, each time against a bare version of the same work in the same run."""

@@ -1,4 +1,4 @@
-"""Measures the whole system under load, next to a bare floor in the same run.
+"""Measure the whole system under load, next to a bare floor in the same run.
 
     make bench                     # 1,000,000 players; about ten minutes
     python -m benchmarks --players 10000 --seconds 2 --rounds 1 --only add rank
@@ -31,7 +31,7 @@ from benchmarks.wrk import require_wrk
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line."""
     found = argparse.ArgumentParser("benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     found.add_argument("--players", type=int, default=1_000_000)
     found.add_argument("--seconds", type=float, default=8, help="of each load; whole seconds")
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run everything; the content of load.json."""
+    """Run everything; return the content of load.json."""
     turns: list[Turn] = []
     chosen = [scenario for scenario in SCENARIOS if scenario.name in options.only]
     with loaded_system(folder, options.players) as system, floor(folder / "floor") as floor_url:
@@ -73,7 +73,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure, print the table, keep JSON and plot; the exit code."""
+    """Measure, print the table, write JSON and plot; return the exit code."""
     options = parser().parse_args()
     require_wrk()
     options.results.mkdir(parents=True, exist_ok=True)

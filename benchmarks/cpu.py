@@ -1,4 +1,4 @@
-"""CPU time of processes and their children, from /proc: what a request costs in each kind of process."""
+"""Read the CPU time of processes and their children from /proc, per kind of process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def parse_stat(text: str) -> tuple[int, int, int]:
-    """(parent's pid, ticks of its own, ticks of ended children it waited for) of a /proc/<pid>/stat line."""
+    """Parse (parent's pid, ticks of its own, ticks of ended children it waited for) of a /proc/<pid>/stat line."""
     fields = text.rpartition(")")[2].split()  # the program's name, in brackets, may have anything in it
     return int(fields[1]), int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
 
@@ -27,7 +27,7 @@ def _all_stats() -> dict[int, tuple[int, int, int]]:
 
 
 def tree_ticks(stats: Mapping[int, tuple[int, int, int]], roots: Iterable[int]) -> int:
-    """Ticks of the processes `roots`, of all that descend from them, and of their children that have ended."""
+    """Sum the ticks of the processes `roots`, of their descendants, and of their ended children."""
     children: dict[int, list[int]] = {}
     for pid, (parent, _, _) in stats.items():
         children.setdefault(parent, []).append(pid)
@@ -43,7 +43,7 @@ def tree_ticks(stats: Mapping[int, tuple[int, int, int]], roots: Iterable[int]) 
 
 
 def by_kind(pids: Mapping[str, int | None]) -> dict[str, list[int]]:
-    """Pids of cluster.json under the kind of their process: `gateway-2` is a gateway."""
+    """Group the pids of cluster.json by kind of process: `gateway-2` is a gateway."""
     kinds: dict[str, list[int]] = {}
     for name, pid in pids.items():
         kind, _, number = name.rpartition("-")
@@ -53,7 +53,7 @@ def by_kind(pids: Mapping[str, int | None]) -> dict[str, list[int]]:
 
 
 def cpu_seconds(kinds: Mapping[str, Iterable[int]]) -> dict[str, float]:
-    """Seconds of CPU that the processes of each kind have used so far. Linux only: elsewhere {}."""
+    """Return the seconds of CPU used so far by each kind of process. Linux only: elsewhere {}."""
     if not Path("/proc/self/stat").exists():
         return {}
     stats = _all_stats()
@@ -61,12 +61,12 @@ def cpu_seconds(kinds: Mapping[str, Iterable[int]]) -> dict[str, float]:
 
 
 def microseconds_each(before: Mapping[str, float], after: Mapping[str, float], requests: int) -> dict[str, float]:
-    """CPU µs per request in each kind of process between two readings."""
+    """Compute the CPU µs per request in each kind of process between two readings."""
     return {kind: (after[kind] - before[kind]) * 1e6 / requests for kind in after} if requests else {}
 
 
 def children_running(word: str) -> list[int]:
-    """Pids of this process's own children whose command line contains `word`. Linux only: elsewhere []."""
+    """List the pids of this process's own children whose command line contains `word`. Linux only: elsewhere []."""
     if not Path("/proc/self/stat").exists():
         return []
     found = []

@@ -1,4 +1,4 @@
-"""The floor F: a bare uvicorn application that answers a constant, three processes behind the same NGINX.
+"""Run the floor F: a bare uvicorn application that answers a constant, three processes behind the same NGINX.
 
 `python -m benchmarks.floor` is one of the three processes.
 """
@@ -39,7 +39,7 @@ async def app(scope: Any, _: Any, send: Callable[[Any], Awaitable[None]]) -> Non
 
 @contextmanager
 def floor(folder: Path) -> Iterator[str]:
-    """Run the three processes and an NGINX on the cluster's own template; yields the URL."""
+    """Run the three processes and an NGINX on the cluster's own template; yield the URL."""
     environ = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(REPOSITORY)}
     ports = find_free_ports(PROCESSES + 1)
     with ExitStack() as stack:

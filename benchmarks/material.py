@@ -1,4 +1,4 @@
-"""What wrk's scripts read: players, tokens and batches, in files of a folder."""
+"""Write the input of wrk's scripts: players, tokens and batches, in files of a folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOKEN_SECONDS = 86_400
 
 
 def player_id(regions: Sequence[str], players: int, place: int) -> str:
-    """The user_id that `benchmarks.recovery.players_of` gives the player at `place` of all."""
+    """Return the user_id that `benchmarks.recovery.players_of` gives the player number `place`."""
     share = players // len(regions)
     region, number = regions[place % len(regions)], place // len(regions) % max(share, 1)
     return f"{region.lower()}-{number:08d}"

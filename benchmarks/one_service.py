@@ -1,4 +1,4 @@
-"""One service on servers of its own, without gateway and NGINX: what a call costs the service and Redis."""
+"""Measure what a call costs one service and Redis, without gateway and NGINX."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class OneService:
     pids: Mapping[str, list[int]]
 
     def measure(self, name: str, *, connections: int, seconds: float) -> dict[str, Any]:
-        """One scenario: rate, CPU µs per request, and what Redis says that a script call took."""
+        """Measure one scenario: rate, CPU µs per request, and Redis' own time per script call."""
         scenario = BY_NAME[name]
         width = scenario.connections(connections)
         environ = dict(self.environ)
@@ -75,7 +75,7 @@ class OneService:
 
 @contextmanager
 def one_service(players: int, redis_servers: int = 1) -> Iterator[OneService]:
-    """Redis servers, a Postgres and a service, with `players` on the boards; regions go round the Redis servers."""
+    """Run Redis servers, a Postgres and a service, with `players` on the boards; regions alternate over the Redis."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = material_folder(Path(name))
         *redis_ports, postgres_port, port = find_free_ports(redis_servers + 2)
@@ -111,14 +111,14 @@ async def _fill(environ: Mapping[str, str], shard_map: ShardMap, databases: Regi
 
 
 async def _reset(shard_map: ShardMap, _: RegionDatabases) -> None:
-    """Forget the statistics, and the events that no worker takes here."""
+    """Reset the statistics, and delete the events, which no worker takes here."""
     for shard in shard_map.shards:
         await shard.command("CONFIG", "RESETSTAT")
         await shard.command("DEL", *(shard.keys.queue(region) for region in shard.regions))
 
 
 async def _script_calls(shard_map: ShardMap, _: RegionDatabases) -> tuple[int, float, float]:
-    """EVALSHA since the reset, on all servers: calls, µs that they took, µs of the median call.
+    """Return EVALSHA since the reset, on all servers: calls, total µs, µs of the median call.
 
     Redis measures by the wall clock, so that the mean also counts the moments when it had to wait for a core; the
     median does not.

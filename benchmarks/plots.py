@@ -1,4 +1,4 @@
-"""Plots of the results, as SVG. Without matplotlib (extra `bench`) there are none, and the command says so."""
+"""Plot the results as SVG. Without matplotlib (extra `bench`) there are no plots, and the command says so."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _drawn(path: Path, draw: Callable[[Any], Any]) -> bool:
 
 
 def plot_load(rows: Sequence[dict[str, Any]], path: Path) -> bool:
-    """Share of the floor with its aim, and where the CPU goes per request; False when nothing can draw."""
+    """Plot the share of the floor with its aim, and the CPU per request; return False without matplotlib."""
 
     def draw(pyplot: Any) -> Any:
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 0.6 * len(rows) + 1.6))
@@ -53,7 +53,7 @@ def plot_load(rows: Sequence[dict[str, Any]], path: Path) -> bool:
 
 
 def plot_scaling(sizes: Sequence[dict[str, Any]], servers: Sequence[dict[str, Any]], path: Path) -> bool:
-    """Redis time per call against log(players), and reads per second against the number of Redis servers."""
+    """Plot Redis time per call against log(players), and reads per second against the number of Redis servers."""
 
     def draw(pyplot: Any) -> Any:
         figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5))

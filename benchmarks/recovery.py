@@ -1,4 +1,4 @@
-"""Measures recovery: rebuild of Redis from Postgres, the worker's drain rate, and memory per player.
+"""Measure recovery: rebuild of Redis from Postgres, the worker's drain rate, and memory per player.
 
     make bench-recovery            # 1,000,000 players, 200,000 events; a few minutes
 
@@ -46,7 +46,7 @@ COLUMNS = ("user_id", "name", "region", "score", "updated_at")
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A rate of ours and of the bare loop, per second."""
+    """Our rate and that of the bare loop, per second."""
 
     what: str
     count: int
@@ -60,7 +60,7 @@ class Measured:
 
 @contextmanager
 def servers() -> Iterator[dict[str, str]]:
-    """Redis and Postgres of our own; yields the environment that names them."""
+    """Run Redis and Postgres; yield the environment that names them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -99,7 +99,7 @@ async def load_postgres(databases: RegionDatabases, players: int) -> None:
 
 
 async def measure_rebuild(environ: dict[str, str], players: int) -> tuple[Measured, float]:
-    """Players per second of our rebuild and of pipelined ZADD + HSET without Postgres; bytes per player in Redis."""
+    """Measure players per second of our rebuild and of pipelined ZADD + HSET; return also bytes per player in Redis."""
     async with stores(environ) as (shard_map, databases):
         await load_postgres(databases, players)
         shard = shard_map.shards[0]
@@ -136,7 +136,7 @@ async def _bare_restore(url: str, regions: Sequence[str], players: int) -> float
 
 
 async def measure_drain(environ: dict[str, str], events: int) -> Measured:
-    """Events per second of a worker process and of a bare loop of unnest upserts on the same databases."""
+    """Measure events per second of a worker process and of a bare loop of unnest upserts on the same databases."""
     async with stores(environ) as (shard_map, databases):
         console.print("bare: a loop of unnest upserts …")
         bare = await _bare_upserts(databases, events)
@@ -229,7 +229,7 @@ async def measure(environ: dict[str, str], players: int, events: int) -> dict[st
 
 
 def main() -> None:
-    """Run everything, print a table and keep the numbers in benchmarks/results/."""
+    """Run everything, print a table and write the numbers to benchmarks/results/."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--players", type=int, default=1_000_000)
     parser.add_argument("--events", type=int, default=200_000)

@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, made from the JSON of a run.
+"""Make the tables of docs/performance.md from the JSON of a run.
 
 python -m benchmarks.report
 """
@@ -22,7 +22,7 @@ CPU_HEAD = ("CPU µs per request", *KINDS, "wrk")
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """One scenario's line, in the order of HEAD."""
+    """Format a scenario's line, in the order of HEAD."""
     return [
         row["title"],
         f"{row['rate']:,.0f}",
@@ -36,13 +36,13 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def cpu_cells(row: dict[str, Any]) -> list[str]:
-    """What one scenario costs in each kind of process, in the order of CPU_HEAD."""
+    """Format the cost of a scenario in each kind of process, in the order of CPU_HEAD."""
     cpu = row["cpu_us"]
     return [row["title"], *(f"{cpu[kind]:,.0f}" if kind in cpu else "" for kind in CPU_HEAD[1:])]
 
 
 def rich_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    """The same table for a terminal."""
+    """Make the same table for a terminal."""
     table = Table()
     table.add_column(head[0], no_wrap=True)
     for name in head[1:]:
@@ -53,7 +53,7 @@ def rich_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
 
 
 def write_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """A sentence for each scenario that writes: how many events, and did the worker keep up."""
+    """Write a sentence for each scenario that writes: its events, and whether the worker kept up."""
     return [
         f"{row['title']}: {row['events_rate']:,.0f} events/s taken; {row['queue']:,} waited at the end, "
         f"and were saved {row['drain_seconds']:.1f} s later: {row['saved_rate']:,.0f} events/s into Postgres."
@@ -63,13 +63,13 @@ def write_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A markdown table; every column but the first is aligned to the right."""
+    """Format a markdown table; every column but the first is aligned to the right."""
     rule = ["---", *["--:"] * (len(head) - 1)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
 
 
 def load_markdown(found: dict[str, Any]) -> str:
-    """The load benchmark's table, with what it was measured on."""
+    """Format the load benchmark's table, with the machine."""
     rows = found["scenarios"]
     floors = ", ".join(f"{turn['floor_rate']:,.0f}" for turn in found["turns"])
     spread = max(turn["floor_spread"] for turn in found["turns"])
@@ -88,7 +88,7 @@ def load_markdown(found: dict[str, Any]) -> str:
 
 
 def scaling_markdown(found: dict[str, Any]) -> str:
-    """What a call costs Redis at each number of players, and what more Redis servers cost."""
+    """Format the cost of a call to Redis by number of players, and the cost of more Redis servers."""
     sizes = found["players"]
     names = [each["title"] for each in sizes[0]["scenarios"]]
     by_size = [
@@ -126,7 +126,7 @@ def _service_and_redis(cpu: dict[str, float]) -> str:
 
 
 def main() -> None:
-    """Print whatever has been measured."""
+    """Print the tables of all available results."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for name, render in (("load", load_markdown), ("scaling", scaling_markdown)):
         path = RESULTS / f"{name}.json"

@@ -1,4 +1,4 @@
-"""Measures what a call costs as the number of players grows, and what it costs to merge a board of several Redis.
+"""Measure what a call costs as the number of players grows, and what it costs to merge a board of several Redis.
 
     python -m benchmarks.scaling             # 10^4, 10^5, 10^6 players; 1, 2, 4 Redis servers
     python -m benchmarks.scaling --players 1000 10000 --server-players 1000 --seconds 1
@@ -28,7 +28,7 @@ BY_SERVERS = ("rank", "around", "top")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line."""
     found = argparse.ArgumentParser("scaling", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     found.add_argument("--players", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     found.add_argument("--servers", type=int, nargs="+", default=[1, 2, 4])
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Run everything; the content of scaling.json."""
+    """Run everything; return the content of scaling.json."""
 
     def measured(players: int, servers: int, names: tuple[str, ...]) -> list[dict[str, Any]]:
         console.print(f"{players:,} players on {servers} Redis …")
@@ -68,7 +68,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure, print the tables, keep JSON and plot; the exit code."""
+    """Measure, print the tables, write JSON and plot; return the exit code."""
     options = parser().parse_args()
     require_wrk()
     options.results.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The scenarios, and one turn of one of them: the floor, the system at full load, the system at half of it."""
+"""Define the scenarios, and run a turn: the floor, the system at full load, the system at half load."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.wrk import Load, run_wrk
 
 FLOOR_SCRIPT = "rank"
 WARM_UP_SECONDS = 6.0
-"""Long enough that nearly every token has been seen by every process, as in a game that has been running."""
+"""Long enough for nearly every token to be cached by every process, as in a running game."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ SCENARIOS = (
     Scenario("around", "GET /around/{id}?range=10", aim=0.30),
     Scenario("top", "GET /top?limit=100", aim=0.33),
     Scenario("mix", "9 reads, 1 write", events=0.1),
-    # 500 scores a request: an eighth of the connections has as many events in flight as anybody wants.
+    # 500 scores a request: an eighth of the connections has enough events in flight.
     Scenario("batch", f"POST /scores × {BATCH_ITEMS}", events=BATCH_ITEMS, connection_share=8),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn measured. `queue` is what waited when wrk ended, `drain_seconds` until nothing did.
+    """The results of one turn. `queue` is its length when wrk ended, `drain_seconds` the time until it was empty.
 
     `floors` are the floor just before and just after the full load.
     """
@@ -58,12 +58,12 @@ class Turn:
 
     @property
     def floor_rate(self) -> float:
-        """F of this turn, over both of its floors: a machine that drifts does so for both sides of the share."""
+        """Return F of this turn, over both of its floors, so that drift affects both sides of the share."""
         return sum(floor.requests for floor in self.floors) / sum(floor.seconds for floor in self.floors)
 
     @property
     def floor_spread(self) -> float:
-        """How far the two floors lie apart, as a share of F: 0 on a quiet machine."""
+        """Return the difference of the two floors as a share of F: 0 on a quiet machine."""
         before, after = self.floors
         return abs(before.rate - after.rate) / self.floor_rate
 
@@ -94,7 +94,7 @@ class Turn:
 
 
 def take_turn(scenario: Scenario, system: System, floor_url: str, *, connections: int, seconds: float) -> Turn:
-    """Floor, full load, floor, half load; each begins when the one before has left nothing to do."""
+    """Run floor, full load, floor, half load, each after the one before has settled."""
     folder, width = system.folder, scenario.connections(connections)
 
     def run(url: str, script: str, connections: int, seconds: float, rate: float | None = None) -> Load:
@@ -120,6 +120,6 @@ def take_turn(scenario: Scenario, system: System, floor_url: str, *, connections
 
 
 def material_folder(base: Path) -> Path:
-    """Where wrk's files and the servers' data go; readable for the user that Postgres runs as."""
+    """Create the folder of wrk's files and the servers' data, readable for the user of Postgres."""
     base.chmod(0o755)
     return base

@@ -1,4 +1,4 @@
-"""Arithmetic on what was measured: medians over the turns, shares of the floor."""
+"""Summarise measurements: medians over the turns, shares of the floor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.scenarios import SCENARIOS, Scenario, Turn
 
 
 def medians(maps: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """The median of each key over several maps; a key need not be in all of them."""
+    """Compute the median of each key over several maps; a key need not be in all of them."""
     values: dict[str, list[float]] = {}
     for each in maps:
         for key, value in each.items():
@@ -19,7 +19,7 @@ def medians(maps: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def summarise(scenario: Scenario, turns: Sequence[Turn]) -> dict[str, Any]:
-    """One row of the table: medians over the turns of a scenario; errors are added up."""
+    """Summarise the turns of a scenario in a row: medians, and the sum of errors."""
     rate = median(turn.full.rate for turn in turns)
     row: dict[str, Any] = {
         "scenario": scenario.name,
@@ -48,12 +48,12 @@ def summarise(scenario: Scenario, turns: Sequence[Turn]) -> dict[str, Any]:
 
 
 def _saved_rate(scenario: Scenario, turn: Turn) -> float:
-    """Events per second that reached Postgres, from the first request until the queue was empty."""
+    """Return the events per second that reached Postgres, from the first request until the queue was empty."""
     return turn.full.requests * scenario.events / (turn.full.seconds + turn.drain_seconds)
 
 
 def rows_of(turns: Sequence[Turn]) -> list[dict[str, Any]]:
-    """A row for each scenario that was run, in the order of SCENARIOS."""
+    """Make a row for each scenario that was run, in the order of SCENARIOS."""
     return [
         summarise(scenario, mine)
         for scenario in SCENARIOS

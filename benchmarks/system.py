@@ -1,4 +1,4 @@
-"""The real cluster under load: started, filled with players, asked whether it has settled."""
+"""Run the real cluster under load: start it, fill it with players, wait until it has settled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.acceptance.cluster import LocalCluster, command, local_cluster
 
 SETTLE_SECONDS = 120
 ENVIRONMENT = {
-    # The buckets are looked at in every write, and never empty.
+    # Every write checks the buckets, which are never empty.
     "USER_RATE_LIMIT_COUNT": "1000000",
     "USER_RATE_LIMIT_WINDOW": "1",
     "REGION_RATE_LIMIT_PER_SEC": "1000000",
@@ -47,33 +47,33 @@ class System:
         return self.cluster.url
 
     def cpu(self) -> dict[str, float]:
-        """Seconds of CPU used so far by each kind of process."""
+        """Return the seconds of CPU used so far by each kind of process."""
         return cpu_seconds(by_kind(self.cluster.state["pids"]))
 
     def waiting(self) -> int:
-        """Events that are not in Postgres yet."""
+        """Count the events that are not in Postgres yet."""
 
-        async def look(shard_map: ShardMap, _: RegionDatabases) -> int:
+        async def uncommitted(shard_map: ShardMap, _: RegionDatabases) -> int:
             return sum(queue.uncommitted for queue in await queue_states(shard_map))
 
-        return with_stores(environment_of(self.cluster), look)
+        return with_stores(environment_of(self.cluster), uncommitted)
 
     def settle(self) -> float:
-        """Wait until the worker has saved everything and Redis has no fork at work; the seconds the queue took."""
+        """Wait until all is saved and no fork of Redis runs; return the seconds that the queue took."""
 
-        async def look(shard_map: ShardMap, _: RegionDatabases) -> float:
+        async def drained(shard_map: ShardMap, _: RegionDatabases) -> float:
             started = time.monotonic()
             while any(queue.uncommitted for queue in await queue_states(shard_map)):
                 _check_time(started)
                 await asyncio.sleep(0.02)
-            drained = time.monotonic() - started
+            seconds = time.monotonic() - started
             for shard in shard_map.shards:
                 while (await shard.command("INFO", "persistence"))["aof_rewrite_in_progress"]:
                     _check_time(started)
                     await asyncio.sleep(0.1)
-            return drained
+            return seconds
 
-        return with_stores(environment_of(self.cluster), look)
+        return with_stores(environment_of(self.cluster), drained)
 
 
 def _check_time(started: float) -> None:
@@ -92,7 +92,7 @@ def with_stores(environ: dict[str, str], work: Callable[[ShardMap, RegionDatabas
 
 
 def environment_of(cluster: LocalCluster) -> dict[str, str]:
-    """Variables that name the cluster's Redis and databases."""
+    """Return the variables that name the cluster's Redis and databases."""
     state = cluster.state
     urls = {f"DATABASE_URL_{region}": url for region, url in state["databases"].items()}
     return {"REDIS_URL": state["redis_url"], **urls}
@@ -100,7 +100,7 @@ def environment_of(cluster: LocalCluster) -> dict[str, str]:
 
 @contextmanager
 def loaded_system(folder: Path, players: int) -> Iterator[System]:
-    """`leaderboard up` with `players` on the boards, evenly over the regions."""
+    """Run `leaderboard up` with `players` on the boards, evenly over the regions."""
     data_dir = folder / "cluster"
     console.print("starting the cluster …")
     with local_cluster(data_dir, "--quiet", environ=ENVIRONMENT) as cluster:
@@ -131,7 +131,7 @@ async def _used_memory(shard_map: ShardMap, _: RegionDatabases) -> int:
 
 
 async def _tidy(_: ShardMap, databases: RegionDatabases) -> None:
-    """Have Postgres do now what it would do behind the measurements."""
+    """Vacuum and checkpoint Postgres now rather than during the measurements."""
     for region in databases.regions:
         await databases[region].execute("VACUUM ANALYZE leaderboard", timeout=SETTLE_SECONDS)
         await databases[region].execute("CHECKPOINT", timeout=SETTLE_SECONDS)

@@ -1,4 +1,4 @@
-"""Runs wrk with a script of benchmarks/wrk and reads what it says at the end."""
+"""Run wrk with a script of benchmarks/wrk and parse its output."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _GRACE_SECONDS = 30
 
 
 class WrkError(Exception):
-    """wrk did not run, or did not say what it should."""
+    """wrk did not run, or its output was not as expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run of wrk measured. `errors` are answers ≥ 400, refused items, and what the sockets reported."""
+    """The results of one run of wrk. `errors` are answers ≥ 400, refused items, and what the sockets reported."""
 
     requests: int
     seconds: float
@@ -39,12 +39,12 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Requests per second."""
+        """Return the requests per second."""
         return self.requests / self.seconds if self.seconds else 0.0
 
 
 def require_wrk() -> str:
-    """The path of wrk; ends the program with how to get it when it is missing."""
+    """Return the path of wrk; exit with how to install it when it is missing."""
     found = shutil.which("wrk")
     if found is None:
         print(MISSING, file=sys.stderr)  # noqa: T201
@@ -53,14 +53,14 @@ def require_wrk() -> str:
 
 
 def wrk_version() -> str:
-    """As wrk tells it, for example `4.1.0`."""
+    """Return the version that wrk prints, for example `4.1.0`."""
     said = subprocess.run([require_wrk(), "-v"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"\d+\.\d+\.\d+", said)
     return found[0] if found else "unknown"
 
 
 def parse(output: str, wrk_cpu_seconds: float = 0.0) -> Load:
-    """The numbers in wrk's output. Raises WrkError when the line of our script is not there."""
+    """Parse wrk's output. Raises WrkError when the line of our script is missing."""
     lines = [line for line in output.splitlines() if line.startswith("BENCH {")]
     if len(lines) != 1:
         raise WrkError(f"wrk did not report:\n{output[-2000:]}")

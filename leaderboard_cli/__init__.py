@@ -1,1 +1,1 @@
-"""The leaderboard command: runs and looks after all of the other parts."""
+"""Run and operate the whole system by the `leaderboard` command."""

@@ -1,4 +1,4 @@
-"""Where the `leaderboard` command and `python -m leaderboard_cli` begin."""
+"""Start the `leaderboard` command, also as `python -m leaderboard_cli`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from leaderboard_cli import healthcheck
 
 
 def main() -> None:
-    """Run a command. The health check does not wait a second for everything that the others import."""
+    """Run a command; the health check starts without the second that the imports of the others take."""
     if sys.argv[1:2] == ["healthcheck"]:
         sys.exit(healthcheck.main(sys.argv[2:]))
     from leaderboard_cli.app import main as run_app

@@ -1,4 +1,4 @@
-"""The `leaderboard` command line."""
+"""Assemble the `leaderboard` command line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _healthcheck(url: str = typer.Argument("", help="Default: /health on PORT.")
 
 
 def main() -> None:
-    """Run a command; what the person can mend is said in plain words, with exit code 1."""
+    """Run a command; print what the user can correct as a plain message, with exit code 1."""
     try:
         app()
     except (SettingsError, LeaderboardError) as error:

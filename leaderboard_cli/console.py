@@ -1,4 +1,4 @@
-"""How the commands speak to the person at the terminal."""
+"""Print to the terminal for all commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def fail(message: str) -> NoReturn:
-    """Say what went wrong and exit with code 1."""
+    """Print an error message and exit with code 1."""
     errors.print(message, style="red", markup=False)
     raise typer.Exit(1)

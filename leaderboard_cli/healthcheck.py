@@ -1,4 +1,4 @@
-"""`leaderboard healthcheck`: exit code 0 when a process says that it is well, for containers.
+"""`leaderboard healthcheck`: exit with 0 when a process reports that it is healthy, for containers.
 
 Standard library only: this runs every few seconds in every container.
 """
@@ -16,7 +16,7 @@ SUMMARY = "Ask a process for its health; exit 1 when it is not well or not there
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what the process answers; 0 for HTTP 200, else 1."""
+    """Print the answer of the process; return 0 for HTTP 200, else 1."""
     parser = argparse.ArgumentParser(prog="leaderboard healthcheck", description=SUMMARY)
     parser.add_argument("url", nargs="?", default=f"http://127.0.0.1:{os.environ.get('PORT', '5000')}/health")
     parser.add_argument("--timeout", type=float, default=3, help="seconds to wait (default 3)")

@@ -1,4 +1,4 @@
-"""A typed client of the leaderboard, blocking (`Client`) and for asyncio (`AsyncClient`)."""
+"""Provide a typed client of the leaderboard, blocking (`Client`) and for asyncio (`AsyncClient`)."""
 
 from __future__ import annotations
 

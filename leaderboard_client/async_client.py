@@ -1,4 +1,4 @@
-"""The client for asyncio: carries out the steps with httpx.AsyncClient and asyncio.sleep."""
+"""Implement the asyncio client: carry out steps with httpx.AsyncClient and asyncio.sleep."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class _Wire:
-    """Does the steps of one call or feed, and holds the answer that is open."""
+    """Carry out the steps of one call or feed, and hold its open answer."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -90,7 +90,7 @@ def _feed(
 class AsyncClient(Settings[httpx.AsyncClient]):
     """`Client` for asyncio: the same calls and settings, to be awaited, and iterated with `async for`.
 
-    Leave a live feed that you do not follow to its end with `contextlib.aclosing`, so that its connection is let go
+    Leave a live feed that you do not follow to its end with `contextlib.aclosing`, so that its connection is released
     at once.
     """
 

@@ -1,4 +1,4 @@
-"""A call of the API as a value, and how an answer to it is judged."""
+"""Describe a call of the API as a value, and interpret its answer."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ QueryValue = str | int | None
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One call: what is sent, and how its answer is read.
+    """One call: its request, and the reader of its answer.
 
-    `repeatable` calls may be sent again when nobody knows whether they were done: reads, and writes under `key`.
+    `repeatable` calls may be sent again when it is unknown whether they were done: reads, and writes under `key`.
     """
 
     method: str
@@ -36,10 +36,10 @@ class Call(Generic[T]):
     also_read: tuple[int, ...] = ()
     """Statuses beside 2xx that are no error."""
     again: Callable[[T], float | None] | None = field(default=None, repr=False)
-    """Looks at a result: after how many seconds to ask for the rest of it, or None when there is none to get."""
+    """Returns after how many seconds to request the rest of a result, or None when it is complete."""
 
     def request(self, base_url: str, request_id: str) -> Request:
-        """The request of this call, the same for every attempt."""
+        """Build the request of this call, the same for every attempt."""
         headers = {"accept": "application/json", "x-request-id": request_id}
         if self.token is not None:
             headers["authorization"] = f"Bearer {self.token}"
@@ -51,8 +51,8 @@ class Call(Generic[T]):
             content = json.dumps(self.body, separators=(",", ":")).encode()
         return Request(self.method, url_of(base_url, self.path, self.query), headers, content)
 
-    def judge(self, answer: Answer, request_id: str) -> T | LeaderboardError:
-        """The result, or the error that the answer is."""
+    def interpret(self, answer: Answer, request_id: str) -> T | LeaderboardError:
+        """Return the result, or the error that the answer stands for."""
         request_id = answer.headers.get("x-request-id", request_id)
         if not (200 <= answer.status < 300 or answer.status in self.also_read):
             return error_from(answer, request_id)
@@ -70,14 +70,14 @@ class Call(Generic[T]):
 
 
 def next_page(call: Call[Page], page: Page) -> Call[Page] | None:
-    """The call for the page after this one; None at the end."""
+    """Build the call for the next page; None at the end."""
     if page.next_cursor is None:
         return None
     return replace(call, query={**call.query, "offset": None, "cursor": page.next_cursor})
 
 
 def error_from(answer: Answer, request_id: str) -> LeaderboardError:
-    """The exception for an answer that is not a success."""
+    """Build the exception for an answer that is not a success."""
     try:
         body = answer.json()
     except ValueError:
@@ -88,19 +88,19 @@ def error_from(answer: Answer, request_id: str) -> LeaderboardError:
 
 
 def url_of(base_url: str, path: str, query: Mapping[str, QueryValue]) -> str:
-    """The whole URL; query values of None are left out."""
+    """Build the URL; query values of None are left out."""
     given = {name: value for name, value in query.items() if value is not None}
     return f"{base_url}{path}" + (f"?{urlencode(given, errors='surrogatepass')}" if given else "")
 
 
 def segment(user_id: str) -> str:
-    """A user_id as one segment of a path, in any script. Raises InvalidRequest for one that no path can hold."""
+    """Encode a user_id, in any script, as one path segment. Raises InvalidRequest when that is impossible."""
     if not user_id or "/" in user_id:
         raise InvalidRequest(
             "A user_id has 1 to 128 characters without white space, control characters or '/'.",
             code="invalid_payload",
             details={"fields": [{"field": "user_id", "message": "is empty or has a '/'"}]},
         )
-    if user_id in (".", ".."):  # unreserved, but every URL parser would walk the path with them
+    if user_id in (".", ".."):  # unreserved, but URL parsers resolve them as dot segments
         return user_id.replace(".", "%2E")
     return quote(user_id, safe="", errors="surrogatepass")

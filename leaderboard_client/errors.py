@@ -1,4 +1,4 @@
-"""What can go wrong with a call: one tree of exceptions, a class per family of answers."""
+"""Define the exceptions of calls: one tree, a class per family of answers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class ServerError(LeaderboardError):
 
 
 class Unavailable(ServerError):
-    """A part of the system is away, and the call's time to wait was over (502, 503, 504)."""
+    """A part of the system is unavailable, and the call's time to wait was over (502, 503, 504)."""
 
 
 class UnexpectedAnswer(LeaderboardError):
@@ -103,7 +103,7 @@ _FAMILIES: dict[int, type[LeaderboardError]] = {
 
 
 def family_of(status: int) -> type[LeaderboardError]:
-    """The class for an answer with this status, which is not a success."""
+    """Return the class for an answer with this status, which is not a success."""
     if status in _FAMILIES:
         return _FAMILIES[status]
     if status >= 500:
@@ -114,7 +114,7 @@ def family_of(status: int) -> type[LeaderboardError]:
 def error_of(
     status: int, body: object, *, request_id: str | None = None, retry_after: float | None = None
 ) -> LeaderboardError:
-    """The exception for an answer that is not a success; `body` is its JSON, or None when it is none."""
+    """Build the exception for an answer that is not a success; `body` is its JSON, or None when it is none."""
     envelope = body if isinstance(body, dict) else {}
     code, message = envelope.get("error"), envelope.get("message")
     return family_of(status)(

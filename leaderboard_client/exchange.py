@@ -1,4 +1,4 @@
-"""One call from its first attempt to its result: what is sent, what is sent again, and when it is given up."""
+"""Decide the course of one call: what to send, what to retry, and when to give up."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ T = TypeVar("T")
 
 
 def new_request_id() -> str:
-    """An X-Request-ID, the same for every attempt of a call, so that the logs show them as one."""
+    """Make an X-Request-ID, the same for every attempt of a call."""
     return secrets.token_hex(16)
 
 
 def exchange(call: Call[T], base_url: str, policy: RetryPolicy, clock: Callable[[], float] = monotonic) -> Steps[T]:
-    """The steps of one call. Returns its result, or raises the LeaderboardError that it ends with."""
+    """Yield the steps of one call; return its result. Raises the LeaderboardError that it ends with."""
     request_id = new_request_id()
     request = call.request(base_url, request_id)
     deadline = clock() + policy.max_wait
     timeout = policy.timeout
     for attempt in count():
-        found = _judge(call, (yield Send(request, timeout)), request_id)
+        found = _interpret(call, (yield Send(request, timeout)), request_id)
         if isinstance(found, LeaderboardError):
             if not may_repeat(found, repeatable=call.repeatable):
                 raise found
@@ -50,10 +50,10 @@ def exchange(call: Call[T], base_url: str, policy: RetryPolicy, clock: Callable[
 
 
 def may_repeat(error: LeaderboardError, *, repeatable: bool) -> bool:
-    """Whether a call that ended so may be sent again.
+    """Tell whether a call that ended with this error may be sent again.
 
-    A 429 was refused before anything was done, and a request that never went out did nothing. Of every other failure
-    nobody knows, so only a `repeatable` call may be sent again.
+    A 429 was refused before anything was done, and a request that was never sent did nothing. After any other failure
+    the effect is unknown, so only a `repeatable` call may be sent again.
     """
     match error:
         case ConnectionFailed(hopeless=True):
@@ -66,7 +66,7 @@ def may_repeat(error: LeaderboardError, *, repeatable: bool) -> bool:
 
 
 def failed(failure: Failure, request_id: str) -> ConnectionFailed:
-    """The exception for a request without a whole answer."""
+    """Build the exception for a request without a complete answer."""
     error = ConnectionFailed(
         str(failure.error) or type(failure.error).__name__,
         code="timed_out" if failure.timed_out else "connection_failed",
@@ -78,8 +78,8 @@ def failed(failure: Failure, request_id: str) -> ConnectionFailed:
     return error
 
 
-def _judge(call: Call[T], outcome: Outcome, request_id: str) -> T | LeaderboardError:
+def _interpret(call: Call[T], outcome: Outcome, request_id: str) -> T | LeaderboardError:
     if isinstance(outcome, Answer):
-        return call.judge(outcome, request_id)
-    assert isinstance(outcome, Failure)  # noqa: S101 - what comes of a Send is one of the two
+        return call.interpret(outcome, request_id)
+    assert isinstance(outcome, Failure)  # noqa: S101 - the outcome of a Send is one of the two
     return failed(outcome, request_id)

@@ -1,4 +1,4 @@
-"""Live feeds: what they show, and how their events change it."""
+"""Maintain the state of live feeds from their events."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ class LiveRank:
 
 
 class Feed(ABC, Generic[T]):
-    """Makes of events what the iterator yields. Each stream has a feed of its own."""
+    """Turn events into what the iterator yields. Each stream has its own feed."""
 
     ended = False
 
     @abstractmethod
     def apply(self, event: Event) -> T | None:
-        """What to yield after this event; None for nothing. Raises KeyError, TypeError, ValueError on nonsense."""
+        """Return what to yield after this event, or None. Raises KeyError, TypeError, ValueError for malformed data."""
 
 
 class EventFeed(Feed[Event]):
-    """The events themselves."""
+    """Yield the events themselves."""
 
     def apply(self, event: Event) -> Event:
         self.ended = event.event == "gone"
@@ -85,7 +85,7 @@ StateT = TypeVar("StateT", LiveTop, LiveRank)
 
 
 class _StateFeed(Feed[StateT]):
-    """The state after each event."""
+    """Yield the state after each event."""
 
     def __init__(self) -> None:
         self._state: StateT | None = None
@@ -115,7 +115,7 @@ class _StateFeed(Feed[StateT]):
 
 
 class TopFeed(_StateFeed[LiveTop]):
-    """The best rows of a board."""
+    """Keep the best rows of a board."""
 
     def _whole(self, data: Mapping[str, Any]) -> LiveTop:
         return self._made(data, {})
@@ -132,7 +132,7 @@ class TopFeed(_StateFeed[LiveTop]):
 
 
 class RankFeed(_StateFeed[LiveRank]):
-    """A player's rank and neighbours; every event has all of it."""
+    """Keep a player's rank and neighbours; every event is complete."""
 
     def _whole(self, data: Mapping[str, Any]) -> LiveRank:
         around = rows_of(data, Row, "around")
@@ -144,9 +144,9 @@ class RankFeed(_StateFeed[LiveRank]):
 
 @dataclass(frozen=True, slots=True)
 class Stream(Generic[T]):
-    """A live feed to follow: where it is, and what its events become.
+    """A live feed to follow: its address, and the feed that interprets its events.
 
-    `max_outage` is how many seconds it may be without a connection; None for no limit once it was connected.
+    `max_outage` is the longest time without a connection in seconds; None for no limit once it was connected.
     """
 
     path: str
@@ -156,7 +156,7 @@ class Stream(Generic[T]):
     max_outage: float | None = None
 
     def request(self, base_url: str, request_id: str, last_event_id: str) -> Request:
-        """The request that opens it, or goes on after an event."""
+        """Build the request that opens it, or resumes it after an event."""
         headers = {
             "accept": "text/event-stream",
             "accept-encoding": "identity",

@@ -1,4 +1,4 @@
-"""A live feed from its first connection to its end: connect, read, and connect again where it broke off."""
+"""Decide the course of a live feed: connect, read, and reconnect after the last event seen."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def follow(
     policy: RetryPolicy,
     clock: Callable[[], float] = monotonic,
 ) -> EmittingSteps[T]:
-    """The steps of one live feed; ends when the feed has ended, raises the LeaderboardError that it cannot get over.
+    """Yield the steps of one live feed until it ends. Raises the LeaderboardError that ends it early.
 
     `policy.timeout` is the longest silence of an open connection: longer than the feed's heartbeat.
     """
@@ -55,7 +55,7 @@ def follow(
             if not silent:
                 deadline = None if stream.max_outage is None else clock() + stream.max_outage
         if isinstance(outcome, Answer) and outcome.status == NO_CONTENT:
-            return  # how the standard says: do not come back
+            return  # the standard: do not reconnect
         problem = _problem(outcome, request_id)
         if was_open and isinstance(problem, NotFound):
             return  # deleted while there was no connection

@@ -1,4 +1,4 @@
-"""Results out of JSON: the fields that are known, in a cheap way."""
+"""Build results from the known fields of JSON, cheaply."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def _names(kind: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def pick(kind: type[T], data: Mapping[str, Any], **given: Any) -> T:
-    """A result from the fields of `data` that it knows, and what is `given`. Raises KeyError when one is missing."""
-    # mypy does not take a type[T] for hashable.
+    """Build a result from the known fields of `data` and those `given`. Raises KeyError when one is missing."""
+    # mypy does not accept a type[T] as hashable.
     needed, optional = _names(cast("Any", kind))
     values = {name: data[name] for name in needed if name not in given}
     values |= {name: data[name] for name in optional if name in data}
@@ -27,6 +27,6 @@ def pick(kind: type[T], data: Mapping[str, Any], **given: Any) -> T:
 
 
 def rows_of(data: Mapping[str, Any], kind: type[T], name: str = "rows") -> tuple[T, ...]:
-    """The rows of an answer; `kind` has no optional fields. A page may have a thousand: a quarter of `pick`'s time."""
+    """Build the rows of an answer; `kind` has no optional fields. In a quarter of `pick`'s time, for large pages."""
     take = itemgetter(*_names(cast("Any", kind))[0])
     return tuple([kind(*take(row)) for row in data[name]])

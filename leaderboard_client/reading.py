@@ -1,4 +1,4 @@
-"""How the answers of the API become results."""
+"""Turn answers of the API into results."""
 
 from __future__ import annotations
 

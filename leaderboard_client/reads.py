@@ -1,4 +1,4 @@
-"""The calls that look: boards, ranks, exports, the state of the system, live feeds."""
+"""Build the read calls: boards, ranks, exports, the state of the system, live feeds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ GLOBAL = "GLOBAL"
 
 
 class Reads(Session):
-    """Calls that look. Where a user_id may be left out, the player who registered or logged in is meant."""
+    """Read calls. An omitted user_id means the player who registered or logged in."""
 
     def top(
         self, region: str = GLOBAL, *, limit: int = 100, offset: int | None = None, cursor: str | None = None
     ) -> Call[Page]:
-        """The best of a board: `limit` (1-1,000) rows from the top, from `offset`, or from a page's `next_cursor`.
+        """Return a page of a board: `limit` (1-1,000) rows from the top, from `offset`, or from a `next_cursor`.
 
         Players of one score share a rank (1, 1, 3) and come by descending bytes of user_id.
         Raises InvalidRequest with the code unknown_region and the known ones in `details["regions"]`.
@@ -28,9 +28,9 @@ class Reads(Session):
         return self._page("/top", region=region, limit=limit, offset=offset, cursor=cursor)
 
     def iter_top(self, region: str = GLOBAL, *, page_size: int = 1000) -> Call[Page]:
-        """Every row of a board, fetched page by page as you go.
+        """Iterate over every row of a board, fetched page by page.
 
-        A player whose score does not change meanwhile comes exactly once; one who moves may come twice or not.
+        A player whose score does not change meanwhile comes exactly once; one whose does may come twice or not at all.
         Ranks are those of the moment of each page.
         """
         return self.top(region, limit=page_size)
@@ -44,13 +44,13 @@ class Reads(Session):
         limit: int = 100,
         cursor: str | None = None,
     ) -> Call[Page]:
-        """The rows with minimum <= score <= maximum, best first; either bound may be left out, not both."""
+        """Return the rows with minimum <= score <= maximum, best first; either bound may be omitted, not both."""
         return self._page("/range", region=region, min=minimum, max=maximum, limit=limit, cursor=cursor)
 
     def iter_range_by_score(
         self, minimum: int | None = None, maximum: int | None = None, *, region: str = GLOBAL, page_size: int = 1000
     ) -> Call[Page]:
-        """Every row with minimum <= score <= maximum, page by page; as `iter_top` otherwise."""
+        """Iterate over every row with minimum <= score <= maximum, page by page, like `iter_top`."""
         return self.range_by_score(minimum, maximum, region=region, limit=page_size)
 
     def range_by_rank(
@@ -62,49 +62,49 @@ class Reads(Session):
         limit: int = 100,
         cursor: str | None = None,
     ) -> Call[Page]:
-        """The rows whose rank is within first..last, 1-based, both included; either may be left out, not both."""
+        """Return the rows whose rank is within first..last, 1-based, both included; either may be omitted, not both."""
         return self._page("/range", **{"from": first}, to=last, region=region, limit=limit, cursor=cursor)
 
     def iter_range_by_rank(
         self, first: int | None = None, last: int | None = None, *, region: str = GLOBAL, page_size: int = 1000
     ) -> Call[Page]:
-        """Every row whose rank is within first..last, page by page; as `iter_top` otherwise."""
+        """Iterate over every row whose rank is within first..last, page by page, like `iter_top`."""
         return self.range_by_rank(first, last, region=region, limit=page_size)
 
     def rank(self, user_id: str | None = None, *, region: str = GLOBAL) -> Call[Rank]:
-        """A player's rank: 1 + the number of players with a strictly higher score. Raises NotFound."""
+        """Return a player's rank: 1 + the number of players with a strictly higher score. Raises NotFound."""
         return Call("GET", f"/rank/{segment(self.own(user_id))}", reading.rank, query={"region": region})
 
     def ranks(self, user_ids: Iterable[str], *, region: str = GLOBAL) -> Call[Ranks]:
-        """Up to 1,000 players (friends) among themselves and on the board; unknown ones are listed, not raised."""
+        """Rank up to 1,000 players (friends) among themselves and on the board; unknown ones are listed, not raised."""
         return Call("POST", "/ranks", reading.ranks, body={"user_ids": list(user_ids), "region": region})
 
     def around(self, user_id: str | None = None, *, region: str = GLOBAL, reach: int = 10) -> Call[Around]:
-        """A player and up to `reach` (1-100) rows above and below it. Raises NotFound."""
+        """Return a player and up to `reach` (1-100) rows above and below it. Raises NotFound."""
         path = f"/around/{segment(self.own(user_id))}"
         return Call("GET", path, reading.around, query={"region": region, "range": reach})
 
     def export_user(self, user_id: str) -> Call[Export]:
-        """All that is kept of a player, with its own token or a server's. Raises NotFound, Forbidden."""
+        """Return all data kept of a player, with its own token or a server's. Raises NotFound, Forbidden."""
         return Call("GET", f"/users/{segment(user_id)}", reading.export, token=self.token)
 
     def status(self) -> Call[Status]:
-        """What an operator asks: is everything saved, who is at it, where do reads come from."""
+        """Return whether everything is saved, the workers, and the source of reads."""
         return Call("GET", "/status", reading.status)
 
     def health(self) -> Call[Health]:
-        """What the process that answers (a gateway, behind NGINX) thinks of itself; raises nothing when it is ill."""
+        """Return the health of the process that answers (a gateway, behind NGINX); an unhealthy one raises nothing."""
         return Call("GET", "/health", reading.health, also_read=(503,))
 
     def metrics(self) -> Call[str]:
-        """The Prometheus metrics of the process that answers, as text."""
+        """Return the Prometheus metrics of the process that answers, as text."""
         return Call("GET", "/metrics", reading.text)
 
     def stream_top(self, region: str = GLOBAL, *, limit: int = 10, max_outage: float | None = None) -> Stream[LiveTop]:
         """Follow the best `limit` (1-100) rows of a board: yields the whole state whenever it changes.
 
-        A broken connection is made again, and goes on where it was. The first one must come about within the
-        client's `max_wait`; after that `max_outage` seconds without one raise, or nothing when it is None.
+        A broken connection is resumed after the last event. The first one must be made within the client's
+        `max_wait`; later `max_outage` seconds without one raise, unless it is None.
         """
         return Stream("/stream/top", TopFeed(), {"region": region, "limit": limit}, max_outage=max_outage)
 
@@ -131,7 +131,7 @@ class Reads(Session):
         last_event_id: str = "",
         max_outage: float | None = None,
     ) -> Stream[Event]:
-        """The raw events of `stream_top`, from the start or after an event that was seen."""
+        """Follow the raw events of `stream_top`, from the start or after a given event."""
         return Stream("/stream/top", EventFeed(), {"region": region, "limit": limit}, last_event_id, max_outage)
 
     def events_rank(
@@ -143,7 +143,7 @@ class Reads(Session):
         last_event_id: str = "",
         max_outage: float | None = None,
     ) -> Stream[Event]:
-        """The raw events of `stream_rank`, from the start or after an event that was seen."""
+        """Follow the raw events of `stream_rank`, from the start or after a given event."""
         path, query = self._rank_stream(user_id, region, reach)
         return Stream(path, EventFeed(), query, last_event_id, max_outage)
 

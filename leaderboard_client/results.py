@@ -1,4 +1,4 @@
-"""What the calls answer with: frozen values. Fields that a newer system adds are ignored."""
+"""Define the results of calls as frozen values; fields that a newer system adds are ignored."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of a batch, in its order; `ok` when every score was taken."""
+    """The results of a batch, in its order; `ok` when every score was taken."""
 
     ok: bool
     accepted: int
@@ -75,7 +75,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A place on a board; players of one score share a rank (1, 1, 3)."""
+    """A row of a board; players of one score share a rank (1, 1, 3)."""
 
     rank: int
     user_id: str
@@ -86,7 +86,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a board. `source` is "redis", or "postgres" while Redis is away; `next_cursor` is None at the end."""
+    """A page of a board; `source` is "postgres" while Redis is unavailable; `next_cursor` is None at the end."""
 
     region: str
     total: int
@@ -97,7 +97,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """A player's place on a board of `total`; `percentile` is the share of the others without a higher score."""
+    """A player's rank on a board of `total`; `percentile` is the share of the others without a higher score."""
 
     region: str
     total: int
@@ -111,7 +111,7 @@ class Rank:
 
 @dataclass(frozen=True, slots=True)
 class ListedRow:
-    """A player among the asked ones: `place` within the list, `rank` and `percentile` on the board."""
+    """A requested player: `place` within the list, `rank` and `percentile` on the board."""
 
     place: int
     rank: int
@@ -124,7 +124,7 @@ class ListedRow:
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """The asked players in board order; `unknown` are those that are not on this board."""
+    """The requested players in board order; `unknown` are those that are not on this board."""
 
     region: str
     total: int
@@ -146,7 +146,7 @@ class Around:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A player that is gone; `deleted_at` is µs since the epoch."""
+    """A deleted player; `deleted_at` is µs since the epoch."""
 
     user_id: str
     deleted_at: int
@@ -154,7 +154,7 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether what answered can serve, and all that it said of itself."""
+    """Whether the answering process can serve, and its whole answer."""
 
     ok: bool
     details: Mapping[str, Any]
@@ -162,7 +162,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """What of a region waits to be saved; `lag_seconds` is the age of the oldest event not committed yet."""
+    """The queue of a region; `lag_seconds` is the age of the oldest event not committed yet."""
 
     region: str
     waiting: int
@@ -173,7 +173,7 @@ class QueueStatus:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """A worker, and how long ago it gave its last sign of life."""
+    """A worker, and the age of its last heartbeat."""
 
     name: str
     last_seen_seconds: float
@@ -181,7 +181,7 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Whether everything is saved; `reads` is "redis" or "postgres", `details` all that was said."""
+    """Whether everything is saved; `reads` is "redis" or "postgres", `details` the whole answer."""
 
     ok: bool
     reads: str
@@ -204,7 +204,7 @@ class ExportedUser:
 
 @dataclass(frozen=True, slots=True)
 class BoardRank:
-    """A place on one board."""
+    """A rank on one board."""
 
     rank: int
     total: int
@@ -230,7 +230,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """All that is kept of a player; `account` is None without a password, `saved` while its row is on the way.
+    """All data kept of a player; `account` is None without a password, `saved` until its row is written.
 
     `ranks` are by board: the home region and GLOBAL.
     """

@@ -1,6 +1,6 @@
-"""How long to wait before a call is repeated.
+"""Compute the pauses between the attempts of a call.
 
-The client imports nothing of the system's, so the doubling of pauses is its own.
+The client imports nothing of the system, so it has its own exponential back-off.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from email.utils import parsedate_to_datetime
 class RetryPolicy:
     """Limits of one call, in seconds.
 
-    `timeout` is the longest silence of one attempt, `max_wait` the time after which no attempt begins any more.
+    `timeout` is the longest silence of one attempt, `max_wait` the time after which no further attempt begins.
     Pauses grow from `first_pause` to `longest_pause`, with jitter, so that clients that failed together do not
-    come back together.
+    retry together.
     """
 
     timeout: float = 10.0
@@ -29,9 +29,9 @@ class RetryPolicy:
     chance: Callable[[], float] = random.random
 
     def pause(self, attempt: int, retry_after: float | None = None, first: float | None = None) -> float:
-        """Seconds before the attempt after number `attempt` (from 0).
+        """Return the seconds before the attempt after number `attempt` (from 0).
 
-        Never less than `retry_after`, when the system said when to come back; `first` replaces `first_pause`.
+        Never less than `retry_after`, when given; `first` replaces `first_pause`.
         """
         first = self.first_pause if first is None else first
         grown = min(max(self.longest_pause, first), first * 2.0 ** min(attempt, 30))
@@ -41,7 +41,7 @@ class RetryPolicy:
 
 
 def retry_after_of(header: str | None, stated: object = None) -> float | None:
-    """Seconds until one may come back: what the envelope states, else the Retry-After header, else None."""
+    """Return the seconds until a retry: those in the envelope, else the Retry-After header, else None."""
     if isinstance(stated, int | float) and not isinstance(stated, bool) and math.isfinite(stated) and stated >= 0:
         return float(stated)
     if header is None:

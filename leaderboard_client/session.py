@@ -1,4 +1,4 @@
-"""Who a client speaks for, between its calls."""
+"""Remember the token and player of a client between its calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Session:
         self.user_id: str | None = None
 
     def own(self, user_id: str | None) -> str:
-        """The user_id that is meant. Raises Unauthorized when none is given and nobody has come in."""
+        """Return the given user_id, or the remembered one. Raises Unauthorized when there is neither."""
         if user_id is not None:
             return user_id
         if self.user_id is None:
@@ -30,7 +30,7 @@ class Session:
     def entering(
         self, user_id: str, read: Callable[[Answer], T], token_of: Callable[[T], str]
     ) -> Callable[[Answer], T]:
-        """A reader that remembers the token and the player that it came for."""
+        """Wrap a reader so that it remembers the token and its player."""
 
         def remember(answer: Answer) -> T:
             result = read(answer)
@@ -41,5 +41,5 @@ class Session:
 
 
 def new_key() -> str:
-    """An Idempotency-Key that nobody else has."""
+    """Make a unique Idempotency-Key."""
     return secrets.token_urlsafe(18)

@@ -1,4 +1,4 @@
-"""Server-Sent Events as the HTML standard parses them, from bytes, without I/O."""
+"""Parse Server-Sent Events from bytes as the HTML standard says, without I/O."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event: its type, its data, and the id with which a broken feed goes on after it."""
+    """One event: its type, its data, and the id from which a broken feed resumes."""
 
     event: str
     data: str
     id: str = ""
 
     def json(self) -> Any:
-        """The data as JSON. Raises ValueError when it is none."""
+        """Parse the data as JSON. Raises ValueError."""
         return json.loads(self.data)
 
 
 class EventParser:
-    """Turns the bytes of one feed into events; `restart` for each new connection.
+    """Turn the bytes of one feed into events; `restart` for each new connection.
 
     Lines end at CR, LF or CRLF only: a name in the data may hold U+2028, which other line splitters cut at.
     """
@@ -33,7 +33,7 @@ class EventParser:
         self.restart()
 
     def restart(self) -> None:
-        """Begin a new connection: what was not complete in the last one is dropped."""
+        """Begin a new connection: drop what was incomplete in the last one."""
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._text = ""
         self._at_start = True
@@ -41,7 +41,7 @@ class EventParser:
         self._event, self._id, self._data = "", self.last_event_id, list[str]()
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that these bytes complete."""
+        """Return the events that these bytes complete."""
         text = self._decoder.decode(chunk)
         if self._at_start and text:
             self._at_start = False

@@ -1,4 +1,4 @@
-"""The steps that a call is made of and what comes of them: the border between what decides and what does I/O."""
+"""Define the steps of a call and their outcomes: the interface between decisions and I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request, as it goes out."""
+    """One HTTP request."""
 
     method: str
     url: str
@@ -30,7 +30,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Send a request; an answer with status 200 stays open for Read, of any other the whole Answer is the outcome."""
+    """Send a request; an answer with status 200 stays open for Read, any other is read to a whole Answer."""
 
     request: Request
     timeout: float
@@ -38,19 +38,19 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The next bytes of the open answer; none at its end."""
+    """Read the next bytes of the open answer; none at its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Do nothing for so many seconds."""
+    """Wait for so many seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Emit(Generic[T]):
-    """Hand a value to whoever iterates."""
+    """Yield a value to the iterating caller."""
 
     value: T
 
@@ -64,13 +64,13 @@ class Answer:
     content: bytes = field(default=b"", repr=False)
 
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError when it is none."""
+        """Parse the body as JSON. Raises ValueError."""
         return json.loads(self.content)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No whole answer. `maybe_done` unless the request cannot have been received; `hopeless` to be sent again."""
+    """No complete answer. `maybe_done` unless the request was certainly not received; `hopeless` to retry."""
 
     error: Exception
     maybe_done: bool = True
@@ -81,5 +81,5 @@ class Failure:
 Step = Send | Open | Read | Wait
 Outcome = Answer | Failure | bytes | None
 Steps = Generator[Step, Outcome, T]
-"""Yields what is to be done next, is sent what came of it, and returns the result."""
+"""Yields the next step, is sent its outcome, and returns the result."""
 EmittingSteps = Generator[Step | Emit[T], Outcome, None]

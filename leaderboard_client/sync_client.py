@@ -1,4 +1,4 @@
-"""The client that blocks: carries out the steps with httpx.Client and time.sleep."""
+"""Implement the blocking client: carry out steps with httpx.Client and time.sleep."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class _Wire:
-    """Does the steps of one call or feed, and holds the answer that is open."""
+    """Carry out the steps of one call or feed, and hold its open answer."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
@@ -83,7 +83,7 @@ def _feed(
 
 
 class Client(Settings[httpx.Client]):
-    """Calls the leaderboard and waits for its answers. May be used from several threads.
+    """Call the leaderboard and wait for its answers. May be used from several threads.
 
     base_url: where NGINX, a gateway or a service answers. token: a player's or a server's; `register` and `login`
     put theirs in its place. timeout: seconds of silence after which an attempt is given up. max_wait: seconds after

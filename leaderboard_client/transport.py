@@ -1,4 +1,4 @@
-"""What both clients share of httpx: settings, requests, and what its answers and errors mean to us."""
+"""Share between both clients what concerns httpx: settings, requests, answers and errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Api(Writes, Reads):
 
 
 class Settings(ABC, Generic[H]):
-    """Where a client calls, for whom, and how patiently."""
+    """Hold the address, session, time-outs and HTTP client of a client."""
 
     def __init__(
         self,
@@ -54,16 +54,16 @@ class Settings(ABC, Generic[H]):
     @staticmethod
     @abstractmethod
     def _own_http() -> H:
-        """An httpx client that is closed with this one."""
+        """Return the httpx client that is closed with this one."""
 
     @property
     def base_url(self) -> str:
-        """Where the calls go, without a slash at its end."""
+        """Return the base URL, without a slash at its end."""
         return self._base_url
 
     @property
     def token(self) -> str | None:
-        """The token that the calls carry: given, or remembered from `register` or `login`."""
+        """Return the token of the calls: given, or remembered from `register` or `login`."""
         return self._api.token
 
     @token.setter
@@ -72,17 +72,17 @@ class Settings(ABC, Generic[H]):
 
     @property
     def user_id(self) -> str | None:
-        """The player who registered or logged in last."""
+        """Return the player who registered or logged in last."""
         return self._api.user_id
 
 
 def arguments(step: Send | Open) -> dict[str, Any]:
-    """A request as httpx builds it."""
+    """Return the arguments of httpx for a request."""
     request = step.request
     return {
         "method": request.method,
         "url": request.url,
-        # httpx refuses what is not ASCII; the system says better what is wrong with it.
+        # httpx refuses what is not ASCII; the system has the better message.
         "headers": {name: value.encode("utf-8", "surrogatepass") for name, value in request.headers.items()},
         "content": request.content,
         "timeout": step.timeout,
@@ -90,12 +90,12 @@ def arguments(step: Send | Open) -> dict[str, Any]:
 
 
 def stays_open(step: Send | Open, response: httpx.Response) -> bool:
-    """Whether the answer is a feed that is read as it comes."""
+    """Tell whether the answer is a feed, read as it comes."""
     return isinstance(step, Open) and response.status_code == httpx.codes.OK
 
 
 def failure(error: httpx.RequestError) -> Failure:
-    """What an exception of httpx says about the request."""
+    """Classify an exception of httpx."""
     return Failure(
         error,
         maybe_done=not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout),
@@ -105,9 +105,9 @@ def failure(error: httpx.RequestError) -> Failure:
 
 
 def presented(method: Callable[P, R], build: Callable[..., object], result: str = "{}") -> Callable[P, R]:
-    """A client's method under the name, docstring and signature of what builds its call.
+    """Give a client's method the name, docstring and signature of the function that builds its call.
 
-    `result` is what it gives, with `{}` for the type that the call is of.
+    `result` is its return type, with `{}` for the type of the call's result.
     """
     signature = inspect.signature(build)
     inner = str(signature.return_annotation).partition("[")[2].removesuffix("]")

@@ -1,4 +1,4 @@
-"""The calls that change something: accounts, scores, deletion."""
+"""Build the write calls: accounts, scores, deletion."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from leaderboard_client.steps import Answer
 T = TypeVar("T")
 
 _PASSING = frozenset({"rate_limited", "region_rate_limited", "queue_full", "unavailable", "warming_up"})
-"""Refusals of one score of a batch that pass by themselves."""
+"""Refusals of one score of a batch that are temporary."""
 
 
 class Writes(Session):
-    """Calls that change something. A write of a score is sent again until it is answered, and counts once."""
+    """Write calls. A write of a score is sent again until it is answered, and counts once."""
 
     def register(
         self, user_id: str, name: str, region: str, initial_score: int = 0, *, password: str | None = None
     ) -> Call[Registered]:
-        """Make a player, and speak for it from now on.
+        """Register a player, and use its token from now on.
 
         user_id: 1-128 characters without white space, control characters or "/"; name: 1-200 characters without
         control characters; both in any script. region: the home region. initial_score: within ±(2^53-1).
@@ -42,7 +42,7 @@ class Writes(Session):
         )
 
     def login(self, user_id: str, name: str, region: str | None = None, *, password: str | None = None) -> Call[str]:
-        """Speak for an existing player from now on; its token, which lives for JWT_TTL_SECONDS.
+        """Log an existing player in and use its token, valid for JWT_TTL_SECONDS, from now on; return the token.
 
         Raises NotFound when there is no such player, Unauthorized when name or password is not its own.
         """
@@ -89,8 +89,8 @@ class Writes(Session):
     def submit_many(self, scores: Iterable[Submission | Mapping[str, Any]], *, key: str | None = None) -> Call[Batch]:
         """Set or add to 1-1,000 scores with a server's token; each is taken or refused on its own.
 
-        Refusals that pass by themselves (429, 503) are sent again within the call's time, unless that would put two
-        scores of one player out of order. What is refused in the end stands in the results; it raises nothing.
+        Temporary refusals (429, 503) are sent again within the call's time, unless that would put two
+        scores of one player out of order. What is refused in the end is in the results; it raises nothing.
         """
         items = [
             {name: value for name, value in asdict(score).items() if value is not None}
@@ -105,7 +105,7 @@ class Writes(Session):
     def delete_user(self, user_id: str, *, key: str | None = None) -> Call[Deleted]:
         """Remove a player for good, with its own token or a server's: boards, password and saved row.
 
-        The user_id is free again, and tokens from before are worth nothing. `key` as for `update`.
+        The user_id is free again, and earlier tokens are revoked. `key` as for `update`.
         Raises NotFound when there is no such player, Forbidden with the token of another one.
         """
         return self._write(f"/users/{segment(user_id)}", reading.deleted, None, key, method="DELETE")
@@ -125,7 +125,7 @@ class Writes(Session):
 
 
 def rest_of_batch(items: list[dict[str, Any]], batch: Batch) -> float | None:
-    """Seconds after which to send a batch again under its key for what was refused; None when that is no use.
+    """Return after how many seconds to send a batch again under its key for what was refused; None when useless.
 
     What was taken is not done again, so a score that is refused now would come after a later one of its player.
     """
@@ -143,5 +143,5 @@ def rest_of_batch(items: list[dict[str, Any]], batch: Batch) -> float | None:
 
 
 def _given(body: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """The body with what is given of the optional fields."""
+    """Add the given optional fields to a body."""
     return body | {name: value for name, value in more.items() if value is not None}

@@ -1,1 +1,1 @@
-"""Runs the real servers and our own processes on one machine, without Docker, and leaves nothing behind."""
+"""Run the real servers and our own processes on one machine, without Docker, and leave nothing behind."""

@@ -1,4 +1,4 @@
-"""Chooses the Redis, Postgres and NGINX programs: those of the system, or those that come as Python wheels."""
+"""Choose the Redis, Postgres and NGINX programs: installed ones, or those of Python wheels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VERSION_TIMEOUT_SECONDS = 10.0
 
 
 class Servers(StrEnum):
-    """Where server programs may come from."""
+    """Sources of server programs."""
 
     AUTO = "auto"
     SYSTEM = "system"
@@ -31,7 +31,7 @@ class Servers(StrEnum):
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Servers:
-        """The value of LEADERBOARD_SERVERS (default auto); ClusterError for an unknown one."""
+        """Read LEADERBOARD_SERVERS (default auto). Raises ClusterError for an unknown value."""
         value = environ.get(SERVERS_VARIABLE, "").strip().lower() or cls.AUTO
         try:
             return cls(value)
@@ -43,7 +43,7 @@ class Servers(StrEnum):
 class Binary:
     """A server program that was run once to learn its version.
 
-    `flavour` and `major` name the data folder: what one of them wrote, another may be unable to read.
+    `flavour` and `major` name the data folder: another one may be unable to read its data.
     """
 
     path: Path
@@ -57,7 +57,7 @@ class Binary:
 
     @property
     def data_name(self) -> str:
-        """Name of the folder that keeps this program's data, such as `pg-18` or `valkey-9`."""
+        """Name the folder that keeps this program's data, such as `pg-18` or `valkey-9`."""
         return f"{self.flavour}-{self.major}"
 
     def describe(self) -> str:
@@ -213,7 +213,7 @@ def _usable(kind: _Kind, servers: Servers, refused: list[str]) -> Iterator[Binar
 
 
 def _choose(kind: _Kind, servers: Servers, data_dir: Path | None) -> Binary:
-    """The first usable candidate, except that data already there decides who may open it."""
+    """Choose the first usable candidate; existing data restricts the choice to what can open it."""
     refused: list[str] = []
     usable = _usable(kind, servers, refused)
     written: list[str] = []
@@ -246,15 +246,15 @@ def _choose(kind: _Kind, servers: Servers, data_dir: Path | None) -> Binary:
 
 
 def find_redis(servers: Servers = Servers.AUTO, data_dir: Path | None = None) -> Binary:
-    """The Redis or Valkey to run on the data in `data_dir`; BinaryNotFoundError when there is none."""
+    """Find the Redis or Valkey to run on the data in `data_dir`. Raises BinaryNotFoundError."""
     return _choose(_REDIS, servers, data_dir)
 
 
 def find_postgres(servers: Servers = Servers.AUTO, data_dir: Path | None = None) -> Binary:
-    """The Postgres to run on the data in `data_dir`; BinaryNotFoundError when there is none."""
+    """Find the Postgres to run on the data in `data_dir`. Raises BinaryNotFoundError."""
     return _choose(_POSTGRES, servers, data_dir)
 
 
 def find_nginx(servers: Servers = Servers.AUTO) -> Binary:
-    """The NGINX to run; BinaryNotFoundError when there is none."""
+    """Find the NGINX to run. Raises BinaryNotFoundError."""
     return _choose(_NGINX, servers, None)

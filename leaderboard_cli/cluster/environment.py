@@ -1,4 +1,4 @@
-"""What the processes of the cluster are told: the environment, `.env`, the servers that were started, a secret."""
+"""Build the environment of the cluster's processes: variables, `.env`, started servers, a secret."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ JWT_SECRET_NAME = "jwt_secret"  # noqa: S105 - the name of a file
 
 
 def read_environment(environ: Mapping[str, str], dotenv: Path) -> dict[str, str]:
-    """`environ` over the values of a `.env` file; the file may be missing, an empty value counts as unset."""
+    """Merge `environ` over the values of a `.env` file; the file may be missing, an empty value counts as unset."""
     values = {name: value for name, value in dotenv_values(dotenv).items() if value}
     return {**values, **{name: value for name, value in environ.items() if value}}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which servers are to be started, as opposed to those that the environment names."""
+    """The servers to start; the environment names the others."""
 
     regions: tuple[str, ...]
     redis: bool
@@ -31,9 +31,9 @@ class Wanted:
 
 
 def wanted_servers(environ: Mapping[str, str]) -> Wanted:
-    """An explicit REDIS_URL or POSTGRES_HOST, or one URL for each region, is used instead of a server of ours.
+    """Decide which servers to start: none for an explicit REDIS_URL or POSTGRES_HOST, or a URL for each region.
 
-    SettingsError when the variables make no sense.
+    Raises SettingsError when the variables contradict each other.
     """
     topology = load(TopologySettings, environ)
     regions = set(topology.regions)
@@ -45,12 +45,12 @@ def wanted_servers(environ: Mapping[str, str]) -> Wanted:
 
 
 def with_jwt_secret(environ: Mapping[str, str], data_dir: Path) -> dict[str, str]:
-    """`environ` with JWT_SECRET_FILE set to a random secret, made once, when it names no secret itself."""
+    """Add JWT_SECRET_FILE with a random secret, created once, when `environ` names no secret."""
     if environ.get("JWT_SECRET") or environ.get("JWT_SECRET_FILE"):
         return dict(environ)
     path = data_dir.absolute() / JWT_SECRET_NAME
     if not path.exists():
-        # Under another name first: a secret that is half written would be used for ever.
+        # Under another name first: a half-written secret would be used for ever.
         draft = path.with_name(f"{path.name}.new")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:

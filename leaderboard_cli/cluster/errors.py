@@ -1,4 +1,4 @@
-"""What can go wrong while a local cluster is being started, each with a message a person can act on."""
+"""Define the errors of a local cluster's start, each with a message that says what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class ClusterError(Exception):
-    """Base of every failure of the local cluster; its text is shown to the user as it stands."""
+    """Base of every failure of the local cluster; its text is shown to the user unchanged."""
 
 
 class BinaryNotFoundError(ClusterError):
@@ -26,7 +26,7 @@ class AlreadyRunningError(ClusterError):
 
 
 class StartError(ClusterError):
-    """A process did not come up; carries the end of its log."""
+    """A process did not start; carries the end of its log."""
 
     def __init__(self, name: str, reason: str, log_tail: Sequence[str] = ()) -> None:
         self.name = name

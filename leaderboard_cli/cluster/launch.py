@@ -1,4 +1,4 @@
-"""Becomes another program after making sure that it cannot outlive the process that asked for it.
+"""Become another program after making sure that it cannot outlive the process that started it.
 
 Run by path as `python -I -S launch.py <parent pid> <death signal> <uid or -1> <gid or -1> <program> <args…>`.
 A program of its own rather than `preexec_fn`, which is unsafe in a process that has threads.
@@ -12,7 +12,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Switch user if asked, tie the life of this process to `parent`, then exec; returns only by raising."""
+    """Switch user if asked, tie this process to `parent`, then exec; return only by raising."""
     parent, death_signal, uid, gid = (int(value) for value in arguments[:4])
     argv = arguments[4:]
     libc = None

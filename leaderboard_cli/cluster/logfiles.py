@@ -1,4 +1,4 @@
-"""Log files of the supervised processes: their last lines, and following them as they grow."""
+"""Read the log files of the supervised processes: their last lines, and new lines as they come."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _READ_BYTES = 256 * 1024
 
 
 def log_path(data_dir: Path, name: str) -> Path:
-    """Where the process `name` of the cluster in `data_dir` writes its log."""
+    """Return the log file of the process `name` of the cluster in `data_dir`."""
     return data_dir.absolute() / "logs" / f"{name}.log"
 
 
 def tail(path: Path, lines: int = 20) -> list[str]:
-    """The last `lines` lines of a file; none when it does not exist."""
+    """Return the last `lines` lines of a file; none when it does not exist."""
     try:
         with path.open("rb") as log:
             log.seek(0, os.SEEK_END)
@@ -29,7 +29,7 @@ def tail(path: Path, lines: int = 20) -> list[str]:
 
 
 def rotate(path: Path) -> None:
-    """Keep the log of the run before as `<name>.log.1` and begin an empty one."""
+    """Keep the log of the previous run as `<name>.log.1` and start an empty one."""
     if path.exists():
         path.replace(path.with_name(f"{path.name}.1"))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def rotate(path: Path) -> None:
 
 
 class Follower:
-    """Hands on the complete lines that were appended to a log since the last call of `poll()`.
+    """Forward the complete lines appended to a log since the last call of `poll()`.
 
     Processes write to files rather than to a pipe: a terminal that is paused, or a supervisor that is killed,
     must not make them block or break. Without a sink it only keeps the file from growing too large.
@@ -51,7 +51,7 @@ class Follower:
         self._rest = b""
 
     def poll(self) -> bool:
-        """Give the lines that are new to the sink; False when there was nothing new.
+        """Pass new lines to the sink; return False when there are none.
 
         Reads a limited amount at a time, and empties a file that has grown too large (`<name>.log.1` keeps it).
         """

@@ -1,4 +1,4 @@
-"""The NGINX in front, on the same template as the one in the containers."""
+"""Run the NGINX front proxy on the template that the containers use."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TUNABLE = {"NGINX_AUTH_RATE": "50r/s", "NGINX_AUTH_BURST": "100", "NGINX_ACCESS_
 
 
 def template_path() -> Path:
-    """Where the shared template is; ClusterError when the installation lacks it."""
+    """Find the shared template. Raises ClusterError when the installation lacks it."""
     for place in _TEMPLATE_PLACES:
         if place.exists():
             return place
@@ -41,9 +41,9 @@ def template_path() -> Path:
 
 
 def render(template: str, variables: Mapping[str, str]) -> str:
-    """The template with its variables filled in; ClusterError for one that has no value.
+    """Fill in the template's variables. Raises ClusterError for one without a value.
 
-    As `envsubst` of the NGINX image does it: only `${UPPER_CASE}`, so that NGINX's own variables stay.
+    Like `envsubst` of the NGINX image, only `${UPPER_CASE}`, so that NGINX's own variables stay.
     """
     try:
         return re.sub(r"\$\{([A-Z][A-Z0-9_]*)\}", lambda found: variables[found[1]], template)
@@ -52,13 +52,13 @@ def render(template: str, variables: Mapping[str, str]) -> str:
 
 
 def gateway_servers(addresses: Sequence[str]) -> str:
-    """Value of NGINX_GATEWAYS for `host:port` or `unix:<path>` addresses: one `server` directive each."""
+    """Return NGINX_GATEWAYS for `host:port` or `unix:<path>` addresses: one `server` directive each."""
     return " ".join(f"server {address} max_fails=3 fail_timeout=2s;" for address in addresses)
 
 
 @dataclass(frozen=True)
 class NginxServer:
-    """Configuration and temporary folders are in `<data_dir>/nginx/`.
+    """Run NGINX with its configuration and temporary folders in `<data_dir>/nginx/`.
 
     `gateways` are `host:port` or `unix:<path>`; `environ` may set NGINX_AUTH_RATE, NGINX_AUTH_BURST, NGINX_ACCESS_LOG.
     """
@@ -87,7 +87,7 @@ class NginxServer:
         return f"http://{LOOPBACK}:{self.port}"
 
     def prepare(self) -> None:
-        """Write the configuration and let NGINX check it; StartError with its complaint when it is wrong."""
+        """Write the configuration and let NGINX check it. Raises StartError with NGINX' message."""
         (self.folder / "temp").mkdir(parents=True, exist_ok=True)
         variables = {name: self.environ.get(name) or default for name, default in TUNABLE.items()}
         variables |= {
@@ -100,7 +100,7 @@ class NginxServer:
         self.check()
 
     def check(self) -> str:
-        """What `nginx -t` says about the configuration; StartError when it does not accept it."""
+        """Return the output of `nginx -t`. Raises StartError when it rejects the configuration."""
         done = subprocess.run(
             [*self._argv(), "-t"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
         )
@@ -113,12 +113,12 @@ class NginxServer:
             argv=self._argv(),
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
             cwd=self.folder,
-            stop=((signal.SIGQUIT, 3.0), (signal.SIGTERM, 3.0)),  # finish requests, then not
+            stop=((signal.SIGQUIT, 3.0), (signal.SIGTERM, 3.0)),  # graceful, then fast shutdown
             death_signal=signal.SIGTERM,  # a killed master would leave its workers behind
         )
 
     def ready(self) -> bool:
-        """Whether a request gets through to a healthy gateway."""
+        """Tell whether a request gets through to a healthy gateway."""
         return http_healthy(LOOPBACK, self.port)
 
     def _argv(self) -> tuple[str, ...]:
@@ -152,7 +152,7 @@ def _open_files() -> int:
 
 
 def may_enter(folder: Path) -> bool:
-    """Whether NGINX's worker gets into a folder, which need not exist yet, and NGINX can be told its name.
+    """Tell whether NGINX's worker can enter a folder, which need not exist yet, and its configuration can name it.
 
     As root's child the worker is another user.
     """

@@ -1,4 +1,4 @@
-"""What the user sees: notes of our own, the processes' log lines under coloured names, the table of addresses."""
+"""Print what the user sees: notes, the processes' log lines under coloured names, the table of addresses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright
 
 
 class Output:
-    """Writes to standard output and goes silent, rather than failing, once nobody reads it any more."""
+    """Write to standard output, and drop everything once its reader is gone."""
 
     def __init__(self, names: Iterable[str] = (), *, quiet: bool = False) -> None:
         self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
@@ -33,21 +33,21 @@ class Output:
             self._prefixes[name] = self._render(Text(f"{name:<{width}} | ", style=colour), end="")
 
     def note(self, text: str) -> None:
-        """Something of our own to say."""
+        """Print a message of the supervisor."""
         self._write(self._render(Text(text, style="bold")))
 
     def error(self, text: str) -> None:
-        """Why it does not go on."""
+        """Print why the cluster stops."""
         self._write(self._render(Text(text, style="bold red")))
 
     def log_lines(self, name: str, lines: list[str]) -> None:
-        """Lines that a process wrote."""
+        """Print lines that a process wrote."""
         if not self.quiet:
             prefix = self._prefixes.get(name, f"{name} | ")
             self._write("".join(f"{prefix}{line}\n" for line in lines))
 
     def addresses(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        """The table of (what, address, log file)."""
+        """Print the table of (what, address, log file)."""
         table = Table("process", "address", "log")
         for row in rows:
             table.add_row(*row)
@@ -64,7 +64,7 @@ class Output:
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
-        except OSError:  # the pipe or the terminal is closed; the cluster's life does not depend on it
+        except OSError:  # the pipe or the terminal is closed; the cluster goes on without it
             self._gone = True
             # What is still buffered would fail again when the interpreter ends, and change the exit code.
             with Path(os.devnull).open("w") as nowhere:

@@ -1,4 +1,4 @@
-"""One supervisor per data folder, and a record of its processes so that the next one can end what was left."""
+"""Allow one supervisor per data folder, and record its processes so that the next one can end leftovers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Recorded:
-    """A process that was started: its pid, and what tells it from a later process with the same pid."""
+    """A started process: its pid, and the identity that a later process with the same pid lacks."""
 
     name: str
     pid: int
@@ -31,7 +31,7 @@ class Recorded:
 
 
 def identity_of(pid: int) -> str | None:
-    """What no other process with this pid has: boot and start time. None when there is no such process."""
+    """Identify a process by boot and start time; None when there is no such process."""
     if platform.system() == "Linux":
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
@@ -49,7 +49,7 @@ def identity_of(pid: int) -> str | None:
 
 @contextmanager
 def exclusive(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder for this process; AlreadyRunningError when another supervisor has it."""
+    """Lock the data folder for this process. Raises AlreadyRunningError when another supervisor has it."""
     path = data_dir / "cluster.lock"
     with path.open("a+") as lock:
         try:
@@ -83,7 +83,7 @@ class PidFile:
         write_json(self._path, records)
 
     def read(self) -> list[Recorded]:
-        """What was recorded last; ClusterError when the file is not one of ours."""
+        """Read the last record. Raises ClusterError when the file has another format."""
         try:
             return [Recorded(**record) for record in json.loads(self._path.read_text())]
         except FileNotFoundError:
@@ -92,7 +92,7 @@ class PidFile:
             raise ClusterError(f"{self._path} cannot be read ({error}); remove it") from error
 
     def end_leftovers(self) -> list[str]:
-        """End the recorded processes that still run (SIGTERM, later SIGKILL) and say which they were.
+        """End the recorded processes that still run (SIGTERM, later SIGKILL) and return their names.
 
         A pid that now belongs to another process is left alone.
         """
@@ -116,7 +116,7 @@ def _living(records: Iterable[Recorded]) -> list[Recorded]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace a file as a whole, readable by its owner only: a reader never sees half of it."""
+    """Replace a file atomically, readable by its owner only."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -1,4 +1,4 @@
-"""Which processes a local cluster consists of, on which ports, started with what."""
+"""Plan the processes of a local cluster: programs, ports and environment."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ClusterOptions:
 
 @dataclass(frozen=True)
 class AppServer:
-    """One of our own processes, `python -m <package>`; has the shape of a Server."""
+    """One of our own processes, `python -m <package>`, as a Server."""
 
     name: str
     package: str
@@ -62,14 +62,14 @@ class AppServer:
         return f"http://{LOOPBACK}:{self.port}"
 
     def prepare(self) -> None:
-        """Make the folder for its Unix socket."""
+        """Create the folder for its Unix socket."""
         folder = self.environ.get("SOCKET_DIR")
         if folder:
             Path(folder).mkdir(mode=0o755, parents=True, exist_ok=True)
 
     @property
     def address(self) -> str:
-        """Where NGINX reaches it: its Unix socket, unless its worker cannot get there."""
+        """Return the address for NGINX: its Unix socket, unless NGINX' worker cannot open it."""
         folder = self.environ.get("SOCKET_DIR")
         if folder and may_enter(Path(folder)):
             return f"unix:{local_socket(Path(folder), self.port)}"
@@ -94,7 +94,7 @@ class AppServer:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that will run. `environ` is what our processes get; it names the secret and the servers."""
+    """All processes to run. `environ` is the environment of our own; it names the secret and the servers."""
 
     options: ClusterOptions
     environ: Mapping[str, str]
@@ -110,7 +110,7 @@ class Plan:
 
     @property
     def layers(self) -> tuple[tuple[Server, ...], ...]:
-        """Groups in the order of their start; the members of one do not depend on each other."""
+        """Group the processes in the order of their start; members of a group do not depend on each other."""
         stores: tuple[Server | None, ...] = (self.redis, self.postgres)
         return (
             tuple(server for server in stores if server is not None),
@@ -125,15 +125,15 @@ class Plan:
 
 
 def socket_dir(data_dir: Path) -> Path | None:
-    """Where the processes' Unix sockets go; None where the path would be longer than a socket's name can be."""
+    """Return the folder of the processes' Unix sockets; None where the path would be too long for a socket."""
     folder = data_dir / "sockets"
     return folder if len(bytes(local_socket(folder, 65535))) <= _LONGEST_SOCKET_NAME else None
 
 
 def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
-    """Choose programs and ports and check the settings; starts nothing.
+    """Choose programs and ports and check the settings; start nothing.
 
-    SettingsError for settings that cannot work, BinaryNotFoundError when a server program is missing.
+    Raises SettingsError for invalid settings, BinaryNotFoundError when a server program is missing.
     """
     wanted = wanted_servers(environ)
     needs = _port_needs(options, wanted)

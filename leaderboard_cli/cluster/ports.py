@@ -1,4 +1,4 @@
-"""Finds out whether TCP ports on loopback are free, and chooses free ones."""
+"""Check whether TCP ports on loopback are free, and choose free ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PortNeed:
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a server could listen on `host:port` now; connections in TIME_WAIT do not count."""
+    """Tell whether a server could listen on `host:port` now; connections in TIME_WAIT do not count."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -33,12 +33,12 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def find_free_ports(count: int) -> list[int]:
-    """`count` different ports that were free a moment ago."""
+    """Return `count` different ports that were free a moment ago."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for held in sockets:
-            held.bind((LOOPBACK, 0))
-        return [int(held.getsockname()[1]) for held in sockets]
+        for each in sockets:
+            each.bind((LOOPBACK, 0))
+        return [int(each.getsockname()[1]) for each in sockets]
 
 
 def check_ports(needs: Iterable[PortNeed]) -> None:

@@ -1,4 +1,4 @@
-"""A Postgres of our own: TCP on loopback only, with a data folder that is initialised once."""
+"""Run a Postgres of our own: TCP on loopback only, with a data folder that is initialised once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FAST_AND_LOOSE = {"fsync": "off", "synchronous_commit": "off", "full_page_write
 
 @dataclass
 class PostgresServer:
-    """Keeps its data in `<data_dir>/pg-<major>/`; the superuser is `postgres`.
+    """Run Postgres with its data in `<data_dir>/pg-<major>/`; the superuser is `postgres`.
 
     `durable=False` (tests) does not wait for the disk.
     """
@@ -61,11 +61,11 @@ class PostgresServer:
         return self.folder.exists()
 
     def dsn(self, database: str = "postgres") -> str:
-        """Address of one database for clients."""
+        """Return the URL of one database."""
         return f"postgresql://postgres:{quote(self.password, safe='')}@{LOOPBACK}:{self.port}/{database}"
 
     def psql_command(self, region: str) -> str | None:
-        """The command line that opens a region's database, None when no psql came with this Postgres."""
+        """Return the command line that opens a region's database; None when this Postgres has no psql."""
         psql = self.binary.path.with_name("psql")
         if not psql.exists():
             return None
@@ -73,11 +73,11 @@ class PostgresServer:
         return f"{shlex.quote(str(psql))} -h {LOOPBACK} -p {self.port} -U postgres {database}"
 
     def prepare(self) -> None:
-        """Initialise the folder the first time (about a second); StartError or PrivilegeError if that fails."""
+        """Initialise the folder the first time (about a second). Raises StartError or PrivilegeError."""
         if self.initialised:
             self._run_as = choose_run_as(self.binary.path, self.folder)
             return
-        # Under another name until it is whole: an interrupted initdb must not pass for a data folder.
+        # Under another name until it is complete: an interrupted initdb must not pass for a data folder.
         draft = self.folder.with_name(f"{self.folder.name}.new")
         if draft.exists():
             shutil.rmtree(draft)
@@ -102,7 +102,7 @@ class PostgresServer:
         )
 
     def ready(self) -> bool:
-        """Whether it takes connections (the password is not tried)."""
+        """Tell whether it accepts connections, without trying the password."""
         return postgres_answers(LOOPBACK, self.port)
 
     def _initdb(self, folder: Path, run_as: RunAs) -> None:

@@ -1,4 +1,4 @@
-"""Decides as whom Postgres runs: it refuses root, whoever else starts it needs nothing special."""
+"""Choose the user that runs Postgres, which refuses to run as root."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class RunAs:
 
 
 def choose_run_as(program: Path, folder: Path) -> RunAs:
-    """How `program` can be run unprivileged with `folder` as its data folder.
+    """Find out how `program` can run unprivileged with `folder` as its data folder.
 
-    `folder` must exist; as root its content changes owner to match the answer.
-    PrivilegeError, with what was tried, when no way works.
+    `folder` must exist; as root its content changes owner accordingly.
+    Raises PrivilegeError, with what was tried, when no way works.
     """
     if os.geteuid() != 0:
         return RunAs()
@@ -66,7 +66,7 @@ def choose_run_as(program: Path, folder: Path) -> RunAs:
 
 
 def _try(run_as: RunAs, program: Path, folder: Path) -> str | None:
-    """None when `program` runs and can write in `folder`, else why not."""
+    """Return None when `program` runs and can write in `folder`, else the reason."""
     command = [*run_as.prefix, "/bin/sh", "-c", _PROBE, "sh", str(folder), str(program)]
     try:
         if run_as.uid is None:
@@ -90,11 +90,11 @@ def _try(run_as: RunAs, program: Path, folder: Path) -> str | None:
 
 
 def _give(folder: Path, uid: int, gid: int) -> None:
-    """Make `uid` the owner of the folder and all it holds; quick when it is already."""
+    """Make `uid` the owner of the folder and its content; quick when it already is."""
     if folder.stat().st_uid == uid:
         return
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             os.chown(Path(parent, name), uid, gid, follow_symlinks=False)
-    # Last, so that an interrupted change is taken up again.
+    # Last, so that an interrupted change is resumed.
     os.chown(folder, uid, gid)

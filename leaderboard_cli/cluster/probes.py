@@ -1,4 +1,4 @@
-"""Asks a server whether it serves, in its own protocol, with nothing but a socket."""
+"""Probe servers in their own protocol, with nothing but a socket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CANNOT_CONNECT_NOW = b"57P03"
 
 
 def redis_answers(host: str, port: int, timeout: float = 1.0) -> bool:
-    """True once PING is answered with PONG (not while the server still loads its data)."""
+    """Tell whether PING is answered with PONG (not while the server still loads its data)."""
     try:
         with socket.create_connection((host, port), timeout) as connection:
             connection.sendall(b"PING\r\n")
@@ -21,7 +21,7 @@ def redis_answers(host: str, port: int, timeout: float = 1.0) -> bool:
 
 
 def postgres_answers(host: str, port: int, timeout: float = 1.0) -> bool:
-    """True once the server takes connections (not while it still starts up or recovers)."""
+    """Tell whether the server accepts connections (not while it starts up or recovers)."""
     parameters = b"user\0postgres\0database\0postgres\0\0"
     try:
         with socket.create_connection((host, port), timeout) as connection:
@@ -35,7 +35,7 @@ def postgres_answers(host: str, port: int, timeout: float = 1.0) -> bool:
 
 
 def http_status(host: str, port: int, path: str = "/health", timeout: float = 2.0) -> int | None:
-    """Status code of `GET path`, or None when nobody answers."""
+    """Return the status code of `GET path`; None without an answer."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
@@ -47,5 +47,5 @@ def http_status(host: str, port: int, path: str = "/health", timeout: float = 2.
 
 
 def http_healthy(host: str, port: int, path: str = "/health", timeout: float = 2.0) -> bool:
-    """True when `GET path` answers 200."""
+    """Tell whether `GET path` answers 200."""
     return http_status(host, port, path, timeout) == http.client.OK

@@ -1,4 +1,4 @@
-"""One supervised process: started in a session of its own, restarted when it crashes, stopped politely at first."""
+"""Supervise one process: start it in its own session, restart it after a crash, stop it gracefully first."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ StopStep = tuple[signal.Signals, float]
 
 @dataclass(frozen=True)
 class Command:
-    """What to run and how to end it.
+    """A program to run, and how to end it.
 
     `stop` is a list of signals, each with the seconds to wait for the exit before the next; SIGKILL follows.
     `death_signal` is sent by the kernel (Linux) when the process that started it dies.
@@ -44,7 +44,7 @@ class Command:
     death_signal: signal.Signals = signal.SIGTERM
 
     def launch_argv(self) -> list[str]:
-        """The command line that ties the process to the life of this one and changes user if need be."""
+        """Build the command line that ties the process to this one and changes user if needed."""
         uid = -1 if self.run_as.uid is None else self.run_as.uid
         gid = -1 if self.run_as.gid is None else self.run_as.gid
         numbers = (os.getpid(), int(self.death_signal), uid, gid)
@@ -53,7 +53,7 @@ class Command:
 
 
 def describe_exit(code: int) -> str:
-    """`exit code 3`, or the name of the signal that ended the process."""
+    """Describe an exit: `exit code 3`, or the name of the signal that ended the process."""
     if code >= 0:
         return f"exit code {code}"
     try:
@@ -63,7 +63,7 @@ def describe_exit(code: int) -> str:
 
 
 def kill_group(pgid: int) -> None:
-    """SIGKILL whatever is left of a process group; nothing left is fine."""
+    """Send SIGKILL to what is left of a process group, if anything."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pgid, signal.SIGKILL)
 
@@ -71,7 +71,7 @@ def kill_group(pgid: int) -> None:
 class Child:
     """A process that is kept running between `start()` and `stop()`.
 
-    `on_change(child)` is called whenever its pid changes, `note(text)` for what the user should hear.
+    `on_change(child)` is called whenever its pid changes, `note(text)` for messages to the user.
     """
 
     def __init__(
@@ -96,17 +96,17 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Pid of the running process, None between two of them."""
+        """Return the pid of the running process; None between two of them."""
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
 
     @property
     def keeper(self) -> asyncio.Task[None] | None:
-        """The task that restarts it, once it was ready; it only ends by itself when it failed."""
+        """Return the task that restarts it, once it was ready; it ends by itself only when it failed."""
         return self._keeper
 
     async def start(self, deadline_seconds: float) -> None:
-        """Start it and return when it is ready; StartError when it exits before that or takes too long."""
+        """Start it and return when it is ready. Raises StartError when it exits before that or takes too long."""
         process = await self._spawn()
         deadline = time.monotonic() + deadline_seconds
         while not await asyncio.to_thread(self._ready):
@@ -116,12 +116,12 @@ class Child:
                 reason = f"not ready after {deadline_seconds:.0f} s"
                 raise StartError(self.name, reason, tail(self.log_path))
             await asyncio.sleep(_POLL_SECONDS)
-        if process.returncode is not None:  # somebody else answered on its port
+        if process.returncode is not None:  # another process answered on its port
             raise StartError(self.name, describe_exit(process.returncode), tail(self.log_path))
         self._keeper = asyncio.create_task(self._keep(process), name=f"keep {self.name}")
 
     async def stop(self) -> None:
-        """End it: the polite signals first, each with its time, then SIGKILL; safe to call at any time."""
+        """Stop it: the graceful signals first, each with its time, then SIGKILL; safe to call at any time."""
         self._stopping.set()
         process = self._process
         if process is not None:
@@ -134,7 +134,7 @@ class Child:
         self._on_change(self)
 
     def kill(self) -> None:
-        """SIGKILL at once, for a user who does not want to wait."""
+        """Send SIGKILL at once, for a user who does not want to wait."""
         self._stopping.set()
         if self._process is not None and self._process.returncode is None:
             kill_group(self._process.pid)

@@ -1,4 +1,4 @@
-"""A Redis or Valkey of our own: loopback only, every write in an append-only file, nothing ever evicted."""
+"""Run a Redis or Valkey of our own: loopback only, every write in an append-only file, no eviction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MALLOC = "glibc.malloc.tcache_count=2000:glibc.malloc.mxfast=0"
 
 @dataclass(frozen=True)
 class RedisServer:
-    """Keeps its data in `<data_dir>/<flavour>-<major>/`; `durable=False` (tests) writes nothing to disk."""
+    """Run Redis with its data in `<data_dir>/<flavour>-<major>/`; `durable=False` (tests) writes nothing to disk."""
 
     binary: Binary
     data_dir: Path
@@ -38,11 +38,11 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Address for clients, database 0."""
+        """Return the URL of database 0."""
         return f"redis://{LOOPBACK}:{self.port}/0"
 
     def prepare(self) -> None:
-        """Make the folder; what is in it is kept."""
+        """Create the folder; existing data are kept."""
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def command(self) -> Command:
@@ -68,5 +68,5 @@ class RedisServer:
         )
 
     def ready(self) -> bool:
-        """Whether it answers PING, which it does once its data is loaded."""
+        """Tell whether it answers PING, which it does once its data are loaded."""
         return redis_answers(LOOPBACK, self.port)

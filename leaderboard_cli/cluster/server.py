@@ -1,4 +1,4 @@
-"""What every embedded server offers, and a way to run one for the length of a `with` block."""
+"""Define what every embedded server offers, and run one for the length of a `with` block."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POLL_SECONDS = 0.02
 class Server(Protocol):
     """A server program with its folder and port.
 
-    `prepare()` makes folders and configuration (it may take seconds, raises ClusterError) and comes before
+    `prepare()` creates folders and configuration (it may take seconds, raises ClusterError) and comes before
     `command()`; `ready()` asks the running server and never raises.
     """
 
@@ -41,8 +41,8 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 def running(server: AnyServer, *, deadline_seconds: float = 30.0) -> Iterator[AnyServer]:
     """Prepare and start `server`, yield it when it is ready, and stop it at the end.
 
-    StartError with the end of its log when it exits or is not ready in time. Start it from a thread that lives
-    as long as the server does (the main thread): its life is tied to that thread.
+    Raises StartError with the end of its log when it exits or is not ready in time. Call it from a thread that
+    outlives the server (the main thread): the server ends with that thread.
     """
     server.prepare()
     command = server.command()
@@ -68,7 +68,7 @@ def _wait_ready(server: Server, process: subprocess.Popen[bytes], seconds: float
     deadline = time.monotonic() + seconds
     while True:
         answers = server.ready()
-        if process.poll() is not None:  # asked second: somebody else may have answered on its port
+        if process.poll() is not None:  # checked second: another process may have answered on its port
             raise StartError(server.name, describe_exit(process.returncode), tail(server.log_path))
         if answers:
             return

@@ -1,4 +1,4 @@
-"""What runs where, in `<data folder>/cluster.json`, for tests, tools and curious people."""
+"""Write what runs where to `<data folder>/cluster.json`, for tests and tools."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ State = Literal["starting", "ready", "stopping"]
 
 
 def describe(plan: Plan, pids: Mapping[str, int | None], state: State) -> dict[str, Any]:
-    """The content of cluster.json; a pid is None between a crash and the restart."""
+    """Build the content of cluster.json; a pid is None between a crash and the restart."""
     ports = {server.name: server.port for server in plan.all_servers}
     stores = {"redis", "postgres"}
     return {
@@ -42,5 +42,5 @@ def write(plan: Plan, pids: Mapping[str, int | None], state: State) -> None:
 
 
 def remove(data_dir: Path) -> None:
-    """Nothing runs any more."""
+    """Delete cluster.json when nothing runs any more."""
     (data_dir / STATE_NAME).unlink(missing_ok=True)

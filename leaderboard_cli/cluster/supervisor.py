@@ -1,4 +1,4 @@
-"""Starts the processes of a local cluster in order, keeps them running, and stops them in reverse."""
+"""Start the processes of a local cluster in order, keep them running, and stop them in reverse."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_cluster(options: ClusterOptions, environ: Mapping[str, str], output: Output) -> int:
-    """Run a cluster until a signal ends it; returns the exit code, 0 after a clean stop, 1 after a failure."""
+    """Run a cluster until a signal ends it; return the exit code, 0 after a clean stop, 1 after a failure."""
     try:
         options.data_dir.mkdir(parents=True, exist_ok=True)
         with exclusive(options.data_dir):
             pid_file = PidFile(options.data_dir)
-            state.remove(options.data_dir)  # a killed supervisor's would still say that everything is ready
+            state.remove(options.data_dir)  # one of a killed supervisor would still say that everything is ready
             if ended := pid_file.end_leftovers():
                 output.note(f"ended what an earlier run left behind: {', '.join(ended)}")
             plan = make_plan(options, read_environment(environ, Path(".env")))
@@ -50,7 +50,7 @@ def run_cluster(options: ClusterOptions, environ: Mapping[str, str], output: Out
 
 
 class Supervisor:
-    """The life of one cluster; for a single call of `run()`."""
+    """Run one cluster from start to stop; for a single call of `run()`."""
 
     def __init__(self, plan: Plan, pid_file: PidFile, output: Output) -> None:
         self._plan = plan
@@ -64,7 +64,7 @@ class Supervisor:
         self._followers = [Follower(server.name, server.log_path, sink) for server in plan.all_servers]
 
     async def run(self) -> int:
-        """Start, watch, stop; the exit code."""
+        """Start, watch and stop the cluster; return the exit code."""
         loop = asyncio.get_running_loop()
         for number in _STOP_SIGNALS:
             # `nohup` means what it says; an ignored SIGINT is only how shells start a background job.
@@ -78,7 +78,7 @@ class Supervisor:
             await self._start_and_watch()
         except ClusterError as error:
             code = 1
-            self._stop.set()  # from here on a signal means: at once
+            self._stop.set()  # from here on a signal stops at once
             self._poll_logs()
             self._output.error(str(error))
         finally:
@@ -90,7 +90,7 @@ class Supervisor:
         return code
 
     async def _start_and_watch(self) -> None:
-        """Returns when a stop is asked for; ClusterError when something cannot start."""
+        """Return when a stop is requested. Raises ClusterError when something cannot start."""
         stop = asyncio.create_task(self._stop.wait(), name="stop asked for")
         start = asyncio.create_task(self._start_all(), name="start")
         await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -151,8 +151,8 @@ class Supervisor:
             await asyncio.gather(*starts, return_exceptions=True)
 
     async def _start(self, server: Server, layer: list[Child]) -> None:
-        # In a thread, as initdb takes a second; the process itself is started from this one, to whose life it
-        # is tied.
+        # In a thread, as initdb takes a second; the process itself is started from this thread, with which
+        # it ends.
         await asyncio.to_thread(server.prepare)
         child = Child(
             server.name,

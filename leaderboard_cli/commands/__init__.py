@@ -1,1 +1,1 @@
-"""The commands, one module each."""
+"""Implement the commands, one module each."""

@@ -1,4 +1,4 @@
-"""`leaderboard check`: every setting, and whether every Redis and Postgres answers, before anything is started."""
+"""`leaderboard check`: check every setting and every Redis and Postgres before anything is started."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check(wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for R
 
 
 async def _reach(topology: TopologySettings, wait: float) -> None:
-    # The server is asked at its maintenance database: those of the regions may not exist yet.
+    # By the maintenance database: those of the regions may not exist yet.
     server = topology.model_copy(update={"region_databases": dict.fromkeys(topology.regions, MAINTENANCE_DATABASE)})
     shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(server)
     try:

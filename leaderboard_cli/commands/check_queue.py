@@ -1,4 +1,4 @@
-"""`leaderboard check-queue`: what waits between Redis and Postgres."""
+"""`leaderboard check-queue`: show the events that wait between Redis and Postgres."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`leaderboard dead-letters`: what Postgres refused, to be read, tried again or dropped."""
+"""`leaderboard dead-letters`: list, requeue or discard the events that Postgres refused."""
 
 from __future__ import annotations
 

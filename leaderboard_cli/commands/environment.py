@@ -1,4 +1,4 @@
-"""Where the commands look for settings: the environment, then `.env`, then the local cluster that runs."""
+"""Read the settings of a command: the environment, then `.env`, then the running local cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POSTGRES = ("POSTGRES_", "PG_DATABASE_", "DATABASE_URL_")
 
 
 def command_environment() -> dict[str, str]:
-    """The variables for one command, so that it talks to the cluster of `leaderboard up` without being told."""
+    """Return the variables for one command, so that it finds the cluster of `leaderboard up` by itself."""
     found = read_environment(os.environ, Path(".env"))
     state_file = Path(found.get("LEADERBOARD_DATA_DIR", ".local")) / STATE_NAME
     if not state_file.exists():

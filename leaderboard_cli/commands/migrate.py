@@ -1,4 +1,4 @@
-"""`leaderboard migrate`: brings every region's database to the newest schema."""
+"""`leaderboard migrate`: bring every region's database to the newest schema."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def migrate(
 
 
 async def _migrate(topology: TopologySettings, create_databases: bool, wait: float) -> dict[str, list[str]]:
-    # The server is waited for at its maintenance database: those of the regions may not exist yet.
+    # By the maintenance database: those of the regions may not exist yet.
     server = topology.model_copy(update={"region_databases": dict.fromkeys(topology.regions, MAINTENANCE_DATABASE)})
     databases = await RegionDatabases.open(server)
     try:

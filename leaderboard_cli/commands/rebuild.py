@@ -1,4 +1,4 @@
-"""`leaderboard rebuild`: fills Redis from Postgres, with a progress bar."""
+"""`leaderboard rebuild`: fill Redis from Postgres, with a progress bar."""
 
 from __future__ import annotations
 

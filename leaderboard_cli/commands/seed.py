@@ -1,4 +1,4 @@
-"""`leaderboard seed`: demo players, sent through the front door like any game server's scores."""
+"""`leaderboard seed`: send demo players through the public API, like a game server's scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from leaderboard_core.tokens import Tokens
 _FIRST = ("Amber", "Bold", "Clever", "Daring", "Eager", "Fierce", "Gentle", "Happy", "Icy", "Jolly", "Keen", "Lucky")
 _SECOND = ("Badger", "Condor", "Dragon", "Falcon", "Gecko", "Heron", "Ibis", "Jaguar", "Koala", "Lynx", "Otter", "Wolf")
 _BATCH = 200
-"""Players in one request: many enough that requests cost little, few enough that the progress bar moves."""
+"""Players in one request: enough that requests cost little, few enough that the progress bar moves."""
 
 
 def seed(
@@ -59,8 +59,8 @@ def _demo_players(count: int, regions: tuple[str, ...]) -> Iterator[Submission]:
 async def _seed(base: str, token: str, players: list[Submission], connections: int) -> None:
     columns = (TextColumn("players"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     waiting = iter([players[start : start + _BATCH] for start in range(0, len(players), _BATCH)])
-    async with AsyncClient(base, max_wait=0) as door:
-        await door.health()  # a system that is not there is told at once, not when a batch has lost its patience
+    async with AsyncClient(base, max_wait=0) as client:
+        await client.health()  # a system that does not answer is reported at once, not after retries of a batch
     with Progress(*columns, console=errors) as progress:
         task = progress.add_task("seed", total=len(players))
         async with AsyncClient(base, token=token) as client, asyncio.TaskGroup() as group:

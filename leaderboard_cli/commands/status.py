@@ -1,4 +1,4 @@
-"""`leaderboard status`: the whole system on one screen, live, once, or as JSON."""
+"""`leaderboard status`: show the whole system on one screen, live, once, or as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.live import Live
 
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, fail
-from leaderboard_cli.status.looking import TIMEOUT_SECONDS, Look, look
+from leaderboard_cli.status.poller import TIMEOUT_SECONDS, Snapshot, poll
 from leaderboard_cli.status.report import Report, make_report
 from leaderboard_cli.status.screen import draw
 from leaderboard_cli.status.sources import DEFAULT_URL, Sources, find_sources
@@ -48,7 +48,7 @@ async def _once(sources: Sources, interval: float) -> Report:
         if not before.metrics:
             return make_report(None, before)
         await asyncio.sleep(interval)
-        return make_report(before, await look(client, sources))
+        return make_report(before, await poll(client, sources))
 
 
 async def _live(sources: Sources, interval: float) -> None:
@@ -59,12 +59,12 @@ async def _live(sources: Sources, interval: float) -> None:
             while True:
                 live.update(draw(now, sources, datetime.now()), refresh=True)
                 await asyncio.sleep(interval)
-                after = await look(client, sources)
+                after = await poll(client, sources)
                 now, before = make_report(before, after), after
 
 
-async def _first(client: httpx.AsyncClient, sources: Sources) -> Look:
-    found = await look(client, sources)
+async def _first(client: httpx.AsyncClient, sources: Sources) -> Snapshot:
+    found = await poll(client, sources)
     if not found.anything:
         problems = "\n".join(found.problems)
         fail(f"Nothing answers at {sources.url}.\n{problems}\nStart the system with 'make up', or give --url.")

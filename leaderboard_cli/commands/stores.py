@@ -1,4 +1,4 @@
-"""Redis and Postgres for the length of one command."""
+"""Open Redis and Postgres for the length of one command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from leaderboard_core.settings import TopologySettings, load
 
 @asynccontextmanager
 async def open_stores() -> AsyncIterator[tuple[ShardMap, RegionDatabases]]:
-    """Both, made from the command's environment; nothing connects before the first use. Raises SettingsError."""
+    """Open both from the command's environment; connect at the first use. Raises SettingsError."""
     topology = load(TopologySettings, command_environment())
     shard_map = ShardMap.open(topology)
     databases = await RegionDatabases.open(topology)

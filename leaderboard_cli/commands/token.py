@@ -1,4 +1,4 @@
-"""`leaderboard token`: a token for a player or for a game server."""
+"""`leaderboard token`: sign a token for a player or a game server."""
 
 from __future__ import annotations
 

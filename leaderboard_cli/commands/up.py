@@ -1,4 +1,4 @@
-"""`leaderboard up`: the whole system on this machine, without Docker, until Ctrl-C."""
+"""`leaderboard up`: run the whole system on this machine, without Docker, until Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`leaderboard verify`: is everything saved? Compares every player in Redis with Postgres."""
+"""`leaderboard verify`: compare every player in Redis with Postgres."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What `leaderboard status` shows: looking, comparing two looks, and drawing."""
+"""Implement `leaderboard status`: poll the processes, compare two snapshots, draw a screen."""

@@ -1,4 +1,4 @@
-"""From two looks to numbers: rates and quantiles by route and by service, queues, workers, stores."""
+"""Compute a report from two snapshots: rates and quantiles by route and by service, queues, workers, stores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from leaderboard_cli.status.looking import Look
+from leaderboard_cli.status.poller import Snapshot
 from leaderboard_cli.status.samples import Distribution, Samples, growth
 
 _PROBES = ("/health", "/metrics")
@@ -15,7 +15,7 @@ _PROBES = ("/health", "/metrics")
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Requests of one route or to one service, over the time between two looks; times in seconds, None if unknown."""
+    """Requests of one route or to one service, between two snapshots; times in seconds, None if unknown."""
 
     name: str
     per_second: float
@@ -37,7 +37,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that the screen shows. `routes`, `services` and `saved` need two looks at the processes' metrics."""
+    """Everything that the screen shows. `routes`, `services` and `saved` need two snapshots with metrics."""
 
     ok: bool
     status: dict[str, Any] | None
@@ -54,8 +54,8 @@ class Report:
         return asdict(self)
 
 
-def make_report(before: Look | None, after: Look) -> Report:
-    """`before` may be missing: there are no rates then."""
+def make_report(before: Snapshot | None, after: Snapshot) -> Report:
+    """Make a report; without `before` it has no rates."""
     upstreams = _upstreams(after)
     well = after.status is not None and after.status.get("ok") is True
     ok = well and not after.problems and all(upstream.state == "healthy" for upstream in upstreams)
@@ -76,9 +76,9 @@ def make_report(before: Look | None, after: Look) -> Report:
     )
 
 
-def _upstreams(look: Look) -> list[Upstream]:
+def _upstreams(snapshot: Snapshot) -> list[Upstream]:
     views: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for health in look.health.values():
+    for health in snapshot.health.values():
         for upstream in health["upstreams"]:
             views[upstream["url"]].append(upstream)
     return [
@@ -94,7 +94,7 @@ def _upstreams(look: Look) -> list[Upstream]:
 
 
 def _rebuilding(pages: Mapping[str, Samples]) -> list[str]:
-    """A sentence for each worker that is bringing a Redis up to date."""
+    """Describe each running rebuild in a sentence."""
     found = []
     for name, page in pages.items():
         if any(running for _, running in page.of("leaderboard_rebuild_running")):
@@ -110,7 +110,7 @@ Key = Callable[[dict[str, str]], str]
 
 
 def _rates(name: str, pairs: Pairs, key: Key) -> dict[str, float]:
-    """Growth per second of a counter, summed over processes, by what `key` makes of the labels."""
+    """Compute the growth per second of a counter, summed over processes, grouped by `key` of the labels."""
     rates: defaultdict[str, float] = defaultdict(float)
     for before, after in pairs:
         seconds = after.at - before.at
@@ -130,7 +130,7 @@ def _distributions(name: str, pairs: Pairs, key: Key) -> dict[str, Distribution]
 def _traffic(
     pairs: Pairs, counter: str, histogram: str, name: str, outcome: str, hidden: tuple[str, ...] = ()
 ) -> list[Traffic]:
-    """The busiest first; an outcome that is no status below 500 counts as failed."""
+    """List traffic, the busiest first; an outcome other than a status below 500 counts as failed."""
     whole = _rates(counter, pairs, lambda labels: labels[name])
     failed: defaultdict[str, float] = defaultdict(float)
     for before, after in pairs:

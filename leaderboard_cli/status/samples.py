@@ -1,4 +1,4 @@
-"""A page of metrics as numbers, and what has happened between two of them."""
+"""Parse pages of metrics, and compute the growth between two of them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """The samples of one process: name → labels → value. `at` is in seconds of a clock that never runs back."""
+    """The samples of one process: name → labels → value. `at` is in seconds of a monotonic clock."""
 
     at: float
     values: Mapping[str, Mapping[Labels, float]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str, at: float) -> Samples:
-        """A page in Prometheus' text form. Raises ValueError when it is something else."""
+        """Parse a page in Prometheus' text format. Raises ValueError when it is something else."""
         values: defaultdict[str, dict[Labels, float]] = defaultdict(dict)
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -33,7 +33,7 @@ class Samples:
 
 
 def growth(name: str, before: Samples, after: Samples) -> Iterator[tuple[dict[str, str], float]]:
-    """What each series of a counter has grown by; one that is smaller than before was restarted at 0."""
+    """Yield the growth of each series of a counter; one that is smaller than before was reset to 0."""
     earlier = before.values.get(name, {})
     for labels, value in after.values.get(name, {}).items():
         start = earlier.get(labels, 0.0)
@@ -41,7 +41,7 @@ def growth(name: str, before: Samples, after: Samples) -> Iterator[tuple[dict[st
 
 
 class Distribution:
-    """A histogram's growth, summed over processes: how many were at most so long, by upper bound in seconds."""
+    """A histogram's growth, summed over processes: cumulative counts by upper bound in seconds."""
 
     def __init__(self) -> None:
         self._at_most: defaultdict[float, float] = defaultdict(float)
@@ -54,7 +54,7 @@ class Distribution:
         return self._at_most.get(float("inf"), 0.0)
 
     def quantile(self, share: float) -> float | None:
-        """The time that `share` of all stayed under, by straight lines between the bounds, as Prometheus does.
+        """Return the quantile `share` in seconds, interpolated linearly between the bounds as Prometheus does.
 
         None when nothing was counted; the largest bound when it lies beyond that.
         """

@@ -1,4 +1,4 @@
-"""A report as one screen of text."""
+"""Draw a report as one screen of text."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from leaderboard_cli.status.report import Report, Traffic
 from leaderboard_cli.status.sources import Sources
 
 LATE_SECONDS = 10.0
-"""A lag above this is shown in red; below it a worker is at work."""
+"""A lag above this is shown in red."""
 
 
 def draw(report: Report, sources: Sources, at: datetime) -> RenderableType:
-    """The whole screen; 80 columns are enough."""
+    """Draw the whole screen; 80 columns are enough."""
     parts: list[RenderableType] = [_head(report, sources, at)]
     if report.status is not None:
         parts += [_reads(report, report.status), _workers(report, report.status), _queues(report.status)]
@@ -62,7 +62,7 @@ def _workers(report: Report, status: dict[str, Any]) -> Text:
 
 
 def _table(*columns: str) -> Table:
-    """A table whose first column is text and whose other columns are numbers."""
+    """Make a table whose first column is text and whose other columns are numbers."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)

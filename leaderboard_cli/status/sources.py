@@ -1,4 +1,4 @@
-"""Where the system answers, and where its processes do, as far as this machine knows them."""
+"""Find the addresses of the system and of its processes, as far as this machine knows them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _OURS = (*_GATEWAYS, "service-", "worker-")
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """`url` is the door for clients; `processes` are the base URLs of our own processes by name, if known."""
+    """`url` is the address for clients; `processes` are the base URLs of our own processes by name, if known."""
 
     url: str
     processes: Mapping[str, str]
 
     @property
     def gateways(self) -> dict[str, str]:
-        """The gateways, each with its own view of the services; without any, who answers at the door."""
+        """Return the gateways, each with its own view of the services; without any, the address for clients."""
         found = {name: url for name, url in self.processes.items() if name.startswith(_GATEWAYS)}
-        return found or {"door": self.url}
+        return found or {"client address": self.url}
 
 
 def find_sources(url: str, environ: Mapping[str, str]) -> Sources:
-    """The local cluster of `leaderboard up`, or the system at `url` if that is another one."""
+    """Find the local cluster of `leaderboard up`, or the system at `url` if that is another one."""
     state_file = Path(environ.get("LEADERBOARD_DATA_DIR") or ".local") / STATE_NAME
     given = url.rstrip("/")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Keys:
-    """Key builders of one shard; `prefix` is empty on a single server (DESIGN §4 fixes those names)."""
+    """Key builders of one shard; `prefix` is empty on a single server (docs/architecture.md shows those names)."""
 
     __slots__ = ("prefix",)
 

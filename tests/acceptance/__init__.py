@@ -1,1 +1,1 @@
-"""The real processes with NGINX in front, driven over HTTP."""
+"""Test the real processes behind NGINX over HTTP."""

@@ -1,4 +1,4 @@
-"""A local cluster under test: `leaderboard up` on free ports, and what the tests do to its processes."""
+"""Run a local cluster under test: `leaderboard up` on free ports, with signals to its processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OWN_VARIABLES = (
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """The environment without any setting of the system, so that a developer's own do not leak in."""
+    """Return the environment without settings of the system, so that a developer's own do not leak in."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
     return {**kept, **extra}
 
@@ -49,7 +49,7 @@ class LocalCluster:
         return str(self.state["url"])
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
-        """Send a signal to a process by its name in cluster.json; returns its pid."""
+        """Send a signal to a process by its name in cluster.json; return its pid."""
         pid = int(self.state["pids"][name])
         os.kill(pid, number)
         return pid
@@ -63,17 +63,17 @@ class LocalCluster:
         wait_until(lambda: answers(self.state["urls"][name]), f"an answer of {name}")
 
     def log_lines(self, name: str) -> list[dict[str, Any]]:
-        """The JSON lines of a process's log."""
+        """Return the JSON lines of a process's log."""
         text = Path(self.state["logs"][name]).read_text("utf-8", errors="replace")
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
     def environment(self) -> dict[str, str]:
-        """Variables with which a command finds this cluster."""
+        """Return the variables with which a command finds this cluster."""
         return clean_environment(LEADERBOARD_DATA_DIR=str(self.data_dir))
 
 
 def answers(url: str) -> bool:
-    """Whether a process answers at all."""
+    """Tell whether a process answers at all."""
     try:
         return httpx.get(f"{url}/health", timeout=5).status_code > 0
     except httpx.TransportError:
@@ -81,13 +81,13 @@ def answers(url: str) -> bool:
 
 
 def command(*words: str) -> list[str]:
-    """The argv of a `leaderboard` command."""
+    """Return the argv of a `leaderboard` command."""
     return [sys.executable, "-m", "leaderboard_cli", *words]
 
 
 @contextmanager
 def local_cluster(data_dir: Path, *options: str, environ: Mapping[str, str] | None = None) -> Iterator[LocalCluster]:
-    """Start a cluster, yield it when it serves, stop it."""
+    """Start a cluster, yield it when it is ready, stop it."""
     output = data_dir.with_suffix(".log")
     with output.open("wb") as log:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The system under test: ACCEPTANCE_URL when it is set, else a local cluster of our own."""
+"""Provide the system under test: ACCEPTANCE_URL when set, else a local cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Register = Callable[..., "Player"]
 
 
 class Player:
-    """A registered player: a client that speaks for it, and raw HTTP with its token."""
+    """A registered player: a client and raw HTTP with its token."""
 
     def __init__(self, client: Client, user_id: str, region: str) -> None:
         assert client.token is not None
@@ -36,7 +36,7 @@ class Player:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """The processes themselves, to look into and to kill; only without ACCEPTANCE_URL."""
+    """Provide the processes, to inspect and to kill; only without ACCEPTANCE_URL."""
     if "ACCEPTANCE_URL" in os.environ:
         pytest.fail("this test needs local processes: deselect it with -m 'not local_cluster'")
     with local_cluster(tmp_path_factory.mktemp("cluster") / "data") as running:
@@ -45,7 +45,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 @pytest.fixture(scope="session")
 def url(request: pytest.FixtureRequest) -> str:
-    """Where NGINX answers."""
+    """Return the address of NGINX."""
     given = os.environ.get("ACCEPTANCE_URL")
     if given:
         return given.rstrip("/")
@@ -61,14 +61,14 @@ def http(url: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def visitor(url: str) -> Iterator[Client]:
-    """A client of nobody, for reads."""
+    """Open a client without a token, for reads."""
     with Client(url) as client:
         yield client
 
 
 @pytest.fixture
 def register(url: str) -> Iterator[Register]:
-    """Registers players with names of their own, so that tests do not see each other's."""
+    """Register players with unique names, so that tests do not see each other's."""
     players: list[Player] = []
 
     def make(region: str = "ASIA", score: int = 0, **more: Any) -> Player:

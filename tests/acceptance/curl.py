@@ -1,4 +1,4 @@
-"""The few options of curl that the documents use, on httpx, for machines without curl."""
+"""Implement the few options of curl that the documents use, by httpx, for machines without curl."""
 
 from __future__ import annotations
 

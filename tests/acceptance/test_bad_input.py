@@ -1,4 +1,4 @@
-"""Bad input gets its envelope through NGINX, and changes nothing."""
+"""Test that bad input gets its error envelope through NGINX, and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Python client and what is built on it, through the whole chain: NGINX, a gateway, a service."""
+"""Test the Python client and commands built on it through NGINX, a gateway and a service."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STRANGE_IDS = [
 
 @pytest.fixture(scope="module")
 def game_server(cluster: LocalCluster) -> Iterator[Client]:
-    """A client with a server's token, made as the README says."""
+    """Open a client with a server's token, made as the README says."""
     words, environment = command("token", "acceptance", "--role", "server"), cluster.environment()
     token = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
     with Client(cluster.url, token=token.strip()) as client:

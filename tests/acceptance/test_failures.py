@@ -1,4 +1,4 @@
-"""Processes die under load: no request fails, nothing acknowledged is lost, and they come back."""
+"""Kill processes under load: no request fails, nothing acknowledged is lost, and they restart."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ import pytest
 
 from leaderboard_client import AsyncClient, Client
 from tests.acceptance.cluster import LocalCluster, clean_environment, command, local_cluster
-from tests.support.waiting import wait_until
+from tests.support.waiting import PROCESS_SECONDS, eventually, wait_until
 
 pytestmark = pytest.mark.local_cluster
 
 
 @pytest.fixture(scope="module")
 def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """A cluster that these tests may break; each leaves every process running."""
+    """Run a cluster that these tests may break; each leaves every process running."""
     with local_cluster(tmp_path_factory.mktemp("broken") / "data") as running:
         yield running
 
 
 class Load:
-    """Readers and writers (with Idempotency-Key) that go on until they are told to stop."""
+    """Run readers and writers (with Idempotency-Key) until they are stopped."""
 
     def __init__(self, url: str, players: int = 6) -> None:
         self.url = url
@@ -70,12 +70,12 @@ class Load:
                 self.failures[f"{answer.status_code} {answer.text[:200]}"] += 1
 
 
-async def under_load(url: str, act: Callable[[Load], Awaitable[None]]) -> Load:
+async def under_load(url: str, disrupt: Callable[[Load], Awaitable[None]]) -> Load:
     load = Load(url)
     async with asyncio.TaskGroup() as group:
         group.create_task(load.run())
         try:
-            await act(load)
+            await disrupt(load)
         finally:
             load.stop.set()
     return load
@@ -83,8 +83,7 @@ async def under_load(url: str, act: Callable[[Load], Awaitable[None]]) -> Load:
 
 async def more_requests(load: Load, count: int) -> None:
     target = load.requests + count
-    while load.requests < target:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: load.requests >= target, f"{count} more requests", seconds=PROCESS_SECONDS)
 
 
 async def test_killing_a_service_under_load_makes_no_request_fail(own_cluster: LocalCluster) -> None:
@@ -143,8 +142,7 @@ async def test_killing_a_gateway_fails_nothing_for_the_python_client(own_cluster
 
     async def more_writes(count: int) -> None:
         target = sum(added.values()) + count
-        while sum(added.values()) < target:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: sum(added.values()) >= target, f"{count} more writes", seconds=PROCESS_SECONDS)
 
     async with asyncio.TaskGroup() as group:
         for number in range(6):
@@ -186,7 +184,7 @@ async def test_killing_the_worker_loses_no_score(own_cluster: LocalCluster) -> N
     def saved() -> bool:
         return boards.items() <= asyncio.run(rows()).items()
 
-    # A killed worker's batch is taken over after WORKER_TIMEOUT_SECONDS.
+    # A killed worker's batch is reclaimed after WORKER_TIMEOUT_SECONDS.
     await asyncio.to_thread(wait_until, saved, "every score in Postgres", seconds=60)
 
 

@@ -1,4 +1,4 @@
-"""The dashboard and the API reference come whole through every hop, from containers too."""
+"""Test that the dashboard and the API reference come complete through every hop, from containers too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Postman collection, run from top to bottom by newman against the running system."""
+"""Run the Postman collection from top to bottom by newman against the running system."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WITH_A_SERVER_TOKEN = {"Submit for anybody", "Submit many", "Delete the rival"}
 
 
 def missing_tool() -> str | None:
-    """Why newman cannot run on this machine; None when it can."""
+    """Return why newman cannot run on this machine; None when it can."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         return "node and npm are not installed"
@@ -38,7 +38,7 @@ def missing_tool() -> str | None:
 
 @pytest.fixture(scope="session")
 def newman() -> Path:
-    """newman as the lock file has it. CI sets TEST_POSTMAN=required, so that there it cannot be left out."""
+    """Install newman from the lock file. CI sets TEST_POSTMAN=required, so that there it cannot be left out."""
     if reason := missing_tool():
         if os.environ.get("TEST_POSTMAN") == "required":
             pytest.fail(f"TEST_POSTMAN=required, but {reason}")
@@ -53,7 +53,7 @@ def newman() -> Path:
 
 @dataclass
 class Run:
-    """What newman did, call by call, in order."""
+    """The calls that newman made, in order."""
 
     executions: list[dict[str, Any]]
 
@@ -63,7 +63,7 @@ class Run:
 
 
 def run(newman: Path, report: Path, **variables: str) -> Run:
-    """Run the folder Calls; fails with newman's own words when a test of the collection does."""
+    """Run the folder Calls; fail with newman's message when a test of the collection fails."""
     words = [str(newman), "run", "leaderboard.postman_collection.json", "-e", "local.postman_environment.json"]
     words += ["--folder", "Calls", "--timeout-request", "15000", "--color", "off"]
     words += ["--reporters", "cli,json", "--reporter-json-export", str(report)]
@@ -79,7 +79,7 @@ def run(newman: Path, report: Path, **variables: str) -> Run:
 
 @pytest.fixture(scope="module")
 def whole_run(newman: Path, cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Every call, with a server's token as the README says to make one."""
+    """Run every call, with a server's token made as the README says."""
     words = command("token", "postman", "--role", "server")
     environment = cluster.environment()
     token = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
@@ -111,7 +111,7 @@ def test_the_saved_examples_are_what_the_system_answers(whole_run: Run) -> None:
 
 
 def alike(answer: Any, example: Any, where: str) -> None:
-    """The same fields of the same types, all the way down; a list is judged by its entries that both have."""
+    """Tell whether fields and types are equal, recursively; of lists the common length is compared."""
     if answer is None or example is None:
         return
     numbers = (int, float)

@@ -1,4 +1,4 @@
-"""The blocks of docs/quickstart.md do what the page says, on a system that is new."""
+"""Test that the blocks of docs/quickstart.md do what the page says, on a new system."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUICKSTART = REPOSITORY / "docs" / "quickstart.md"
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """A cluster of which nobody else knows: the page shows ranks and totals."""
+    """Run a cluster without other players: the page shows ranks and totals."""
     with local_cluster(tmp_path_factory.mktemp("quickstart") / "data") as running:
         yield running
 

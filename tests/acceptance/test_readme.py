@@ -1,4 +1,4 @@
-"""The README's transcript works when it is pasted."""
+"""Test that the README's transcript works when it is pasted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CURL = REPOSITORY / "tests" / "acceptance" / "curl.py"
 
 
 def block(name: str, language: str) -> str:
-    """The code between two marks of the README, made for a cluster on port 8080."""
+    """Return the code between two marks of the README, for a cluster on port 8080."""
     text = (REPOSITORY / "README.md").read_text("utf-8")
     _, begin, rest = text.partition(f"<!-- {name} -->\n```{language}\n")
     code, end, _ = rest.partition(f"```\n<!-- /{name} -->")
@@ -29,7 +29,7 @@ def block(name: str, language: str) -> str:
 
 
 def path_with_curl(folder: Path) -> str:
-    """PATH for the transcript; a machine that has nothing but Python lends its httpx for curl."""
+    """Return PATH for the transcript; where curl is missing, one made of httpx stands in."""
     if shutil.which("curl"):
         return clean_environment()["PATH"]
     stand_in = folder / "curl"

@@ -1,4 +1,4 @@
-"""A process with settings that cannot work says which variable and how to mend it, and exits with 1."""
+"""Test that a process with invalid settings names the variable and the correction, and exits with 1."""
 
 from __future__ import annotations
 

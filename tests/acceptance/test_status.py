@@ -1,4 +1,4 @@
-"""`leaderboard status` of a running cluster: once, as JSON, through the door alone, and when nothing answers."""
+"""Test `leaderboard status` of a running cluster: once, as JSON, by its address alone, and down."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def as_json(cluster: LocalCluster, *words: str) -> dict[str, Any]:
 
 def test_everything_of_a_local_cluster(cluster: LocalCluster, register: Register) -> None:
     player = register("EU", 5)
-    looking = subprocess.Popen(
+    process = subprocess.Popen(
         command("status", "--json", "--interval", "4"), env=cluster.environment(), stdout=subprocess.PIPE, text=True
     )
-    # Requests go on until the second look was taken, wherever the first one lies.
+    # Requests go on until the second poll is done, whenever the first one was.
     sent = 0
-    while looking.poll() is None:
+    while process.poll() is None:
         assert player.http.post("/score/add", json={"delta": 1}).status_code in (200, 429)
         assert player.http.get(f"/rank/{player.user_id}").status_code == 200
         sent += 1
-    output, _ = looking.communicate()
-    assert looking.returncode == 0
+    output, _ = process.communicate()
+    assert process.returncode == 0
     found = json.loads(output)
     assert found["problems"] == []
     assert found["url"] == cluster.url
@@ -58,16 +58,16 @@ def test_everything_of_a_local_cluster(cluster: LocalCluster, register: Register
     assert found["saved_per_second"] > 0
 
 
-def test_a_screen_and_through_the_door_alone(cluster: LocalCluster) -> None:
+def test_a_screen_also_by_the_public_address_alone(cluster: LocalCluster) -> None:
     screen = run("--once", "--interval", "0.2", environ=cluster.environment())
     assert screen.returncode == 0
     assert f"Leaderboard {cluster.url}" in screen.stdout
     assert "upsert p99" in screen.stdout
-    door = run("--url", cluster.url, environ=clean_environment(LEADERBOARD_DATA_DIR="/nowhere"))
-    assert door.returncode == 0, "no terminal: once"
-    assert "healthy" in door.stdout
-    assert "GLOBAL" in door.stdout
-    assert "upsert p99" not in door.stdout
+    remote = run("--url", cluster.url, environ=clean_environment(LEADERBOARD_DATA_DIR="/nowhere"))
+    assert remote.returncode == 0, "no terminal: once"
+    assert "healthy" in remote.stdout
+    assert "GLOBAL" in remote.stdout
+    assert "upsert p99" not in remote.stdout
 
 
 def test_a_process_that_hangs_is_named(cluster: LocalCluster) -> None:

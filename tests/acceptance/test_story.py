@@ -1,4 +1,4 @@
-"""A player's way through the system, as the README tells it."""
+"""Test a player's requests through the system, as the README shows them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_score_is_seen_through_every_gateway_at_once(visitor: Client, register
 
 
 def test_ties_share_a_rank_and_come_by_descending_user_id(visitor: Client, register: Register) -> None:
-    # Scores that no other test reaches, so that these five are the top of the board.
+    # Higher than in any other test, so that these five are the top of the board.
     high = MAX_EXACT_INTEGER
     players = [register("NA", score) for score in (high, high, high - 20, high - 20, high - 40)]
     rows = visitor.top("NA", limit=5).rows

@@ -1,4 +1,4 @@
-"""Live boards through the whole chain: NGINX, a gateway, a service, and what happens when one of them dies."""
+"""Test live boards through NGINX, a gateway and a service, also when one of them dies."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from tests.acceptance.cluster import LocalCluster, local_cluster
 from tests.acceptance.conftest import Register
 from tests.support.events import EndedError, Event, Listener, apply, listening
+from tests.support.waiting import PROCESS_SECONDS, eventually
 
 PATH = "/stream/top?region=ASIA"
 
@@ -31,7 +32,7 @@ async def test_an_event_arrives_unbuffered_through_every_hop(url: str, register:
             assert answer.status_code == 200
             event = await listener.next()
             assert (event.name, event.data["self"]["score"]) == ("change", score)
-            # A tick is 250 ms; what a hop kept back would come with the next event only.
+            # A tick is 250 ms; an event that a hop buffered would come with the next one only.
             assert time.monotonic() - started < 2
 
 
@@ -59,7 +60,7 @@ def test_errors_come_through_as_json(http: httpx.Client) -> None:
 
 @pytest.fixture(scope="module")
 def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """A cluster that these tests may break, with frequent heartbeats."""
+    """Run a cluster that these tests may break, with frequent heartbeats."""
     data_dir = tmp_path_factory.mktemp("streams") / "data"
     with local_cluster(data_dir, environ={"STREAM_HEARTBEAT_SECONDS": "0.5"}) as running:
         yield running
@@ -67,7 +68,7 @@ def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalClust
 
 @pytest.fixture(scope="module")
 def mover(own_cluster: LocalCluster) -> Iterator[httpx.Client]:
-    """A client with the token of that cluster's only player."""
+    """Open a client with the token of that cluster's only player."""
     with httpx.Client(base_url=own_cluster.url, timeout=20) as client:
         body = {"user_id": "mover", "name": "Mover", "region": "ASIA", "initialScore": 1}
         token = client.post("/auth/register", json=body).json()["token"]
@@ -81,13 +82,13 @@ async def move(mover: httpx.Client, score: int) -> None:
 
 
 def server_of(cluster: LocalCluster, listener: Listener, header: str) -> str:
-    """The process that a header of the answer names."""
+    """Return the process that a header of the answer names."""
     address = f"http://{listener.headers[header]}"
     return next(str(name) for name, url in cluster.state["urls"].items() if url == address)
 
 
 class Client:
-    """Stays connected as a browser does: opens the stream again with the last id, and keeps the board."""
+    """Stay connected as a browser does: reopen the stream with the last id, and keep the board."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -107,7 +108,7 @@ class Client:
             await asyncio.sleep((listener.retry or 1000) / 1000)
 
     async def score(self) -> int:
-        """The score that the board shows, when it has changed."""
+        """Wait for a change, and return the score that the board shows."""
         async with asyncio.timeout(20):
             await self.changed.wait()
         self.changed.clear()
@@ -160,11 +161,10 @@ async def test_a_client_outlives_its_server_and_misses_nothing(
         name = server_of(own_cluster, client.listener, header)
         pid = own_cluster.kill(name, number)
 
-        async def connected_again() -> None:
-            while client.connects < 2 or client.listener is None or not client.listener.comments:
-                await asyncio.sleep(0.02)
+        def connected_again() -> bool:
+            return client.connects >= 2 and client.listener is not None and bool(client.listener.comments)
 
-        await asyncio.wait_for(connected_again(), 20)
+        await eventually(connected_again, "a new connection", seconds=PROCESS_SECONDS)
         assert len(client.events) == 1, "nothing changed, and nothing is sent again"
         await move(mover, 11)
         assert await client.score() == 11
@@ -176,7 +176,7 @@ async def test_a_client_outlives_its_server_and_misses_nothing(
 
 
 @pytest.mark.local_cluster
-async def test_what_changed_while_a_client_was_away_is_there_when_it_is_back(
+async def test_a_client_that_reconnects_gets_what_changed_meanwhile(
     own_cluster: LocalCluster, mover: httpx.Client
 ) -> None:
     await move(mover, 20)

@@ -1,1 +1,1 @@
-"""Builds the container stack, tries it as a whole and takes it down: `python -m tests.compose`."""
+"""Build the container stack, test it as a whole and take it down: `python -m tests.compose`."""

@@ -1,4 +1,4 @@
-"""`python -m tests.compose`: up, the steps, and down again whatever happens; exit code 0 when all was seen."""
+"""`python -m tests.compose`: start the stack, run the steps, and always stop it; exit code 0 when all passed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
-    """Exit code: 0, 1 for a failed step or tear-down, 128 + n after signal n."""
+    """Return the exit code: 0, 1 for a failed step or tear-down, 128 + n after signal n."""
     for number in _SIGNALS:
         signal.signal(number, _interrupted)
     stack = Stack(f"leaderboard-test-{os.getpid()}")
@@ -36,7 +36,7 @@ def main() -> int:
         _show_logs(stack)
         raise
     finally:
-        # From here on nothing stops us: what was started is taken down.
+        # From here on signals are ignored: what was started is taken down.
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         try:

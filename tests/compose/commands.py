@@ -1,4 +1,4 @@
-"""Runs the programs a step needs, with a time limit, and leaves none of them behind."""
+"""Run the programs that a step needs, with a time limit, and leave none behind."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _END_SECONDS = 10.0
 
 
 class StepFailedError(Exception):
-    """Something the stack should have done was not seen; the text says what."""
+    """The stack did not do what a step expects; the text says what."""
 
 
 def say(text: str) -> None:
-    """One line of progress, with the seconds since the start."""
+    """Print a line of progress, with the seconds since the start."""
     sys.stdout.write(f"[compose {time.monotonic() - _STARTED:5.1f}s] {text}\n")
     sys.stdout.flush()
 
 
 def run(argv: Sequence[str], *, env: Mapping[str, str], seconds: float, capture: bool = False) -> str:
-    """Run a program in the repository's folder; its standard output if `capture`, else "" and it is shown.
+    """Run a program in the repository's folder; return its output if `capture`, else "" and show it.
 
     Raises StepFailedError when it fails or takes longer than `seconds`. Whatever ends the wait, the program
     and its children are ended too: the docker command does its work in a child.
@@ -39,7 +39,7 @@ def run(argv: Sequence[str], *, env: Mapping[str, str], seconds: float, capture:
         stdout=subprocess.PIPE if capture else None,
         stderr=subprocess.PIPE if capture else None,
         text=True,
-        start_new_session=True,  # a Ctrl-C is for us alone, so that `down` is not ended by it
+        start_new_session=True,  # so that Ctrl-C does not end `down`
     )
     shown = " ".join(argv)
     try:

@@ -1,4 +1,4 @@
-"""A steady load of reads and of writes with Idempotency-Key that forgives nothing."""
+"""Generate a steady load of reads and of writes with Idempotency-Key, and record every failure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Player:
 
 
 def register(url: str, regions: tuple[str, ...], *, score: int) -> list[Player]:
-    """One new player in each region; StepFailedError if that is refused."""
+    """Register a new player in each region. Raises StepFailedError."""
     players = []
     with httpx.Client(base_url=url, timeout=REQUEST_SECONDS) as client:
         for region in regions:
@@ -52,7 +52,7 @@ def register(url: str, regions: tuple[str, ...], *, score: int) -> list[Player]:
 
 
 class Load:
-    """Runs in a thread while the `with` block does its worst; every answer is checked.
+    """Run load in a thread during the `with` block; every answer is checked.
 
     Each player adds 1, then reads its rank, and must find there exactly what was acknowledged.
     """
@@ -82,7 +82,7 @@ class Load:
         say(f"load: {self.requests} requests, {len(self.failures)} failed, {slowest}; served: {dict(self.served)}")
 
     def check(self) -> None:
-        """StepFailedError with each failure, or when the load could not do its work."""
+        """Raise StepFailedError with all failures, or when there was too little load."""
         if self._thread.is_alive():
             raise StepFailedError("the load does not end")
         if self.failures:

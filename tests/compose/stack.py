@@ -1,15 +1,14 @@
-"""One compose project of its own: own name, own free ports, and nothing of the developer's settings."""
+"""Control a compose project with its own name and free ports, and none of the developer's settings."""
 
 from __future__ import annotations
 
 import os
 import re
-import socket
-import time
 from collections.abc import Callable
-from contextlib import ExitStack
 
+from leaderboard_cli.cluster.ports import find_free_ports
 from tests.compose.commands import ROOT, StepFailedError, run, say
+from tests.support import waiting
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 PORT_VARIABLES = (
@@ -29,15 +28,15 @@ class Stack:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        ports = dict(zip(PORT_VARIABLES, _free_ports(len(PORT_VARIABLES)), strict=True))
+        ports = dict(zip(PORT_VARIABLES, find_free_ports(len(PORT_VARIABLES)), strict=True))
         self.url = f"http://127.0.0.1:{ports['LEADERBOARD_PORT']}"
-        # What the compose file reads, and what steers compose, comes from here and not from the caller's shell.
+        # Variables of the compose file and of compose come from here, not from the caller's shell.
         ours = set(re.findall(r"\$\{([A-Z][A-Z0-9_]*)", COMPOSE_FILE.read_text("utf-8")))
         kept = {key: value for key, value in os.environ.items() if key not in ours and not key.startswith("COMPOSE_")}
         self.env = {**kept, **{key: str(port) for key, port in ports.items()}, "LEADERBOARD_ENV_FILE": os.devnull}
 
     def compose(self, *arguments: str, seconds: float = COMMAND_SECONDS, capture: bool = False) -> str:
-        """`docker compose` on this project, without the developer's .env."""
+        """Run `docker compose` on this project, without the developer's .env."""
         options = ("--ansi", "never", "--env-file", os.devnull, "--file", str(COMPOSE_FILE), "-p", self.name)
         return run(["docker", "compose", *options, *arguments], env=self.env, seconds=seconds, capture=capture)
 
@@ -57,33 +56,33 @@ class Stack:
             self.docker("image", "rm", "--force", image)
 
     def show_logs(self, lines: int = 40) -> None:
-        """The containers' states and the last lines that each wrote."""
+        """Print the containers' states and last log lines."""
         self.compose("ps", "--all")
         self.compose("logs", "--no-color", "--timestamps", "--tail", str(lines))
 
     def psql(self, database: str, statement: str) -> str:
-        """What psql in the Postgres container prints for one statement."""
+        """Run a statement by psql in the Postgres container; return its output."""
         command = ("psql", "--no-psqlrc", "-U", "postgres", "-d", database, "-v", "ON_ERROR_STOP=1", "-c", statement)
         return self.inside("postgres", *command)
 
     def psql_rows(self, database: str, statement: str) -> list[list[str]]:
-        """The rows of one query, each a list of texts."""
+        """Return the rows of a query, each a list of texts."""
         wrapped = f"COPY ({statement}) TO STDOUT"
         return [line.split("\t") for line in self.psql(database, wrapped).splitlines()]
 
     def inside(self, service: str, *command: str) -> str:
-        """What a command in a running container prints."""
+        """Run a command in a running container; return its output."""
         return self.compose("exec", "--no-TTY", service, *command, capture=True).strip()
 
     def container(self, service: str) -> str:
-        """The id of a service's container, running or not."""
+        """Return the id of a service's container, running or not."""
         found = self.compose("ps", "--all", "--quiet", service, capture=True).split()
         if len(found) != 1:
             raise StepFailedError(f"{service} has {len(found)} containers, not one")
         return found[0]
 
     def kill(self, service: str) -> None:
-        """End a container as a power cut would; the engine does not start it again after this."""
+        """Kill a container; the engine does not restart it after this."""
         self.docker("kill", "--signal", "KILL", self.container(service))
 
     def start(self, service: str) -> None:
@@ -94,7 +93,7 @@ class Stack:
         """Kill a container's process from inside, and return when the engine has started it again by itself."""
         container = self.container(service)
         before = self._restarts_and_health(container)[0]
-        # The command dies of its own signal, or not: the restart that follows is what counts.
+        # The command may die of its own signal: only the restart that follows counts.
         self.inside(service, "sh", "-c", "kill -9 -1 || true")
 
         def healthy_again() -> bool:
@@ -110,18 +109,9 @@ class Stack:
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, seconds: float) -> None:
-    """Ask four times a second; StepFailedError when `condition` has not come true in time."""
+    """Wait for a condition, announced by a line. Raises StepFailedError after `seconds`."""
     say(f"waiting until {what}")
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise StepFailedError(f"not seen within {seconds:.0f} s: {what}")
-        time.sleep(0.25)
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    try:
+        waiting.wait_until(condition, what, seconds=seconds)
+    except AssertionError as error:
+        raise StepFailedError(str(error)) from None

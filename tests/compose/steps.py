@@ -1,4 +1,4 @@
-"""What the running stack has to show, one function per step."""
+"""Test the running stack, one function per step."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The documentation's generated parts: made from the code, and from answers recorded from running services."""
+"""Generate parts of the documentation from the code and from recorded answers of running services."""

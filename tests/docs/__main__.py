@@ -1,4 +1,4 @@
-"""Writes every generated part of the documentation."""
+"""Write every generated part of the documentation."""
 
 from __future__ import annotations
 

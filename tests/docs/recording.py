@@ -1,4 +1,4 @@
-"""Calls a service and keeps what it answers, with what differs from run to run made equal."""
+"""Record calls of a service, with values that differ from run to run normalised."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.support.events import apply, listening
 from tests.support.service import Api
 
 FIRST_MICROS = 1_767_225_600_000_000
-"""2026-01-01, in the place of the recording's own time."""
+"""2026-01-01, instead of the time of the recording."""
 TIMES = ("updated_at", "created_at", "deleted_at")
 TOKEN_IN_TEXT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 
 
 @dataclass
 class Recorder:
-    """What was called and answered so far."""
+    """Record calls and answers."""
 
     calls: list[dict[str, Any]] = field(default_factory=list)
     errors: dict[str, Any] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Recorder:
         server: bool = False,
         key: str = "",
     ) -> Any:
-        """One example of the route `call` ("GET /rank/{user_id}"), with the answer as it came."""
+        """Record an example of the route `call` ("GET /rank/{user_id}"), with the unchanged answer."""
         method, _, path = call.partition(" ")
         target = target or path
         shown = {"Authorization": f"Bearer <{'server token' if server else 'token'}>"} if token else {}
@@ -61,7 +61,7 @@ class Recorder:
         return found
 
     async def stream(self, api: Api, call: str, target: str, *, title: str, act: Any) -> None:
-        """The first event of a stream, and the one after `act`."""
+        """Record the first event of a stream, and the one after `act`."""
         async with listening(str(api.http.base_url), target) as listener:
             first = await listener.next()
             await act()
@@ -77,7 +77,7 @@ class Recorder:
     async def error(
         self, api: Api, code: str, call: str, body: object = None, *, token: str = "", key: str = "", raw: bytes = b""
     ) -> None:
-        """One example of the error `code`."""
+        """Record an example of the error `code`."""
         method, _, target = call.partition(" ")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         headers |= {"Idempotency-Key": key} if key else {}
@@ -90,12 +90,12 @@ class Recorder:
         self.calls.append({name: value for name, value in example.items() if value not in (None, {})})
 
     def stable(self, value: Any, name: str = "") -> Any:
-        """The value with times, tokens, addresses and waits that are the same in each recording."""
+        """Replace times, tokens, addresses and waits by values that are equal in each recording."""
         match value:
             case dict():
                 return {key: self.stable(part, key) for key, part in value.items()}
             case list():
-                # What the tests' Redis warns of is no part of the API.
+                # Warnings of the tests' Redis are no part of the API.
                 return [] if name == "warnings" else [self.stable(part) for part in value]
             case int() if name in TIMES:
                 return self._times.setdefault(value, FIRST_MICROS + 1_000_000 * len(self._times))
@@ -110,7 +110,7 @@ class Recorder:
         return value
 
     def file(self) -> str:
-        """The recording as it is kept: one call a line, so that a difference is easy to read."""
+        """Serialise the recording, one call a line, so that a difference is easy to read."""
 
         def line(value: object) -> str:
             return orjson.dumps(value).decode()

@@ -1,4 +1,4 @@
-"""The reference of every call, as Markdown, from the OpenAPI document and the recorded examples."""
+"""Write the API reference as Markdown, from the OpenAPI document and the recorded examples."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Operation = dict[str, Any]
 
 @cache
 def document() -> dict[str, Any]:
-    """The API's own description of itself."""
+    """Return the OpenAPI document."""
     return create_app(settings_of({"JWT_SECRET": SECRET})).openapi()
 
 
 def calls(file: str = "") -> str:
-    """The list of all calls; `file` leads to where they are described."""
+    """List all calls; `file` is linked as their description."""
     rows = [
         (f"[`{name}`]({file}#{slug(name)})", "yes" if "security" in operation else "", operation["summary"])
         for name, operation in operations()
@@ -36,7 +36,7 @@ def calls(file: str = "") -> str:
 
 
 def reference() -> str:
-    """Every call with all that is known of it."""
+    """Describe every call in full."""
     parts = []
     for tag in document()["tags"]:
         parts.append(f"## {tag['name'].capitalize()}\n\n{wrapped(tag['description'])}")
@@ -45,25 +45,25 @@ def reference() -> str:
 
 
 def operations() -> Iterator[tuple[str, Operation]]:
-    """Every call ("GET /top") in the order of the document."""
+    """List every call ("GET /top") in the order of the document."""
     for path, methods in document()["paths"].items():
         for method, operation in methods.items():
             yield f"{method.upper()} {path}", operation
 
 
 def slug(heading: str) -> str:
-    """The anchor that GitHub and others give a heading."""
+    """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def wrapped(text: str) -> str:
-    """Paragraphs, wrapped as the other documents are."""
+    """Wrap paragraphs as in the other documents."""
     paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
     return "\n\n".join(fill(one, WIDTH, break_long_words=False, break_on_hyphens=False) for one in paragraphs)
 
 
 def described(name: str, operation: Operation) -> str:
-    """One call."""
+    """Describe one call."""
     method, _, path = name.partition(" ")
     schemas = Schemas(document()["components"]["schemas"])
     parts = [f"### `{name}`", wrapped(operation["description"])]
@@ -86,7 +86,7 @@ def described(name: str, operation: Operation) -> str:
 
 
 def shown(method: str, example: Example) -> str:
-    """One example: the request as it was sent, and the answer as it came."""
+    """Show one example: the request and the answer."""
     request = [f"{method} {example.target}", *(f"{name}: {value}" for name, value in example.headers.items())]
     if example.body is not None:
         request += ["", pretty(example.body)]
@@ -98,7 +98,7 @@ def shown(method: str, example: Example) -> str:
 
 
 def answers(schemas: Schemas, operation: Operation) -> Iterator[str]:
-    """The fields of what a call answers with when it succeeds."""
+    """Describe the fields of a successful answer."""
     success = next(answer for status, answer in operation["responses"].items() if status < "300")
     content = success["content"]
     if "application/json" in content:
@@ -111,7 +111,7 @@ def answers(schemas: Schemas, operation: Operation) -> Iterator[str]:
 
 
 def errors(operation: Operation) -> str:
-    """The codes that a call may be refused with, by status."""
+    """List the error codes of a call, by status."""
     found = []
     for status, answer in operation["responses"].items():
         codes = answer.get("content", {}).get("application/json", {}).get("examples", {})

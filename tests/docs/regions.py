@@ -1,4 +1,4 @@
-"""The generated parts of the documentation: which they are, and how they are found in their files."""
+"""Define the generated parts of the documentation, and replace them in their files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Region(NamedTuple):
-    """What stands between `<!-- name -->` and `<!-- /name -->` in a file; the rest is written by hand."""
+    """The part between `<!-- name -->` and `<!-- /name -->` in a file; the rest is written by hand."""
 
     file: str
     name: str
@@ -23,7 +23,7 @@ class Region(NamedTuple):
         return REPOSITORY / self.file
 
     def split(self, text: str) -> tuple[str, str, str]:
-        """The text before, inside and behind. Raises ValueError when the marks are not there."""
+        """Return the text before, inside and behind. Raises ValueError without the marks."""
         start, end = f"<!-- {self.name} -->\n", f"\n<!-- /{self.name} -->"
         before, found, rest = text.partition(start)
         inside, found_end, behind = rest.partition(end)
@@ -32,7 +32,7 @@ class Region(NamedTuple):
         return before + start, inside, end + behind
 
     def update(self) -> bool:
-        """Write what the code makes into the file; whether that changed it."""
+        """Write the generated text into the file; tell whether that changed it."""
         text = self.path.read_text("utf-8")
         before, inside, behind = self.split(text)
         made = self.make()

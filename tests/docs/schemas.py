@@ -1,4 +1,4 @@
-"""JSON Schema in words: types with their limits, and the fields of objects as rows of a table."""
+"""Describe JSON Schema in words: types with their limits, and fields as rows of a table."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ JSON_WIDTH = 116
 
 
 class Schemas:
-    """Follows the references into a document's schemas."""
+    """Resolve references into a document's schemas."""
 
     def __init__(self, named: Mapping[str, Schema]) -> None:
         self._named = named
 
     def resolved(self, schema: Schema) -> Schema:
-        """The schema behind a reference; what stands beside the reference beats it."""
+        """Resolve a reference; keywords beside it take precedence."""
         if "$ref" not in schema:
             return schema
         beside = {name: value for name, value in schema.items() if name != "$ref"}
         return {**self._named[schema["$ref"].rpartition("/")[2]], **beside}
 
     def row(self, schema: Schema, *, required: bool) -> tuple[str, str]:
-        """Type and default."""
+        """Return type and default."""
         if required:
             return self.type(schema), "required"
         default = schema.get("default")
         return self.type(schema), f"`{default}`" if default not in (None, "") else ""
 
     def fields(self, schema: Schema, *, sent: bool, prefix: str = "") -> Iterator[tuple[str, ...]]:
-        """Name, type and meaning of each field, those inside it included.
+        """Return name, type and meaning of each field, nested ones included.
 
-        For what is `sent`, with limits and defaults; what is answered is within them anyway.
+        For what is `sent`, with limits and defaults; answers are within them anyway.
         """
         found = self.resolved(schema)
         for name, part in found.get("properties", {}).items():
@@ -60,7 +60,7 @@ class Schemas:
                 yield from self.fields(option, sent=sent, prefix=f"{prefix}.")
 
     def type(self, schema: Schema, *, sent: bool = True) -> str:
-        """The type in a few words, with its limits if it is `sent`."""
+        """Describe the type in a few words, with its limits if it is `sent`."""
         found = self.resolved(schema)
         if "anyOf" in found:
             words = [self.type(option, sent=sent) for option in found["anyOf"] if option.get("type") != "null"]
@@ -93,7 +93,7 @@ def _number(value: float | None) -> str:
 
 
 def pretty(value: Any, indent: str = "") -> str:
-    """JSON for people: a part stays on one line where there is room for it."""
+    """Format JSON readably: a part stays on one line where it fits."""
     line = json.dumps(value, ensure_ascii=False)
     if len(indent) + len(line) <= JSON_WIDTH or not isinstance(value, dict | list) or not value:
         return line

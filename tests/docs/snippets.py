@@ -1,4 +1,4 @@
-"""The blocks of code of a document, run in order, and what the document says that they print."""
+"""Run the code blocks of a document in order, and compare their output with the document."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FENCE = re.compile(
 
 @dataclass(frozen=True)
 class Snippet:
-    """A block that can be run; `kind` and `output` are those of the block that follows directly, if one does."""
+    """A runnable block; `kind` and `output` are those of the block that follows directly, if any."""
 
     language: str
     code: str
@@ -38,7 +38,7 @@ class Snippet:
 
 
 def snippets(text: str) -> list[Snippet]:
-    """Every block of code of a document in a language that can be run, in order."""
+    """List the runnable code blocks of a document, in order."""
     found: list[Snippet] = []
     blocks = list(_FENCE.finditer(text))
     for block, behind in zip(blocks, [*blocks[1:], None], strict=True):
@@ -53,9 +53,9 @@ def snippets(text: str) -> list[Snippet]:
 
 
 def run(found: list[Snippet], folder: Path, environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Snippet, str]]:
-    """What each block prints. Blocks of one language in a row are one program; exported variables live on.
+    """Run the blocks and yield their outputs. Adjacent blocks of one language form one program; exports stay.
 
-    Fails with what a program says on stderr when it does not end well.
+    Fail with a program's stderr when it fails.
     """
     exported = folder / "exported.sh"
     exported.touch()
@@ -93,14 +93,14 @@ def _program(language: str, blocks: list[str], exported: Path) -> str:
 
 
 def same(snippet: Snippet, printed: str) -> bool:
-    """Whether a block printed what the document says; times are those of each run."""
+    """Tell whether a block printed what the document says, times apart."""
     if snippet.kind == "json":
         return values(snippet.output) == values(printed)
     return snippet.output.split() == printed.split()
 
 
 def values(text: str) -> list[Any]:
-    """The JSON values that stand one after the other in a text, without their times."""
+    """Parse the consecutive JSON values in a text, without their times."""
     decoder, found, at = json.JSONDecoder(object_hook=_timeless), [], 0
     while at < len(text := text.strip()):
         value, at = decoder.raw_decode(text, at)

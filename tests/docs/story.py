@@ -1,4 +1,4 @@
-"""The calls that the documentation shows: four players, every route, and every error that a service answers with."""
+"""Make the calls that the documentation shows: four players, every route, and every error of a service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables that the code makes: settings, metrics, errors."""
+"""Generate tables from the code: settings, metrics, errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.catalogue import catalogue
 
 
 def table(head: str, *rows: tuple[str, ...]) -> str:
-    """A Markdown table; `head` names the columns, separated by commas."""
+    """Format a Markdown table; `head` names the columns, separated by commas."""
     columns = head.split(", ")
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
@@ -23,7 +23,7 @@ def table(head: str, *rows: tuple[str, ...]) -> str:
 
 
 class Variable(NamedTuple):
-    """One environment variable: its name, its default as one would write it, and what it means."""
+    """An environment variable: name, default as written in the environment, and meaning."""
 
     name: str
     default: str
@@ -31,7 +31,7 @@ class Variable(NamedTuple):
 
 
 def variables() -> list[Variable]:
-    """Every variable that a process reads; `<REGION>` stands for a region's name."""
+    """List every variable that a process reads; `<REGION>` stands for a region's name."""
     found = []
     for group in GROUPS:
         for name, field in group.model_fields.items():
@@ -52,13 +52,13 @@ def variables() -> list[Variable]:
 
 
 def settings() -> str:
-    """Every setting."""
+    """Format the table of settings."""
     rows = [(f"`{one.name}`", f"`{one.default}`" if one.default else "", one.description) for one in variables()]
     return table("variable, default, meaning", *rows)
 
 
 def metrics() -> str:
-    """Every metric of the three processes."""
+    """Format the table of metrics of the three processes."""
     rows = [
         (f"`{one.name}`", one.kind, ", ".join(f"`{name}`" for name in one.labels), one.shown_by, one.meaning)
         for one in catalogue()
@@ -67,7 +67,7 @@ def metrics() -> str:
 
 
 def errors() -> str:
-    """Every error that our processes answer with, by status, with the fields that its envelope has beside the two."""
+    """Format the table of errors by status, with their additional fields in the envelope."""
     shown = examples.errors()
     rows = []
     for error in sorted(all_errors().values(), key=lambda error: error.status):

@@ -1,1 +1,1 @@
-"""Real processes are killed, paused and robbed of their data under load; a ledger says what must be left."""
+"""Inject faults into a running cluster under load, and check every acknowledged write against a ledger."""

@@ -1,4 +1,4 @@
-"""Checks of single answers: the envelope, and boards that could have been."""
+"""Check single answers: the error envelope, and whether the board was possible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOTHING_DONE = frozenset({"warming_up", "rate_limited", "region_rate_limited", 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer of the API: its status, JSON body, error code and the source of a read."""
+    """An answer of the API: status, JSON body, error code and the source of a read."""
 
     status: int
     body: dict[str, Any]
@@ -32,14 +32,14 @@ class Answer:
 
     @property
     def changed_nothing(self) -> bool:
-        """Whether a write so answered was certainly not done by this try."""
+        """Tell whether a write with this answer certainly changed nothing by this attempt."""
         return self.code in _NOTHING_DONE
 
 
 def read_answer(request: str, response: httpx.Response, *, more: Collection[int] = ()) -> Answer:
-    """Raises Violation for what no client should ever see: HTML, a 500, an error outside the envelope.
+    """Parse an answer. Raises Violation for HTML, a 500 or an error outside of the envelope.
 
-    `more` are statuses that are right here besides the usual ones.
+    `more` are statuses that are valid here besides the usual ones.
     """
     text = " ".join(response.text[:300].split())
     evidence = f"{request} -> {response.status_code} {response.headers.get('content-type')}: {text}"
@@ -57,7 +57,7 @@ def read_answer(request: str, response: httpx.Response, *, more: Collection[int]
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the ledger knew when a read was sent; the answer is judged against it and what has begun since."""
+    """What the ledger knew when a read was sent; its answer is checked against that and what began since."""
 
     ledger: Ledger
     board: str
@@ -70,7 +70,7 @@ class Expectation:
         return cls(ledger, board, ledger.clock, totals)
 
     def check_total(self, answer: Answer) -> None:
-        """Raises Violation when a board has lost players, or has more than ever came."""
+        """Check the total. Raises Violation when players are missing, or there are more than were ever created."""
         total, least, most = answer.body["total"], self.totals[answer.source], self.ledger.begun[self.board]
         if not least <= total <= most:
             raise Violation(f"{self.board} from {answer.source} has {total} players, not {least} to {most}")
@@ -78,10 +78,10 @@ class Expectation:
             self.ledger.see_total(self.board, total)
 
     def check_row(self, answer: Answer, user_id: str, score: int) -> None:
-        """Raises Violation for a score that was impossible at any moment between question and answer."""
+        """Check a score. Raises Violation when it was impossible at every moment between request and answer."""
         player = self.ledger.players.get(user_id)
         if player is None:
-            raise Violation(f"nobody has made {user_id}, which is on {self.board}")
+            raise Violation(f"{user_id} was never created and is on {self.board}")
         try:
             found = player.check(score, player.floor(self.clock, answer.source))
         except Violation as error:
@@ -90,13 +90,13 @@ class Expectation:
             self.ledger.saw_row(player, found)
 
     def check_missing(self, answer: Answer, user_id: str) -> None:
-        """Raises Violation when a player that must be there was not found."""
+        """Check a 404. Raises Violation when the player must exist."""
         if self.ledger.players[user_id].must_exist(self.clock, answer.source):
             raise Violation(f"{user_id} exists and was not found: {answer.source} said {answer.body}")
 
 
 def check_top(expected: Expectation, answer: Answer) -> None:
-    """A page from the top: its total, its order, its ranks and each score. Raises Violation."""
+    """Check a page of /top: total, order, ranks and each score. Raises Violation."""
     expected.check_total(answer)
     check_order(answer.body["rows"], first_rank=1)
     for row in answer.body["rows"]:
@@ -104,7 +104,7 @@ def check_top(expected: Expectation, answer: Answer) -> None:
 
 
 def check_rank(expected: Expectation, answer: Answer, user_id: str) -> None:
-    """A player's place. Raises Violation."""
+    """Check an answer of /rank. Raises Violation."""
     if answer.status == 404:
         expected.check_missing(answer, user_id)
         return
@@ -116,7 +116,7 @@ def check_rank(expected: Expectation, answer: Answer, user_id: str) -> None:
 
 
 def check_around(expected: Expectation, answer: Answer, user_id: str) -> None:
-    """A player among its neighbours. Raises Violation."""
+    """Check an answer of /around. Raises Violation."""
     if answer.status == 404:
         expected.check_missing(answer, user_id)
         return
@@ -131,7 +131,7 @@ def check_around(expected: Expectation, answer: Answer, user_id: str) -> None:
 
 
 def check_order(rows: list[dict[str, Any]], first_rank: int | None) -> None:
-    """Rows in board order with standard competition ranks, the first rank as given. Raises Violation."""
+    """Check board order and standard competition ranks, the first rank as given. Raises Violation."""
     for index, row in enumerate(rows):
         if index == 0:
             wrong = first_rank is not None and row["rank"] != first_rank
@@ -139,7 +139,7 @@ def check_order(rows: list[dict[str, Any]], first_rank: int | None) -> None:
             before = rows[index - 1]
             tie = before["score"] == row["score"]
             wrong = (before["score"], before["user_id"].encode()) <= (row["score"], row["user_id"].encode())
-            # The first row may be in the middle of a tie, so only inside the page the places can be counted.
+            # The first row may be in the middle of a tie, so only inside the page ranks can be counted.
             wrong = wrong or (row["rank"] == before["rank"]) != tie
             wrong = wrong or (first_rank == 1 and not tie and row["rank"] != index + 1)
         if wrong:

@@ -1,4 +1,4 @@
-"""Signals to the processes of one cluster, and a diary of them."""
+"""Signals to the processes of one cluster, and an event log of them."""
 
 from __future__ import annotations
 
@@ -12,74 +12,64 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.acceptance.cluster import LocalCluster
-from tests.faults.ledger import Violation
+from tests.support.waiting import eventually
 
 RESTART_SECONDS = 60.0
-_POLL_SECONDS = 0.02
 
 
 class Chaos:
-    """Kills, stops and pauses processes by their names in cluster.json. `kills` counts them by kind and signal."""
+    """Kill, stop and pause processes by their names in cluster.json; `kills` counts by kind and signal."""
 
     def __init__(self, cluster: LocalCluster, rng: random.Random) -> None:
         self.cluster = cluster
         self.rng = rng
         self.kills: Counter[str] = Counter()
         self.pauses: Counter[str] = Counter()
-        self.diary: list[str] = []
+        self.event_log: list[str] = []
         self._frozen: dict[str, list[int]] = {}
         self._began = time.monotonic()
 
-    def note(self, text: str) -> None:
-        """Write into the diary, which is part of the evidence."""
-        self.diary.append(f"{time.monotonic() - self._began:7.2f} s  {text}")
+    def log(self, text: str) -> None:
+        """Append to the event log, which is part of the evidence."""
+        self.event_log.append(f"{time.monotonic() - self._began:7.2f} s  {text}")
 
     def names(self, *kinds: str) -> list[str]:
-        """The processes of these kinds (`worker`, `service`, `gateway`, `redis`, `postgres`, `nginx`)."""
+        """List the processes of these kinds (`worker`, `service`, `gateway`, `redis`, `postgres`, `nginx`)."""
         return [name for name in self.cluster.state["pids"] if name.partition("-")[0] in kinds]
 
     def pid(self, name: str) -> int | None:
-        """Its pid; None between a death and the restart."""
+        """Return its pid; None between its end and the restart."""
         pid: int | None = self.cluster.state["pids"][name]
         return pid if pid is not None and _alive(pid) else None
 
     async def running(self, name: str) -> int:
-        """Wait until the supervisor has started it (again); its pid."""
-        deadline = time.monotonic() + RESTART_SECONDS
-        while (pid := self.pid(name)) is None:
-            if time.monotonic() > deadline:
-                raise Violation(f"{name} was not restarted within {RESTART_SECONDS:.0f} s")
-            await asyncio.sleep(_POLL_SECONDS)
-        return pid
+        """Wait until the supervisor has started it (again), and return its pid."""
+        return await eventually(lambda: self.pid(name) or 0, f"the restart of {name}", seconds=RESTART_SECONDS)
 
     async def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
-        """End a process by a signal and wait until it is gone; returns the pid that it had."""
+        """End a process by a signal and wait until it is gone; return the pid that it had."""
         pid = await self.running(name)
-        self.note(f"{number.name} to {name} ({pid})")
+        self.log(f"{number.name} to {name} ({pid})")
         with suppress(ProcessLookupError):
             os.kill(pid, number)
             self.kills[f"{name.partition('-')[0]} {number.name}"] += 1
         if number is signal.SIGKILL:
             self._frozen.pop(name, None)
-        deadline = time.monotonic() + RESTART_SECONDS
-        while _alive(pid):
-            if time.monotonic() > deadline:
-                raise Violation(f"{name} is still there {RESTART_SECONDS:.0f} s after {number.name}")
-            await asyncio.sleep(_POLL_SECONDS)
+        await eventually(lambda: not _alive(pid), f"the end of {name} by {number.name}", seconds=RESTART_SECONDS)
         return pid
 
     def kill_child(self, name: str) -> None:
-        """kill -9 one of the processes that a process has started."""
+        """Send SIGKILL to a random child of a process."""
         pid = self.pid(name)
         children = descendants(pid) if pid is not None else []
         if children:
             child = self.rng.choice(sorted(children))
-            self.note(f"SIGKILL to {child}, a child of {name}")
+            self.log(f"SIGKILL to {child}, a child of {name}")
             _signal_all([child], signal.SIGKILL)
             self.kills[f"{name} child SIGKILL"] += 1
 
     async def pause(self, name: str, seconds: float) -> None:
-        """SIGSTOP, and SIGCONT after a while; of Postgres every process."""
+        """Send SIGSTOP, and SIGCONT after `seconds`, to a process and its children."""
         self.freeze(name)
         try:
             await asyncio.sleep(seconds)
@@ -87,29 +77,29 @@ class Chaos:
             self.thaw(name)
 
     def freeze(self, name: str) -> None:
-        """SIGSTOP a process and its children."""
+        """Send SIGSTOP to a process and its children."""
         pid = self.pid(name)
         pids = [] if pid is None else [pid, *descendants(pid)]
-        self.note(f"SIGSTOP to {name} ({pids})")
+        self.log(f"SIGSTOP to {name} ({pids})")
         self.pauses[name.partition("-")[0]] += 1
         self._frozen[name] = pids
         _signal_all(pids, signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
-        """SIGCONT what was frozen; what has died meanwhile needs none."""
+        """Send SIGCONT to what was frozen, if it is still alive."""
         pids = self._frozen.pop(name, [])
         if pids:
-            self.note(f"SIGCONT to {name}")
+            self.log(f"SIGCONT to {name}")
             _signal_all(pids, signal.SIGCONT)
 
     def thaw_all(self) -> None:
-        """SIGCONT whatever an act that broke off has left frozen."""
+        """Send SIGCONT to whatever a failed injection has left frozen."""
         for name in list(self._frozen):
             self.thaw(name)
 
 
 def descendants(pid: int) -> list[int]:
-    """The children of a process, theirs, and so on; none where there is no /proc."""
+    """List the descendants of a process; none where there is no /proc."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, IndexError, ValueError):

@@ -1,4 +1,4 @@
-"""What the clients were told: from it follows exactly which scores are possible.
+"""Record what clients were told, and derive exactly which scores are possible.
 
 A player makes one kind of write. The n-th write of an *adding* player adds 4^n, so that a score read in base 4
 says how often each single write was counted. The n-th write of a *setting* player sets the score n.
@@ -20,24 +20,24 @@ MOST_WRITES = 26
 Source = Literal["redis", "postgres"]
 
 
-class Fate(Enum):
-    """OPEN: sent, and nobody knows; DONE: acknowledged; REFUSED: every try was refused, nothing may have changed."""
+class Outcome(Enum):
+    """UNKNOWN: sent, without a clear answer; REFUSED: every attempt was refused, so nothing may have changed."""
 
-    OPEN = "open"
-    DONE = "done"
+    UNKNOWN = "unknown"
+    ACKNOWLEDGED = "acknowledged"
     REFUSED = "refused"
 
 
 class Violation(AssertionError):
-    """A guarantee was broken; the text is the evidence."""
+    """A broken guarantee; the text is the evidence."""
 
 
 @dataclass(slots=True, eq=False)
 class Player:
-    """One player and the fate of each of its writes.
+    """A player and the outcome of each of its writes.
 
-    Creation is a setting player's write 0. Of each acknowledgement, and of each first sight in Postgres, the
-    ledger's clock is kept: what was known when a read was sent must be in its answer.
+    Creation is a setting player's write 0. The ledger's clock is kept of each acknowledgement and of the first
+    time each write was seen in Postgres: what was known when a read was sent must be in its answer.
     """
 
     user_id: str
@@ -45,36 +45,36 @@ class Player:
     region: str
     adds: bool
     token: str = ""
-    fates: list[Fate] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
     created_at: int = NEVER
     saved_at: int = NEVER
     done_at: dict[int, int] = field(default_factory=dict)
     write_saved_at: dict[int, int] = field(default_factory=dict)
 
     def begin(self) -> int:
-        """Enter a write before it is sent; returns its number."""
-        self.fates.append(Fate.OPEN)
-        return len(self.fates) - 1
+        """Record a write before it is sent; return its number."""
+        self.outcomes.append(Outcome.UNKNOWN)
+        return len(self.outcomes) - 1
 
     def amount(self, number: int) -> int:
-        """What the write `number` sends: a delta or a score."""
+        """Return what the write `number` sends: a delta or a score."""
         return 4**number if self.adds else number
 
     def floor(self, at: int, source: Source = "redis") -> frozenset[int]:
-        """The writes that an answer must include when it was asked for at `at` (setting players: the last of them)."""
+        """Return the writes that an answer must include that was asked for at `at` (setting players: the last)."""
         known = self.done_at if source == "redis" else self.write_saved_at
         numbers = [number for number, when in known.items() if when <= at]
         return frozenset(numbers if self.adds or not numbers else {max(numbers)})
 
     def must_exist(self, at: int, source: Source) -> bool:
-        """Whether an answer that was asked for at `at` must know this player."""
+        """Tell whether an answer that was asked for at `at` must have this player."""
         return (self.created_at if source == "redis" else self.saved_at) <= at
 
     def applied(self, score: int) -> frozenset[int]:
-        """The writes that a score includes. Raises Violation when it cannot be made by writes counted once."""
+        """Return the writes that a score includes. Raises Violation when no set of writes counted once gives it."""
         if not self.adds:
-            if score not in range(len(self.fates)):
-                raise Violation(f"{self.user_id} has score {score}, which nobody has set")
+            if score not in range(len(self.outcomes)):
+                raise Violation(f"{self.user_id} has score {score}, which was never set")
             return frozenset({score})
         found, rest, number = [], score, 0
         while rest > 0:
@@ -84,31 +84,31 @@ class Player:
             if times:
                 found.append(number)
             number += 1
-        if rest or number > len(self.fates):
-            raise Violation(f"{self.user_id} has score {score}, which no sum of its {len(self.fates)} writes makes")
+        if rest or number > len(self.outcomes):
+            raise Violation(f"{self.user_id} has score {score}, which no sum of its {len(self.outcomes)} writes makes")
         return frozenset(found)
 
     def check(self, score: int, floor: frozenset[int]) -> frozenset[int]:
-        """The writes that a score includes. Raises Violation when one of `floor` is missing, or a refused one there."""
+        """Return the writes that a score includes. Raises Violation for a refused one, or one of `floor` missing."""
         found = self.applied(score)
-        refused = sorted(number for number in found if self.fates[number] is Fate.REFUSED)
+        refused = sorted(number for number in found if self.outcomes[number] is Outcome.REFUSED)
         if refused:
             raise Violation(f"{self.user_id}: refused writes {refused} were counted")
         if self.adds:
             missing = sorted(floor - found)
             if missing:
                 raise Violation(f"{self.user_id}: acknowledged writes {missing} are missing in score {score}")
-        elif floor and score < max(floor) and self.fates[score] is not Fate.OPEN:
-            # An open one may come late and stand on top of a later one.
+        elif floor and score < max(floor) and self.outcomes[score] is not Outcome.UNKNOWN:
+            # An unknown one may be applied late, over a later one.
             raise Violation(f"{self.user_id} has score {score}; {max(floor)} was acknowledged after it")
         return found
 
     def _fate(self, number: int) -> str:
-        return self.fates[number].value if number < len(self.fates) else "never sent"
+        return self.outcomes[number].value if number < len(self.outcomes) else "never sent"
 
 
 class Ledger:
-    """All players, how many must be on each board, and every violation found on the way."""
+    """All players, how many must be on each board, and the violations found during the run."""
 
     def __init__(self, regions: Iterable[str]) -> None:
         self.regions = tuple(regions)
@@ -122,7 +122,7 @@ class Ledger:
         self.violations: list[str] = []
 
     def new_player(self, user_id: str, name: str, region: str, *, adds: bool) -> Player:
-        """Enter a player before its creation is sent."""
+        """Record a player before its creation is sent."""
         player = self.players[user_id] = Player(user_id, name, region, adds)
         if not adds:
             player.begin()
@@ -131,21 +131,21 @@ class Ledger:
         return player
 
     def created(self, player: Player) -> None:
-        """Its creation was acknowledged."""
+        """Record that its creation was acknowledged."""
         if player.created_at == NEVER:
             self._advance()
             player.created_at = self.clock
             self.acknowledged += 1
             if not player.adds:
-                player.fates[0] = Fate.DONE
+                player.outcomes[0] = Outcome.ACKNOWLEDGED
                 player.done_at[0] = self.clock
             for board in {player.region, "GLOBAL"}:
                 self.there[board] += 1
 
-    def settle(self, player: Player, number: int, fate: Fate) -> None:
-        """Enter the fate of a write."""
-        player.fates[number] = fate
-        if fate is Fate.DONE:
+    def settle(self, player: Player, number: int, outcome: Outcome) -> None:
+        """Record the outcome of a write."""
+        player.outcomes[number] = outcome
+        if outcome is Outcome.ACKNOWLEDGED:
             self._advance()
             player.done_at[number] = self.clock
             self.acknowledged += 1
@@ -154,19 +154,15 @@ class Ledger:
         self.clock += 1
 
     def saw_row(self, player: Player, found: frozenset[int]) -> None:
-        """Postgres answered a row with these writes: from now on it never has fewer."""
-        self._advance()  # a read that was sent before may have looked before
+        """Record that Postgres has a row with these writes: from now on never fewer."""
+        self._advance()  # a read that was sent before may have been answered before
         player.saved_at = min(player.saved_at, self.clock)
         if player.adds:
             for number in found:
                 player.write_saved_at.setdefault(number, self.clock)
 
-    def fewest(self, board: str, source: Source) -> int:
-        """The total that any answer asked for from now on must reach."""
-        return self.there[board] if source == "redis" else self.saved[board]
-
     def all_is_saved(self) -> None:
-        """Nothing is in hand and the queues are empty: Postgres has everything that was acknowledged."""
+        """Record that Postgres has all acknowledged writes: none is in flight and the queues are empty."""
         self._advance()
         for player in self.players.values():
             if player.created_at != NEVER:
@@ -179,30 +175,30 @@ class Ledger:
         return sum(player.region == region and player.created_at != NEVER for player in self.players.values())
 
     def see_saved(self, counts: dict[str, int]) -> None:
-        """Postgres was seen to hold that many players of each home region: it never holds fewer from now on."""
+        """Record how many players of each home region Postgres has: from now on never fewer."""
         for region, count in counts.items():
             if region != "GLOBAL":
                 self.see_total(region, count)
         self.see_total("GLOBAL", sum(counts.values()))
 
     def see_total(self, board: str, count: int) -> None:
-        """An answer from Postgres gave that total of a board."""
+        """Record a board's total in an answer from Postgres."""
         self.saved[board] = max(self.saved[board], count)
         others = sum(count for region, count in self.saved.items() if region != "GLOBAL")
         self.saved["GLOBAL"] = max(self.saved["GLOBAL"], others)
 
     def report(self, problem: str) -> None:
-        """Enter a violation."""
+        """Record a violation."""
         self.violations.append(problem)
 
 
 def board_order(rows: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
-    """(user_id, score) pairs in the order of a board."""
+    """Sort (user_id, score) pairs in board order."""
     return sorted(rows, key=lambda row: (row[1], row[0].encode()), reverse=True)
 
 
 def ranks(rows: list[tuple[str, int]]) -> list[int]:
-    """The standard competition ranks of rows in board order."""
+    """Return the standard competition ranks of rows in board order."""
     found: list[int] = []
     for index, (_, score) in enumerate(rows):
         found.append(found[-1] if index and rows[index - 1][1] == score else index + 1)

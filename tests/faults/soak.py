@@ -1,4 +1,4 @@
-"""`python -m tests.faults.soak --minutes 5 [--seed 7] [--schedule redis]`: rounds from random seeds till one fails."""
+"""`python -m tests.faults.soak --minutes 5 [--seed 7] [--scenario redis]`: run random seeds until one fails."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.rounds import Round, play
-from tests.faults.schedules import EVERYTHING, SCHEDULES, Schedule
-from tests.faults.world import running_world
+from tests.faults.run import Run, run_scenario
+from tests.faults.scenarios import EVERYTHING, SCENARIOS, Scenario
+from tests.faults.system import running_system
 
 _KILLS = 12
 _ROUNDS_PER_CLUSTER = 5
 
 
 def say(text: str) -> None:
-    """Print at once."""
+    """Print a line and flush it."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def soak(minutes: float, seed: int, schedules: tuple[Schedule, ...], kills: int) -> int:
-    """Play rounds until the time is over; 1 at the first violation."""
+def soak(minutes: float, seed: int, scenarios: tuple[Scenario, ...], kills: int) -> int:
+    """Run scenarios until the time is over; return 1 at the first violation."""
     until = time.monotonic() + minutes * 60
     total, rounds, acknowledged = Counter[str](), 0, 0
     say(f"seed {seed}, {minutes:g} minutes")
     while time.monotonic() < until:
         with tempfile.TemporaryDirectory(prefix="leaderboard-soak-") as folder:
             Path(folder).chmod(0o755)  # Postgres may run as another user
-            with running_world(Path(folder)) as world:
+            with running_system(Path(folder)) as system:
                 for _ in range(_ROUNDS_PER_CLUSTER):
-                    schedule = schedules[rounds % len(schedules)]
-                    played: Round = asyncio.run(play(world, schedule, seed + rounds, kills=kills))
+                    scenario = scenarios[rounds % len(scenarios)]
+                    result: Run = asyncio.run(run_scenario(system, scenario, seed + rounds, kills=kills))
                     rounds += 1
-                    total += played.kills
-                    acknowledged += played.acknowledged
-                    say(f"round {rounds}: {played.summary()}")
-                    if played.violations:
-                        say(played.evidence())
-                        say(f"FAILED: repeat with --seed {played.seed} --schedule '{schedule.name}'")
+                    total += result.kills
+                    acknowledged += result.acknowledged
+                    say(f"round {rounds}: {result.summary()}")
+                    if result.violations:
+                        say(result.evidence())
+                        say(f"FAILED: repeat with --seed {result.seed} --scenario '{scenario.name}'")
                         return 1
                     if time.monotonic() > until:
                         break
@@ -55,13 +55,13 @@ def main() -> int:
     """Read the options and soak."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--seed", type=int, default=None, help="the first round's; each further round adds one")
-    parser.add_argument("--schedule", choices=[schedule.name for schedule in SCHEDULES], default=None)
-    parser.add_argument("--kills", type=int, default=_KILLS, help="least kills in a round")
+    parser.add_argument("--seed", type=int, default=None, help="of the first run; each further run adds one")
+    parser.add_argument("--scenario", choices=[scenario.name for scenario in SCENARIOS], default=None)
+    parser.add_argument("--kills", type=int, default=_KILLS, help="least kills in a run")
     chosen = parser.parse_args()
-    schedules = tuple(one for one in SCHEDULES if one.name == chosen.schedule) or (*SCHEDULES, EVERYTHING)
+    scenarios = tuple(one for one in SCENARIOS if one.name == chosen.scenario) or (*SCENARIOS, EVERYTHING)
     seed = random.SystemRandom().randrange(1_000_000) if chosen.seed is None else chosen.seed
-    return soak(chosen.minutes, seed, schedules, chosen.kills)
+    return soak(chosen.minutes, seed, scenarios, chosen.kills)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every schedule of faults, once, from a fixed seed; `make soak` runs them for longer, from random ones."""
+"""Run every fault scenario once, from a fixed seed; `make soak` runs them for longer, from random seeds."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import pytest
 
 from tests.faults.answers import read_answer
 from tests.faults.chaos import Chaos
-from tests.faults.rounds import play
-from tests.faults.schedules import DOORS, EVERYTHING, POSTGRES, REDIS, WORKERS, Schedule
-from tests.faults.world import World, running_world
+from tests.faults.run import run_scenario
+from tests.faults.scenarios import APPLICATIONS, EVERYTHING, POSTGRES, REDIS, WORKERS, Scenario
+from tests.faults.system import SystemUnderTest, running_system
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.local_cluster
 
 
-class Worlds:
-    """One cluster for all schedules, until one of them breaks it."""
+class Systems:
+    """Share one cluster among all scenarios, until one of them breaks it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stack = ExitStack()
-        self._world: World | None = None
+        self._world: SystemUnderTest | None = None
         self._number = 0
 
-    def get(self) -> World:
+    def get(self) -> SystemUnderTest:
         if self._world is None:
             self._number += 1
             folder = self._folder / str(self._number)
             folder.mkdir()
-            self._world = self._stack.enter_context(running_world(folder))
+            self._world = self._stack.enter_context(running_system(folder))
         return self._world
 
     def close(self) -> None:
@@ -43,47 +43,47 @@ class Worlds:
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
-    made = Worlds(tmp_path_factory.mktemp("faults"))
+def systems(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Systems]:
+    made = Systems(tmp_path_factory.mktemp("faults"))
     yield made
     made.close()
 
 
 @pytest.mark.parametrize(
-    ("schedule", "seed", "kills"),
-    [(WORKERS, 1, 6), (DOORS, 2, 10), (REDIS, 3, 5), (POSTGRES, 4, 6), (EVERYTHING, 5, 8)],
-    ids=lambda value: value.name.replace(" ", "-") if isinstance(value, Schedule) else "",
+    ("scenario", "seed", "kills"),
+    [(WORKERS, 1, 6), (APPLICATIONS, 2, 10), (REDIS, 3, 5), (POSTGRES, 4, 6), (EVERYTHING, 5, 8)],
+    ids=lambda value: value.name.replace(" ", "-") if isinstance(value, Scenario) else "",
 )
 async def test_nothing_acknowledged_is_lost_and_nothing_counts_twice(
-    worlds: Worlds, schedule: Schedule, seed: int, kills: int
+    systems: Systems, scenario: Scenario, seed: int, kills: int
 ) -> None:
-    played = await play(worlds.get(), schedule, seed, kills=kills)
-    print(played.summary())  # noqa: T201 - pytest shows it with the failure
-    if played.violations:
-        worlds.close()
-        pytest.fail(played.evidence())
-    assert played.kills.total() >= kills
-    assert played.acknowledged >= 100, played.evidence()
+    result = await run_scenario(systems.get(), scenario, seed, kills=kills)
+    print(result.summary())  # noqa: T201 - pytest shows it with the failure
+    if result.violations:
+        systems.close()
+        pytest.fail(result.evidence())
+    assert result.kills.total() >= kills
+    assert result.acknowledged >= 100, result.evidence()
 
 
-async def test_without_any_gateway_every_error_is_in_the_envelope(worlds: Worlds) -> None:
-    world = worlds.get()
-    chaos = Chaos(world.cluster, random.Random(6))
+async def test_without_any_gateway_every_error_is_in_the_envelope(systems: Systems) -> None:
+    system = systems.get()
+    chaos = Chaos(system.cluster, random.Random(6))
     for name in chaos.names("gateway"):
         await chaos.running(name)
     for name in chaos.names("gateway"):
         await chaos.kill(name)
-    async with httpx.AsyncClient(base_url=world.cluster.url, timeout=40) as http:
+    async with httpx.AsyncClient(base_url=system.cluster.url, timeout=40) as http:
         for headers in ({}, {"Idempotency-Key": "without-any-gateway"}):
             for path in ("/score/add", "/auth/register"):
                 read_answer(f"POST {path} {headers}", await http.post(path, json={}, headers=headers), more={401, 422})
 
 
-async def test_a_player_that_only_postgres_was_asked_for_is_missing_in_postgres(worlds: Worlds) -> None:
-    world = worlds.get()
-    chaos = Chaos(world.cluster, random.Random(7))
+async def test_a_player_that_only_postgres_was_asked_for_is_missing_in_postgres(systems: Systems) -> None:
+    system = systems.get()
+    chaos = Chaos(system.cluster, random.Random(7))
 
-    async with httpx.AsyncClient(base_url=world.cluster.url, timeout=40) as http:
+    async with httpx.AsyncClient(base_url=system.cluster.url, timeout=40) as http:
 
         async def not_found() -> bool:
             return (await http.get("/rank/nobody-at-all")).status_code == 404

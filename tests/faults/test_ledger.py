@@ -1,4 +1,4 @@
-"""The judge is judged: what the ledger must let pass, and what it must not."""
+"""Test the ledger itself: which answers it must accept, and which it must reject."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import httpx
 import pytest
 
 from tests.faults.answers import Answer, Expectation, check_order, check_rank, read_answer
-from tests.faults.ledger import Fate, Ledger, Player, Violation, board_order, ranks
+from tests.faults.ledger import Ledger, Outcome, Player, Violation, board_order, ranks
 
 
-def a_player(*fates: Fate, adds: bool = True) -> tuple[Ledger, Player]:
+def a_player(*outcomes: Outcome, adds: bool = True) -> tuple[Ledger, Player]:
     ledger = Ledger(("EU", "GLOBAL"))
     player = ledger.new_player("p", "P", "EU", adds=adds)
     ledger.created(player)
-    for fate in fates:
-        ledger.settle(player, player.begin(), fate)
+    for outcome in outcomes:
+        ledger.settle(player, player.begin(), outcome)
     return ledger, player
 
 
 @pytest.mark.parametrize("score", [1 + 16, 1 + 4 + 16])
 def test_an_uncertain_add_may_have_counted_or_not(score: int) -> None:
-    ledger, player = a_player(Fate.DONE, Fate.OPEN, Fate.DONE)
+    ledger, player = a_player(Outcome.ACKNOWLEDGED, Outcome.UNKNOWN, Outcome.ACKNOWLEDGED)
     player.check(score, player.floor(ledger.clock))
 
 
@@ -28,28 +28,28 @@ def test_an_uncertain_add_may_have_counted_or_not(score: int) -> None:
     ("score", "problem"),
     [
         (1, "acknowledged writes \\[2\\] are missing"),
-        (2 + 16, "write 0 was counted 2 times \\(done\\)"),
-        (1 + 8 + 16, "write 1 was counted 2 times \\(open\\)"),
+        (2 + 16, "write 0 was counted 2 times \\(acknowledged\\)"),
+        (1 + 8 + 16, "write 1 was counted 2 times \\(unknown\\)"),
         (1 + 16 + 64, "refused writes \\[3\\]"),
         (1 + 16 + 256, "no sum of its 4 writes"),
         (-1, "no sum"),
     ],
 )
 def test_a_lost_a_doubled_a_refused_and_an_invented_add_are_seen(score: int, problem: str) -> None:
-    ledger, player = a_player(Fate.DONE, Fate.OPEN, Fate.DONE, Fate.REFUSED)
+    ledger, player = a_player(Outcome.ACKNOWLEDGED, Outcome.UNKNOWN, Outcome.ACKNOWLEDGED, Outcome.REFUSED)
     with pytest.raises(Violation, match=problem):
         player.check(score, player.floor(ledger.clock))
 
 
 @pytest.mark.parametrize("score", [1, 3])
 def test_an_uncertain_set_may_come_late(score: int) -> None:
-    ledger, player = a_player(Fate.OPEN, Fate.DONE, Fate.DONE, adds=False)
+    ledger, player = a_player(Outcome.UNKNOWN, Outcome.ACKNOWLEDGED, Outcome.ACKNOWLEDGED, adds=False)
     player.check(score, player.floor(ledger.clock))
 
 
 @pytest.mark.parametrize("score", [0, 2, 4])
 def test_an_older_or_an_invented_set_is_seen(score: int) -> None:
-    ledger, player = a_player(Fate.OPEN, Fate.DONE, Fate.DONE, adds=False)
+    ledger, player = a_player(Outcome.UNKNOWN, Outcome.ACKNOWLEDGED, Outcome.ACKNOWLEDGED, adds=False)
     with pytest.raises(Violation):
         player.check(score, player.floor(ledger.clock))
 
@@ -61,9 +61,9 @@ def an_answer(ledger: Ledger, score: int, source: str, *, total: int = 1) -> Ans
 
 
 def test_what_is_acknowledged_during_a_read_need_not_be_in_it_and_postgres_may_be_older() -> None:
-    ledger, player = a_player(Fate.DONE)
+    ledger, player = a_player(Outcome.ACKNOWLEDGED)
     before = Expectation.now(ledger, "EU")
-    ledger.settle(player, player.begin(), Fate.DONE)
+    ledger.settle(player, player.begin(), Outcome.ACKNOWLEDGED)
     check_rank(before, an_answer(ledger, 1, "redis"), "p")
     after = Expectation.now(ledger, "EU")
     check_rank(after, an_answer(ledger, 1, "postgres"), "p")
@@ -72,7 +72,7 @@ def test_what_is_acknowledged_during_a_read_need_not_be_in_it_and_postgres_may_b
 
 
 def test_postgres_never_forgets_what_it_was_seen_to_have() -> None:
-    ledger, _ = a_player(Fate.DONE)
+    ledger, _ = a_player(Outcome.ACKNOWLEDGED)
     check_rank(Expectation.now(ledger, "EU"), an_answer(ledger, 1, "postgres"), "p")
     later = Expectation.now(ledger, "EU")
     missing = Answer(404, {"found": False, "error": "user_not_found"}, "postgres")

@@ -1,4 +1,4 @@
-"""A real Chromium with one page of ours in it, and ways to look at it and to wait for it."""
+"""Drive a page of ours in a real Chromium: read it, act on it, wait for it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FLAGS = (
     "--hide-scrollbars",
     "--lang=en",
 )
-# What the page does wrong must be seen from its first moment on.
+# Errors of the page are recorded from its first moment on.
 WATCH = """
 window.violations = [];
 addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) => {
@@ -52,7 +52,7 @@ return element?.checkVisibility() ? element.innerText.trim() : "";
 
 
 def missing_browser() -> str | None:
-    """Why there is no browser, or None when there is one."""
+    """Return why there is no browser; None when there is one."""
     if not any(map(shutil.which, BROWSERS)):
         return f"no {' or '.join(BROWSERS)} on PATH (Debian: apt-get install chromium chromium-driver)"
     if not shutil.which("chromedriver"):
@@ -62,24 +62,24 @@ def missing_browser() -> str | None:
 
 @dataclass
 class Page:
-    """A browser window on the system at `url`."""
+    """Control a browser window on the system at `url`."""
 
     driver: webdriver.Chrome
     url: str
     allowed: list[str] = field(default_factory=list)
-    """Parts of console messages that a test expects, such as of a request that is refused on purpose."""
+    """Parts of console messages that a test expects, as of a request refused on purpose."""
 
     def open(self, path: str = "/", **query: str) -> Page:
-        """Open a page and wait until its scripts have begun."""
+        """Open a page and wait until its scripts run."""
         self.driver.get(f"{self.url}{path}{'?' + urlencode(query) if query else ''}")
         return self
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """The result of a function body run in the page."""
+        """Run a function body in the page; return its result."""
         return self.driver.execute_script(script, *arguments)
 
     def command(self, name: str, **parameters: Any) -> dict[str, Any]:
-        """A command of the DevTools protocol."""
+        """Send a command of the DevTools protocol."""
         answer: dict[str, Any] = self.driver.execute_cdp_cmd(name, parameters)
         return answer
 
@@ -87,7 +87,7 @@ class Page:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def text(self, selector: str) -> str:
-        """The visible text of an element, empty when there is none."""
+        """Return the visible text of an element; empty without the element."""
         return str(self.run(VISIBLE_TEXT, selector))
 
     def fill(self, selector: str, text: str) -> None:
@@ -99,11 +99,11 @@ class Page:
         self.one(selector).click()
 
     def press(self, *keys: str) -> None:
-        """Press keys, wherever the focus is."""
+        """Press keys on the focused element."""
         ActionChains(self.driver).send_keys(*keys).perform()
 
     def focused(self) -> str:
-        """The id, or else the text, of what has the focus."""
+        """Return the id, or else the text, of the focused element."""
         return str(self.run("const e = document.activeElement; return e.id || e.textContent.trim()"))
 
     def until(self, condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
@@ -116,14 +116,14 @@ class Page:
             raise AssertionError(f"{error}; it says {self.text(selector)!r}") from None
 
     def rows(self) -> list[str]:
-        """The user_ids on the board, in order."""
+        """Return the user_ids on the board, in order."""
         found: list[str] = self.run(
             "return [...document.querySelectorAll('#rows .row[data-user-id]')].map(r => r.dataset.userId)"
         )
         return found
 
     def cells(self, user_id: str) -> dict[str, str]:
-        """What a player's row shows."""
+        """Return the cells of a player's row."""
         script = """
             const row = document.querySelector(`#rows [data-user-id="${CSS.escape(arguments[0])}"]`);
             const text = (name) => row.querySelector(name).innerText.trim();
@@ -140,7 +140,7 @@ class Page:
         self.until(lambda: self.rows() == list(user_ids), f"the order {user_ids}")
 
     def width(self, pixels: int, height: int = 740) -> None:
-        """Be a screen of that size; a narrow one is a phone."""
+        """Set the size of the screen; a narrow one is a phone."""
         self.command(
             "Emulation.setDeviceMetricsOverride",
             width=pixels,
@@ -150,12 +150,12 @@ class Page:
         )
 
     def prefer(self, **features: str) -> None:
-        """Media features, such as `color_scheme="dark"` or `reduced_motion="reduce"`."""
+        """Set media features, such as `color_scheme="dark"` or `reduced_motion="reduce"`."""
         named = [{"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in features.items()]
         self.command("Emulation.setEmulatedMedia", features=named)
 
     def screenshot(self, *, whole: bool = False) -> bytes:
-        """A PNG of what is seen, or of the whole page."""
+        """Take a PNG of the visible part, or of the whole page."""
         parameters: dict[str, Any] = {"format": "png"}
         if whole:
             size = self.command("Page.getLayoutMetrics")["cssContentSize"]
@@ -164,18 +164,18 @@ class Page:
         return base64.b64decode(self.command("Page.captureScreenshot", **parameters)["data"])
 
     def requested(self) -> list[str]:
-        """The addresses of everything that the page has asked for, itself included."""
+        """Return the addresses of all requests of the page, itself included."""
         script = "return [location.href, ...performance.getEntriesByType('resource').map((entry) => entry.name)]"
         found: list[str] = self.run(script)
         return found
 
     def violations(self) -> list[str]:
-        """What the Content-Security-Policy has stopped since the page was opened."""
+        """Return the violations of the Content-Security-Policy since the page was opened."""
         found: list[str] = self.run("return window.violations")
         return found
 
     def complaints(self) -> list[str]:
-        """Errors in the console, uncaught ones, and violations of the policy, without the allowed ones."""
+        """Return errors in the console, uncaught ones, and violations of the policy, without the allowed ones."""
         logged: list[str] = [
             entry["message"]
             for entry in self.driver.get_log("browser")  # type: ignore[no-untyped-call]
@@ -187,7 +187,7 @@ class Page:
 
 @contextmanager
 def browser() -> Iterator[webdriver.Chrome]:
-    """A new Chromium with an empty profile."""
+    """Start a Chromium with an empty profile."""
     options = webdriver.ChromeOptions()
     options.binary_location = next(path for path in map(shutil.which, BROWSERS) if path)
     profile = Path(tempfile.mkdtemp(prefix="leaderboard-browser-"))
@@ -195,7 +195,7 @@ def browser() -> Iterator[webdriver.Chrome]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     try:
-        # With its path given, selenium looks for no driver on the network.
+        # With a path given, selenium downloads no driver.
         driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
         try:
             yield driver
@@ -207,7 +207,7 @@ def browser() -> Iterator[webdriver.Chrome]:
 
 @contextmanager
 def page_in(driver: webdriver.Chrome, url: str) -> Iterator[Page]:
-    """A tab that knows nothing of those before it, on the system at `url`."""
+    """Open a tab without state of earlier ones, on the system at `url`."""
     driver.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "local_storage,cookies"})
     first = driver.current_window_handle
     driver.switch_to.new_window("tab")

@@ -1,4 +1,4 @@
-"""A cluster and a browser for the tests of the pages; without a browser they are skipped, and say so."""
+"""Provide a cluster and a browser for the tests of the pages; without a browser they are skipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.acceptance.conftest import Player
 from tests.page.browser import Page, browser, missing_browser, page_in
 from tests.page.server import game_server
 
-# Not the usual ones: the page must learn of them from the server.
+# Not the defaults: the page must learn them from the server.
 REGIONS = ("ASIA", "EU", "NA", "GLOBAL", "EMPTY", "ARENA")
 
 
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """A cluster that these tests may break; each leaves every process running."""
+    """Run a cluster that these tests may break; each leaves every process running."""
     environ = {"REGIONS": ",".join(REGIONS), "USER_RATE_LIMIT_COUNT": "30", "USER_RATE_LIMIT_WINDOW": "60"}
     with local_cluster(tmp_path_factory.mktemp("page") / "data", environ=environ) as running:
         yield running
@@ -39,7 +39,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[webdriver.Chrome]:
-    """The browser of this session."""
+    """Start the browser of this session."""
     problem = missing_browser()
     assert problem is None, problem
     with browser() as driver:
@@ -48,9 +48,9 @@ def chromium() -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture
 def page(chromium: webdriver.Chrome, cluster: LocalCluster, region: str) -> Iterator[Page]:
-    """A tab of its own, whose console must stay clean.
+    """Open a tab, whose console must stay clean.
 
-    It ends before the players of `region` do: a tab that follows one of them would complain.
+    It is closed before the players of `region` are deleted: a tab that follows one would report an error.
     """
     del region
     with page_in(chromium, cluster.url) as opened:
@@ -60,14 +60,14 @@ def page(chromium: webdriver.Chrome, cluster: LocalCluster, region: str) -> Iter
 
 @pytest.fixture(scope="session")
 def server(cluster: LocalCluster) -> Iterator[Client]:
-    """A client that may do everything to everybody."""
+    """Open a client with a server's token."""
     with game_server(cluster, REGIONS=",".join(REGIONS)) as client:
         yield client
 
 
 @pytest.fixture
 def region(server: Client) -> Iterator[str]:
-    """A board without players, and again without after the test."""
+    """Provide a board without players, emptied again after the test."""
     yield "ARENA"
     for row in server.top("ARENA", limit=1000).rows:
         server.delete_user(row.user_id)
@@ -78,7 +78,7 @@ Register = Callable[..., Player]
 
 @pytest.fixture
 def register(cluster: LocalCluster) -> Iterator[Register]:
-    """Makes players, with names and ids of their own when none are given."""
+    """Register players, with unique names and ids when none are given."""
     players: list[Player] = []
 
     def make(region: str, score: int = 0, **more: str) -> Player:

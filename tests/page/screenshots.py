@@ -1,6 +1,6 @@
-"""Pictures of the page, to be looked at: `python -m tests.page.screenshots [--out folder]`.
+"""Take screenshots of the page for review: `python -m tests.page.screenshots [--out folder]`.
 
-It starts a system of its own with players to look at, and takes light, dark and phone.
+It starts a system with players, and takes light, dark and phone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def take_all(page: Page, api: Client, out: Path) -> None:
-    """Every picture."""
+    """Take every screenshot."""
     for theme in ("light", "dark"):
         take(page, api, out / f"{theme}.png", theme=theme, width=1280, height=860)
     take(page, api, out / "whole.png", theme="light", width=1280, height=860, whole=True)
@@ -74,7 +74,7 @@ def fill(api: Client) -> None:
 
 
 def home(number: int) -> str:
-    """The region of a player by its number."""
+    """Return the region of a player by its number."""
     return ("ASIA", "EU")[number % 2]
 
 
@@ -83,7 +83,7 @@ def submit(api: Client, scores: list[Submission]) -> None:
 
 
 def take(page: Page, api: Client, path: Path, *, theme: str, width: int, height: int, whole: bool = False) -> None:
-    """Open the page, let somebody rise, and take the picture."""
+    """Open the page, let a player rise, and take the screenshot."""
     page.prefer(color_scheme=theme, reduced_motion="reduce")
     page.width(width, height)
     page.open(region="GLOBAL", **({"player": "player-06"} if width > 600 or whole else {}))

@@ -1,4 +1,4 @@
-"""What somebody without a mouse or without sight needs, and the rules of axe-core where npm can fetch it."""
+"""Test keyboard and screen reader access, and the rules of axe-core where npm can fetch it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_focus_stays_on_a_row_that_moves(page: Page, register: Register, reg
 
 @pytest.fixture(scope="session")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The source of axe-core."""
+    """Return the source of axe-core."""
     if not shutil.which("npm"):
         pytest.skip("no npm on PATH to fetch axe-core with")
     folder = tmp_path_factory.mktemp("axe")
@@ -94,7 +94,7 @@ def test_axe_finds_nothing(page: Page, axe: str, register: Register, region: str
     players = [register(region, score) for score in (9, 8, 7, 6, 5)]
     page.width(width)
     page.prefer(color_scheme=theme, reduced_motion="reduce")
-    # Its own helper elements are no business of the policy's.
+    # The policy does not concern axe's own helper elements.
     page.command("Page.setBypassCSP", enabled=True)
     page.open(region=region, player=players[4].user_id).until_live().until_text("#player", players[4].user_id)
     page.until_text("#verdict", "saved")
@@ -109,7 +109,7 @@ def test_axe_finds_nothing(page: Page, axe: str, register: Register, region: str
 
 
 def problems(page: Page, axe: str) -> list[str]:
-    """What axe objects to, with the elements."""
+    """List the violations that axe finds, with their elements."""
     page.run(axe)
     script = """
         const done = arguments[0];

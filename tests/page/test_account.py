@@ -1,4 +1,4 @@
-"""Registering, signing in and sending scores through the forms."""
+"""Test registering, signing in and sending scores by the forms."""
 
 from __future__ import annotations
 

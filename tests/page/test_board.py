@@ -1,4 +1,4 @@
-"""The live board: scores sent through the API appear on an open page, and rows move."""
+"""Test the live board: scores sent by the API appear on an open page, and rows move."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from leaderboard_service.live.content import changes
 from tests.page.browser import Page
 from tests.page.conftest import REGIONS, Register, set_score
 
-# Remembers each row that is set in motion, and from how far away.
+# Records each animated row, and the distance of its move.
 WATCH_MOTION = """
     window.motion = [];
     const animate = Element.prototype.animate;
@@ -40,7 +40,7 @@ def test_a_score_appears_without_a_reload_and_the_row_moves_up(page: Page, regis
     assert moved[last.user_id] > 60, "it came from below"
     assert moved[best.user_id] < -30
     assert moved[middle.user_id] < -30
-    # The same document, and the same rows: nothing was drawn anew.
+    # The same document, and the same rows: nothing was rendered again.
     assert page.run("return opened") == "once"
     assert page.run(
         "return [...document.querySelectorAll('#rows .row')].every((row) => row.mark === row.dataset.userId)"
@@ -52,7 +52,7 @@ def test_players_come_and_ties_share_a_rank(page: Page, register: Register, regi
     page.open(region=region).until_live().until_rows("tie-a")
     register(region, 50, user_id="tie-b")
     register(region, 30, user_id="tie-c")
-    # Equal scores stand in descending order of their ids.
+    # Equal scores come in descending order of their ids.
     page.until_rows("tie-b", "tie-a", "tie-c")
     assert [page.cells(user_id)["rank"] for user_id in ("tie-b", "tie-a", "tie-c")] == ["1", "1", "3"]
     page.until_text("#total", "3 players")
@@ -132,7 +132,7 @@ def chosen(page: Page) -> str:
 
 
 def test_what_events_do_to_a_board_is_what_the_server_means(page: Page) -> None:
-    """Any board becomes any other by the change that the server makes of the two."""
+    """The change that the server computes of two boards turns the first into the second."""
     chance = random.Random(5)
     boards = [random_board(chance) for _ in range(60)]
     steps: list[tuple[str, dict[str, Any]]] = [("snapshot", positioned(boards[0]))]

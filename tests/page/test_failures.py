@@ -1,4 +1,4 @@
-"""Parts of the system die under an open page: it says so, and comes back by itself."""
+"""Kill parts of the system under an open page: it reports that, and recovers by itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.page.browser import Page
 from tests.page.conftest import Register, set_score
 
 pytestmark = pytest.mark.local_cluster
-# What a browser says when a connection breaks.
+# Console messages of a browser when a connection breaks.
 BROKEN = ("net::ERR", "502", "503")
 
 
@@ -36,7 +36,7 @@ def until_score(page: Page, player: Player, score: str) -> None:
 
 
 def queues(page: Page) -> list[list[str]]:
-    """Each region, and how many scores of it are on their way."""
+    """Return each region, and how many of its scores are queued."""
     script = """
         return [...document.querySelectorAll("#queues tbody tr")].map(({ cells: [region, waiting, saving] }) =>
             [region.innerText, String(Number(waiting.innerText) + Number(saving.innerText))]);
@@ -133,16 +133,16 @@ def test_a_page_in_the_background_gives_its_connections_back(page: Page, registe
         EventSource.prototype.close = function () { given += 1; close.call(this); };
         // The rest begins at once.
         const later = window.setTimeout;
-        window.setTimeout = (act, wait) => later(act, wait >= 20000 ? 0 : wait);
-        window.look = (hidden) => {
+        window.setTimeout = (task, wait) => later(task, wait >= 20000 ? 0 : wait);
+        window.setHidden = (hidden) => {
             Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
             document.dispatchEvent(new Event("visibilitychange"));
         };
-        look(true);
+        setHidden(true);
     """)
     page.until(lambda: page.run("return given") == 2, "the end of both streams")
     set_score(player, 2)
-    page.run("look(false)")
+    page.run("setHidden(false)")
     until_score(page, player, "2")
     page.until_text("#player .figures", "2")
     page.until(lambda: freshness(page) == "live", "a live board")

@@ -1,4 +1,4 @@
-"""Names are text, whatever is in them, and break neither the page nor its layout."""
+"""Test that names are shown as text, and break neither the page nor its layout."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_markup_in_names_is_shown_as_text_and_nothing_runs(page: Page, register:
 
 
 def test_the_policy_stops_what_would_run_all_the_same(page: Page) -> None:
-    """That no violation is reported elsewhere means something: here each of these is."""
+    """Prove that violations are reported, so that none elsewhere means something."""
     page.open().until_live()
     page.run("""
         const script = document.createElement("script");
@@ -116,7 +116,7 @@ def test_a_phone_needs_no_sideways_scrolling(page: Page, register: Register, reg
 
 
 def sticking_out(page: Page) -> list[str]:
-    """What reaches over the right edge of the screen, and whether the page can be scrolled sideways."""
+    """List the elements beyond the right edge of the screen, and whether the page scrolls sideways."""
     script = """
         const width = document.documentElement.clientWidth;
         const out = [...document.querySelectorAll("body *")].filter((element) => {

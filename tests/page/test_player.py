@@ -1,4 +1,4 @@
-"""Finding a player, and following it live."""
+"""Test finding a player, and following it live."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.page.conftest import Register, set_score
 
 
 def figures(page: Page) -> dict[str, str]:
-    """What the card says, by its labels."""
+    """Return the values of the card by label."""
     script = """
         return Object.fromEntries([...document.querySelectorAll("#player .figures > div")].map((part) =>
             [part.querySelector("dt").innerText, part.querySelector("dd").innerText.trim()]));
@@ -46,7 +46,7 @@ def test_a_search_shows_rank_percentile_and_neighbours_and_follows_them(
     page.until(lambda: neighbours(page) == ["1 P1 500", "2 P4 450", "3 P2 400", "4 P3 300"], "the new neighbours")
     set_score(players[1], 460)
     page.until(lambda: neighbours(page) == ["1 P1 500", "2 P2 460", "3 P4 450", "4 P3 300", "5 P5 100"], "both")
-    # The address leads here again.
+    # The address restores this state.
     page.driver.refresh()
     page.until_text("#player .player-name", "P4")
     assert followed(page) == [f"{region}-4"]

@@ -1,4 +1,4 @@
-"""The API reference at /docs: all of it is ours, and its forms call the API."""
+"""Test the API reference at /docs: it loads nothing foreign, and its forms call the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every metric that the code makes, by the process that shows it, as the documentation lists them."""
+"""List every metric of the code by process, as the documentation does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from leaderboard_core.telemetry.request_metrics import RequestMetrics
 
 
 class Described(NamedTuple):
-    """A metric as one writes it in a query, without the suffixes of a histogram."""
+    """A metric as written in a query, without the suffixes of a histogram."""
 
     name: str
     kind: str
@@ -33,7 +33,7 @@ class Described(NamedTuple):
 
 
 def catalogue() -> list[Described]:
-    """The metrics of the gateway, the service and the worker, in that order."""
+    """List the metrics of the gateway, the service and the worker, in that order."""
     return [
         *_sampled(_gateway(), "gateway"),
         *_sampled(_http(), "service"),
@@ -44,7 +44,7 @@ def catalogue() -> list[Described]:
 
 
 def _gateway() -> list[Metric]:
-    """The gateway's own, after one of everything has happened."""
+    """Return the gateway's registry after one event of each kind."""
     own, upstream = Metrics(), Upstream("http://u:1")
     own.requests.answered(_request())
     own.upstream_answered(upstream, 200, 0.1)
@@ -95,7 +95,7 @@ def _declared(found: Iterable[MetricWrapperBase], shown_by: str) -> list[Describ
     described = []
     for metric in found:
         (family,) = metric.describe()
-        labels = tuple(metric._labelnames)  # the library shows them nowhere else before the first sample
+        labels = tuple(metric._labelnames)  # the library exposes them nowhere else before the first sample
         described.append(
             Described(_query_name(family.name, family.type), family.type, labels, shown_by, family.documentation)
         )

@@ -1,4 +1,4 @@
-"""An OTLP/HTTP collector that keeps the spans it gets."""
+"""Collect spans over OTLP/HTTP."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Collector:
             self._spans += _spans(request)
 
     def spans(self, trace: str | None = None) -> list[Span]:
-        """Those of one trace, or all, by the time at which they began."""
+        """Return those of one trace, or all, by start time."""
         with self._lock:
             found = [span for span in self._spans if trace in (None, span.trace)]
         return sorted(found, key=lambda span: span.began)
@@ -50,7 +50,7 @@ class Collector:
 
 @contextmanager
 def collector() -> Iterator[Collector]:
-    """A collector on a free port of loopback."""
+    """Run a collector on a free port of loopback."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

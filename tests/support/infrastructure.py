@@ -1,4 +1,4 @@
-"""Real Redis and Postgres servers for the tests: given by URL, as containers, or embedded."""
+"""Provide real Redis and Postgres servers: given by URL, as containers, or embedded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CONTAINER_START_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Infrastructure:
-    """Where the tests' servers are: two Redis (URLs of different databases) and a Postgres superuser's DSN."""
+    """The tests' servers: two Redis (URLs of different databases) and a Postgres superuser's DSN."""
 
     kind: str
     redis_urls: tuple[str, str]
@@ -41,7 +41,7 @@ class Infrastructure:
 
 @contextmanager
 def infrastructure(environ: Mapping[str, str] | None = None) -> Iterator[Infrastructure]:
-    """The servers for one test session.
+    """Provide the servers for one test session.
 
     TEST_REDIS_URL and TEST_POSTGRES_URL name servers that the tests may empty; what is not named is started:
     as a container when TEST_INFRA=containers, else from the wheels. Raises when a server cannot be had.
@@ -80,18 +80,18 @@ def infrastructure(environ: Mapping[str, str] | None = None) -> Iterator[Infrast
 
 
 def embedded_redis(folder: Path) -> AbstractContextManager[RedisServer]:
-    """A Redis of the wheels that writes nothing to disk, for a `with` block."""
+    """Run a Redis of the wheels that writes nothing to disk."""
     return running(RedisServer(find_redis(Servers.WHEELS), folder, find_free_ports(1)[0], durable=False))
 
 
 def embedded_postgres(folder: Path) -> AbstractContextManager[PostgresServer]:
-    """A Postgres of the wheels that does not wait for the disk, for a `with` block."""
+    """Run a Postgres of the wheels that does not wait for the disk."""
     return running(PostgresServer(find_postgres(Servers.WHEELS), folder, find_free_ports(1)[0], durable=False))
 
 
 @contextmanager
 def redis_container() -> Iterator[str]:
-    """The URL of a Redis in a container, which is removed at the end."""
+    """Run a Redis in a container, removed at the end; yield its URL."""
     # Imported here: a machine without Docker needs none of it.
     from testcontainers.core.container import DockerContainer
 
@@ -108,7 +108,7 @@ def redis_container() -> Iterator[str]:
 
 @contextmanager
 def postgres_container() -> Iterator[str]:
-    """A superuser's DSN of a Postgres in a container, which is removed at the end."""
+    """Run a Postgres in a container, removed at the end; yield a superuser's DSN."""
     from testcontainers.core.container import DockerContainer
 
     container = (
@@ -120,7 +120,7 @@ def postgres_container() -> Iterator[str]:
     container.start()
     try:
         host, port = container.get_container_host_ip(), int(container.get_exposed_port(5432))
-        # The image's first start runs a server on its socket only, so what answers on TCP is the real one.
+        # At its first start the image runs a server on its socket only, so an answer on TCP is of the real one.
         wait_until(lambda: postgres_answers(host, port), "the Postgres container", seconds=_CONTAINER_START_SECONDS)
         yield f"postgresql://postgres:postgres@{host}:{port}/postgres"
     finally:
@@ -128,9 +128,9 @@ def postgres_container() -> Iterator[str]:
 
 
 def engine_answers() -> bool:
-    """Whether there is a Docker engine to start containers on."""
+    """Tell whether a Docker engine answers."""
     with warnings.catch_warnings():
-        # Refused by an engine that has stopped, the client leaves its socket to the garbage collector.
+        # After a refusal of a stopped engine the client leaves its socket to the garbage collector.
         warnings.simplefilter("ignore", ResourceWarning)
         answers = _pings()
         gc.collect()

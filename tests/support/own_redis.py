@@ -1,4 +1,4 @@
-"""A Redis of one test's own, with its append-only file, to stop, start, pause, empty and put back."""
+"""Run a Redis for one test, with its append-only file, to stop, start, pause, empty and restore."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from leaderboard_cli.cluster.server import running
 
 
 class OwnRedis:
-    """Starts and stops by name; the data folder outlives the process."""
+    """Start and stop a Redis; the data folder outlives the process."""
 
     def __init__(self, folder: Path) -> None:
         (port,) = find_free_ports(1)
@@ -42,14 +42,14 @@ class OwnRedis:
         os.kill(self._pid, number)
 
     def copy_data(self, target: Path) -> None:
-        """What a backup of the stopped server would hold."""
+        """Copy the data of the stopped server, as a backup."""
         shutil.copytree(self.server.folder, target)
 
-    def put_back(self, source: Path) -> None:
+    def restore(self, source: Path) -> None:
         """Replace the stopped server's data with a backup."""
         self.lose_data()
         shutil.copytree(source, self.server.folder)
 
     def lose_data(self) -> None:
-        """As a lost disk does."""
+        """Delete the data, as a lost disk does."""
         shutil.rmtree(self.server.folder)

@@ -1,4 +1,4 @@
-"""One of our programs as a process on a free port, and what the kernel says about it."""
+"""Run one of our programs as a process on a free port, and read its resources from the kernel."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from tests.support.waiting import eventually
 
 @dataclass
 class Running:
-    """The process, and where it serves."""
+    """The process and its address."""
 
     process: asyncio.subprocess.Process
     url: str
 
     @property
     def files(self) -> int:
-        """Files and sockets that it has open."""
+        """Count its open files and sockets."""
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     @property
     def memory(self) -> int:
-        """Bytes of memory that it has in use."""
+        """Return its memory in bytes."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * resource.getpagesize()
 
     async def metric(self, line: str) -> float:
-        """The sum of the metrics whose lines begin like that."""
+        """Sum the metrics whose lines begin so."""
         async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
             page = (await client.get("/metrics")).text
         return sum(float(found.split(" ")[-1]) for found in page.splitlines() if found.startswith(line))
@@ -46,7 +46,7 @@ class Running:
 async def running(
     package: str, environ: Mapping[str, str], *, soft_files: int = 0, hard_files: int = 0
 ) -> AsyncIterator[Running]:
-    """`python -m package`, ready to serve; killed at the end if it still runs.
+    """Run `python -m package` until it is ready; kill it at the end if it still runs.
 
     `soft_files` and `hard_files` are the limits of open files that it starts with; 0 leaves ours.
     """

@@ -1,4 +1,4 @@
-"""A gateway, a service and a worker as processes of their own, as production runs them."""
+"""Run a gateway, a service and a worker as processes, as in production."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leaderboard_cli.cluster.server import running
 
 @dataclass(frozen=True)
 class Processes:
-    """Base URLs, and where each process's log is."""
+    """Base URLs and log files."""
 
     gateway: str
     service: str
@@ -28,13 +28,13 @@ class Processes:
 
 @contextmanager
 def processes(folder: Path, environ: Mapping[str, str]) -> Iterator[Processes]:
-    """Start them on free ports, yield when all are healthy, stop them. StartError with the log of one that is not."""
+    """Run them on free ports, yielding when all are healthy. Raises StartError with the log of an unhealthy one."""
     ports = dict(zip(("worker", "service", "gateway"), find_free_ports(3), strict=True))
-    told = {**environ, "LEADERBOARD_SERVICE_URLS": f"http://{LOOPBACK}:{ports['service']}"}
+    environment = {**environ, "LEADERBOARD_SERVICE_URLS": f"http://{LOOPBACK}:{ports['service']}"}
     packages = {"worker": "worker_service", "service": "leaderboard_service", "gateway": "api_gateway"}
-    servers = {name: AppServer(name, packages[name], ports[name], folder, told) for name in packages}
+    servers = {name: AppServer(name, packages[name], ports[name], folder, environment) for name in packages}
     with ExitStack() as stack:
-        # The worker first: a service is healthy once Redis has been brought up to date.
+        # The worker first: a service is healthy once Redis has been rebuilt.
         for server in servers.values():
             stack.enter_context(running(server))
         yield Processes(

@@ -1,4 +1,4 @@
-"""A TCP proxy that can be cut, and that can hold back what a client sends."""
+"""Proxy TCP connections; cut them, and hold back what a client sends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Proxy:
-    """Stands between a client and a server on loopback."""
+    """Forward between a client and a server on loopback."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -31,13 +31,13 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The target's URL with the proxy in place of the server."""
+        """Return the target's URL with the proxy in place of the server."""
         credentials = self._parts.netloc.rpartition("@")[0]
         netloc = f"{credentials}@127.0.0.1:{self.port}" if credentials else f"127.0.0.1:{self.port}"
         return urlunsplit(self._parts._replace(netloc=netloc))
 
     async def open(self) -> None:
-        """Take connections (again)."""
+        """Accept connections (again)."""
         self._tells_server = True
         self._flows.set()
         self._answers.set()
@@ -56,28 +56,28 @@ class Proxy:
             await asyncio.wait(list(self._tasks), timeout=5)
 
     def hold(self) -> None:
-        """Keep back what clients send from now on; `held_bytes` collects it."""
+        """Hold back what clients send from now on; `held_bytes` collects it."""
         self.held_bytes = b""
         self._flows.clear()
 
     def hold_when(self, *marks: bytes, count: int = 1) -> None:
-        """Keep back what clients send from the `count`-th message on that has all of `marks`."""
+        """Hold back what clients send from the `count`-th message on that has all of `marks`."""
         self.held_bytes, self._trap, self._trap_count = b"", marks, count
 
     def release(self) -> None:
-        """Send on what was kept back, also of clients that have gone."""
+        """Forward what was held back, also of clients that have disconnected."""
         self._trap = ()
         self._flows.set()
 
     def hold_answers(self) -> None:
-        """Keep back what the server answers from now on."""
+        """Hold back answers of the server from now on."""
         self._answers.clear()
 
     def release_answers(self) -> None:
         self._answers.set()
 
     async def drop_clients(self) -> None:
-        """Break the clients' side only: the server does not notice."""
+        """Break the clients' connections only: the server does not notice."""
         self._tells_server = False
         for writer in [writer for writer in self._writers if writer.get_extra_info("sockname")[1] == self.port]:
             writer.transport.abort()
@@ -122,7 +122,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy(url: str) -> AsyncIterator[Proxy]:
-    """An open proxy to the server of a URL."""
+    """Run an open proxy to the server of a URL."""
     made = Proxy(url)
     await made.open()
     try:

@@ -1,4 +1,4 @@
-"""The whole content of a Redis database, to compare before and after."""
+"""Dump the whole content of a Redis database, to compare before and after."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import redis.asyncio as redis
 
 
 async def dump(client: redis.Redis) -> dict[str, Any]:
-    """Every key with its value; what can expire is marked so, without its time."""
+    """Return every key with its value; keys that expire are marked, without the time."""
     content: dict[str, Any] = {}
     async for key in client.scan_iter(count=1000):
         kind = await client.type(key)

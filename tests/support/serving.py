@@ -1,4 +1,4 @@
-"""An ASGI application behind our HTTP server, in this process."""
+"""Serve an ASGI application by our HTTP server, in this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SOON = 5.0
 
 
 async def talk(port: int, data: bytes) -> bytes:
-    """Everything that a server of loopback says to these bytes until it closes."""
+    """Send bytes to a server on loopback; return all it sends until it closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)
     try:
@@ -29,7 +29,7 @@ async def talk(port: int, data: bytes) -> bytes:
 async def serving(
     app: Any, *, on_stop: Callable[[], None] = lambda: None, local: socket.socket | None = None
 ) -> AsyncIterator[tuple[DrainingServer, int]]:
-    """The running server and its port; stopped in its orderly way at the end."""
+    """Run the server; yield it with its port, and stop it gracefully at the end."""
     listener = listen("127.0.0.1", 0)
     server = create_server(app, on_stop=on_stop, local=local, loop="asyncio")
     running = asyncio.create_task(server.serve(sockets=[listener]))

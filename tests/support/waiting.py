@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline."""
+"""Wait for a condition with a deadline."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 DEADLINE_SECONDS = 10.0
 PROCESS_SECONDS = 20.0
-"""Processes start, and notice a change, more slowly than what is looked at from inside one."""
+"""Processes start and react more slowly than code inside the test."""
 
 
 @overload
-async def eventually(look: Callable[[], Awaitable[T]], what: str = ..., *, seconds: float = ...) -> T: ...
+async def eventually(probe: Callable[[], Awaitable[T]], what: str = ..., *, seconds: float = ...) -> T: ...
 @overload
-async def eventually(look: Callable[[], T], what: str = ..., *, seconds: float = ...) -> T: ...
-async def eventually(look: Callable[[], Any], what: str = "the condition", *, seconds: float = DEADLINE_SECONDS) -> Any:
-    """Look until the answer is true, and return it; AssertionError with the last answer after `seconds`."""
+async def eventually(probe: Callable[[], T], what: str = ..., *, seconds: float = ...) -> T: ...
+async def eventually(
+    probe: Callable[[], Any], what: str = "the condition", *, seconds: float = DEADLINE_SECONDS
+) -> Any:
+    """Probe until the result is true, and return it. Raises AssertionError with the last result after `seconds`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while True:
-        found = look()
+        found = probe()
         if inspect.isawaitable(found):
             found = await found
         if found:
@@ -32,14 +34,14 @@ async def eventually(look: Callable[[], Any], what: str = "the condition", *, se
         await asyncio.sleep(0.01)
 
 
-async def settled(look: Callable[[], T], *, quiet: float = 0.25, seconds: float = DEADLINE_SECONDS) -> T:
-    """Look until the answer is true and has been the same for `quiet` seconds, and return it."""
+async def settled(probe: Callable[[], T], *, quiet: float = 0.25, seconds: float = DEADLINE_SECONDS) -> T:
+    """Probe until the result is true and has been the same for `quiet` seconds, and return it."""
     loop = asyncio.get_running_loop()
-    last, since = look(), loop.time()
+    last, since = probe(), loop.time()
 
     def unchanged() -> bool:
         nonlocal last, since
-        if (found := look()) != last or not found:
+        if (found := probe()) != last or not found:
             last, since = found, loop.time()
         return loop.time() - since >= quiet
 
@@ -47,10 +49,10 @@ async def settled(look: Callable[[], T], *, quiet: float = 0.25, seconds: float 
     return last
 
 
-def wait_until(look: Callable[[], T], what: str = "the condition", *, seconds: float = PROCESS_SECONDS) -> T:
-    """Do what `eventually` does where there is no event loop."""
+def wait_until(probe: Callable[[], T], what: str = "the condition", *, seconds: float = PROCESS_SECONDS) -> T:
+    """Do the same as `eventually` without an event loop."""
     deadline = time.monotonic() + seconds
-    while not (found := look()):
+    while not (found := probe()):
         assert time.monotonic() < deadline, f"{what} did not come about in {seconds} s; last seen: {found!r}"
         time.sleep(0.05)
     return found

@@ -1,4 +1,4 @@
-"""Workers inside a test: consumers of some queues, with heartbeats if asked for."""
+"""Run workers inside a test: consumers of some queues, optionally with heartbeats."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Worker:
     tasks: list[asyncio.Task[None]]
 
     async def finish(self, seconds: float = 8.0) -> None:
-        """Ask for a stop and wait for the consumers' own end."""
+        """Request a stop and wait until the consumers end."""
         self.stop.set()
         async with asyncio.timeout(seconds):
             await asyncio.gather(*self.tasks)
 
     async def kill(self) -> None:
-        """End at once, as kill -9 does: nothing is finished."""
+        """Cancel at once, as kill -9 does."""
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -51,7 +51,7 @@ async def working(
     block_seconds: float = 0.2,
     only: str | None = None,
 ) -> AsyncIterator[Worker]:
-    """A worker with this environment; with `heartbeats` it sends them, reclaims and rebuilds.
+    """Run a worker with this environment; with `heartbeats` it sends them, reclaims and rebuilds.
 
     `only` names the one region whose queue it consumes.
     """
@@ -81,13 +81,13 @@ async def working(
 
 
 def event(user_id: str = "alice", score: int = 5, timestamp: int = 1_700_000_000_000_001, **changed: Any) -> str:
-    """A raw event of EU."""
+    """Make a raw event of EU."""
     fields = {"user_id": user_id, "name": user_id, "region": "EU", "score": score, "timestamp": timestamp}
     return json.dumps({**fields, "request_id": "r", **changed})
 
 
 def deletion(user_id: str = "alice", timestamp: int = 1_700_000_000_000_001, **changed: Any) -> str:
-    """A raw event of EU that deletes a player."""
+    """Make a raw event of EU that deletes a player."""
     fields = {"user_id": user_id, "region": "EU", "request_id": "r", "deleted": True, "keep": 1000}
     return json.dumps({**fields, "timestamp": timestamp, **changed})
 
@@ -98,7 +98,7 @@ async def push(client: redis.Redis, *events: str | bytes, region: str = "EU") ->
 
 
 async def held(client: redis.Redis) -> dict[str, int]:
-    """The lengths of the queues and processing lists that are not empty; dead letters are not counted."""
+    """Return the lengths of the queues and processing lists that are not empty; dead letters do not count."""
     lengths = {}
     async for key in client.scan_iter("queue:scores:*"):
         if not key.endswith(":dead"):
@@ -119,12 +119,12 @@ async def drained(*clients: redis.Redis, seconds: float = 10.0) -> None:
 
 
 async def dead_letters(client: redis.Redis, region: str = "EU") -> list[dict[str, Any]]:
-    """The dead letters, oldest first."""
+    """Return the dead letters, oldest first."""
     return [json.loads(raw) for raw in reversed(await client.lrange(f"queue:scores:{region}:dead", 0, -1))]
 
 
 async def rows(databases: RegionDatabases, region: str = "EU") -> dict[str, tuple[str, int, int]]:
-    """The players of one database: user_id → (name, score, µs since the epoch)."""
+    """Return the players of one database: user_id → (name, score, µs since the epoch)."""
     found = await databases[region].fetch(
         "SELECT user_id, name, region, score, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros "
         "FROM leaderboard"

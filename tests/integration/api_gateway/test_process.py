@@ -15,12 +15,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from leaderboard_cli.cluster.ports import find_free_ports
 from tests.integration.api_gateway.support import SECRET, SOON, Request, Service, answer, services
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]  # type: ignore[no-any-return]
+from tests.support.waiting import PROCESS_SECONDS, eventually
 
 
 async def start(**environment: str) -> asyncio.subprocess.Process:
@@ -36,19 +33,19 @@ async def start(**environment: str) -> asyncio.subprocess.Process:
 
 @contextlib.asynccontextmanager
 async def running(service: Service) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
-    port = free_port()
+    (port,) = find_free_ports(1)
     process = await start(PORT=str(port), LEADERBOARD_SERVICE_URLS=service.url)
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as client:
-            deadline = time.monotonic() + 20
-            while True:
+
+            async def healthy() -> bool:
+                assert process.returncode is None, (await process.communicate())[1]
                 try:
-                    assert (await client.get("/health")).status_code == 200
-                    break
+                    return (await client.get("/health")).status_code == 200
                 except httpx.ConnectError:
-                    assert time.monotonic() < deadline
-                    assert process.returncode is None, (await process.communicate())[1]
-                    await asyncio.sleep(0.05)
+                    return False
+
+            await eventually(healthy, "the gateway's health", seconds=PROCESS_SECONDS)
             yield process, client
     finally:
         if process.returncode is None:

@@ -1,4 +1,4 @@
-"""Every call of the Python client against the real service, from both clients."""
+"""Test every call of both Python clients against the real service."""
 
 from __future__ import annotations
 
@@ -105,14 +105,14 @@ async def test_a_batch(server: Caller) -> None:
 
 @pytest.fixture
 async def field(server: Caller) -> dict[str, int]:
-    """Twenty-five players of EU, some with the same score, in no order."""
+    """Create 25 players of EU, some with equal scores, in no order."""
     scores = {f"p-{number:02}": number * 7 % 10 for number in range(25)}
     await server("submit_many", [client.Submission(u, "EU", score=s) for u, s in scores.items()])
     return scores
 
 
 def in_board_order(scores: dict[str, int]) -> list[tuple[int, str, int]]:
-    """(rank, user_id, score) as every board has them."""
+    """Rank (user_id, score) pairs in board order."""
     order = sorted(scores.items(), key=lambda item: (item[1], item[0]), reverse=True)
     return [(1 + sum(other > score for other in scores.values()), user_id, score) for user_id, score in order]
 

@@ -1,4 +1,4 @@
-"""The Python client when answers are lost, limits are reached and the service dies: what was asked counts once."""
+"""Test the Python client with lost answers, limits and a dying service: each write counts once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 async def between(api: Api) -> AsyncIterator[Proxy]:
-    """A proxy in front of the service."""
+    """Run a proxy in front of the service."""
     async with proxy(str(api.http.base_url)) as opened:
         yield opened
 
@@ -43,7 +43,7 @@ async def call(kind: Kind, between: Proxy) -> AsyncIterator[Caller]:
 
 
 async def lose_the_answer(between: Proxy) -> None:
-    """Cut the client off when the service has answered and the answer is not through."""
+    """Cut the client off after the service has answered, before the answer arrives."""
     seen = between.answers_seen
 
     async def answered() -> bool:
@@ -64,7 +64,7 @@ async def test_a_write_whose_answer_is_lost_is_repeated_and_counts_once(
     written = await adding
     assert written.score == 10
     assert (await call("rank")).score == 10
-    # The registration and one add: the repetition was answered with what the first one had done.
+    # The registration and one add: the repetition got the answer of the first attempt.
     assert await redis_1.llen("queue:scores:EU") == 2
     assert await redis_1.hget("user:ada", "updated_at") == str(written.updated_at)
 
@@ -170,7 +170,7 @@ async def test_silence_is_a_time_out(between: Proxy, kind: Kind) -> None:
 
 @asynccontextmanager
 async def service_process(environ: Mapping[str, str], port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`python -m leaderboard_service` on a port, killed in the end."""
+    """Run `python -m leaderboard_service` on a port; kill it at the end."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "leaderboard_service"),
         env={"PATH": os.environ["PATH"], **environ, "PORT": str(port)},

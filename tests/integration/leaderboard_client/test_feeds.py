@@ -1,4 +1,4 @@
-"""Live feeds of the Python client from the real service: current states, over cuts and deaths."""
+"""Test live feeds of the Python client from the real service, also over cut connections and restarts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.integration.api_gateway.support import refusing_port
 from tests.support.callers import Caller, Kind, calling
 from tests.support.proxy import Proxy, proxy
 from tests.support.service import Api
+from tests.support.waiting import eventually
 
 SOON = 10.0
 
@@ -27,7 +28,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 async def fast(start: Start) -> Api:
-    """A service whose boards move without delay."""
+    """Run a service that updates its live boards without delay."""
     return await start(STREAM_INTERVAL_MS=20)
 
 
@@ -39,13 +40,13 @@ async def between(fast: Api) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def server(kind: Kind, fast: Api, between: Proxy) -> AsyncIterator[Caller]:
-    """A game server's client, behind a proxy that can be cut."""
+    """Open a game server's client, behind a proxy that can be cut."""
     async with calling(kind, between.url, token=fast.server_token()) as caller:
         yield caller
 
 
 async def until(values: AsyncIterator[Any], wanted: Any) -> Any:
-    """The first value for which `wanted` is true."""
+    """Return the first value for which `wanted` is true."""
     async with asyncio.timeout(SOON):
         async for value in values:
             if wanted(value):
@@ -137,10 +138,8 @@ async def test_a_silent_feed_is_taken_for_dead(kind: Kind, fast: Api, between: P
         coming = asyncio.create_task(until(boards, lambda board: board.rows[0].score == 2))
         token = fast.player_token("ada", "EU")
         assert (await fast.post("/score/update", {"score": 2}, token=token)).status_code == 200
-        # The second answer that is held back is that of a new connection.
-        async with asyncio.timeout(SOON):
-            while between.answers_seen < seen + 2:
-                await asyncio.sleep(0.01)
+        # The second held answer is that of a new connection.
+        await eventually(lambda: between.answers_seen >= seen + 2, "a second answer", seconds=SOON)
         between.release_answers()
         assert scores(await coming) == [(1, 1, "ada", 2)]
 
@@ -150,9 +149,11 @@ async def test_a_feed_that_is_left_lets_its_connection_go(server: Caller, fast: 
     async with aclosing(server.iterate("stream_top", "EU")) as boards:
         await until(boards, lambda board: True)
         assert await open_streams(fast) == 1
-    async with asyncio.timeout(SOON):
-        while await open_streams(fast):
-            await asyncio.sleep(0.01)
+
+    async def closed() -> bool:
+        return not await open_streams(fast)
+
+    await eventually(closed, "the end of the stream", seconds=SOON)
 
 
 async def open_streams(api: Api) -> float:

@@ -1,4 +1,4 @@
-"""The front door on a real NGINX, before upstreams that behave well, break off, or are not there."""
+"""Test the front proxy on a real NGINX, with upstreams that answer, break off, or are unreachable."""
 
 import http.client
 import json
@@ -29,7 +29,7 @@ from leaderboard_cli.cluster.server import running
 
 @dataclass
 class Upstream:
-    """A gateway's stand-in: remembers what it got, and may hang up instead of answering."""
+    """A gateway's stand-in: records requests, and may hang up instead of answering."""
 
     breaks: bool = False
     requests: list[tuple[str, str, dict[str, str], int]] = field(default_factory=list)
@@ -78,7 +78,7 @@ def handler_for(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - names that http.server looks for
 
         def log_message(self, format: str, *args: object) -> None:
-            """Not to standard error."""
+            """Keep standard error quiet."""
 
     return Handler
 
@@ -102,12 +102,12 @@ def closed_address() -> str:
     return f"127.0.0.1:{find_free_ports(1)[0]}"
 
 
-Door = Callable[..., NginxServer]
+StartNginx = Callable[..., NginxServer]
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    """Starts NGINX before the given upstreams (an address where nothing listens is a string)."""
+def start_nginx(tmp_path: Path) -> Iterator[StartNginx]:
+    """Start NGINX with the given upstreams (an address where nothing listens is a string)."""
     with ExitStack() as stack:
 
         def start(*gateways: Upstream | str, **environ: str) -> NginxServer:
@@ -147,7 +147,7 @@ def call(
 
 
 def raw(server: NginxServer, data: bytes) -> tuple[int, dict[str, object]]:
-    """Status and JSON body of the answer to bytes that no client library would send."""
+    """Send bytes that no client library would; return status and JSON body."""
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
@@ -179,9 +179,9 @@ def test_a_port_that_is_taken_shows_the_log(tmp_path: Path) -> None:
             pass
 
 
-def test_round_robin_and_the_headers(door: Door) -> None:
+def test_round_robin_and_the_headers(start_nginx: StartNginx) -> None:
     upstreams = [Upstream(), Upstream(), Upstream()]
-    server = door(*upstreams)
+    server = start_nginx(*upstreams)
     served = []
     for _ in range(9):
         status, headers, body = call(server, "GET", "/rank/%E2%98%83%20x%2Fy?region=EU&a=%20")
@@ -198,9 +198,9 @@ def test_round_robin_and_the_headers(door: Door) -> None:
     assert "connection" not in headers
 
 
-def test_a_request_id_is_passed_on_or_made(door: Door) -> None:
+def test_a_request_id_is_passed_on_or_made(start_nginx: StartNginx) -> None:
     upstream = Upstream()
-    server = door(upstream)
+    server = start_nginx(upstream)
     ids = {}
     for given in ("mine-1", "", "with space", 'quote"', "x" * 40):
         call(server, "GET", "/top", headers={"X-Request-ID": given} if given else {})
@@ -212,9 +212,9 @@ def test_a_request_id_is_passed_on_or_made(door: Door) -> None:
     assert all(len(value) == 32 and value.isalnum() for value in made)
 
 
-def test_a_trace_is_passed_on_and_never_made(door: Door) -> None:
+def test_a_trace_is_passed_on_and_never_made(start_nginx: StartNginx) -> None:
     upstream = Upstream()
-    server = door(upstream)
+    server = start_nginx(upstream)
     trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "vendor=1"}
     call(server, "GET", "/top", headers=trace)
     assert {name: upstream.requests[-1][2].get(name) for name in trace} == trace
@@ -224,14 +224,14 @@ def test_a_trace_is_passed_on_and_never_made(door: Door) -> None:
     assert trace.keys() & upstream.requests[-1][2].keys() == set()
 
 
-def test_the_answer_of_a_gateway_passes_untouched(door: Door) -> None:
-    status, _, body = call(door(Upstream()), "GET", "/missing")
+def test_the_answer_of_a_gateway_passes_untouched(start_nginx: StartNginx) -> None:
+    status, _, body = call(start_nginx(Upstream()), "GET", "/missing")
     assert (status, json.loads(body)) == (404, {"error": "from_the_gateway"})
 
 
-def test_a_gateway_that_is_not_there_is_passed_over_whatever_the_method(door: Door) -> None:
+def test_a_gateway_that_is_not_there_is_passed_over_whatever_the_method(start_nginx: StartNginx) -> None:
     alive = Upstream()
-    server = door(closed_address(), alive, closed_address())
+    server = start_nginx(closed_address(), alive, closed_address())
     for method in ("POST", "GET", "PUT", "DELETE"):
         for _ in range(6):
             status, headers, _ = call(server, method, "/score/add", b'{"delta":1}')
@@ -240,9 +240,9 @@ def test_a_gateway_that_is_not_there_is_passed_over_whatever_the_method(door: Do
         assert alive.count(method) == 6, "each request arrived once"
 
 
-def test_a_post_that_may_have_been_done_is_never_repeated(door: Door) -> None:
+def test_a_post_that_may_have_been_done_is_never_repeated(start_nginx: StartNginx) -> None:
     alive, breaking = Upstream(), Upstream(breaks=True)
-    server = door(alive, breaking)
+    server = start_nginx(alive, breaking)
     statuses = []
     for _ in range(8):
         status, _, body = call(server, "POST", "/score/add", b'{"delta":1}')
@@ -254,16 +254,16 @@ def test_a_post_that_may_have_been_done_is_never_repeated(door: Door) -> None:
     assert alive.count("POST") + breaking.count("POST") == 8
 
 
-def test_a_get_that_broke_off_is_repeated(door: Door) -> None:
+def test_a_get_that_broke_off_is_repeated(start_nginx: StartNginx) -> None:
     alive, breaking = Upstream(), Upstream(breaks=True)
-    server = door(alive, breaking)
+    server = start_nginx(alive, breaking)
     assert {call(server, "GET", "/top")[0] for _ in range(8)} == {200}
     assert breaking.count("GET") > 0
 
 
-def test_a_post_with_an_idempotency_key_is_repeated(door: Door) -> None:
+def test_a_post_with_an_idempotency_key_is_repeated(start_nginx: StartNginx) -> None:
     alive, breaking = Upstream(), Upstream(breaks=True)
-    server = door(alive, breaking)
+    server = start_nginx(alive, breaking)
     for number in range(8):
         headers = {"Idempotency-Key": f"key-{number}"}
         status, answered, _ = call(server, "POST", "/score/add", b'{"delta":1}', headers)
@@ -276,18 +276,18 @@ def test_a_post_with_an_idempotency_key_is_repeated(door: Door) -> None:
     assert alive.requests[-1][3] == len(b'{"delta":1}')
 
 
-def test_a_read_with_a_body_that_broke_off_is_repeated(door: Door) -> None:
+def test_a_read_with_a_body_that_broke_off_is_repeated(start_nginx: StartNginx) -> None:
     alive, breaking = Upstream(), Upstream(breaks=True)
-    server = door(alive, breaking)
+    server = start_nginx(alive, breaking)
     body = b'{"user_ids":["a"]}'
     assert {call(server, "POST", "/ranks", body)[0] for _ in range(8)} == {200}
     assert breaking.count("POST") > 0
     assert alive.requests[-1][3] == len(body)
 
 
-def test_connections_to_the_gateways_are_kept(door: Door) -> None:
+def test_connections_to_the_gateways_are_kept(start_nginx: StartNginx) -> None:
     upstream = Upstream()
-    server = door(upstream)
+    server = start_nginx(upstream)
     before = threading.active_count()
     for _ in range(50):
         assert call(server, "GET", "/top")[0] == 200
@@ -295,25 +295,25 @@ def test_connections_to_the_gateways_are_kept(door: Door) -> None:
     assert threading.active_count() - before <= (os.cpu_count() or 1) + 1
 
 
-def test_a_large_body_goes_through_whoever_runs_nginx(door: Door) -> None:
+def test_a_large_body_goes_through_whoever_runs_nginx(start_nginx: StartNginx) -> None:
     upstream = Upstream()
-    server = door(upstream)
+    server = start_nginx(upstream)
     assert call(server, "POST", "/score", b"x" * 1_048_576)[0] == 200
     assert upstream.requests[-1][3] == 1_048_576
 
 
-def test_a_body_that_is_too_large_is_refused_in_the_envelope(door: Door) -> None:
+def test_a_body_that_is_too_large_is_refused_in_the_envelope(start_nginx: StartNginx) -> None:
     upstream = Upstream()
-    status, headers, body = call(door(upstream), "POST", "/score", b"x" * 1_048_577, {"X-Request-ID": "req-1"})
+    status, headers, body = call(start_nginx(upstream), "POST", "/score", b"x" * 1_048_577, {"X-Request-ID": "req-1"})
     assert (status, json.loads(body)["error"]) == (413, "payload_too_large")
     assert headers["content-type"] == "application/json"
     assert headers["x-request-id"] == "req-1"
     assert upstream.count("POST") == 0
 
 
-def test_no_gateway_at_all_is_a_bad_gateway_in_the_envelope(door: Door) -> None:
+def test_no_gateway_at_all_is_a_bad_gateway_in_the_envelope(start_nginx: StartNginx) -> None:
     upstream = Upstream()
-    server = door(upstream)
+    server = start_nginx(upstream)
     upstream.breaks = True
     for method in ("POST", "GET"):
         status, headers, body = call(server, method, "/score/add", b"{}")
@@ -337,16 +337,16 @@ def test_no_gateway_at_all_is_a_bad_gateway_in_the_envelope(door: Door) -> None:
         (b"GET /.nginx/413 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404, "not_found"),
     ],
 )
-def test_what_nginx_refuses_itself_is_json(door: Door, request_bytes: bytes, status: int, code: str) -> None:
+def test_refusals_of_nginx_are_json(start_nginx: StartNginx, request_bytes: bytes, status: int, code: str) -> None:
     upstream = Upstream()
-    found, body = raw(door(upstream), request_bytes)
+    found, body = raw(start_nginx(upstream), request_bytes)
     assert (found, body["error"]) == (status, code)
     assert body["message"]
     assert [request[1] for request in upstream.requests] == ["/health"]
 
 
-def test_logins_are_limited_per_address_and_other_calls_are_not(door: Door) -> None:
-    server = door(Upstream(), NGINX_AUTH_RATE="1r/s", NGINX_AUTH_BURST="3")
+def test_logins_are_limited_per_address_and_other_calls_are_not(start_nginx: StartNginx) -> None:
+    server = start_nginx(Upstream(), NGINX_AUTH_RATE="1r/s", NGINX_AUTH_BURST="3")
     replies = [call(server, "POST", "/auth/login", b"{}") for _ in range(8)]
     statuses = [reply[0] for reply in replies]
     assert statuses[:4] == [200] * 4
@@ -360,9 +360,9 @@ def test_logins_are_limited_per_address_and_other_calls_are_not(door: Door) -> N
     assert {call(server, "GET", "/top")[0] for _ in range(8)} == {200}
 
 
-def test_an_event_arrives_before_the_next_one_is_made(door: Door) -> None:
+def test_an_event_arrives_before_the_next_one_is_made(start_nginx: StartNginx) -> None:
     upstream = Upstream()
-    server = door(upstream)
+    server = start_nginx(upstream)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     connection.request("GET", "/stream/top")
     answer = connection.getresponse()
@@ -373,7 +373,7 @@ def test_an_event_arrives_before_the_next_one_is_made(door: Door) -> None:
 
 
 def test_nginx_accepts_what_the_container_gets(tmp_path: Path) -> None:
-    """`nginx/nginx.conf` with the template filled in as the image does; only the paths are ours."""
+    """Check `nginx/nginx.conf` with the template rendered as the image does it; only paths differ."""
     root = template_path().parents[1]
     variables = {**TUNABLE, "NGINX_LISTEN": "8080", "NGINX_ACCESS_LOG": "/dev/stdout leaderboard"}
     variables["NGINX_GATEWAYS"] = gateway_servers([f"127.0.0.1:400{number}" for number in range(3)])

@@ -1,4 +1,4 @@
-"""Prometheus' config and alerts, Grafana's dashboard: valid, about metrics that there are, and seen giving data."""
+"""Test Prometheus' config and alerts and Grafana's dashboard: valid, on existing metrics, and returning data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NEEDS_TROUBLE = (
     "leaderboard_streams_dropped_total",
     *("leaderboard_worker_events_taken_over_total", 'outcome!~"[1234].."', "queue_full"),
 )
-"""What a query is about that rightly finds nothing while all is well."""
+"""Metrics of queries that rightly return nothing while all is healthy."""
 
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None,
@@ -48,7 +48,7 @@ needs_prometheus = pytest.mark.skipif(
 
 
 def compose_answers() -> bool:
-    """Whether the docker command with its compose plugin is here; no engine is needed to read a file."""
+    """Tell whether docker compose is installed; reading a file needs no engine."""
     if shutil.which("docker") is None:
         return False
     return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
@@ -59,7 +59,7 @@ needs_compose = pytest.mark.skipif(not compose_answers(), reason="there is no do
 
 @pytest.fixture(scope="module")
 def system(emptied_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    """The three processes, after some traffic."""
+    """Run the three processes, and send some traffic."""
     with processes(tmp_path_factory.mktemp("processes"), emptied_environ) as running:
         make_traffic(running, emptied_environ)
         yield running
@@ -90,7 +90,7 @@ def panels() -> list[dict[str, Any]]:
 
 
 def targets() -> list[tuple[str, str]]:
-    """Every query of the dashboard, and how its lines are named."""
+    """List the queries of the dashboard, with their legends."""
     return [(target["expr"], target["legendFormat"]) for panel in panels() for target in panel.get("targets", ())]
 
 
@@ -99,7 +99,7 @@ def expressions() -> list[str]:
 
 
 def metrics_named(text: str) -> set[str]:
-    """Every word of PromQL that is a metric of ours or of the processes."""
+    """List the metrics, ours or of the processes, that a PromQL expression names."""
     return set(re.findall(r"\b(?:gateway|leaderboard|process)_[a-z0-9_]+\b", text))
 
 
@@ -205,7 +205,7 @@ def test_the_profile_adds_prometheus_and_grafana_and_scrapes_what_compose_runs()
 
 @contextmanager
 def prometheus(folder: Path, running: Processes) -> Iterator[httpx.Client]:
-    """A Prometheus of its own that scrapes the processes every second, and its API."""
+    """Run a Prometheus that scrapes the processes every second; yield its API."""
     jobs = "".join(
         f"  - job_name: {job}\n    static_configs: [{{targets: ['{url.removeprefix('http://')}']}}]\n"
         for job, url in running.urls.items()
@@ -262,7 +262,7 @@ def test_a_real_prometheus_gives_data_for_every_panel(
         done: list[str] = []
 
         def all_have_data() -> bool:
-            """Asks again and again, with traffic in between: a rate takes two scrapes of a series."""
+            """Poll until all have data, with traffic in between: a rate needs two scrapes of a series."""
             make_traffic(system, environment_on(test_databases))
             for expression, legend in list(waiting):
                 found = answer("query", query=expression.replace("$__rate_interval", "10s"))["result"]

@@ -1,4 +1,4 @@
-"""The benchmarks' pure parts: wrk's words, /proc's numbers, medians and shares. Nothing here asserts a time."""
+"""Test the benchmarks' pure parts: wrk's output, /proc's numbers, medians and shares. No test asserts a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a call is built, judged, repeated and given up: the client's core, without I/O."""
+"""Test how a call is built, interpreted, retried and given up, without I/O."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def refusal(status: int, code: str = "x", **more: Any) -> Answer:
 
 
 class Played:
-    """Runs a call against outcomes that are given; time passes only in its waits."""
+    """Run a call against given outcomes; time passes only in its waits."""
 
     def __init__(self, call: Call[Any], *outcomes: Outcome, max_wait: float = 30.0) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""Live feeds without I/O: what events make of the state, and how a broken feed goes on."""
+"""Test live feeds without I/O: how events change the state, and how a broken feed resumes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CHANGE = event("change", board([live(1, "bob", 12), live(2, "ada", 9)], removed=
 
 
 class Followed:
-    """Runs a feed against outcomes that are given; time passes only in its waits."""
+    """Run a feed against given outcomes; time passes only in its waits."""
 
     def __init__(self, stream: Stream[Any], *outcomes: Outcome, max_wait: float = 30) -> None:
         self.now = 0.0
@@ -51,7 +51,7 @@ class Followed:
         self._steps = follow(stream, "http://board", policy, lambda: self.now)
 
     def run(self) -> Followed:
-        """Until the feed ends, or the outcomes do."""
+        """Run until the feed or the outcomes end."""
         outcome: Outcome = None
         while True:
             try:
@@ -169,8 +169,8 @@ def test_silent_connections_are_no_connections() -> None:
 
 
 def test_unavailable_is_shown_and_passes() -> None:
-    away = event("unavailable", {"error": "unavailable", "message": "m"})
-    followed = Followed(Api().stream_top(), OPEN, away, SNAPSHOT, away, CHANGE).run()
+    unavailable = event("unavailable", {"error": "unavailable", "message": "m"})
+    followed = Followed(Api().stream_top(), OPEN, unavailable, SNAPSHOT, unavailable, CHANGE).run()
     assert [state.available for state in followed.values] == [True, False, True]
     assert names(followed.values[1]) == names(followed.values[0])
 
@@ -208,8 +208,8 @@ def test_an_unknown_player_is_an_error_and_one_that_was_deleted_meanwhile_an_end
 
 
 def test_raw_events_come_as_they_are_from_where_one_likes() -> None:
-    away = event("unavailable", {"error": "unavailable"})
-    followed = Followed(Api().events_top("EU", last_event_id="s0"), OPEN, away + CHANGE, CUT, OPEN).run()
+    unavailable = event("unavailable", {"error": "unavailable"})
+    followed = Followed(Api().events_top("EU", last_event_id="s0"), OPEN, unavailable + CHANGE, CUT, OPEN).run()
     assert [(seen.event, seen.id) for seen in followed.values] == [("unavailable", "s0"), ("change", "s2")]
     assert followed.values[1].json()["rows"][0]["user_id"] == "bob"
     assert followed.last_event_ids() == ["s0", "s2"]

@@ -1,4 +1,4 @@
-"""The parser of Server-Sent Events, held against the HTML standard's rules and examples."""
+"""Test the parser of Server-Sent Events against the HTML standard's rules and examples."""
 
 from __future__ import annotations
 

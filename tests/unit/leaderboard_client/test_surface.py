@@ -1,4 +1,4 @@
-"""What a program sees of the client: the same typed, documented calls on both clients."""
+"""Test the public surface: the same typed, documented calls on both clients."""
 
 from __future__ import annotations
 
@@ -85,15 +85,27 @@ def test_a_clients_own_connections_are_closed_and_lent_ones_are_not() -> None:
     assert not lent.is_closed
     lent.close()
     with client.Client("http://board") as made:
-        own = made._http
-    assert own.is_closed
+        pass
+    with pytest.raises(RuntimeError, match="closed"):
+        made.health()
 
 
 def test_the_token_can_be_set() -> None:
-    with client.Client("http://board", token="t-1") as made:
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers["authorization"])
+        return httpx.Response(200, json={"user_id": "a", "region": "EU", "score": 1, "updated_at": 1})
+
+    with (
+        httpx.Client(transport=httpx.MockTransport(answer)) as http,
+        client.Client("http://board", token="t-1", http=http) as made,
+    ):
         assert (made.token, made.user_id) == ("t-1", None)
+        made.add(1)
         made.token = "t-2"
-        assert made._api.add(1).token == "t-2"
+        made.add(1)
+    assert sent == ["Bearer t-1", "Bearer t-2"]
 
 
 def test_the_package_says_that_it_is_typed() -> None:

@@ -1,4 +1,4 @@
-"""The documents' generated parts are what the code makes, their links lead somewhere, and every setting is named."""
+"""Test that generated parts of documents are current, links resolve, and every setting is documented."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_env_example_has_what_compose_and_the_local_cluster_read() -> None:
 
 
 def up_variables() -> set[str]:
-    """The environment variables of `leaderboard up`'s options."""
+    """Return the environment variables of `leaderboard up`'s options."""
     hints = get_type_hints(up, include_extras=True).values()
     options = [option for hint in hints for option in getattr(hint, "__metadata__", ())]
     return {option.envvar for option in options if option.envvar}
@@ -85,5 +85,5 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 def without_code(document: Path) -> str:
-    """A document's text without its blocks of code."""
+    """Return a document's text without its code blocks."""
     return re.sub(r"^```.*?^```$", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""Files small enough to read, which say what they are for; SQL and Lua in files of their own."""
+"""Test that files are small and state their purpose, and that SQL and Lua have their own files."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def test_sql_and_lua_live_in_files_of_their_own() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(SQL_WORDS):
                 guilty.append(f"{path.relative_to(REPOSITORY)}:{node.lineno}: {node.value[:40]}")
-    # A ping is no query of ours.
+    # A ping is no query.
     assert [entry for entry in guilty if "SELECT 1" not in entry] == []

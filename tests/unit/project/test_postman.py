@@ -1,4 +1,4 @@
-"""The Postman collection names every route of the API and no other, each with a description, tests and an example."""
+"""Test that the Postman collection has exactly the API's routes, each with description, tests and example."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATUSES_OF_THE_RUN = {200, 201, 401, 403, 404, 409, 422}
 
 
 def requests_of(folder: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every request in a folder and its folders, in order."""
+    """List the requests of a folder and its subfolders, in order."""
     for item in folder["item"]:
         if "item" in item:
             yield from requests_of(item)
@@ -36,7 +36,7 @@ def folder(name: str) -> dict[str, Any]:
 
 
 def route_of(item: dict[str, Any]) -> tuple[str, str]:
-    """The method and the path, with its one parameter as OpenAPI writes it."""
+    """Return method and path, with its parameter as OpenAPI writes it."""
     path = ["{user_id}" if "{{" in part else part for part in item["request"]["url"]["path"]]
     return item["request"]["method"], "/" + "/".join(path)
 

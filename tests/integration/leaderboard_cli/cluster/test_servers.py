@@ -1,4 +1,4 @@
-"""The embedded Redis and Postgres: each keeps its data over a restart, and says why when it cannot start."""
+"""Test the embedded Redis and Postgres: each keeps its data over a restart, and reports why it cannot start."""
 
 import os
 import socket
@@ -92,7 +92,7 @@ def test_a_damaged_data_folder_shows_the_log(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 def test_root_opens_the_folder_by_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an unprivileged user wrote must open in a user namespace and back: checkouts are moved."""
+    """Data of an unprivileged user must open in a user namespace, and back: checkouts are moved."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)  # pytest's own folder is closed to other users

@@ -1,4 +1,4 @@
-"""The supervisor with real Redis, Postgres and NGINX, and stand-ins for our own processes."""
+"""Test the supervisor with real Redis, Postgres and NGINX, and stand-ins for our own processes."""
 
 import json
 import os

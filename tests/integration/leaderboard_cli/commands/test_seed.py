@@ -1,4 +1,4 @@
-"""`leaderboard seed`: demo players through the API, and plain words when that cannot be."""
+"""Test `leaderboard seed`: demo players through the API, and a plain message when that fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.service import SECRET
 
 
 async def seed(*words: str, secret: str = SECRET) -> tuple[int | None, str, str]:
-    """Exit code, output and complaints, on one line each."""
+    """Return exit code, output and error output, on one line each."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "leaderboard_cli", "seed", *words),
         cwd=REPOSITORY,
@@ -28,7 +28,7 @@ async def seed(*words: str, secret: str = SECRET) -> tuple[int | None, str, str]
 
 
 async def test_players_of_every_region_and_again_with_other_scores(start: Start) -> None:
-    # A narrow region: what it refuses is sent again.
+    # A low region limit: what it refuses is sent again.
     api = await start(REGION_RATE_LIMIT_PER_SEC=100)
     url = str(api.http.base_url)
     code, output, complaint = await seed("450", "--url", url)

@@ -202,7 +202,7 @@ async def test_rows_that_are_newer_in_postgres_win_over_an_old_redis(
     current, _ = await all_reads(service)
 
     own_redis.stop()
-    own_redis.put_back(backup)
+    own_redis.restore(backup)
     own_redis.start()
     with own_redis.client() as client:
         assert client.zscore("leaderboard:GLOBAL", "ann") == 50

@@ -1,4 +1,4 @@
-"""Which server programs are chosen: the order, the versions refused, and what existing data decides."""
+"""Test the choice of server programs: the order, the versions refused, and the role of existing data."""
 
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def test_data_decides_which_version_opens_it(only_path: Path, tmp_path: Path) ->
     data = tmp_path / "data"
     data.mkdir()
     assert find_postgres(Servers.AUTO, data).major == 15
-    (data / "pg-18.new").mkdir()  # an initdb that was interrupted is no data
+    (data / "pg-18.new").mkdir()  # an interrupted initdb leaves no data
     assert find_postgres(Servers.AUTO, data).major == 15
     (data / "pg-18").mkdir()
     assert find_postgres(Servers.AUTO, data).major == 18

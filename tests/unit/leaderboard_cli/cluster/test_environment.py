@@ -1,4 +1,4 @@
-"""What the processes are told: `.env`, servers that the environment names, the secret, the plan."""
+"""Test the environment of the processes: `.env`, servers that it names, the secret, the plan."""
 
 import os
 import tempfile
@@ -144,7 +144,7 @@ def test_the_commands_find_a_cluster_of_other_regions(tmp_path: Path, monkeypatc
         plan.topology.redis_url,
     ]
     assert found.database_url_of("ARENA") == plan.topology.database_url_of("ARENA")
-    # What the environment says counts more.
+    # The environment takes precedence.
     monkeypatch.setenv("REDIS_URL", "redis://other:1/0")
     assert load(TopologySettings, command_environment()).redis_url_of("ARENA") == "redis://other:1/0"
 

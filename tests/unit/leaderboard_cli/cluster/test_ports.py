@@ -1,4 +1,4 @@
-"""Ports: finding free ones, and saying clearly which are not."""
+"""Test finding free ports, and the message about busy ones."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""Supervised processes: their launcher, restarts, stops, records and log files."""
+"""Test supervised processes: launcher, restarts, stops, records and log files."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ def python(source: str, stop_seconds: float = 5.0) -> Command:
 
 
 class Harness:
-    """A child whose readiness is that it has printed something."""
+    """A child that counts as ready once it has printed something."""
 
     def __init__(self, folder: Path, command: Command) -> None:
         self.log = folder / "child.log"
@@ -97,7 +97,7 @@ def test_a_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
-        # Only after exec is it tied to its parent for sure.
+        # Only after exec it is certainly tied to its parent.
         wait_until(lambda: SLEEPER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2:3])
         process.kill()
         process.wait()
@@ -124,7 +124,7 @@ def test_leftovers_are_ended_but_strangers_are_not(tmp_path: Path) -> None:
     ):
         pid_file.write([("redis", ours.pid), ("nginx", stranger.pid)])
         records = json.loads((tmp_path / "pids.json").read_text())
-        records[1]["identity"] = "another boot/1"  # its pid went to somebody else
+        records[1]["identity"] = "another boot/1"  # its pid belongs to another process
         write_json(tmp_path / "pids.json", records)
         try:
             assert pid_file.end_leftovers() == ["redis"]

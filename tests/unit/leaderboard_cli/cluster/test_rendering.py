@@ -1,4 +1,4 @@
-"""Filling in the NGINX template as the container's envsubst does."""
+"""Test rendering of the NGINX template as the container's envsubst does it."""
 
 import re
 

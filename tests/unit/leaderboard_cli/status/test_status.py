@@ -1,4 +1,4 @@
-"""`leaderboard status`: the arithmetic between two looks, where it looks, and what it draws."""
+"""`leaderboard status`: the arithmetic between two snapshots, the addresses it polls, and what it draws."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from rich.console import Console
 
-from leaderboard_cli.status.looking import Look
+from leaderboard_cli.status.poller import Snapshot
 from leaderboard_cli.status.report import Report, make_report
 from leaderboard_cli.status.samples import Distribution, Samples, growth
 from leaderboard_cli.status.screen import draw
@@ -91,8 +91,8 @@ def test_a_quantile_lies_in_the_bucket_of_the_exact_one(times: list[float], shar
 
 def test_rates_and_times_are_summed_over_the_gateways() -> None:
     one, two = Process(), Process()
-    one.answer("/top", 200, 9)  # before the first look
-    before = Look(status=WELL, metrics={"gateway-1": one.page(10), "gateway-2": two.page(11)})
+    one.answer("/top", 200, 9)  # before the first poll
+    before = Snapshot(status=WELL, metrics={"gateway-1": one.page(10), "gateway-2": two.page(11)})
     for _ in range(6):
         one.answer("/top", 200, 0.05)
     for _ in range(2):
@@ -100,7 +100,9 @@ def test_rates_and_times_are_summed_over_the_gateways() -> None:
     two.answer("/rank/{user_id}", 404, 0.3)
     two.answer("/health", 200, 0.01)
     two.reads.labels("postgres").inc(8)
-    after = Look(status=WELL, metrics={"gateway-1": one.page(12), "gateway-2": two.page(13), "gateway-3": one.page(13)})
+    after = Snapshot(
+        status=WELL, metrics={"gateway-1": one.page(12), "gateway-2": two.page(13), "gateway-3": one.page(13)}
+    )
     report = make_report(before, after)
     assert report.routes is not None
     top, rank = report.routes
@@ -113,9 +115,9 @@ def test_rates_and_times_are_summed_over_the_gateways() -> None:
 
 def test_without_two_pages_there_are_no_rates() -> None:
     page = Process().page(1)
-    assert make_report(None, Look(status=WELL, metrics={"g": page})).routes is None
-    assert make_report(Look(status=WELL), Look(status=WELL)).routes is None
-    assert make_report(Look(status=WELL), Look(status=WELL, metrics={"g": page})).routes == []
+    assert make_report(None, Snapshot(status=WELL, metrics={"g": page})).routes is None
+    assert make_report(Snapshot(status=WELL), Snapshot(status=WELL)).routes is None
+    assert make_report(Snapshot(status=WELL), Snapshot(status=WELL, metrics={"g": page})).routes == []
 
 
 def test_an_upstream_is_what_all_gateways_say_of_it() -> None:
@@ -123,15 +125,15 @@ def test_an_upstream_is_what_all_gateways_say_of_it() -> None:
         "gateway-1": {"upstreams": [upstream("http://a:1"), upstream("http://b:1")]},
         "gateway-2": {"upstreams": [upstream("http://a:1"), upstream("http://b:1", healthy=False, error="refused")]},
     }
-    report = make_report(None, Look(status=WELL, health=views))
+    report = make_report(None, Snapshot(status=WELL, health=views))
     a, b = report.upstreams
     assert (a.url, a.state, a.healthy_for, a.seen_by, a.last_error) == ("http://a:1", "healthy", 2, 2, None)
     assert (b.url, b.state, b.healthy_for, b.seen_by, b.last_error) == ("http://b:1", "ejected", 1, 2, "refused")
     assert not report.ok
-    assert make_report(None, Look(status=WELL, health={"g": views["gateway-1"]})).ok
-    assert not make_report(None, Look(status=WELL, problems=["x"])).ok
-    assert not make_report(None, Look(status={**WELL, "ok": False})).ok
-    assert not make_report(None, Look(health={"g": views["gateway-1"]})).ok
+    assert make_report(None, Snapshot(status=WELL, health={"g": views["gateway-1"]})).ok
+    assert not make_report(None, Snapshot(status=WELL, problems=["x"])).ok
+    assert not make_report(None, Snapshot(status={**WELL, "ok": False})).ok
+    assert not make_report(None, Snapshot(health={"g": views["gateway-1"]})).ok
 
 
 def drawn(report: Report, sources: Sources | None = None, width: int = 80) -> str:
@@ -144,14 +146,14 @@ def drawn(report: Report, sources: Sources | None = None, width: int = 80) -> st
 
 def test_the_screen_shows_what_the_report_has() -> None:
     one = Process()
-    before = Look(status=WELL, metrics={"worker-1": one.page(0)})
+    before = Snapshot(status=WELL, metrics={"worker-1": one.page(0)})
     one.answer("/top", 500, 0.15)
     one.running.labels("redis://r").set(1)
     one.players.labels("EU").set(5000)
     one.expected.labels("EU").set(20000)
     health = {"g": {"upstreams": [upstream("http://127.0.0.1:5001", healthy=False, error="refused")]}}
     problems = ["http://127.0.0.1:5002/metrics: All connection attempts failed"]
-    after = Look(status=WELL, health=health, metrics={"worker-1": one.page(2)}, problems=problems)
+    after = Snapshot(status=WELL, health=health, metrics={"worker-1": one.page(2)}, problems=problems)
     text = drawn(make_report(before, after), Sources("http://x:1", {"worker-1": "http://w"}))
     assert "http://x:1  NOT WELL  03:04:05" in text
     assert "w-1 seen 0.4 s ago" in text
@@ -166,16 +168,16 @@ def test_the_screen_shows_what_the_report_has() -> None:
 
 
 def test_the_screen_says_what_it_cannot_know() -> None:
-    assert "known for the cluster of" in drawn(make_report(None, Look(status=WELL)))
+    assert "known for the cluster of" in drawn(make_report(None, Snapshot(status=WELL)))
     nobody = {**WELL, "workers": [], "reads": "postgres"}
-    text = drawn(make_report(None, Look(status=nobody)))
+    text = drawn(make_report(None, Snapshot(status=nobody)))
     assert "none: nothing is being saved" in text
     assert "from postgres" in text
 
 
 def test_names_are_text_and_never_markup() -> None:
     odd = {**WELL, "workers": [{"name": "[red]w[/nonsense]", "last_seen_seconds": 1}]}
-    assert "[red]w[/nonsense]" in drawn(make_report(None, Look(status=odd, problems=["[bold]"])))
+    assert "[red]w[/nonsense]" in drawn(make_report(None, Snapshot(status=odd, problems=["[bold]"])))
 
 
 def test_where_the_processes_are(tmp_path: Path) -> None:
@@ -190,4 +192,8 @@ def test_where_the_processes_are(tmp_path: Path) -> None:
     assert local.gateways == {"gateway-1": "http://g"}
     assert find_sources("http://n/", environ) == local
     other = find_sources("http://other", environ)
-    assert (other.url, dict(other.processes), other.gateways) == ("http://other", {}, {"door": "http://other"})
+    assert (other.url, dict(other.processes), other.gateways) == (
+        "http://other",
+        {},
+        {"client address": "http://other"},
+    )

@@ -1,4 +1,4 @@
-"""Key names are those of DESIGN §4; a script's file name says how many KEYS it uses; statements are found by name."""
+"""Test that key names are stable, that file names of scripts count their KEYS, that statements are found by name."""
 
 from __future__ import annotations
 

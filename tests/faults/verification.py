@@ -1,4 +1,4 @@
-"""After the dust: everything runs, nothing waits, and boards and rows are what the ledger allows, to the last write."""
+"""Verify a cluster after its faults: all healthy, queues empty, boards and rows as the ledger allows."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from typing import Any
 import httpx
 
 from tests.faults.answers import check_order
+from tests.faults.harness import Harness
 from tests.faults.ledger import NEVER, Violation, board_order, ranks
-from tests.faults.stage import Stage
-from tests.faults.world import REGIONS
+from tests.faults.system import REGIONS
 
 _SAMPLE = 12
 _PAGE = 1000
 _NEIGHBOURS = 3
 
 
-async def settle(stage: Stage) -> None:
-    """Wait until the system has come to rest, then compare. Raises Violation."""
-    await stage.healthy(*stage.world.cluster.state["pids"])
-    await stage.drained()
+async def verify(harness: Harness) -> None:
+    """Wait until all is healthy and drained, then compare with the ledger. Raises Violation."""
+    await harness.healthy(*harness.system.cluster.state["pids"])
+    await harness.drained()
     problems: list[str] = []
 
-    async def as_told() -> bool:
-        # A write whose client got no answer may still be on its way: what differs must stay.
-        problems[:] = await _problems(stage)
+    async def agrees() -> bool:
+        # A write without an answer may still be in flight: only a difference that stays is a violation.
+        problems[:] = await _problems(harness)
         return not problems
 
     try:
-        await stage.until(as_told, "agreement with the ledger", seconds=20)
+        await harness.until(agrees, "agreement with the ledger", seconds=20)
     except Violation as error:
         raise Violation("\n".join(problems) or str(error)) from None
-    code, output = await stage.world.command("verify")
+    code, output = await harness.system.command("verify")
     if code or " 0 differences" not in output:
         raise Violation(f"leaderboard verify ended with {code}:\n{output[-2000:]}")
-    code, output = await stage.world.command("check-queue")
+    code, output = await harness.system.command("check-queue")
     if code:
         raise Violation(f"leaderboard check-queue ended with {code}:\n{output[-2000:]}")
-    await stage.swarm.repeat_some(_SAMPLE)
+    await harness.load.repeat_some(_SAMPLE)
 
 
-async def _problems(stage: Stage) -> list[str]:
-    """Everything that differs from the ledger now; empty when all is well."""
-    world, ledger = stage.world, stage.world.ledger
+async def _problems(harness: Harness) -> list[str]:
+    """List everything that differs from the ledger now."""
+    system, ledger = harness.system, harness.system.ledger
     found: list[str] = []
     rows: dict[str, dict[str, int]] = {}
     for region in REGIONS:
-        async with world.postgres(region) as connection:
+        async with system.postgres(region) as connection:
             records = await connection.fetch("SELECT user_id, name, region, score FROM leaderboard")
         rows[region] = {}
         for user_id, name, home, score in records:
@@ -55,7 +55,7 @@ async def _problems(stage: Stage) -> list[str]:
             if player is None or (player.name, player.region) != (name, region) or home != region:
                 found.append(f"row of {region} in Postgres: {user_id}, {name}, {home}")
             rows[region][user_id] = score
-    async with httpx.AsyncClient(base_url=world.cluster.url, timeout=40) as http:
+    async with httpx.AsyncClient(base_url=system.cluster.url, timeout=40) as http:
         for region in REGIONS:
             expected = rows[region] if region != "GLOBAL" else {k: v for part in rows.values() for k, v in part.items()}
             board = await _whole_board(http, region)
@@ -67,14 +67,14 @@ async def _problems(stage: Stage) -> list[str]:
             score = everybody.get(player.user_id)
             if score is None:
                 if player.created_at != NEVER:
-                    found.append(f"{player.user_id} of {player.region} was made and is gone")
+                    found.append(f"{player.user_id} of {player.region} was created and is missing")
                 continue
             try:
                 player.check(score, player.floor(ledger.clock))
             except Violation as error:
                 found.append(f"{player.region}: {error}")
         if not found:
-            found += await _places(http, rows, stage.chaos.rng)
+            found += await _check_ranks(http, rows, harness.chaos.rng)
     return found
 
 
@@ -92,8 +92,8 @@ async def _whole_board(http: httpx.AsyncClient, region: str) -> list[tuple[str, 
     return [(row["user_id"], row["score"]) for row in rows]
 
 
-async def _places(http: httpx.AsyncClient, rows: dict[str, dict[str, int]], rng: random.Random) -> list[str]:
-    """Rank and neighbours of some players against a sort of our own."""
+async def _check_ranks(http: httpx.AsyncClient, rows: dict[str, dict[str, int]], rng: random.Random) -> list[str]:
+    """Compare rank and neighbours of some players with a sort of the rows."""
     found = []
     for region in REGIONS:
         scores = rows[region] if region != "GLOBAL" else {k: v for part in rows.values() for k, v in part.items()}

@@ -1,4 +1,4 @@
-"""One cluster under test with its ledger, and direct ways to its stores."""
+"""Start the cluster under test, with its ledger and direct access to its stores."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ENVIRONMENT = {
     "ACCESS_LOG": "false",
 }
 STORE_ERRORS = (OSError, TimeoutError, redis.RedisError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What a store that is away, starting or dying raises here."""
+"""Raised by a store that is unavailable, starting or dying."""
 _STORE_SECONDS = 60.0
 REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
 
 
 @dataclass
-class World:
-    """A running cluster, and everything that its clients were told so far."""
+class SystemUnderTest:
+    """A running cluster, and the ledger of all answers that its clients got."""
 
     cluster: LocalCluster
     ledger: Ledger
@@ -46,34 +46,34 @@ class World:
 
     @asynccontextmanager
     async def redis(self) -> AsyncIterator[redis.Redis]:
-        """A client of the cluster's Redis, once that answers."""
+        """Open a client of the cluster's Redis once it answers."""
         client = redis.Redis.from_url(
             self.cluster.state["redis_url"], decode_responses=True, socket_timeout=10, socket_connect_timeout=10
         )
         try:
-            await _patiently(client.ping)
+            await _retrying(client.ping)
             yield client
         finally:
             await client.aclose()
 
     @asynccontextmanager
     async def postgres(self, region: str) -> AsyncIterator[Any]:
-        """A connection to a region's database, once that answers."""
+        """Open a connection to a region's database once it answers."""
         url = self.cluster.state["databases"][region]
-        connection = await _patiently(lambda: asyncpg.connect(url, timeout=10, command_timeout=30))
+        connection = await _retrying(lambda: asyncpg.connect(url, timeout=10, command_timeout=30))
         try:
             yield connection
         finally:
             connection.terminate()
 
     async def waiting(self) -> dict[str, int]:
-        """Events that are not in Postgres yet, by list; found by the names of the keys, not by the worker registry."""
+        """Count the events that are not in Postgres yet, by list; lists are found by key name, not by the registry."""
         async with self.redis() as client:
             names = [name async for name in client.scan_iter(match="queue:scores:*", count=1000, _type="list")]
             return {name: int(await client.llen(name)) for name in names}
 
     async def saved_players(self) -> dict[str, int]:
-        """How many rows each home region has in Postgres."""
+        """Count the rows of each home region in Postgres."""
         found = {}
         for region in REGIONS:
             async with self.postgres(region) as connection:
@@ -81,7 +81,7 @@ class World:
         return found
 
     async def command(self, *words: str) -> tuple[int, str]:
-        """Run a `leaderboard` command against the cluster; exit code and output."""
+        """Run a `leaderboard` command against the cluster; return exit code and output."""
         process = await asyncio.create_subprocess_exec(
             *command(*words),
             cwd=REPOSITORY,
@@ -94,12 +94,12 @@ class World:
         return process.returncode or 0, output.decode(errors="replace")
 
 
-async def _patiently(ask: Callable[[], Awaitable[Any]]) -> Any:
-    """Ask a store that may be starting until it answers."""
+async def _retrying(operation: Callable[[], Awaitable[Any]]) -> Any:
+    """Retry until a store that may be starting answers."""
     deadline = time.monotonic() + _STORE_SECONDS
     while True:
         try:
-            return await ask()
+            return await operation()
         except STORE_ERRORS:
             if time.monotonic() > deadline:
                 raise
@@ -107,8 +107,8 @@ async def _patiently(ask: Callable[[], Awaitable[Any]]) -> Any:
 
 
 @contextmanager
-def running_world(folder: Path) -> Iterator[World]:
-    """Start a cluster for faults, stop it in the end."""
+def running_system(folder: Path) -> Iterator[SystemUnderTest]:
+    """Start a cluster for fault injection, and stop it at the end."""
     with local_cluster(folder / "data", "--workers", "2", "--quiet", environ=ENVIRONMENT) as cluster:
         settings = load(AuthSettings, {"JWT_SECRET_FILE": cluster.state["jwt_secret_file"]})
-        yield World(cluster, Ledger(REGIONS), Tokens(settings))
+        yield SystemUnderTest(cluster, Ledger(REGIONS), Tokens(settings))

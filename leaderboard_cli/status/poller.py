@@ -1,4 +1,4 @@
-"""One look at everything that answers: /status and /health at the door, /health and /metrics of each process."""
+"""Poll the system once: /status at the public address, /health and /metrics of each process."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _STATUS = {"ok", "reads", "queues", "workers", "redis", "postgres"}
 
 
 @dataclass(slots=True)
-class Look:
-    """What was found: the body of /status, each gateway's /health, each process's metrics; and what did not answer."""
+class Snapshot:
+    """The body of /status, each gateway's /health, each process's metrics, and what did not answer."""
 
     status: dict[str, Any] | None = None
     health: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -30,9 +30,9 @@ class Look:
         return self.status is not None or bool(self.health) or bool(self.metrics)
 
 
-async def look(client: httpx.AsyncClient, sources: Sources) -> Look:
-    """Ask all at once; who does not answer is named in `problems`."""
-    found = Look()
+async def poll(client: httpx.AsyncClient, sources: Sources) -> Snapshot:
+    """Ask all of them concurrently; `problems` lists those that do not answer."""
+    found = Snapshot()
 
     async def ask_status(url: str) -> None:
         answer = await _get(client, f"{url}/status", found)
@@ -61,7 +61,7 @@ async def look(client: httpx.AsyncClient, sources: Sources) -> Look:
             group.create_task(ask_health(name, url))
         for name, url in sources.processes.items():
             group.create_task(ask_metrics(name, url))
-    # Behind the door may just now be a service that hangs; any other knows as much.
+    # The public address may lead to a service that hangs; any other service knows as much.
     for name in sorted(found.metrics):
         if found.status is None and name.startswith("service-"):
             await ask_status(sources.processes[name])
@@ -69,7 +69,7 @@ async def look(client: httpx.AsyncClient, sources: Sources) -> Look:
     return found
 
 
-async def _get(client: httpx.AsyncClient, url: str, found: Look) -> httpx.Response | None:
+async def _get(client: httpx.AsyncClient, url: str, found: Snapshot) -> httpx.Response | None:
     try:
         return await client.get(url)
     except (httpx.HTTPError, httpx.InvalidURL) as error:

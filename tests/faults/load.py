@@ -1,4 +1,4 @@
-"""The clients: many short-lived players that write and read, and enter in the ledger what they were told."""
+"""Generate load: short-lived players write and read, and record each answer in the ledger."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import httpx
 from leaderboard_core.tokens import Tokens
 from tests.faults import answers
 from tests.faults.answers import Answer, Expectation
-from tests.faults.ledger import MOST_WRITES, Fate, Ledger, Player, Violation
+from tests.faults.ledger import MOST_WRITES, Ledger, Outcome, Player, Violation
+from tests.support.waiting import eventually
 
-REQUEST_SECONDS = 40.0
-"""Longer than any time-out on the way: whoever waits so long gets an answer, or the connection broke."""
-IMPATIENT_SECONDS = 1.0
+REQUEST_TIMEOUT_SECONDS = 40.0
+"""Longer than any time-out on the way: within it comes an answer, or the connection breaks."""
+SHORT_TIMEOUT_SECONDS = 1.0
 SETTLE_SECONDS = 90.0
 _PASSWORD = "correct horse battery staple"
 _PASSWORD_SHARE, _GIVE_UP_SHARE, _READ_SHARE = 0.01, 0.02, 0.4
@@ -27,7 +28,7 @@ _PASSWORD_SHARE, _GIVE_UP_SHARE, _READ_SHARE = 0.01, 0.02, 0.4
 
 @dataclass(frozen=True, slots=True)
 class Repeatable:
-    """An acknowledged write with an Idempotency-Key, to be sent once more at the end."""
+    """An acknowledged write with an Idempotency-Key, repeated at the end."""
 
     path: str
     body: dict[str, Any]
@@ -36,8 +37,8 @@ class Repeatable:
     answer: dict[str, Any]
 
 
-class Swarm:
-    """`clients` coroutines; each makes a player, writes a few times, reads in between, and takes the next player."""
+class LoadGenerator:
+    """Run `clients` coroutines; each creates a player, writes a few times, reads in between, and starts over."""
 
     def __init__(self, url: str, ledger: Ledger, tokens: Tokens, rng: random.Random, *, clients: int = 12) -> None:
         self._ledger = ledger
@@ -48,15 +49,15 @@ class Swarm:
         self._stop = asyncio.Event()
         self._writing_allowed = asyncio.Event()
         self._writing_allowed.set()
-        self._writes_in_hand = 0
+        self._writes_in_flight = 0
         self._server = tokens.issue("server-1", "Game server", "GLOBAL", role="server")
         self.repeatable: list[Repeatable] = []
         # A connection for each client and one to spare: the pool must not be what a request waits for.
         self._limits = httpx.Limits(max_connections=clients * 6, max_keepalive_connections=clients * 2)
 
     async def run(self) -> None:
-        """Write and read until `stop()`; what is in hand then is repeated until it is acknowledged."""
-        async with httpx.AsyncClient(base_url=self._url, timeout=REQUEST_SECONDS, limits=self._limits) as http:
+        """Write and read until `stop()`; writes in flight are then repeated until they are acknowledged."""
+        async with httpx.AsyncClient(base_url=self._url, timeout=REQUEST_TIMEOUT_SECONDS, limits=self._limits) as http:
             self._http = http
             async with asyncio.TaskGroup() as group:
                 for number in range(self._clients):
@@ -64,30 +65,24 @@ class Swarm:
                     group.create_task(self._client(region))
 
     def stop(self) -> None:
-        """Begin nothing new."""
+        """Begin no new request."""
         self._stop.set()
         self._writing_allowed.set()
 
     @asynccontextmanager
-    async def quiet(self) -> AsyncIterator[None]:
-        """No write is in hand inside this block; reads go on."""
+    async def writes_paused(self) -> AsyncIterator[None]:
+        """Let no write be in flight inside this block; reads go on."""
         self._writing_allowed.clear()
         try:
-            try:
-                async with asyncio.timeout(SETTLE_SECONDS):
-                    while self._writes_in_hand:
-                        await asyncio.sleep(0.02)
-            except TimeoutError:
-                in_hand = self._writes_in_hand
-                raise Violation(f"{in_hand} writes were not acknowledged in {SETTLE_SECONDS:.0f} s") from None
+            await eventually(lambda: not self._writes_in_flight, "the end of all writes", seconds=SETTLE_SECONDS)
             yield
         finally:
             self._writing_allowed.set()
 
     async def repeat_some(self, count: int) -> None:
-        """Send acknowledged writes again with their keys: each must be given its first answer. Raises Violation."""
+        """Repeat acknowledged writes with their keys: each must get its first answer. Raises Violation."""
         chosen = self._rng.sample(self.repeatable, min(count, len(self.repeatable)))
-        async with httpx.AsyncClient(base_url=self._url, timeout=REQUEST_SECONDS) as http:
+        async with httpx.AsyncClient(base_url=self._url, timeout=REQUEST_TIMEOUT_SECONDS) as http:
             for one in chosen:
                 headers = {"Authorization": f"Bearer {one.token}", "Idempotency-Key": one.key}
                 response = await http.post(one.path, json=one.body, headers=headers)
@@ -95,7 +90,7 @@ class Swarm:
                     raise Violation(f"a repeated key got {response.text}, first {one.answer}")
 
     async def make_player(self, region: str) -> None:
-        """Make a player that will never write again, also while all is quiet. Raises Violation."""
+        """Create a player that never writes again, also while writes are paused. Raises Violation."""
         user_id = f"once-{secrets.token_hex(6)}"
         await self._submit(self._ledger.new_player(user_id, f"Name of {user_id}", region, adds=False), 0)
 
@@ -109,15 +104,15 @@ class Swarm:
                 self._ledger.report(str(error))
                 return
 
-    # Making players
+    # Creating players
 
     async def _create(self, region: str) -> Player | None:
         rng = self._rng
         user_id = f"{rng.choice('abcxyz')}-{secrets.token_hex(6)}"
         kind = rng.random()
-        if not await self._may_write():
+        if not await self._write_allowed():
             return None
-        self._writes_in_hand += 1
+        self._writes_in_flight += 1
         try:
             player = self._ledger.new_player(user_id, f"Name of {user_id}", region, adds=kind < 0.6)
             player.token = self._tokens.issue(user_id, player.name, region)
@@ -127,7 +122,7 @@ class Swarm:
                 await self._register(player)
             return player
         finally:
-            self._writes_in_hand -= 1
+            self._writes_in_flight -= 1
 
     async def _register(self, player: Player) -> None:
         body = {"user_id": player.user_id, "name": player.name, "region": player.region}
@@ -158,15 +153,15 @@ class Swarm:
         while writes > 0 and not self._stop.is_set():
             together = min(writes, rng.choice((1, 1, 3))) if player.adds else 1
             writes -= together
-            if not await self._may_write():
+            if not await self._write_allowed():
                 return
-            self._writes_in_hand += together
+            self._writes_in_flight += together
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(together):
                         group.create_task(self._guarded(self._write(player, keyed=keyed, by_server=by_server)))
             finally:
-                self._writes_in_hand -= together
+                self._writes_in_flight -= together
             if rng.random() < _READ_SHARE:
                 await self._read(player)
 
@@ -187,7 +182,7 @@ class Swarm:
             await self._post(player, number, "/score/update", {"score": amount}, player.token, keyed=keyed)
 
     async def _submit(self, player: Player, number: int, *, keyed: bool = True) -> None:
-        """A server sets a score; number 0 makes the player, with certainty."""
+        """Set a score as a server; number 0 creates the player and is repeated until acknowledged."""
         body = {"user_id": player.user_id, "region": player.region, "score": number, "name": player.name}
         await self._post(player, number, "/score", body, self._server, keyed=keyed, must=number == 0)
         if number == 0:
@@ -204,7 +199,7 @@ class Swarm:
         keyed: bool,
         must: bool = False,
     ) -> None:
-        """Send a write: once without a key; with one until it is acknowledged, or now and then until patience ends."""
+        """Send a write: once without a key; with a key until acknowledged, a few of them given up at random."""
         ledger, headers = self._ledger, {"Authorization": f"Bearer {token}"}
         key = secrets.token_hex(8)
         if keyed:
@@ -213,14 +208,14 @@ class Swarm:
 
         async def once() -> bool:
             nonlocal unsure
-            patience = IMPATIENT_SECONDS if keyed and self._rng.random() < 0.2 else REQUEST_SECONDS
-            answer = await self._send("POST", path, json=body, headers=headers, timeout=patience)
+            timeout = SHORT_TIMEOUT_SECONDS if keyed and self._rng.random() < 0.2 else REQUEST_TIMEOUT_SECONDS
+            answer = await self._send("POST", path, json=body, headers=headers, timeout=timeout)
             if answer is not None and answer.ok:
                 if number not in player.applied(answer.body["score"]):
                     raise Violation(f"{player.user_id}: write {number} was answered with {answer.body}")
                 if must:
                     return True
-                ledger.settle(player, number, Fate.DONE)
+                ledger.settle(player, number, Outcome.ACKNOWLEDGED)
                 if keyed:
                     self.repeatable.append(Repeatable(path, body, token, key, answer.body))
                 return True
@@ -228,13 +223,13 @@ class Swarm:
                 raise Violation(f"{player.user_id} exists, and {path} said {answer.body}")
             unsure = unsure or answer is None or not answer.changed_nothing
             if not keyed:
-                ledger.settle(player, number, Fate.OPEN if unsure else Fate.REFUSED)
+                ledger.settle(player, number, Outcome.UNKNOWN if unsure else Outcome.REFUSED)
                 return True
             return unsure and not must and self._rng.random() < _GIVE_UP_SHARE
 
         await self._until(once, f"write {number} of {player.user_id} with key {key}")
 
-    async def _may_write(self) -> bool:
+    async def _write_allowed(self) -> bool:
         await self._writing_allowed.wait()
         return not self._stop.is_set()
 
@@ -272,7 +267,7 @@ class Swarm:
             answers.check_around(expected, answer, player.user_id)
 
     async def _send(self, method: str, path: str, **options: Any) -> Answer | None:
-        """One request; None when its connection broke or nobody answered. Raises Violation."""
+        """Send one request; None when the connection broke or timed out. Raises Violation."""
         try:
             response = await self._http.request(method, path, **options)
         except httpx.TransportError as error:

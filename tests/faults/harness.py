@@ -1,4 +1,4 @@
-"""What the acts of a schedule have in hand, and the conditions that they wait for."""
+"""Bring together the cluster, its load and its faults, with the conditions that injections wait for."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ import httpx
 
 from tests.faults.chaos import Chaos
 from tests.faults.ledger import Violation
-from tests.faults.swarm import Swarm
-from tests.faults.world import STORE_ERRORS, World
+from tests.faults.load import LoadGenerator
+from tests.faults.system import STORE_ERRORS, SystemUnderTest
 
-DEADLINE_SECONDS = 90.0
 _POLL_SECONDS = 0.03
 _SAVED_EVERY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A cluster under load."""
+class Harness:
+    """A cluster under load, as the injections get it."""
 
-    world: World
+    system: SystemUnderTest
     chaos: Chaos
-    swarm: Swarm
+    load: LoadGenerator
 
-    async def until(self, look: Callable[[], Awaitable[Any]], what: str, *, seconds: float = DEADLINE_SECONDS) -> Any:
-        """The first true answer of `look`, whose failures to reach a store count as false. Raises Violation."""
+    async def until(self, condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = 90) -> Any:
+        """Wait until `condition` is true, and return its value; a store error counts as false. Raises Violation."""
         loop = asyncio.get_running_loop()
         deadline, last = loop.time() + seconds, None
         while True:
             try:
                 async with asyncio.timeout(max(0.1, deadline - loop.time())):
-                    last = await look()
+                    last = await condition()
             except STORE_ERRORS as error:
                 last = error
             else:
@@ -47,18 +46,18 @@ class Stage:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def more_writes(self, count: int, *, seconds: float = 3.0) -> None:
-        """Go on when that many more writes were acknowledged, or soon, for there may be none while a store is away."""
-        target = self.world.ledger.acknowledged + count
+        """Wait for that many more acknowledged writes, or `seconds`: while a store is unavailable there may be none."""
+        target = self.system.ledger.acknowledged + count
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.world.ledger.acknowledged < target:
+                while self.system.ledger.acknowledged < target:
                     await asyncio.sleep(_POLL_SECONDS)
 
     async def drained(self) -> None:
         """Wait until every event is in Postgres."""
 
         async def empty() -> bool:
-            waiting = await self.world.waiting()
+            waiting = await self.system.waiting()
             if dead := [name for name in waiting if name.endswith(":dead")]:
                 raise Violation(f"there are dead letters: {dead}")
             return not any(waiting.values())
@@ -67,17 +66,17 @@ class Stage:
 
     @asynccontextmanager
     async def everything_saved(self) -> AsyncIterator[None]:
-        """No write is in hand, and Postgres has all of them; reads go on."""
-        async with self.swarm.quiet():
+        """Hold writes back while none is in flight and Postgres has all of them; reads go on."""
+        async with self.load.writes_paused():
             await self.drained()
-            self.world.ledger.all_is_saved()
+            self.system.ledger.all_is_saved()
             yield
 
     async def healthy(self, *names: str) -> None:
-        """Wait until these processes run and say that they are well."""
+        """Wait until these processes run and report that they are healthy."""
 
-        async def well() -> bool:
-            urls = self.world.cluster.state["urls"]
+        async def all_healthy() -> bool:
+            urls = self.system.cluster.state["urls"]
             async with httpx.AsyncClient(timeout=10) as http:
                 for name in names:
                     if self.chaos.pid(name) is None:
@@ -89,18 +88,18 @@ class Stage:
                         return False
             return True
 
-        await self.until(well, f"the health of {', '.join(names)}")
+        await self.until(all_healthy, f"the health of {', '.join(names)}")
 
     async def watch_saved(self) -> None:
-        """Enter in the ledger, for ever, how many players Postgres has."""
+        """Record in the ledger, until cancelled, how many players Postgres has."""
         while True:
             with suppress(*STORE_ERRORS):
                 async with asyncio.timeout(10):
-                    self.world.ledger.see_saved(await self.world.saved_players())
+                    self.system.ledger.see_saved(await self.system.saved_players())
             await asyncio.sleep(_SAVED_EVERY_SECONDS)
 
     @property
     def append_only_folder(self) -> Path:
-        """Where Redis keeps its append-only files."""
-        (found,) = self.world.cluster.data_dir.glob("*/appendonlydir")
+        """Return the folder of Redis' append-only files."""
+        (found,) = self.system.cluster.data_dir.glob("*/appendonlydir")
         return found
