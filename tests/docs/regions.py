@@ -6,17 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from leaderboard_cli.cluster.nginx_locations import locations
 from tests.docs import reference, tables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Region(NamedTuple):
-    """The part between `<!-- name -->` and `<!-- /name -->` in a file; the rest is written by hand."""
+    """The part between two marks in a file, `<!-- name -->` and `<!-- /name -->`; the rest is written by hand."""
 
     file: str
     name: str
     make: Callable[[], str]
+    marks: tuple[str, str] = ("<!-- {} -->\n", "\n<!-- /{} -->")
 
     @property
     def path(self) -> Path:
@@ -24,7 +26,7 @@ class Region(NamedTuple):
 
     def split(self, text: str) -> tuple[str, str, str]:
         """Return the text before, inside and behind. Raises ValueError without the marks."""
-        start, end = f"<!-- {self.name} -->\n", f"\n<!-- /{self.name} -->"
+        start, end = (mark.format(self.name) for mark in self.marks)
         before, found, rest = text.partition(start)
         inside, found_end, behind = rest.partition(end)
         if not found or not found_end:
@@ -42,6 +44,8 @@ class Region(NamedTuple):
         return True
 
 
+NGINX_MARKS = ("    # <{}> made by `make docs` from leaderboard_core/calls.py\n", "\n    # </{}>")
+
 GENERATED = (
     Region("README.md", "calls", lambda: reference.calls("docs/api.md")),
     Region("README.md", "settings", tables.settings),
@@ -49,4 +53,5 @@ GENERATED = (
     Region("docs/api.md", "calls", reference.calls),
     Region("docs/api.md", "errors", tables.errors),
     Region("docs/api.md", "reference", reference.reference),
+    Region("nginx/templates/default.conf.template", "calls", locations, NGINX_MARKS),
 )

@@ -13,6 +13,7 @@ import httpx
 
 from api_gateway.app import create_app
 from api_gateway.services import Services, Settings
+from leaderboard_core.calls import CallTable
 from leaderboard_core.http.application import Application
 from leaderboard_core.http.server import DrainingServer
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
@@ -258,10 +259,12 @@ def settings(
 
 
 @contextlib.asynccontextmanager
-async def gateway(*upstreams: Service | str, **values: object) -> AsyncIterator[Running]:
+async def gateway(
+    *upstreams: Service | str, calls: CallTable | None = None, **values: object
+) -> AsyncIterator[Running]:
     """A gateway on a free port; `values` are its settings. Health checks run once a minute unless told otherwise."""
     urls = [upstream if isinstance(upstream, str) else upstream.url for upstream in upstreams]
-    app = create_app(settings(urls, **values))  # type: ignore[arg-type]
+    app = create_app(settings(urls, **values), calls=calls)  # type: ignore[arg-type]
     log: list[bytes] = []
     app.access_log.sink = log.append
     async with (

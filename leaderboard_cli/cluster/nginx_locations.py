@@ -1,0 +1,37 @@
+"""What NGINX must know of a call, as its declaration says it: the generated part of the template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from leaderboard_core.calls import CALLS, Call, Repeat
+
+_STREAM = (
+    "proxy_buffering off;",
+    "proxy_cache off;",
+    "proxy_read_timeout 180s;",
+)
+_BY_KEY = 'if ($http_idempotency_key != "") { return 418; }'
+_REPEATABLE = ("proxy_next_upstream error timeout non_idempotent;",)
+
+
+def locations(calls: Iterable[Call] = CALLS) -> str:
+    """The `location` blocks of the calls that NGINX must not treat as any other, in the order of their declaration."""
+    return "\n\n".join(_blocks(calls))
+
+
+def _blocks(calls: Iterable[Call]) -> Iterator[str]:
+    for call in calls:
+        directives: list[str] = []
+        if call.streams:
+            directives += _STREAM
+        if call.method == "POST" and call.repeat is Repeat.ALWAYS:
+            directives += _REPEATABLE  # a read with a body: NGINX does not send a POST again by itself
+        if call.largest_body is not None:
+            directives.append(f"client_max_body_size {call.largest_body};")
+        if directives:
+            if call.repeat is Repeat.WITH_KEY:
+                directives.insert(0, _BY_KEY)
+            match = "" if call.has_parameter else "= "
+            lines = [f"    location {match}{call.prefix} {{", *directives, "proxy_pass http://gateways;"]
+            yield "\n        ".join(lines) + "\n    }"
