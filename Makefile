@@ -37,6 +37,10 @@ test: .venv/.ready ## every test, against real servers; with a Docker engine als
 test-newest: ## what we use of private parts of fastapi, uvicorn, redis and the like, on their newest releases
 	@PYTHON="$(PYTHON)" sh .ci/newest
 
+test-uvicorn: .venv/.ready ## the service's tests under uvicorn's own two protocols instead of ours (ten minutes)
+	TEST_HTTP=httptools $(BIN)/pytest -q tests/integration/leaderboard_service
+	TEST_HTTP=h11 $(BIN)/pytest -q tests/integration/leaderboard_service
+
 test-compose: .venv/.ready ## build the containers, run the acceptance tests against them, take them down
 	$(BIN)/python -m tests.compose
 

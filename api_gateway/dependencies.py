@@ -25,4 +25,4 @@ proxy = FromState("proxy")
 GatewayProxy = Annotated[Proxy, Depends(proxy)]
 
 health = FromState("health")
-HealthTask = Annotated[HealthMonitor, Depends(health)]
+Health = Annotated[HealthMonitor, Depends(health)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
 
-from api_gateway.dependencies import GatewayMetrics, GatewayProxy, HealthTask, Instance, Upstreams
+from api_gateway.dependencies import GatewayMetrics, GatewayProxy, Health, Instance, Upstreams
 from api_gateway.metrics import METRICS_CONTENT_TYPE
 from api_gateway.upstream.pool import State
 from leaderboard_core import calls
@@ -16,7 +16,7 @@ router = APIRouter(tags=["system"], route_class=CompiledRoute)
 
 
 @router.get(calls.HEALTH.path, responses={503: {"description": "No service is healthy, or a stop was asked for."}})
-async def health(instance: Instance, upstreams: Upstreams, proxy: GatewayProxy, task: HealthTask) -> JSONReply:
+async def health(instance: Instance, upstreams: Upstreams, proxy: GatewayProxy, task: Health) -> JSONReply:
     """Whether this gateway can serve: 200 while a service is healthy and no stop was asked for."""
     stopping = proxy.stopping.is_set()
     ok = not stopping and any(upstream.state is State.HEALTHY for upstream in upstreams.upstreams)

@@ -147,8 +147,9 @@ class Application(FastAPI):
             request_id = secrets.token_hex(16)
         logs.request_id.set(request_id)
         context = scope[CONTEXT] = RequestContext(method, path, request_id, started_at)
-        if "state" not in scope and self._state is not None:
-            scope["state"] = dict(self._state)  # a transport without lifespan, as httpx has
+        if self._state is not None and ("app" in scope or "state" not in scope):
+            # Mounted in another application, or called without a server: nobody else brings our state.
+            scope["state"] = {**scope.get("state", {}), **self._state}
         scope["app"] = self
         try:
             if self.user_middleware or self.dependency_overrides:
@@ -188,7 +189,7 @@ class Application(FastAPI):
             return
         except Exception as error:  # noqa: BLE001 - answered by the application's exception handlers
             answer = await reply_to(error, self.exception_handlers, Request(scope, receive))
-        if type(answer) is not JSONReply:
+        if type(answer) is not JSONReply or answer.background is not None:
             if isinstance(answer, Response):
                 await self._send_response(answer, scope, receive, send, context)
                 return
@@ -208,7 +209,9 @@ class Application(FastAPI):
         context.note(note=error.code if isinstance(error, LeaderboardError) else LeaderboardError.code)
         if context.response_started:
             # Too late for another answer: only breaking the connection tells the client.
-            log.warning("answer cut off", extra={"reason": str(error)})
+            log.warning(
+                "answer cut off", exc_info=not isinstance(error, LeaderboardError), extra={"reason": str(error)}
+            )
             return
         reply = await reply_to(error, self.exception_handlers, Request(scope, receive))
         await self._send_response(reply, scope, receive, send, context)
@@ -218,15 +221,23 @@ class Application(FastAPI):
     ) -> None:
         """Send an answer that is not plain JSON: a file, a stream, whatever FastAPI knows."""
         response.raw_headers.append((b"x-request-id", context.request_id.encode("ascii")))
-        context.status = response.status_code
-        context.response_started = True
+        out = without_body(send) if context.method == "HEAD" else send
+
+        async def send_and_note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                context.status = message["status"]
+                context.response_started = True
+            await out(message)
+
         try:
-            await response(scope, receive, without_body(send) if context.method == "HEAD" else send)
+            await response(scope, receive, send_and_note)
         except ClientDisconnect:
             context.note(note="the client left")
         except Exception:
             log.exception("an answer failed", extra={"path": context.path})
-            raise  # the head is out: only breaking the connection tells the client
+            if context.response_started:
+                raise  # the head is out: only breaking the connection tells the client
+            await self._send_response(error_reply(LeaderboardError()), scope, receive, send, context)
 
     async def _answer_through_layers(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
         """Answer as FastAPI does, with all of its layers around."""

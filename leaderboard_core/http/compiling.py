@@ -10,21 +10,23 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from fastapi._compat import ModelField
 from fastapi._compat.shared import field_annotation_is_sequence
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import RouteContext
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request, empty_send
+from starlette.responses import Response
 from starlette.types import Receive, Scope
 
-from leaderboard_core.http.messages import read_body
+from leaderboard_core.http.messages import limit_body, read_body
 from leaderboard_core.telemetry import logs
 
 Compiled = Callable[[Scope, Receive, Mapping[bytes, bytes], str, int], Awaitable[Any]]
@@ -97,15 +99,36 @@ class LimitedRequest(Request):
             self._stream_consumed = True
         return body
 
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Give the body piece by piece. Raises PayloadTooLarge or ClientDisconnect."""
+        self._receive = limit_body(self._receive, self.scope["headers"], self._max_bytes)
+        async for piece in super().stream():
+            yield piece
+
 
 def compile_route(route: RouteContext) -> Compiled:
     """Compile one path operation. Raises NotCompilable."""
     dependant: Dependant = route.dependant
     if not inspect.iscoroutinefunction(dependant.call):
         raise NotCompilable("its function is not `async def`")
+    _check_answer(route, dependant.call)
     if dependant.body_params and (len(dependant.body_params) > 1 or route._embed_body_fields):
         raise NotCompilable("its body is made of several parameters")
-    return _Compiler().compile(dependant)
+    return _Compiler().compile(dependant, route.path_format or "")
+
+
+def _check_answer(route: RouteContext, endpoint: Any) -> None:
+    """Raises NotCompilable where FastAPI does more with what the function returns than to write it as JSON."""
+    returned = inspect.signature(endpoint, eval_str=True).return_annotation
+    if inspect.isclass(returned) and issubclass(returned, Response):
+        return
+    if not isinstance(route.response_class, DefaultPlaceholder):
+        raise NotCompilable("its answer has a response class of its own")
+    if route.status_code is not None and (route.status_code < 200 or route.status_code in (204, 304)):
+        raise NotCompilable("its answer has no body")
+    filters = ("include", "exclude", "exclude_unset", "exclude_defaults", "exclude_none")
+    if any(getattr(route, f"response_model_{name}") for name in filters) or not route.response_model_by_alias:
+        raise NotCompilable("its response model leaves fields out")
 
 
 class _Compiler:
@@ -117,8 +140,10 @@ class _Compiler:
         self._solved: dict[Any, str] = {}
         self._refusable = False
         self._has_request = False
+        self._path_parameter = ""
 
-    def compile(self, dependant: Dependant) -> Compiled:
+    def compile(self, dependant: Dependant, path: str) -> Compiled:
+        self._path_parameter = path.partition("{")[2].removesuffix("}")
         arguments = self._arguments(dependant, own=True)
         if self._refusable:
             self._lines.insert(0, "errors = None")
@@ -168,7 +193,7 @@ class _Compiler:
         if dependant.use_cache and call in self._solved:
             return self._solved[call]
         function = call if inspect.isroutine(call) else getattr(call, "__call__", None)  # noqa: B004
-        if not inspect.iscoroutinefunction(function):
+        if inspect.isclass(call) or not inspect.iscoroutinefunction(function):
             raise NotCompilable(f"the dependency {getattr(call, '__name__', call)} is not a plain `async def`")
         arguments = self._arguments(dependant, own=False)
         name = f"d{len(self._lines)}"
@@ -179,6 +204,9 @@ class _Compiler:
     def _request(self) -> str:
         if not self._has_request:
             self._has_request = True
+            self._emit(
+                f"scope['path_params'] = {{{self._path_parameter!r}: path_value}}" if self._path_parameter else ""
+            )
             self._emit("request = LimitedRequest(scope, receive, max_bytes)")
         return "request"
 

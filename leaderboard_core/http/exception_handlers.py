@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
-from starlette._utils import is_async_callable
+from starlette._utils import get_route_path, is_async_callable
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from leaderboard_core.errors import InvalidPayload, LeaderboardError, MethodNotAllowed, NotFound
-from leaderboard_core.http.responses import JSONReply, error_reply
+from leaderboard_core.errors import InvalidPayload, LeaderboardError, MethodNotAllowed, NotFound, Unavailable
+from leaderboard_core.http.responses import JSONReply, encode_headers, error_reply
 
 log = logging.getLogger(__name__)
+
+_CODES: Final = {400: InvalidPayload.code, 422: InvalidPayload.code, 503: Unavailable.code}
+"""The codes of statuses whose HTTP phrase says it otherwise than the API."""
 
 Handler = Callable[[Request, Any], Any]
 
@@ -33,18 +38,23 @@ async def on_invalid_request(_: Request, error: RequestValidationError) -> Respo
 
 async def on_http_exception(request: Request, error: HTTPException) -> Response:
     """Answer what Starlette and FastAPI refuse by themselves. Raises ClientDisconnect for a body that broke off."""
-    match error.status_code, error.__cause__:
-        case _, LeaderboardError() as cause:
-            return error_reply(cause)
-        case _, ClientDisconnect() as cause:
-            raise cause
-        case 404, _:
-            return error_reply(NotFound())
-        case 405, _:
-            allowed = request.app.routes_by_path.allowed(request.scope["path"])
-            return error_reply(MethodNotAllowed(allow=", ".join(sorted(allowed))))
-    known = InvalidPayload(str(error.detail))
-    return JSONReply(known.envelope(), error.status_code)
+    status, cause = error.status_code, error.__cause__
+    if isinstance(cause, LeaderboardError):
+        return error_reply(cause)  # raised while FastAPI read the body
+    if isinstance(cause, ClientDisconnect):
+        raise cause
+    said = error.detail if isinstance(error.detail, str) and error.detail != HTTPStatus(status).phrase else None
+    if status == 404:
+        return error_reply(NotFound(said))
+    if status == 405:
+        allowed = request.app.routes_by_path.allowed(get_route_path(request.scope))
+        return error_reply(MethodNotAllowed(said, allow=", ".join(sorted(allowed))))
+    envelope = {"error": _CODES.get(status) or _snake_case(HTTPStatus(status).phrase), "message": str(error.detail)}
+    return JSONReply(envelope, status, encode_headers(error.headers or {}))
+
+
+def _snake_case(phrase: str) -> str:
+    return "_".join(re.findall(r"[a-z]+", phrase.lower()))
 
 
 def fields_of(problems: Sequence[Any]) -> list[dict[str, str]]:
@@ -55,21 +65,27 @@ def fields_of(problems: Sequence[Any]) -> list[dict[str, str]]:
     ]
 
 
+async def on_defect(_: Request, __: Exception) -> Response:
+    """Answer what is a bug of ours; the log says what it was."""
+    return error_reply(LeaderboardError())
+
+
 HANDLERS: Final[Mapping[Any, Handler]] = {
     LeaderboardError: on_leaderboard_error,
     RequestValidationError: on_invalid_request,
     HTTPException: on_http_exception,
+    Exception: on_defect,
 }
 
 
 async def reply_to(error: Exception, handlers: Mapping[Any, Handler], request: Request) -> Response:
-    """What an application's exception handlers answer, found as Starlette finds them; else 500, and a log entry."""
+    """What an application's exception handlers answer, found as Starlette finds them; a defect is logged."""
     handler = handlers.get(error.status_code) if isinstance(error, HTTPException) else None
     if handler is None:
-        handler = next((handlers[kind] for kind in type(error).__mro__ if kind in handlers), None)
-    if handler is None:
-        log.exception("a request failed", exc_info=error, extra={"path": request.scope["path"]})
-        return error_reply(LeaderboardError())
+        kind = next(kind for kind in type(error).__mro__ if kind in handlers)
+        handler = handlers.get(500, handlers[kind]) if kind is Exception else handlers[kind]
+        if kind is Exception:
+            log.exception("a request failed", exc_info=error, extra={"path": request.scope["path"]})
     answer: Response
     if is_async_callable(handler):
         answer = await handler(request, error)

@@ -34,15 +34,20 @@ class JSONReply(Response):
         # Not Response's own: it encodes what is constant for each answer again.
         self.status_code = status_code
         self.background = None
-        body = self.body = orjson.dumps(content)
+        body = self.body = orjson.dumps(content, default=_as_json)
         self.raw_headers = [JSON, *headers, (b"content-length", b"%d" % len(body))]
+
+
+def _as_json(value: object) -> Any:
+    """What orjson asks for: a model is written as its serialisation."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def reply_of(answer: Any, status: int) -> JSONReply:
     """The reply of what a path operation returned: a model, a mapping or a named tuple."""
-    if isinstance(answer, BaseModel):
-        answer = answer.model_dump(mode="json", by_alias=True)
-    elif isinstance(answer, tuple) and hasattr(answer, "_asdict"):
+    if isinstance(answer, tuple) and hasattr(answer, "_asdict"):
         answer = answer._asdict()
     return JSONReply(answer, status)
 

@@ -125,6 +125,7 @@ class RouteTable:
         kinds = [type(one).__name__ for one in route.param_convertors.values()]
         if parameter and (rest.partition("}")[2] or kinds not in (["StringConvertor"], ["PathConvertor"])):
             self.others.append(route)
+            self._say(route, "its path is not one parameter at its end")
             return
         if kinds == ["PathConvertor"]:
             self._trees = (*self._trees, prefix)
@@ -137,7 +138,8 @@ class RouteTable:
         (self._prefixes if parameter else self._paths).add(prefix)
         for method in methods | ({"HEAD"} if "GET" in methods else set()):
             call = None if endpoint is None else endpoint.call(method)
-            table[method, prefix] = Entry(route, function, None if call is None else call.largest_body)
+            # As in FastAPI, of two routes of one path the first answers.
+            table.setdefault((method, prefix), Entry(route, function, None if call is None else call.largest_body))
             self._methods.add(method)
 
     def _compile(self, route: RouteContext) -> Compiled | None:
@@ -146,6 +148,10 @@ class RouteTable:
         try:
             return compile_route(route)
         except NotCompilable as reason:
+            self._say(route, str(reason))
+            return None
+
+    def _say(self, route: RouteContext, reason: str) -> None:
+        if isinstance(route.original_route, CompiledRoute):
             methods = "/".join(sorted(route.methods or ()))
             self._uncompiled.append(f"{methods} {route.path} takes FastAPI's own way: {reason}")
-            return None

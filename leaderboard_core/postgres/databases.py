@@ -76,14 +76,17 @@ class RegionDatabases:
         return tuple(self._pools)
 
     @asynccontextmanager
-    async def answering(self) -> AsyncIterator[None]:
-        """Guard statements of a request: Unavailable when Postgres is unavailable, busy, or without our tables."""
+    async def answering(self, what: str = "Postgres, where players are saved,") -> AsyncIterator[None]:
+        """Guard statements of a request: Unavailable when Postgres is unavailable, busy, or without our tables.
+
+        `what` cannot be reached then, as the error's message says.
+        """
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 yield
         except (*CONNECTION_ERRORS, asyncpg.UndefinedTableError, asyncpg.LockNotAvailableError) as error:
             log.warning("postgres is away", extra={"error": describe(error)})
-            raise Unavailable("Postgres, where players are saved, cannot be reached now; try again shortly.") from error
+            raise Unavailable(f"{what} cannot be reached now; try again shortly.") from error
 
     async def close(self) -> None:
         """Close every pool, giving statements in flight a moment."""

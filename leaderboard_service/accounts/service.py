@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import asyncpg
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -19,12 +18,14 @@ from leaderboard_core.errors import (
     UserNotFound,
 )
 from leaderboard_core.postgres import sql
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
+from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.settings import AuthSettings
 from leaderboard_service.players.service import Players, StoredPlayer
 from leaderboard_service.scores.service import ScoreWriter, Write, Written
 
 log = logging.getLogger(__name__)
+
+_PASSWORD_STORE = "Passwords are kept in Postgres, which"  # noqa: S105 - words of a message
 
 _HASHING_CONCURRENCY = 2
 """Each argon2id hash takes 64 MiB and a core for tens of milliseconds, so few run at a time."""
@@ -96,13 +97,8 @@ class Accounts:
             return password is None and not self._settings.auth_require_password
         if password is None:
             return False
-        try:
-            async with asyncio.timeout(self._databases.timeout_seconds):
-                password_hash = await self._databases[player.region].fetchval(
-                    sql.load("password_hash_of"), player.user_id
-                )
-        except CONNECTION_ERRORS as error:
-            raise _postgres_unavailable(error) from error
+        async with self._databases.answering(_PASSWORD_STORE):
+            password_hash = await self._databases[player.region].fetchval(sql.load("password_hash_of"), player.user_id)
         if password_hash is None:
             log.error("a protected account has no password in Postgres", extra={"user_id": player.user_id})
             return False
@@ -117,14 +113,6 @@ class Accounts:
 
     async def _execute(self, region: str, statement: str, *args: str | int) -> int:
         """Run a statement; return the number of rows that it changed."""
-        try:
-            async with asyncio.timeout(self._databases.timeout_seconds):
-                done = await self._databases[region].execute(sql.load(statement), *args)
-        except (*CONNECTION_ERRORS, asyncpg.UndefinedTableError) as error:
-            raise _postgres_unavailable(error) from error
+        async with self._databases.answering(_PASSWORD_STORE):
+            done = await self._databases[region].execute(sql.load(statement), *args)
         return int(done.rpartition(" ")[2])
-
-
-def _postgres_unavailable(error: BaseException) -> Unavailable:
-    log.warning("postgres is away", extra={"error": type(error).__name__})
-    return Unavailable("Passwords are kept in Postgres, which cannot be reached now; try again shortly.")

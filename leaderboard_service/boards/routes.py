@@ -27,7 +27,7 @@ from leaderboard_service.boards.schemas import (
     TopPage,
     TopQuery,
 )
-from leaderboard_service.boards.source import ANSWERED, Source, reply_from
+from leaderboard_service.boards.source_header import ANSWERED, Source, reply_from
 from leaderboard_service.dependencies import KnownRegions
 from leaderboard_service.openapi import READ_ERRORS, refused_with
 from leaderboard_service.schemas import UserId

@@ -10,7 +10,7 @@ from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.telemetry.metrics import READS
 from leaderboard_service.boards.ranges import BoardRange
 from leaderboard_service.boards.results import ListRanks, Neighbourhood, Page, RankEntry
-from leaderboard_service.boards.source import Source
+from leaderboard_service.boards.source_header import Source
 
 log = logging.getLogger(__name__)
 

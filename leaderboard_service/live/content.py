@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from leaderboard_service.boards.ranking import RankedRow, percentile
 from leaderboard_service.boards.rows import rows_as_json
-from leaderboard_service.boards.source import Source
+from leaderboard_service.boards.source_header import Source
 
 
 class Content(Protocol):

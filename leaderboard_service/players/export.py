@@ -11,7 +11,7 @@ from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.tokens import Identity, revoked_token
 from leaderboard_service.boards.results import RankEntry
 from leaderboard_service.boards.service import BoardReads
-from leaderboard_service.boards.source import Source
+from leaderboard_service.boards.source_header import Source
 from leaderboard_service.players.service import Players, StoredPlayer
 
 

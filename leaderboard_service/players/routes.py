@@ -19,7 +19,7 @@ from leaderboard_core.errors import (
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_service.boards.ranking import percentile
-from leaderboard_service.boards.source import ANSWERED, reply_from
+from leaderboard_service.boards.source_header import ANSWERED, reply_from
 from leaderboard_service.dependencies import Caller, IdempotencyKey, RequestId
 from leaderboard_service.openapi import STORE_ERRORS, TOKEN_ERRORS, Errors, refused_with
 from leaderboard_service.players.dependencies import PlayerDeletion, PlayerExport

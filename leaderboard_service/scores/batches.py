@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from leaderboard_core.errors import InvalidPayload, LeaderboardError
 from leaderboard_core.http.exception_handlers import fields_of
 from leaderboard_core.redis.shard import Shard
-from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import LimitSettings
 from leaderboard_core.tokens import Identity
 from leaderboard_service.idempotency import Idempotency
@@ -129,7 +129,7 @@ class BatchWriter:
         keys_argument = [
             keys.ready,
             keys.board(first.region),
-            keys.board("GLOBAL"),
+            keys.board(GLOBAL),
             keys.queue(first.region),
             keys.region_bucket(first.region),
         ]

@@ -22,7 +22,7 @@ from leaderboard_core.errors import (
     UserNotFound,
     WarmingUp,
 )
-from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import LimitSettings
 from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.metrics import SCORE_WRITES
@@ -127,7 +127,7 @@ class ScoreWriter:
                 keys.ready,
                 keys.user(write.user_id),
                 keys.board(write.region),
-                keys.board("GLOBAL"),
+                keys.board(GLOBAL),
                 keys.queue(write.region),
                 keys.user_bucket(write.user_id),
                 keys.region_bucket(write.region),

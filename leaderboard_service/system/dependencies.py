@@ -10,4 +10,4 @@ from leaderboard_core.http.compiling import FromState
 from leaderboard_service.system.service import SystemStatus
 
 system_status = FromState("system_status")
-Status = Annotated[SystemStatus, Depends(system_status)]
+System = Annotated[SystemStatus, Depends(system_status)]

@@ -10,13 +10,13 @@ from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_core.telemetry import metrics
 from leaderboard_service.system import schemas
-from leaderboard_service.system.dependencies import Status
+from leaderboard_service.system.dependencies import System
 
 router = APIRouter(tags=["system"], route_class=CompiledRoute)
 
 
 @router.get(calls.HEALTH.path, response_model=schemas.Health, responses={503: {"model": schemas.Health}})
-async def health(system: Status) -> JSONReply:
+async def health(system: System) -> JSONReply:
     """Whether this replica can serve.
 
     200 while every Redis answers and holds its data, and no stop was asked for; else 503. Postgres is reported and
@@ -27,7 +27,7 @@ async def health(system: Status) -> JSONReply:
 
 
 @router.get(calls.STATUS.path, response_model=schemas.Status)
-async def status(system: Status) -> JSONReply:
+async def status(system: System) -> JSONReply:
     """The state of the whole system, for operators.
 
     Is everything saved, who is at it, and where do reads come from? Always 200; at most a second old, however many
@@ -37,7 +37,7 @@ async def status(system: Status) -> JSONReply:
 
 
 @router.get(calls.METRICS.path, response_class=PlainTextResponse)
-async def prometheus(system: Status) -> Response:
+async def prometheus(system: System) -> Response:
     """Prometheus metrics of this replica.
 
     Its counters, and the state of queues and stores.

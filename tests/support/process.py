@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -56,29 +57,38 @@ async def running(
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft_files or soft, hard_files or hard))
 
-    process = await asyncio.create_subprocess_exec(
+    process = await started(
         sys.executable,
-        "-m",
-        package,
+        *("-m", package),
         env={"PATH": os.environ["PATH"], **environ, "PORT": str(port)},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
         preexec_fn=limit_files,
     )
     url = f"http://127.0.0.1:{port}"
+    async with ended(process, url, package):
+        yield Running(process, url)
+
+
+async def started(*command: str, **options: Any) -> asyncio.subprocess.Process:
+    """Start a process that says nothing to us."""
+    none = asyncio.subprocess.DEVNULL
+    return await asyncio.create_subprocess_exec(*command, stdin=none, stdout=none, stderr=none, **options)
+
+
+@asynccontextmanager
+async def ended(process: asyncio.subprocess.Process, url: str, name: str) -> AsyncIterator[None]:
+    """Wait until a process is ready at its /health; kill it at the end if it still runs."""
     try:
         async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
 
             async def serves() -> bool:
-                assert process.returncode is None, f"{package} ended with {process.returncode}"
+                assert process.returncode is None, f"{name} ended with {process.returncode}"
                 try:
                     return (await client.get("/health")).status_code == 200
                 except httpx.TransportError:
                     return False
 
-            await eventually(serves, f"the start of {package}", seconds=20)
-        yield Running(process, url)
+            await eventually(serves, f"the start of {name}", seconds=20)
+        yield
     finally:
         if process.returncode is None:
             process.kill()

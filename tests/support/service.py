@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ from leaderboard_core.tokens import Tokens
 from leaderboard_service.app import create_app
 from leaderboard_service.services import Services, Settings
 
+PROTOCOL: Any = os.environ.get("TEST_HTTP") or EnvelopeProtocol
+"""The protocol under the service: TEST_HTTP=httptools or h11 takes uvicorn's own, as `make test-uvicorn` does."""
 SECRET = "c0ffee5eed7a11ad0b57ac1e9f3d2468ab"  # known to tests only
 REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
 
@@ -180,7 +183,7 @@ async def serving(app: Application) -> AsyncIterator[str]:
     config = uvicorn.Config(
         app,
         loop="none",
-        http=EnvelopeProtocol,
+        http=PROTOCOL,
         ws="none",
         lifespan="on",
         log_config=None,
