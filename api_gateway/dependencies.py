@@ -10,7 +10,7 @@ from api_gateway.metrics import Metrics
 from api_gateway.proxy.forwarding import Proxy
 from api_gateway.upstream.health import HealthMonitor
 from api_gateway.upstream.pool import Pool
-from leaderboard_core.http.compiling import FromState
+from leaderboard_core.http.dependencies import FromState
 
 instance = FromState("instance")
 Instance = Annotated[str, Depends(instance)]

@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 from pydantic.json_schema import SkipJsonSchema
 
 from leaderboard_core.errors import Forbidden
-from leaderboard_core.http.compiling import CurrentRequestId, FromState
+from leaderboard_core.http.dependencies import CurrentRequestId, FromState
 from leaderboard_core.tokens import Identity, Tokens
 from leaderboard_service.idempotency import HEADER, Idempotency
 from leaderboard_service.regions import Regions

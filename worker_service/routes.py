@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse, Response
 
 from leaderboard_core import calls
-from leaderboard_core.http.compiling import FromState
+from leaderboard_core.http.dependencies import FromState
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_core.telemetry import metrics

@@ -8,9 +8,8 @@ means the same; a test holds both ways against each other.
 from __future__ import annotations
 
 import inspect
-from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import UnionType
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
 from urllib.parse import parse_qsl
@@ -19,15 +18,15 @@ from fastapi._compat import ModelField
 from fastapi._compat.shared import field_annotation_is_sequence
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_typed_return_annotation
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import RouteContext
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request, empty_send
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
-from leaderboard_core.http.messages import limit_body, read_body
-from leaderboard_core.telemetry import logs
+from leaderboard_core.http.dependencies import FromState, Inline
+from leaderboard_core.http.requests import LimitedRequest
 
 Compiled = Callable[[Scope, Receive, Mapping[bytes, bytes], str, int], Awaitable[Any]]
 """Called as (scope, receive, first header of each name, path parameter, largest body); gives the endpoint's answer."""
@@ -50,62 +49,6 @@ class NotCompilable(Exception):
     """The route uses what is not understood here, which the text names; it takes FastAPI's own way."""
 
 
-class Inline(ABC):
-    """A dependency that only looks something up; a compiled route does that in place, without a coroutine."""
-
-    @abstractmethod
-    def value(self, scope: Scope) -> Any:
-        """What it gives for a request."""
-
-    async def __call__(self, request: Request) -> Any:
-        return self.value(request.scope)
-
-
-class FromState(Inline):
-    """A dependency: what the lifespan has put into the application's state under `name`."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def value(self, scope: Scope) -> Any:
-        return scope["state"][self.name]
-
-
-class CurrentRequestId(Inline):
-    """A dependency: the id of the request, which its answer, its log lines and its event carry."""
-
-    def value(self, _: Scope) -> str:
-        return logs.request_id.get()
-
-
-class LimitedRequest(Request):
-    """A request whose body is read within a limit, by the fast path where it has arrived whole."""
-
-    _stream_consumed = False
-    _is_disconnected = False
-    _form = None
-    _send = staticmethod(empty_send)
-
-    def __init__(self, scope: Scope, receive: Receive, max_bytes: int) -> None:
-        self.scope = scope
-        self._receive = receive
-        self._max_bytes = max_bytes
-
-    async def body(self) -> bytes:
-        """Read the whole body, once. Raises PayloadTooLarge or ClientDisconnect."""
-        body: bytes | None = self.__dict__.get("_body")
-        if body is None:
-            body = self._body = await read_body(self._receive, self.scope["headers"], max_bytes=self._max_bytes)
-            self._stream_consumed = True
-        return body
-
-    async def stream(self) -> AsyncGenerator[bytes, None]:
-        """Give the body piece by piece. Raises PayloadTooLarge or ClientDisconnect."""
-        self._receive = limit_body(self._receive, self.scope["headers"], self._max_bytes)
-        async for piece in super().stream():
-            yield piece
-
-
 def compile_route(route: RouteContext) -> Compiled:
     """Compile one path operation. Raises NotCompilable."""
     dependant: Dependant = route.dependant
@@ -119,7 +62,7 @@ def compile_route(route: RouteContext) -> Compiled:
 
 def _check_answer(route: RouteContext, endpoint: Any) -> None:
     """Raises NotCompilable where FastAPI does more with what the function returns than to write it as JSON."""
-    returned = inspect.signature(endpoint, eval_str=True).return_annotation
+    returned = get_typed_return_annotation(endpoint)
     if inspect.isclass(returned) and issubclass(returned, Response):
         return
     if not isinstance(route.response_class, DefaultPlaceholder):
@@ -204,9 +147,8 @@ class _Compiler:
     def _request(self) -> str:
         if not self._has_request:
             self._has_request = True
-            self._emit(
-                f"scope['path_params'] = {{{self._path_parameter!r}: path_value}}" if self._path_parameter else ""
-            )
+            if self._path_parameter:
+                self._emit(f"scope['path_params'] = {{{self._path_parameter!r}: path_value}}")
             self._emit("request = LimitedRequest(scope, receive, max_bytes)")
         return "request"
 

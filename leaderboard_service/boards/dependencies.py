@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from leaderboard_core.http.compiling import FromState
+from leaderboard_core.http.dependencies import FromState
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_service.boards.coalescing import RequestCoalescer
 from leaderboard_service.boards.service import BoardReads

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header
 
-from leaderboard_core.http.compiling import FromState
+from leaderboard_core.http.dependencies import FromState
 from leaderboard_service.live.service import Hub
 
 live_hub = FromState("live_hub")

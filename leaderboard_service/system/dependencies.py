@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from leaderboard_core.http.compiling import FromState
+from leaderboard_core.http.dependencies import FromState
 from leaderboard_service.system.service import SystemStatus
 
 system_status = FromState("system_status")

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from leaderboard_core.errors import Forbidden, Unavailable
 from leaderboard_core.http.application import Application
-from leaderboard_core.http.compiling import FromState
+from leaderboard_core.http.dependencies import FromState
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_core.settings import ProcessSettings, load
