@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from http import HTTPStatus
+from http.client import responses
 from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
@@ -43,13 +43,14 @@ async def on_http_exception(request: Request, error: HTTPException) -> Response:
         return error_reply(cause)  # raised while FastAPI read the body
     if isinstance(cause, ClientDisconnect):
         raise cause
-    said = error.detail if isinstance(error.detail, str) and error.detail != HTTPStatus(status).phrase else None
+    phrase = responses.get(status, "refused")
+    said = error.detail if isinstance(error.detail, str) and error.detail != phrase else None
     if status == 404:
         return error_reply(NotFound(said))
     if status == 405:
         allowed = request.app.routes_by_path.allowed(get_route_path(request.scope))
         return error_reply(MethodNotAllowed(said, allow=", ".join(sorted(allowed))))
-    envelope = {"error": _CODES.get(status) or _snake_case(HTTPStatus(status).phrase), "message": str(error.detail)}
+    envelope = {"error": _CODES.get(status) or _snake_case(phrase), "message": str(error.detail)}
     return JSONReply(envelope, status, encode_headers(error.headers or {}))
 
 

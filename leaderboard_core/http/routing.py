@@ -64,7 +64,8 @@ class Entry:
 class RouteTable:
     """Finds the route of a request by one or two looks, however many there are.
 
-    `others` are routes that only matching can find: mounts, paths with several parameters.
+    A whole path goes before one with a parameter, in whatever order they were declared. `others` are routes that only
+    matching can find, after those of the table: mounts, paths with several parameters.
     """
 
     def __init__(self, routes: Iterable[BaseRoute], calls: CallTable) -> None:
@@ -101,7 +102,7 @@ class RouteTable:
         if path in self._paths or (self._prefixes and self._split(path)[0] in self._prefixes):
             return True
         others = self.others
-        return bool(others) and any(one.original_route.matches(scope)[0] is not Match.NONE for one in others)
+        return bool(others) and any(one.matches(scope)[0] is not Match.NONE for one in others)
 
     def _split(self, path: str) -> tuple[str, str]:
         if self._trees and path.startswith(self._trees):
