@@ -1,4 +1,33 @@
-"""One tree of errors, each with its HTTP status, its code and the envelope that clients see."""
+"""Define every error that a client can see: its HTTP status, its code and the envelope.
+
+A handler raises one of these classes, and the application renders it. RetryLater has no code of its own: it is what
+its children share, a `Retry-After` header and `retry_after` in seconds.
+
+LeaderboardError            500 internal_error
+    RetryLater
+        RateLimited         429 rate_limited
+        RegionRateLimited   429 region_rate_limited
+        QueueFull           429 queue_full
+        Unavailable         503 unavailable
+        WarmingUp           503 warming_up
+    MissingToken            401 missing_token
+        InvalidToken        401 invalid_token
+    InvalidCredentials      401 invalid_credentials
+    Forbidden               403 forbidden
+    NotFound                404 not_found
+    UserNotFound            404 user_not_found
+    MethodNotAllowed        405 method_not_allowed
+    RequestTimeout          408 request_timeout
+    UserExists              409 user_exists
+    RegionMismatch          409 region_mismatch
+    PayloadTooLarge         413 payload_too_large
+    IdempotencyKeyInUse     422 idempotency_key_reused
+    InvalidPayload          422 invalid_payload
+    UnknownRegion           422 unknown_region
+    ScoreOutOfRange         422 score_out_of_range
+    BadGateway              502 bad_gateway
+    GatewayTimeout          504 gateway_timeout
+"""
 
 from __future__ import annotations
 

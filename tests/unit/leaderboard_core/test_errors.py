@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 
 import pytest
 
@@ -51,6 +52,29 @@ def test_every_error_of_the_module_is_listed() -> None:
     classes = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, LeaderboardError)}
     # RetryLater has no code of its own: it is what some errors have in common.
     assert classes - set(all_errors().values()) <= {RetryLater, LeaderboardError}
+
+
+def test_the_module_docstring_draws_the_tree_of_the_classes() -> None:
+    assert sorted(drawn()) == sorted(tree(LeaderboardError))
+
+
+def drawn() -> list[tuple[str, ...]]:
+    """Return (parent, class, status, code) of each line of the drawing."""
+    found: list[tuple[str, ...]] = []
+    parents = [""]
+    for line in re.finditer(r"^( *)([A-Z]\w+)(?: +(\d{3}) (\w+))?$", errors.__doc__ or "", flags=re.MULTILINE):
+        indent, name, status, code = line.groups("")
+        del parents[1 + len(indent) // 4 :]
+        found.append((parents[-1], name, status, code))
+        parents.append(name)
+    return found
+
+
+def tree(kind: type[LeaderboardError], parent: str = "") -> list[tuple[str, ...]]:
+    """Return the same of a class and everything below it; RetryLater is never raised itself."""
+    told = ("", "") if kind is RetryLater else (str(kind.status), kind.code)
+    below = (entry for child in kind.__subclasses__() for entry in tree(child, kind.__name__))
+    return [(parent, kind.__name__, *told), *below]
 
 
 @pytest.mark.parametrize("code", PINNED)

@@ -18,6 +18,14 @@ COMPOSE = (REPOSITORY / "docker-compose.yml").read_text("utf-8")
 
 DOCUMENTS = (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"))
 
+# Those that name files of ours; the others name files of their readers too.
+DEVELOPER_DOCUMENTS = (
+    REPOSITORY / "CONTRIBUTING.md",
+    *(REPOSITORY / "docs" / name for name in ("architecture.md", "glossary.md", "performance.md")),
+    *sorted(REPOSITORY.glob("docs/decisions/*.md")),
+)
+FILE_NAME = re.compile(r"(?<![\w./<>-])[\w./+-]*\w\.(?:py|lua|sql|template|conf|toml)\b")
+
 VARIABLE_LINE = re.compile(r"^# ?([A-Z][A-Z0-9_<>]*)=(.*)$", re.MULTILINE)
 
 
@@ -82,6 +90,26 @@ def test_links_lead_somewhere(document: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.+)$", without_code(path), flags=re.MULTILINE)
             assert anchor in {slug(heading) for heading in headings}, target
+
+
+@pytest.mark.parametrize("document", DEVELOPER_DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_the_files_that_documents_name_exist(document: Path) -> None:
+    folders = [path for path in REPOSITORY.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    files = [str(path) for path in (*REPOSITORY.glob("*.*"), *(path for one in folders for path in one.rglob("*.*")))]
+    named = set(FILE_NAME.findall(document.read_text("utf-8")))
+    assert {name for name in named if not any(file.endswith(f"/{name}") for file in files)} == set()
+
+
+def test_the_picture_of_the_architecture_names_the_files_of_a_write_and_of_a_read() -> None:
+    _, picture, _ = (REPOSITORY / "docs" / "architecture.md").read_text("utf-8").split("```", 2)
+    assert len(FILE_NAME.findall(picture)) > 20
+
+
+def test_the_glossary_is_alphabetical() -> None:
+    glossary = (REPOSITORY / "docs" / "glossary.md").read_text("utf-8")
+    terms = re.findall(r"^- \*\*(.+?)\*\*:", glossary, flags=re.MULTILINE)
+    assert len(terms) > 50
+    assert terms == sorted(terms, key=str.lower)
 
 
 def without_code(document: Path) -> str:
