@@ -1,1 +1,1 @@
-"""The stateless door: token check, round-robin proxy and upstream health."""
+"""The stateless edge: token check, round-robin proxy, upstream health and the dashboard."""

@@ -65,7 +65,7 @@ class Shard:
     _loading: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int] = ()) -> Any:
-        """Run a script of `leaderboard_core/lua` in one round trip (more, once, after a restart of Redis).
+        """Run a script of `leaderboard_core/redis/lua` in one round trip (more, once, after a restart of Redis).
 
         Raises Unavailable when Redis does not answer (a write may then have been done or not), and
         WarmingUp when the script trusts the boards and they are not known to be complete.
