@@ -194,7 +194,7 @@ async def serving(app: Application) -> AsyncIterator[str]:
         timeout_graceful_shutdown=2,
     )
     server = _Server(config)
-    # asyncio semaphore Nagle's algorithm off only for sockets that name their protocol.
+    # asyncio turns Nagle's algorithm off only for sockets that name their protocol.
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)) as listener:
         listener.bind(("127.0.0.1", 0))
         await server.open(listener)
@@ -202,6 +202,13 @@ async def serving(app: Application) -> AsyncIterator[str]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             await server.close(listener)
+
+
+def transport_to(app: Application) -> httpx.AsyncBaseTransport:
+    """In this process, or over sockets where uvicorn's own protocols are tried (TEST_HTTP)."""
+    if os.environ.get("TEST_HTTP"):
+        return httpx.AsyncHTTPTransport(verify=False, limits=httpx.Limits())
+    return httpx.ASGITransport(app=app)
 
 
 @asynccontextmanager
@@ -214,9 +221,7 @@ async def running_service(environ: Mapping[str, str]) -> AsyncIterator[Api]:
     app.dependency_overrides.clear()
     async with (
         serving(app) as url,
-        httpx.AsyncClient(
-            base_url=url, timeout=15, transport=httpx.AsyncHTTPTransport(verify=False, limits=httpx.Limits())
-        ) as client,
+        httpx.AsyncClient(base_url=url, timeout=15, transport=transport_to(app)) as client,
     ):
         yield Api(app, client, settings)
     idle.append(app)
