@@ -12,8 +12,10 @@ import httpx
 import pytest
 
 import leaderboard_client as client
-from leaderboard_client import results
+from leaderboard_client import reads, results, writes
 from leaderboard_client.transport import Api
+from leaderboard_core.calls import CALLS
+from leaderboard_core.calls import Call as ApiCall
 
 
 def calls(kind: type[Any]) -> dict[str, Any]:
@@ -33,6 +35,13 @@ def test_both_clients_have_every_call_with_its_docstring_and_signature() -> None
     assert inspect.signature(client.Client.top).return_annotation == "Page"
     assert inspect.signature(client.AsyncClient.stream_rank).return_annotation == "AsyncIterator[LiveRank]"
     assert inspect.signature(client.Client.iter_top).return_annotation == "Iterator[Row]"
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call.method} {call.path}")
+def test_every_call_of_the_api_has_a_method(call: ApiCall) -> None:
+    sent = inspect.getsource(reads) + inspect.getsource(writes)
+    ends = "{" if call.has_parameter else '"'
+    assert f'"{call.prefix}{ends}' in sent
 
 
 def types_of_the_calls(sync: client.Client, later: client.AsyncClient) -> None:
