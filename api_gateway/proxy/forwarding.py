@@ -122,7 +122,8 @@ class Proxy:
             whole = answer.take()
             if whole and answer.content_length is None:
                 headers.append((b"content-length", b"%d" % len(whole)))
-            await send_response(send, status, headers, whole)
+            if (rest := send_response(send, status, headers, whole)) is not None:
+                await rest
             return
         try:
             await start_stream(send, status, headers)

@@ -200,7 +200,9 @@ class Application(FastAPI):
         context.response_started = True
         # A list of its own: a reply may be shared by requests that were coalesced.
         sent = [*answer.raw_headers, (b"x-request-id", context.request_id.encode("ascii"))]
-        await send_response(send, answer.status_code, sent, b"" if context.method == "HEAD" else answer.body)
+        body = b"" if context.method == "HEAD" else answer.body
+        if (rest := send_response(send, answer.status_code, sent, body)) is not None:
+            await rest
 
     async def _answer_failure(
         self, error: Exception, scope: Scope, receive: Receive, send: Send, context: RequestContext

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Final
 
 from starlette.requests import ClientDisconnect
@@ -102,11 +102,17 @@ async def drain_body(receive: Receive) -> None:
         return
 
 
-async def send_response(send: Send, status: int, headers: Iterable[Header], body: bytes) -> None:
-    """Send a whole answer; its content-length is among the headers."""
-    if not send_whole(send, status, headers, body):
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+def send_response(send: Send, status: int, headers: Iterable[Header], body: bytes) -> Awaitable[None] | None:
+    """Send a whole answer; its content-length is among the headers.
+
+    On the fast path that is done when this returns None; else await what it returns.
+    """
+    return None if send_whole(send, status, headers, body) else _send_messages(send, status, headers, body)
+
+
+async def _send_messages(send: Send, status: int, headers: Iterable[Header], body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def start_stream(send: Send, status: int, headers: Iterable[Header]) -> None:

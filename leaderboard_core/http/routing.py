@@ -88,10 +88,16 @@ class RouteTable:
     def find(self, method: str, path: str) -> tuple[Entry | None, str]:
         """The route of a verb and a path, and the value of its path parameter."""
         entry = self._exact.get((method, path))
-        if entry is not None or not self._prefixes:
+        if entry is not None:
             return entry, ""
-        prefix, value = self._split(path)
-        return self._by_prefix.get((method, prefix)), value
+        if self._trees and path.startswith(self._trees):
+            tree = next(tree for tree in self._trees if path.startswith(tree))
+            return self._by_prefix.get((method, tree)), path[len(tree) :]
+        if self._has_text_parameters:
+            cut = path.rfind("/") + 1
+            if cut != len(path):
+                return self._by_prefix.get((method, path[:cut])), path[cut:]
+        return None, ""
 
     def allowed(self, path: str) -> set[str]:
         """The verbs of a path; empty when no route has it."""
@@ -99,21 +105,12 @@ class RouteTable:
 
     def matches(self, path: str, scope: Scope) -> bool:
         """Whether some route has this path, with whatever verb."""
-        if path in self._paths or (self._prefixes and self._split(path)[0] in self._prefixes):
+        if path in self._paths or (self._trees and path.startswith(self._trees)):
+            return True
+        if self._has_text_parameters and path[: path.rfind("/") + 1] in self._prefixes and path[-1:] != "/":
             return True
         others = self.others
         return bool(others) and any(one.matches(scope)[0] is not Match.NONE for one in others)
-
-    def _split(self, path: str) -> tuple[str, str]:
-        if self._trees and path.startswith(self._trees):
-            for tree in self._trees:
-                if path.startswith(tree):
-                    return tree, path[len(tree) :]
-        if not self._has_text_parameters:
-            return "", ""
-        cut = path.rfind("/") + 1
-        value = path[cut:]
-        return (path[:cut], value) if value else ("", "")
 
     def log_uncompiled(self) -> None:
         """Say once which routes take FastAPI's own way, and why."""
