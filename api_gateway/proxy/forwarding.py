@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from api_gateway.metrics import Metrics
-from api_gateway.proxy.headers import RequestHead, read_request_head, value_of
+from api_gateway.proxy.headers import RequestHead, read_request_head
 from api_gateway.upstream.answer import Answer
 from api_gateway.upstream.client import UpstreamClient
 from api_gateway.upstream.errors import (
@@ -35,6 +35,7 @@ from leaderboard_core.http.context import RequestContext
 from leaderboard_core.http.messages import (
     Header,
     drain_body,
+    first_header,
     limit_buffer,
     read_body,
     send_in_time,
@@ -194,7 +195,7 @@ class Proxy:
         self, answer: Answer, scope: Scope, receive: Receive, send: Send, context: RequestContext
     ) -> None:
         """Pass a body on piece by piece, until it ends, the client leaves or, for events, the gateway stops."""
-        events = value_of(answer.headers, b"content-type").startswith(b"text/event-stream")
+        events = (first_header(answer.headers, b"content-type") or b"").startswith(b"text/event-stream")
         if events:
             answer.set_read_timeout(self._longest_silence)
             limit_buffer(scope)

@@ -72,8 +72,3 @@ def read_request_head(raw: Iterable[Header], client: str | None, scheme: str, re
     forward.append((b"x-forwarded-proto", proto if proto in _PROTOCOLS else scheme.encode("ascii")))
     forward.append((b"x-request-id", request_id.encode("ascii")))
     return RequestHead(forward, authorization, content_length, chunked or bool(content_length), has_key)
-
-
-def value_of(headers: Headers, wanted: bytes) -> bytes:
-    """The first value of a header, empty if there is none."""
-    return next((value for name, value in headers if name == wanted), b"")

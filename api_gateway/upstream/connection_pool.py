@@ -20,10 +20,6 @@ class ConnectionStats(NamedTuple):
     open: int
     idle: int
 
-    @property
-    def in_use(self) -> int:
-        return self.open - self.idle
-
 
 class ConnectionPool:
     """The `open` connections to one service; the `idle` ones wait for a request, the latest last."""

@@ -185,8 +185,7 @@ class Application(FastAPI):
         try:
             answer = await call
         except ClientDisconnect:
-            context.note(note="the client left")
-            return
+            raise
         except Exception as error:  # noqa: BLE001 - answered by the application's exception handlers
             answer = await reply_to(error, self.exception_handlers, Request(scope, receive))
         if type(answer) is not JSONReply or answer.background is not None:
@@ -234,7 +233,7 @@ class Application(FastAPI):
         try:
             await response(scope, receive, send_and_note)
         except ClientDisconnect:
-            context.note(note="the client left")
+            raise
         except Exception:
             log.exception("an answer failed", extra={"path": context.path})
             if context.response_started:
@@ -266,7 +265,7 @@ class Application(FastAPI):
         try:
             await super().__call__(scope, receive, out)
         except ClientDisconnect:
-            context.note(note="the client left")
+            raise
         except Exception:
             # Starlette raises again what it has answered, for servers to log.
             log.exception("a request failed", extra={"path": context.path})

@@ -37,11 +37,10 @@ class CompiledRoute(APIRoute):
 class Entry:
     """One verb on one path: `function` answers it, or FastAPI itself where that is None."""
 
-    __slots__ = ("_fields", "function", "largest_body", "path", "prefix", "status")
+    __slots__ = ("_fields", "function", "largest_body", "path", "status")
 
     def __init__(self, route: RouteContext, function: Compiled | None, largest_body: int | None) -> None:
         self.path: str = route.path_format or ""
-        self.prefix = self.path.partition("{")[0]
         self.function = function
         self.status: int = route.status_code or 200
         self.largest_body = largest_body
