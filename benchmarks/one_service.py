@@ -27,7 +27,7 @@ from leaderboard_cli.cluster.server import running
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import migrate_all
 from leaderboard_core.redis.shard_map import ShardMap
-from leaderboard_core.settings import AuthSettings, TopologySettings, load
+from leaderboard_core.settings import AuthSettings, TopologySettings, WorkerSettings, load
 from worker_service.recovery.rebuild import rebuild
 
 REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
@@ -107,7 +107,7 @@ async def _fill(environ: Mapping[str, str], shard_map: ShardMap, databases: Regi
     await load_postgres(databases, players)
     console.print("filling Redis …")
     for shard in shard_map.shards:
-        await rebuild(shard, databases, whole=True)
+        await rebuild(shard, databases, load(WorkerSettings, environ), whole=True)
 
 
 async def _reset(shard_map: ShardMap, _: RegionDatabases) -> None:

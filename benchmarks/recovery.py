@@ -109,7 +109,7 @@ async def measure_rebuild(environ: dict[str, str], players: int) -> tuple[Measur
         before = (await shard.command("INFO", "memory"))["used_memory"]
         console.print("ours: rebuild from Postgres …")
         started = time.perf_counter()
-        restored = await rebuild(shard, databases)
+        restored = await rebuild(shard, databases, load(WorkerSettings, environ))
         ours = restored / (time.perf_counter() - started)
         after = (await shard.command("INFO", "memory"))["used_memory"]
     return Measured("rebuild, players/s", restored, ours, bare), (after - before) / restored

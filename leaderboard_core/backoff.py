@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from leaderboard_core.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 _LARGEST_EXPONENT = 30
 
@@ -56,6 +59,34 @@ async def wait_for_stop(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:
         return
+
+
+_RESTART = Backoff(first=0.1, most=10.0, jitter=0.5)
+_WELL_SECONDS = 60.0
+
+
+async def keep_running(
+    name: str, run: Callable[[], Awaitable[None]], stop: asyncio.Event, on_failure: Callable[[str], None]
+) -> None:
+    """Run a task of the process until it ends by itself; after an unforeseen error start it again, with pauses.
+
+    Each error is logged with its traceback and reported to `on_failure`, with the task's name.
+    """
+    pauses, loop = Pauses(_RESTART, stop), asyncio.get_running_loop()
+    while True:
+        started = loop.time()
+        try:
+            await run()
+        except Exception:
+            log.exception("a task failed and is started again", extra={"task": name})
+            on_failure(name)
+            if loop.time() - started > _WELL_SECONDS:
+                pauses.reset()
+            await pauses.pause()
+        else:
+            return
+        if stop.is_set():
+            return
 
 
 _START = Backoff(first=0.1, most=1.0)

@@ -24,6 +24,8 @@ class ScoreEvent:
     """A player's state after one write; `timestamp` is µs since the epoch and orders a player's writes.
 
     `protected` says that the account has a password. `traceparent` names the trace of the write's request, if any.
+    `key` is the write's Idempotency-Key, if any: hash of subject and key, fingerprint of the request, '1' when it made
+    the player, and the timestamp, with blanks between them.
     """
 
     user_id: str
@@ -34,6 +36,7 @@ class ScoreEvent:
     request_id: str
     protected: bool = False
     traceparent: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ def decode(raw: str | bytes, region: str) -> ScoreEvent | Deletion:
             fields.get("request_id", ""),
             fields.get("protected", False) is True,
             str(fields.get("traceparent", "")),
+            str(fields.get("key", "")),
         )
     except KeyError as error:
         raise PoisonedEvent(f"no {error.args[0]}") from error
@@ -109,6 +113,8 @@ def _check(event: ScoreEvent, region: str) -> None:
     if len(event.name) > MAX_NAME_LENGTH:
         raise PoisonedEvent(f"name is longer than {MAX_NAME_LENGTH} characters")
     _check_place(event, region)
+    if "\0" in event.key:
+        raise PoisonedEvent("key has a NUL character, which Postgres cannot store")
     if type(event.score) is not int or not -MAX_BIGINT - 1 <= event.score <= MAX_BIGINT:
         raise PoisonedEvent("score is not a whole number that fits a BIGINT")
 

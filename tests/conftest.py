@@ -20,6 +20,7 @@ from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.support.infrastructure import Infrastructure, engine_answers, infrastructure
 from tests.support.service import REGIONS, SECRET, Api, running_service
+from tests.support.worker import EAGER
 from worker_service.recovery.rebuild import rebuild
 
 hypothesis_settings.register_profile("leaderboard", deadline=None, derandomize=True, max_examples=50)
@@ -41,7 +42,7 @@ def infra() -> Iterator[Infrastructure]:
         yield servers
 
 
-EMPTY = "DELETE FROM leaderboard; DELETE FROM accounts; DELETE FROM deleted_players"
+EMPTY = "DELETE FROM leaderboard; DELETE FROM accounts; DELETE FROM deleted_players; DELETE FROM admissions"
 
 
 @dataclass(frozen=True)
@@ -161,12 +162,12 @@ async def databases(environ: dict[str, str]) -> AsyncIterator[RegionDatabases]:
         await opened.close()
 
 
-async def mark_ready(environ: dict[str, str], databases: RegionDatabases) -> None:
-    """Bring every Redis to where a worker brings it at its start."""
+async def admit(environ: dict[str, str], databases: RegionDatabases) -> None:
+    """Admit every Redis, as a worker does at its start."""
     shard_map = ShardMap.open(load(TopologySettings, environ))
     try:
         for shard in shard_map.shards:
-            await rebuild(shard, databases)
+            await rebuild(shard, databases, EAGER)
     finally:
         await shard_map.close()
 
@@ -189,7 +190,7 @@ async def start(
             chosen = {1: environ, 2: sharded_environ}[shards]
             chosen = {**chosen, **{name: str(value) for name, value in overrides.items()}}
             if ready:
-                await mark_ready(chosen, databases)
+                await admit(chosen, databases)
             return await stack.enter_async_context(running_service(chosen))
 
         yield start_one

@@ -8,12 +8,14 @@ import os
 import secrets
 import socket
 
+from leaderboard_core.backoff import keep_running
 from leaderboard_core.http.serving import run, serve, wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import migrate_all
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import ProcessSettings, SettingsError, TopologySettings, WorkerSettings, load
 from leaderboard_core.telemetry.health import log_warnings
+from leaderboard_core.telemetry.metrics import TASK_FAILURES
 from worker_service.app import NAME, create_app
 from worker_service.health import WorkerHealth
 from worker_service.services import build
@@ -53,14 +55,18 @@ async def _work(
     log.info("consuming", extra={"worker": name, "regions": list(shard_map.regions)})
     app = create_app(process, WorkerHealth(name, shard_map, databases, stop))
     app.on_stop(stop.set)
+
+    def count_failure(task: str) -> None:
+        TASK_FAILURES.labels(task).inc()
+
     try:
         async with asyncio.TaskGroup() as group:
             server = group.create_task(serve(app, process, on_stop=app.announce_stop))
             server.add_done_callback(lambda _: stop.set())
             for heartbeat in worker.heartbeats:
-                group.create_task(heartbeat.run())
+                group.create_task(keep_running("heartbeat", heartbeat.run, stop, count_failure))
             for consumer in worker.consumers:
-                group.create_task(consumer.run())
+                group.create_task(keep_running("consumer", consumer.run, stop, count_failure))
     except* SettingsError as problems:
         raise problems.exceptions[0] from None
     finally:

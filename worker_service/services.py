@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings
-from worker_service.recovery.rebuild import Rebuilder
+from worker_service.recovery.rebuilder import Rebuilder
 from worker_service.saving.consumer import Consumer
-from worker_service.saving.heartbeat import Heartbeat
+from worker_service.saving.heartbeat import Heartbeat, Peers
 
 LONGEST_BLOCK_SECONDS = 1.0
-"""How long a consumer waits in Redis for an event, and so the longest that a stop or a rebuild waits for it."""
+"""How long a consumer waits in Redis for an event, and so the longest that a stop waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ def build(
     block_seconds: float = LONGEST_BLOCK_SECONDS,
 ) -> Worker:
     """Make the parts; nothing runs yet."""
-    rebuilder = Rebuilder(databases, stop)
+    rebuilder = Rebuilder(databases, settings, stop)
+    peers = {shard: Peers() for shard in shard_map.shards}
     consumers = [
         Consumer(
             shard=shard,
@@ -47,12 +48,12 @@ def build(
             settings=settings,
             stop=stop,
             block_seconds=min(block_seconds, topology.redis_timeout_seconds / 2),
+            peers=peers[shard],
         )
         for shard, region in shard_map.queues()
     ]
-    for consumer in consumers:
-        rebuilder.batch_locks.setdefault(consumer.shard, []).append(consumer.batch_lock)
     heartbeats = [
-        Heartbeat(shard, name, settings.worker_timeout_seconds, rebuilder, stop) for shard in shard_map.shards
+        Heartbeat(shard, name, settings.worker_timeout_seconds, databases, rebuilder, stop, peers[shard])
+        for shard in shard_map.shards
     ]
     return Worker(name, consumers, heartbeats, rebuilder)

@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_core.errors import describe
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
 from leaderboard_core.redis.shard import Shard
-from worker_service.recovery.rebuild import RebuildInterrupted, rebuild
+from leaderboard_core.settings import WorkerSettings, load
+from worker_service.recovery.rebuild import rebuild
+from worker_service.recovery.restore import RebuildInterrupted
 
 _COLUMNS = (
     TextColumn("{task.description}"),
@@ -30,7 +33,7 @@ def rebuild_command(
         bool, typer.Option("--whole", help="Read every row, though Redis counts as complete or only a little behind.")
     ] = False,
 ) -> None:
-    """Bring each Redis up to date from Postgres and mark it ready. Nothing newer in Redis is overwritten."""
+    """Bring each Redis up to date from Postgres and admit it. Nothing newer in Redis is overwritten."""
     try:
         asyncio.run(_rebuild(whole))
     except RebuildInterrupted as problem:
@@ -50,11 +53,12 @@ async def _rebuild(whole: bool) -> None:
 
 
 async def _with_progress(shard: Shard, databases: RegionDatabases, whole: bool) -> int:
+    settings = load(WorkerSettings, command_environment())
     with Progress(*_COLUMNS, console=errors) as progress:
         tasks = {
             region: progress.add_task(region, total=await databases[region].fetchval(sql.load("count_players")))
             for region in shard.regions
         }
         return await rebuild(
-            shard, databases, lambda region, count: progress.advance(tasks[region], count), whole=whole
+            shard, databases, settings, lambda region, count: progress.advance(tasks[region], count), whole=whole
         )

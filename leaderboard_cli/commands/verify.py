@@ -12,7 +12,7 @@ from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_core.errors import describe
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS
-from worker_service.recovery.rebuild import RebuildInterrupted
+from worker_service.recovery.restore import RebuildInterrupted
 from worker_service.recovery.verify import Report, Verifier
 
 

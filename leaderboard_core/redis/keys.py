@@ -56,9 +56,19 @@ class Keys:
         return f"{self.prefix}shard:deleted"
 
     @property
+    def admission(self) -> str:
+        """Names the life of the server, and the regions of which it holds everything that Postgres has."""
+        return f"{self.prefix}shard:admission"
+
+    @property
     def ready(self) -> str:
-        """Names the server's run_id and the regions of which it holds everything that Postgres has."""
+        """What processes of the version before look for in the place of the admission."""
         return f"{self.prefix}shard:ready"
+
+    @property
+    def incomplete(self) -> str:
+        """ZSET of players who are on a board without a hash, by when that was seen (µs)."""
+        return f"{self.prefix}shard:incomplete"
 
     @property
     def rebuild_lock(self) -> str:
@@ -68,3 +78,8 @@ class Keys:
     def workers(self) -> str:
         """ZSET of worker names by their last heartbeat (µs)."""
         return f"{self.prefix}workers"
+
+    @property
+    def worker_versions(self) -> str:
+        """HASH of worker names to what they know of, so that a newer one knows what it must do beside them."""
+        return f"{self.prefix}workers:versions"

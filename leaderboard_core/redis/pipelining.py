@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 import hiredis
@@ -17,22 +17,33 @@ from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,
     MasterDownError,
+    MovedError,
     NoScriptError,
     OutOfMemoryError,
+    ReadOnlyError,
     ResponseError,
     TimeoutError,
 )
 
 Word: TypeAlias = str | bytes | int | float
+Greet: TypeAlias = Callable[[AbstractConnection], Awaitable[None]]
 Waiting: TypeAlias = "deque[asyncio.Future[Any]]"
+
+
+class ColdError(ResponseError):
+    """A script was loaded for another admission than the one that stands now."""
+
 
 # redis-py's own classes for what its callers tell apart; all else is a ResponseError.
 _ERRORS: Final[dict[str, type[Exception]]] = {
+    "COLD": ColdError,
     "LOADING": BusyLoadingError,
     "MASTERDOWN": MasterDownError,
+    "MOVED": MovedError,
     "NOAUTH": AuthenticationError,
     "NOSCRIPT": NoScriptError,
     "OOM": OutOfMemoryError,
+    "READONLY": ReadOnlyError,
 }
 
 
@@ -41,12 +52,14 @@ class Pipeliner:
 
     Commands are independent of each other: one that fails, or whose caller goes away, leaves the others alone.
     The connection is made by redis-py, which knows about passwords, TLS and databases, when the first command is
-    asked, and again after it broke. `timeout` is the longest silence in seconds while answers are awaited.
+    asked, and again after it broke. `timeout` is the longest silence in seconds while answers are awaited. `greet`
+    has a new connection to itself before the commands that wait for it are sent.
     """
 
     def __init__(self, pool: redis.ConnectionPool, timeout: float) -> None:
         self._pool = pool
         self._timeout = timeout
+        self.greet: Greet | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: list[bytes] = []
         self._futures: list[asyncio.Future[Any]] = []
@@ -94,6 +107,8 @@ class Pipeliner:
         connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             await connection.connect()
+            if self.greet is not None:
+                await self.greet(connection)
             replies = self._replies = _Replies(connection, self._timeout, self._lost)
             replies.check()
         except BaseException as error:

@@ -10,47 +10,35 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import redis.asyncio as redis
-from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import BusyLoadingError, MovedError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from leaderboard_core.errors import Unavailable, WarmingUp, describe
 from leaderboard_core.redis import lua
+from leaderboard_core.redis.admission import ServerState, encode_regions, look, look_keys, read_look
 from leaderboard_core.redis.breaker import CircuitBreaker
 from leaderboard_core.redis.keys import Keys
-from leaderboard_core.redis.pipelining import Pipeliner
+from leaderboard_core.redis.pipelining import ColdError, Pipeliner
 
 log = logging.getLogger(__name__)
 
 NEARLY_FULL = 0.9
+NO_EVICTION = "noeviction"
 CONNECTION_ERRORS = (RedisError, OSError, asyncio.TimeoutError)
 """What the driver raises when a Redis is unavailable."""
 
-
-_GATED = frozenset(
-    {
-        "write_score",
-        "write_scores",
-        "delete_player",
-        "read_top",
-        "read_page",
-        "read_rank",
-        "read_ranks",
-        "read_around",
-        "count_above",
-        "find_user",
-        "claim_user",
-    }
-)
-"""Scripts that trust the boards. They are loaded into a Redis only when it is ready: known to hold all its data."""
+_UNGATED = {name: script for name, script in lua.all_scripts().items() if not script.gated}
 
 
 @dataclass(slots=True, eq=False)
 class Shard:
     """One Redis: its client, its key prefix, and the regions whose players it holds.
 
-    Redis forgets loaded scripts when it restarts, so the first EVALSHA of every incarnation of the server
-    (run_id) fails. That failure is the readiness gate: a script that trusts the boards is loaded only if
-    `shard:ready` names the present run_id, which a worker writes after comparing the data with Postgres. A
-    Redis that came back empty or older is thus never read or written before it is rebuilt (docs/decisions/0007).
+    The readiness gate: a script that trusts the boards holds the admission of the shard in its text, and runs only
+    while `shard:admission` is that. It is loaded only after a look at the server has found the admission to be for
+    its present life, and a new connection, or a server that says that it is a replica, is a reason to look again. A
+    Redis that came back empty or older, or was a replica meanwhile, is thus neither read nor written before a worker
+    has compared it with Postgres (docs/decisions/0016).
     """
 
     name: str
@@ -60,9 +48,11 @@ class Shard:
     regions: tuple[str, ...]
     pipeliner: Pipeliner
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
-    _gate_passed: bool = False
-    _scripts: dict[str, lua.Script] = field(default_factory=lua.all_scripts)
-    _loading: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _usable: dict[str, lua.Script] = field(default_factory=lambda: dict(_UNGATED))
+    _loading: dict[str, asyncio.Task[lua.Script]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pipeliner.greet = self._greet
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int] = ()) -> Any:
         """Run a script of `leaderboard_core/redis/lua` in one round trip (more, once, after a restart of Redis).
@@ -70,16 +60,18 @@ class Shard:
         Raises Unavailable when Redis does not answer (a write may then have been done or not), and
         WarmingUp when the script trusts the boards and they are not known to be complete.
         """
-        loaded = self._scripts[script]
-        words = ("EVALSHA", loaded.sha, len(keys), *keys, *args)
-        if not self._gate_passed and script in _GATED:
-            await self._load(loaded)  # our own start: the marker may name other regions than ours
+        loaded = self._usable.get(script)
+        if loaded is None:
+            loaded = await self._load(script)
         try:
-            return await self._pipelined(words)
-        except NoScriptError:
-            await self._load(loaded)
+            return await self._pipelined(("EVALSHA", loaded.sha, len(keys), *keys, *args))
+        except (NoScriptError, ColdError):
+            self._forget(loaded)
+        loaded = await self._load(script)
         try:
-            return await self._pipelined(words)
+            return await self._pipelined(("EVALSHA", loaded.sha, len(keys), *keys, *args))
+        except ColdError as error:
+            raise WarmingUp from error
         except NoScriptError as error:
             raise unreachable(error) from error  # restarted again just now
 
@@ -108,18 +100,20 @@ class Shard:
                     pipe.execute_command(*words)
                 return await pipe.execute()
 
-    async def run_id(self) -> str:
-        """Read the run_id, which names this incarnation of the server. Raises Unavailable."""
-        return str((await self.command("INFO", "server"))["run_id"])
-
-    def ready_value(self, run_id: str) -> str:
-        """Build what `shard:ready` holds when the server of that run_id has every player of this shard's regions."""
-        return f"{run_id} {','.join(sorted(self.regions))}"
+    async def look(self) -> ServerState:
+        """Look at the server; an admission of another life of it is closed by that. Raises Unavailable."""
+        words = (encode_regions(self.regions),)
+        return read_look(await self.run("look_at_server", look_keys(self.keys), words))
 
     async def is_ready(self) -> bool:
-        """Whether this incarnation of the server is known to hold all its data. Raises Unavailable."""
-        run_id, ready = await asyncio.gather(self.run_id(), self.command("GET", self.keys.ready))
-        return bool(self.ready_value(run_id) == ready)
+        """Whether this life of the server is known to hold all its data. Raises Unavailable."""
+        return (await self.look()).is_open
+
+    async def report_incomplete(self, user_id: str) -> None:
+        """Let a worker restore a player who is on a board without a hash. Raises Unavailable."""
+        log.error("a player's hash is gone from redis", extra={"shard": self.name, "user_id": user_id})
+        seconds, micros = await self.command("TIME")
+        await self.command("ZADD", self.keys.incomplete, "NX", seconds * 1_000_000 + micros, user_id)
 
     async def reachable(self) -> str | None:
         """Ping Redis: None when it answers, else what is wrong."""
@@ -128,6 +122,11 @@ class Shard:
         except CONNECTION_ERRORS as error:
             return describe(error)
         return None
+
+    async def eviction_policy(self) -> str:
+        """Name the policy by which this server evicts keys; '' when it evicts none. Raises Unavailable."""
+        policy = str((await self.command("INFO", "memory")).get("maxmemory_policy", NO_EVICTION))
+        return "" if policy == NO_EVICTION else policy
 
     async def warnings(self) -> list[str]:
         """Name what about this server's configuration can lose data. Raises Unavailable."""
@@ -147,24 +146,55 @@ class Shard:
             problems.append("appendonly is off: a crash of Redis loses the scores that are not in Postgres yet")
         return problems
 
-    async def _load(self, script: lua.Script) -> None:
-        """Load a script; callers that need it while it is being loaded share the load."""
-        loading = self._loading.get(script.name)
-        if loading is None:
-            loading = self._loading[script.name] = asyncio.create_task(self._load_now(script))
-            loading.add_done_callback(lambda _: self._loading.pop(script.name))
-        await asyncio.shield(loading)
+    async def _greet(self, connection: AbstractConnection) -> None:
+        """Look at the server behind a connection that is new, before anything is asked of it."""
 
-    async def _load_now(self, script: lua.Script) -> None:
-        # One connection, so that the run_id asked for is that of the incarnation that loads.
+        async def ask(*words: str | int) -> Any:
+            await connection.send_command(*words)
+            return await connection.read_response()
+
+        state = await look(ask, self.keys, self.regions)
+        if not state.is_open:
+            self._forget_gated()
+
+    def _forget(self, script: lua.Script) -> None:
+        """Use a script no longer as it was loaded, and if it is gated none of its admission."""
+        if self._usable.get(script.name) is not script:
+            return  # another caller has seen it too
+        if script.gated_under:
+            self._forget_gated()
+        else:
+            del self._usable[script.name]
+
+    def _forget_gated(self) -> None:
+        for name in [name for name, script in self._usable.items() if script.gated_under]:
+            del self._usable[name]
+
+    async def _load(self, name: str) -> lua.Script:
+        """Load a script; callers that need it while it is being loaded share the load."""
+        usable = self._usable.get(name)
+        if usable is not None:
+            return usable
+        loading = self._loading.get(name)
+        if loading is None:
+            loading = self._loading[name] = asyncio.create_task(self._load_now(lua.load(name)))
+            loading.add_done_callback(lambda _: self._loading.pop(name))
+        return await asyncio.shield(loading)
+
+    async def _load_now(self, script: lua.Script) -> lua.Script:
+        # One connection, so that the server looked at is the one that loads.
         with self._guarded():
             async with self.client.client() as connection:
-                if script.name in _GATED:
-                    run_id = (await connection.info("server"))["run_id"]
-                    if await connection.get(self.keys.ready) != self.ready_value(run_id):
+                if script.gated:
+                    state = await look(connection.execute_command, self.keys, self.regions)
+                    if state.state == "replica":
+                        raise ReadOnlyError("the server is a replica")
+                    if not state.is_open:
                         raise WarmingUp
-                    self._gate_passed = True
+                    script = script.under(state.text)
                 await connection.script_load(script.source)
+        self._usable[script.name] = script
+        return script
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -179,9 +209,14 @@ class Shard:
     def _raise(self, error: BaseException) -> NoReturn:
         """Report the outcome to the breaker, and raise what the caller is to see."""
         match error:
-            case NoScriptError() | WarmingUp():
+            case NoScriptError() | ColdError() | WarmingUp():
                 self.breaker.succeeded()
                 raise error
+            case ReadOnlyError() | MovedError():
+                self.breaker.succeeded()
+                self._forget_gated()  # once it is written to again, it may have missed what another took
+                log.warning("redis is no master: %s", error, extra={"shard": self.name})
+                raise Unavailable("A Redis server is a replica now; try again shortly. Nothing was done.") from error
             case ResponseError():
                 self.breaker.succeeded()
                 log.warning("redis refused a command: %s", error, extra={"shard": self.name})

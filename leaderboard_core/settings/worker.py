@@ -20,3 +20,12 @@ class WorkerSettings(Group):
     worker_timeout_seconds: int = Field(
         15, ge=2, description="Silence after which a worker counts as dead and its events are taken over."
     )
+    clock_skew_seconds: float = Field(
+        1,
+        ge=0,
+        le=60,
+        description="How far apart the clocks of Redis servers are at most that may take each other's place.",
+    )
+    allow_eviction: bool = Field(
+        False, description="Admit a Redis whose maxmemory-policy evicts keys, and with them players."
+    )

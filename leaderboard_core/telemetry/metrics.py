@@ -42,6 +42,17 @@ UPSERT_SECONDS = Histogram("leaderboard_worker_upsert_seconds", "Time of one ups
 UPSERT_FAILURES = Counter(
     "leaderboard_worker_upsert_failures", "Upserts that Postgres was not there for, to be tried again.", ["region"]
 )
+BATCHES_FENCED = Counter(
+    "leaderboard_worker_batches_fenced",
+    "Batches that Postgres refused for they were taken under an earlier admission of their Redis.",
+    ["region"],
+)
+TASK_FAILURES = Counter(
+    "leaderboard_worker_task_failures", "Unforeseen errors that a worker's task was started again after.", ["task"]
+)
+PLAYERS_REPAIRED = Counter(
+    "leaderboard_players_repaired", "Players who were on a board of this Redis without a hash.", ["shard"]
+)
 REBUILD_RUNNING = Gauge("leaderboard_rebuild_running", "1 while this worker brings the Redis up to date.", ["shard"])
 REBUILD_PLAYERS = Gauge("leaderboard_rebuild_players", "Players that the latest rebuild has read so far.", ["region"])
 REBUILD_EXPECTED = Gauge(
@@ -50,12 +61,15 @@ REBUILD_EXPECTED = Gauge(
     ["region"],
 )
 REBUILDS = Counter(
-    "leaderboard_rebuilds", "Rebuilds by outcome: complete, or interrupted to be tried again.", ["shard", "outcome"]
+    "leaderboard_rebuilds",
+    "Rebuilds by outcome: complete, or interrupted or failed, to be tried again.",
+    ["shard", "outcome"],
 )
 
 OF_SERVICE = (READS, STREAMS_OPEN, STREAM_EVENTS, STREAM_DROPPED, SCORE_WRITES, LOGINS)
 OF_WORKER = (
-    *(EVENTS_SAVED, EVENTS_RECLAIMED, BATCH_SIZE, UPSERT_SECONDS, UPSERT_FAILURES),
+    *(EVENTS_SAVED, EVENTS_RECLAIMED, BATCH_SIZE, UPSERT_SECONDS, UPSERT_FAILURES, BATCHES_FENCED),
+    *(TASK_FAILURES, PLAYERS_REPAIRED),
     *(REBUILD_RUNNING, REBUILD_PLAYERS, REBUILD_EXPECTED, REBUILDS),
 )
 

@@ -20,6 +20,7 @@ from leaderboard_core.events import Deletion
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.deletions import MIN_TOMBSTONE_SECONDS, delete_players
+from leaderboard_core.postgres.fencing import Fence, Fenced
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import AuthSettings, LimitSettings
@@ -90,7 +91,7 @@ class PlayerDeleter:
             return _replayed(answer[1:], idempotency)
         deletion = Deletion(user_id, region, int(answer[1]), request_id, self._tombstone_seconds)
         if postgres_answers:
-            await self._delete_in_postgres(shard, deletion)
+            await self._delete_in_postgres(shard, deletion, nonce=answer[2])
         try:
             await self._players.reset_login_attempts(user_id)
         except Unavailable:
@@ -111,7 +112,7 @@ class PlayerDeleter:
         answer: list[str] = await shard.run(
             "delete_player",
             (
-                keys.ready,
+                keys.admission,
                 keys.user(user_id),
                 keys.board(region),
                 keys.board(GLOBAL),
@@ -134,14 +135,19 @@ class PlayerDeleter:
             ),
         )
         if answer[0] == "refused":
+            if answer[1] == "incomplete":
+                await shard.report_incomplete(user_id)
             raise _refusal(answer[1], answer[2:])
         return answer
 
-    async def _delete_in_postgres(self, shard: Shard, deletion: Deletion) -> None:
+    async def _delete_in_postgres(self, shard: Shard, deletion: Deletion, nonce: str) -> None:
         region, keys = deletion.region, shard.keys
         try:
             async with self._databases.answering():
-                await delete_players(self._databases[region], [deletion])
+                await delete_players(self._databases[region], [deletion], Fence(region, nonce))
+        except Fenced as error:
+            # Redis was lost since, and the queued event perhaps with it: only who asks again knows.
+            raise Unavailable("Redis was replaced meanwhile, and the deletion was done or not: try again.") from error
         except Unavailable:
             log.warning("a deletion waits in the queue for postgres", extra={"region": region})
             return
@@ -183,7 +189,7 @@ def _replayed(answer: list[str], idempotency: Idempotency | None) -> int:
 
 def _refusal(code: str, detail: list[str]) -> LeaderboardError | ConcurrentModification:
     match code:
-        case "not_ready":
+        case "incomplete":
             return WarmingUp()
         case "user_not_found" | "region_mismatch":
             return ConcurrentModification()

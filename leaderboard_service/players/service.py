@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from leaderboard_core.errors import LeaderboardError, RateLimited, RegionMismatch, Unavailable, UserExists, WarmingUp
 from leaderboard_core.redis.shard import Shard
-from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import LimitSettings
 
 log = logging.getLogger(__name__)
@@ -23,15 +23,22 @@ _CLAIM_POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A lease on a user_id: its nonce, when it was taken, and its deadline if it is not on the player's own shard.
+    """A lease on a user_id: its nonce, when it was taken, and from when to when it holds elsewhere.
 
-    Both times are in µs: `taken_at` on the clock of the shard that has the claim, so that it orders the
-    claims of one user_id, and after any deletion of it; `deadline` on the clock of the player's shard.
+    All times are in µs: `taken_at` on the clock of the shard that has the claim, so that it orders the claims of one
+    user_id, and after any deletion of it; `counted_from` and `deadline` on the clock of the player's shard, if that is
+    another one. A clock that reads less than where the count began has stepped back, and ends the claim.
     """
 
     nonce: str = ""
     taken_at: int = 0
+    counted_from: int = 0
     deadline: int = 0
+
+    @property
+    def period(self) -> str:
+        """What the write scripts take for it; 0 when the claim is on the player's own shard."""
+        return f"{self.counted_from} {self.deadline}" if self.deadline else "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +95,14 @@ class Players:
                 if player is not None and player.region != region:
                     raise RegionMismatch(region=player.region)
                 taken_at = max(taken_at, deleted_at + 1)  # a deletion that is on its way must spare a new password
-            deadline = 0
+            counted_from = deadline = 0
             if home is not shard:
                 # Counted on the home shard's own clock, from before the lease began: no two clocks are compared.
                 left = CLAIM_SECONDS - (loop.time() - started)
-                deadline = found[home].now + max(0, int(left * 1_000_000))
+                counted_from = found[home].now
+                deadline = counted_from + max(0, int(left * 1_000_000))
             settled = False
-            yield Claim(nonce, taken_at, deadline)
+            yield Claim(nonce, taken_at, counted_from, deadline)
             settled = True
         except LeaderboardError as error:
             settled = settled or not isinstance(error, Unavailable)
@@ -139,11 +147,9 @@ class Players:
         give_up = loop.time() + CLAIM_SECONDS / 2
         while True:
             started = loop.time()
-            answer = await shard.run("claim_user", (key, shard.keys.ready), (nonce, CLAIM_SECONDS * 1000))
+            answer = await shard.run("claim_user", (shard.keys.admission, key), (nonce, CLAIM_SECONDS * 1000))
             if answer[0] == "ok":
                 return started, int(answer[1])
-            if answer[0] == "not_ready":
-                raise WarmingUp
             if not wait:
                 raise UserExists("This user_id is being registered by another request.")
             if loop.time() > give_up:
@@ -157,8 +163,13 @@ class Players:
 
 async def _look_up_on(shard: Shard, user_id: str) -> ShardLookup:
     keys = shard.keys
-    answer = await shard.run("find_user", (keys.ready, keys.user(user_id), keys.tombstone(user_id)))
-    if answer[0] == "not_ready":
+    answer = await shard.run(
+        "find_user",
+        (keys.admission, keys.user(user_id), keys.tombstone(user_id), keys.board(GLOBAL)),
+        (user_id,),
+    )
+    if answer[0] == "incomplete":
+        await shard.report_incomplete(user_id)
         raise WarmingUp
     now, deleted_at, player = int(answer[1]), int(answer[2]), None
     if answer[0] == "ok":

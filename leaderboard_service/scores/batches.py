@@ -17,7 +17,15 @@ from leaderboard_core.tokens import Identity
 from leaderboard_service.idempotency import Idempotency
 from leaderboard_service.regions import Regions
 from leaderboard_service.scores.schemas import BatchItem
-from leaderboard_service.scores.service import ClaimNeeded, ScoreWriter, Write, Written, event_start, read_result
+from leaderboard_service.scores.service import (
+    ClaimNeeded,
+    ScoreWriter,
+    Write,
+    Written,
+    event_start,
+    key_hash,
+    read_result,
+)
 
 CHUNK = 50
 """Scores in one script call, which blocks Redis for a few milliseconds on a large board."""
@@ -115,6 +123,10 @@ class BatchWriter:
         unclaimed = []
         for index, result in zip(chunk, results, strict=True):
             try:
+                if result[1] == "incomplete":
+                    await self._map.shard_of(writes[index].region, writes[index].user_id).report_incomplete(
+                        writes[index].user_id
+                    )
                 outcomes[index] = read_result(writes[index], result)
             except ClaimNeeded:
                 unclaimed.append(index)
@@ -127,7 +139,7 @@ class BatchWriter:
         shard = self._map.shard_of(first.region, first.user_id)
         keys = shard.keys
         keys_argument = [
-            keys.ready,
+            keys.admission,
             keys.board(first.region),
             keys.board(GLOBAL),
             keys.queue(first.region),
@@ -139,12 +151,12 @@ class BatchWriter:
             limits.region_rate_limit_per_sec,
             limits.idempotency_ttl_seconds if first.idempotency else 0,
             first.idempotency.fingerprint if first.idempotency else "",
-            self._writer.unclaimed.deadline,
+            self._writer.unclaimed.period,
             keys.tombstone(""),
         ]
         for write in writes:
             kept = keys.idempotency(write.subject, write.idempotency.key if write.idempotency else "")
             keys_argument += (keys.user(write.user_id), kept, keys.claim(write.user_id))
-            arguments += (write.operation, write.user_id, write.name, write.amount, event_start(write))
+            arguments += (write.operation, write.user_id, write.name, write.amount, event_start(write), key_hash(write))
         results: list[list[Any]] = await shard.run("write_scores", keys_argument, arguments)
         return results

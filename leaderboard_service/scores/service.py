@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from functools import cache
@@ -124,7 +125,7 @@ class ScoreWriter:
         answer = await shard.run(
             "write_score",
             (
-                keys.ready,
+                keys.admission,
                 keys.user(write.user_id),
                 keys.board(write.region),
                 keys.board(GLOBAL),
@@ -149,12 +150,15 @@ class ScoreWriter:
                 idempotency.fingerprint if idempotency else "",
                 "1" if write.may_create else "0",
                 claim.nonce,
-                claim.deadline,
+                claim.period,
                 "1" if write.protected else "0",
                 keys.tombstone(""),
                 "" if write.issued_at is None else write.issued_at,
+                key_hash(write),
             ),
         )
+        if answer[1] == "incomplete":
+            await shard.report_incomplete(write.user_id)
         return read_result(write, answer)
 
 
@@ -185,13 +189,21 @@ def event_start(write: Write) -> str:
     return orjson.dumps(fields)[:-1].decode()
 
 
+def key_hash(write: Write) -> str:
+    """Hash a write's subject and Idempotency-Key, as its row keeps them; '' when it has no key."""
+    if write.idempotency is None:
+        return ""
+    named = f"{write.subject or write.user_id}/{write.idempotency.key}"
+    return hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
+
+
 class ClaimNeeded(Exception):
     """The player is not on its shard, and the caller holds no claim on the user_id."""
 
 
 def _refusal(code: str, detail: Sequence[str]) -> LeaderboardError | ClaimNeeded:
     match code:
-        case "not_ready":
+        case "incomplete":
             return WarmingUp()
         case "queue_full":
             return QueueFull(retry_after=1, queue_length=int(detail[0]))

@@ -10,7 +10,7 @@ import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.settings import MAX_EXACT_INTEGER, TopologySettings, load
-from tests.conftest import TestDatabases, environment_on, mark_ready
+from tests.conftest import TestDatabases, admit, environment_on
 from tests.support.infrastructure import Infrastructure, infrastructure
 from tests.support.service import running_service
 from tests.support.worker import drained, rows, working
@@ -35,7 +35,7 @@ async def test_a_score_goes_from_http_to_postgres(containers: Infrastructure) ->
             redis.Redis.from_url(containers.redis_urls[0], decode_responses=True) as redis_1,
             redis.Redis.from_url(containers.redis_urls[1], decode_responses=True) as redis_2,
         ):
-            await mark_ready(environ, databases)
+            await admit(environ, databases)
             async with running_service(environ) as api, working(environ):
                 for user_id, region in (("alice", "ASIA"), ("日本🎮", "EU")):
                     token = await api.register(user_id, region, MAX_EXACT_INTEGER - 1, password="correct horse battery")

@@ -16,7 +16,7 @@ import redis.asyncio as redis
 
 from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_core.postgres.databases import RegionDatabases
-from tests.conftest import mark_ready
+from tests.conftest import admit
 from tests.support.events import listening
 from tests.support.process import ended, started
 
@@ -36,7 +36,7 @@ async def uvicorn_serves(factory: str, protocol: str, environ: Mapping[str, str]
 async def test_calls_and_streams_through_both(
     protocol: str, environ: dict[str, str], redis_1: redis.Redis, databases: RegionDatabases
 ) -> None:
-    await mark_ready(environ, databases)
+    await admit(environ, databases)
     async with (
         uvicorn_serves("leaderboard_service.app:create_app", protocol, environ) as service,
         uvicorn_serves(

@@ -36,6 +36,13 @@ class Proxy:
         netloc = f"{credentials}@127.0.0.1:{self.port}" if credentials else f"127.0.0.1:{self.port}"
         return urlunsplit(self._parts._replace(netloc=netloc))
 
+    def lead_to(self, url: str) -> None:
+        """Let connections from now on go to another server."""
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self._target = parts.hostname, parts.port
+
     async def open(self) -> None:
         """Accept connections (again)."""
         self._tells_server = True

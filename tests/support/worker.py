@@ -15,8 +15,12 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings, load
 from tests.support.waiting import eventually
+from worker_service.recovery.rebuild import rebuild
 from worker_service.saving.heartbeat import Heartbeat
 from worker_service.services import build
+
+EAGER = load(WorkerSettings, {"CLOCK_SKEW_SECONDS": "0"})
+"""A test's servers have one clock."""
 
 
 @dataclass
@@ -53,10 +57,14 @@ async def working(
 ) -> AsyncIterator[Worker]:
     """Run a worker with this environment; with `heartbeats` it sends them, reclaims and rebuilds.
 
-    `only` names the one region whose queue it consumes.
+    `only` names the one region whose queue it consumes. Without heartbeats the Redis servers are admitted before.
     """
     topology, settings = load(TopologySettings, environ), load(WorkerSettings, environ)
     shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(topology)
+    if not heartbeats:
+        for shard in shard_map.shards:
+            if not await shard.is_ready():
+                await rebuild(shard, databases, EAGER)
     stop = asyncio.Event()
     parts = build(name, topology, settings, shard_map, databases, stop, block_seconds=block_seconds)
     consumers = [consumer for consumer in parts.consumers if only in (None, consumer.region)]

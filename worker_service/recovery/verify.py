@@ -8,13 +8,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from leaderboard_core.postgres import sql
-from leaderboard_core.postgres.databases import Pool, RegionDatabases
-from leaderboard_core.postgres.deletions import MIN_TOMBSTONE_SECONDS
+from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
-from worker_service.recovery.rebuild import pages
+from worker_service.recovery.reconcile import Row, deletions_of, reconcile, rows_of
+from worker_service.recovery.restore import pages
 
 CHUNK = 500
 MOST_DIFFERENCES = 100_000
@@ -31,17 +30,6 @@ class Difference(NamedTuple):
     problem: str
 
 
-class Row(NamedTuple):
-    """A player in Postgres."""
-
-    user_id: str
-    name: str
-    region: str
-    score: int
-    micros: int
-    protected: bool
-
-
 class RedisState(NamedTuple):
     """A player in Redis, as texts; '' where there is none."""
 
@@ -52,6 +40,7 @@ class RedisState(NamedTuple):
     on_region: str
     on_global: str
     protected: str
+    since: str
 
 
 @dataclass(slots=True)
@@ -86,6 +75,7 @@ def compare(region: str, row: Row | None, state: RedisState, deleted_at: int = 0
             ("name", state.name, row.name),
             ("updated_at", state.updated_at, str(row.micros)),
             ("password", state.protected or "0", "1" if row.protected else "0"),
+            ("deletion of a predecessor", state.since or "0", str(row.deleted_micros)),
         ):
             if ours != theirs:
                 problems.append(f"{what} {ours} in Redis, {theirs} in Postgres")
@@ -112,7 +102,9 @@ class Verifier:
             differences = await self._verify(shard, region, candidates, report)
             report.differences += differences
             if repair:
-                report.repaired += [(one, await self._reconcile(shard, one)) for one in differences]
+                report.repaired += [
+                    (one, await reconcile(shard, self._databases, region, one.user_id)) for one in differences
+                ]
         return report
 
     async def _candidates(self, shard: Shard, region: str, report: Report, on_players: OnPlayers | None) -> set[str]:
@@ -128,7 +120,7 @@ class Verifier:
                     report.truncated = True
                     return candidates
         async for user_ids in self._members(shard, region):
-            known = await _rows_of(pool, user_ids)
+            known = await rows_of(pool, user_ids)
             candidates |= {user_id for user_id in user_ids if user_id not in known}
         return candidates
 
@@ -179,8 +171,8 @@ class Verifier:
         """
         before = await _redis_states(shard, region, user_ids)
         uncommitted = (await queue_state(shard, region)).uncommitted
-        rows = await _rows_of(self._databases[region], user_ids)
-        gone = await _deletions_of(self._databases[region], user_ids)
+        rows = await rows_of(self._databases[region], user_ids)
+        gone = await deletions_of(self._databases[region], user_ids)
         after = await _redis_states(shard, region, user_ids)
         differences, changing = [], set()
         for user_id, first, last in zip(user_ids, before, after, strict=True):
@@ -190,33 +182,6 @@ class Verifier:
             elif problem:
                 differences.append(Difference(region, user_id, problem))
         return differences, changing, uncommitted
-
-    async def _reconcile(self, shard: Shard, difference: Difference) -> str:
-        region, user_id, keys = difference.region, difference.user_id, shard.keys
-        row = (await _rows_of(self._databases[region], [user_id])).get(user_id)
-        gone = await _deletions_of(self._databases[region], [user_id])
-        outcome: str = await shard.run(
-            "reconcile_player",
-            (
-                keys.user(user_id),
-                keys.board(region),
-                keys.board(GLOBAL),
-                keys.queue(region),
-                keys.tombstone(user_id),
-            ),
-            (
-                user_id,
-                region,
-                "verify",
-                row.micros if row else "",
-                row.name if row else "",
-                row.score if row else "",
-                "1" if row and row.protected else "0",
-                gone.get(user_id, 0),
-                MIN_TOMBSTONE_SECONDS,
-            ),
-        )
-        return outcome
 
 
 async def _scan(shard: Shard, board: str) -> AsyncIterator[list[str]]:
@@ -228,28 +193,13 @@ async def _scan(shard: Shard, board: str) -> AsyncIterator[list[str]]:
             return
 
 
-async def _rows_of(pool: Pool, user_ids: Sequence[str]) -> dict[str, Row]:
-    records = await pool.fetch(sql.load("players_by_id"), _storable(user_ids))
-    return {record["user_id"]: Row(*record) for record in records}
-
-
-async def _deletions_of(pool: Pool, user_ids: Sequence[str]) -> dict[str, int]:
-    """µs by user_id."""
-    records = await pool.fetch(sql.load("deletions_by_id"), _storable(user_ids))
-    return {record["user_id"]: record["micros"] for record in records}
-
-
-def _storable(user_ids: Sequence[str]) -> list[str]:
-    return [user_id for user_id in user_ids if "\0" not in user_id]  # Postgres cannot even be asked for others
-
-
 async def _redis_states(shard: Shard, region: str, user_ids: Sequence[str]) -> list[RedisState]:
     keys = shard.keys
     boards = (keys.board(region), keys.board(GLOBAL))
     if not user_ids:
         return []
     flat: list[str] = await shard.run("inspect_players", boards, (keys.user(""), *user_ids))
-    return [RedisState(*flat[first : first + 7]) for first in range(0, len(flat), 7)]
+    return [RedisState(*flat[first : first + 8]) for first in range(0, len(flat), 8)]
 
 
 async def _compare_rows(shard: Shard, region: str, rows: Sequence[Row]) -> list[Difference]:

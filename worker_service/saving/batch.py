@@ -45,8 +45,9 @@ class Batch:
         return (self.raw_deletions if isinstance(event, Deletion) else self.raw_of)[event.user_id]
 
     @property
-    def user_ids(self) -> list[str]:
-        return [*(deletion.user_id for deletion in self.deletions), *(event.user_id for event in self.events)]
+    def raws(self) -> list[str]:
+        """As they were taken: deletions, events, and what cannot be stored."""
+        return [*self.raw_deletions.values(), *self.raw_of.values(), *(letter.raw for letter in self.dead)]
 
 
 def build(raw_events: Iterable[str], region: str) -> Batch:
@@ -98,8 +99,8 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
 
 def columns(
     events: Sequence[ScoreEvent],
-) -> tuple[list[str], list[str], list[str], list[int], list[int], list[bool]]:
-    """Build the arrays of `upsert_scores`: user_ids, names, regions, scores, µs, protected."""
+) -> tuple[list[str], list[str], list[str], list[int], list[int], list[bool], list[str]]:
+    """Build the arrays of `upsert_scores`: user_ids, names, regions, scores, µs, protected, last keys."""
     return (
         [event.user_id for event in events],
         [event.name for event in events],
@@ -107,4 +108,5 @@ def columns(
         [event.score for event in events],
         [event.timestamp for event in events],
         [event.protected for event in events],
+        [event.key for event in events],
     )

@@ -6,31 +6,55 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from redis.exceptions import OutOfMemoryError
 
 from leaderboard_core.backoff import Backoff, Pauses, wait_for_stop
-from leaderboard_core.errors import Unavailable, describe
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
+from leaderboard_core.errors import Unavailable
+from leaderboard_core.postgres.databases import Pool
+from leaderboard_core.postgres.fencing import Fence, Fenced
 from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.telemetry import tracing
-from leaderboard_core.telemetry.metrics import BATCH_SIZE, EVENTS_SAVED, UPSERT_FAILURES, UPSERT_SECONDS
-from worker_service.recovery.rebuild import restore_by_id
+from leaderboard_core.telemetry.metrics import (
+    BATCH_SIZE,
+    BATCHES_FENCED,
+    EVENTS_SAVED,
+    UPSERT_FAILURES,
+    UPSERT_SECONDS,
+)
 from worker_service.saving import batch as batches
 from worker_service.saving import upsert as store
+from worker_service.saving.heartbeat import Peers
 
 log = logging.getLogger(__name__)
 
 BACKOFF = Backoff(first=0.1, most=5.0, jitter=0.5)
+COLD_SECONDS = 0.1
+"""How often a consumer asks whether its shard is admitted; nothing can be taken before."""
+RETURNED_PER_CALL = 200
+
+
+class Taken(NamedTuple):
+    """A batch, oldest event first: the whole processing list, and the admission under which it stood.
+
+    `digest` is that of the newest event as Redis has it: an event need not be a text.
+    """
+
+    admission: str
+    digest: str
+    raw_events: list[str]
+
+    @property
+    def nonce(self) -> str:
+        return self.admission.partition(" ")[0]
 
 
 @dataclass(slots=True)
 class Consumer:
-    """One queue's consumer. At most one batch is in flight; that batch is its processing list.
-
-    `batch_lock` is held from the take to the acknowledgement: a rebuild waits for it before it reads Postgres.
-    """
+    """One queue's consumer. At most one batch is in flight; that batch is its processing list."""
 
     shard: Shard
     region: str
@@ -39,85 +63,87 @@ class Consumer:
     settings: WorkerSettings
     stop: asyncio.Event
     block_seconds: float
-    batch_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _list_is_known: bool = field(default=True, init=False)
+    peers: Peers
+    _waits: bool = field(default=True, init=False)
+    _returning: list[str] = field(default_factory=list, init=False)
     _redis_pauses: Pauses = field(init=False)
     _postgres_pauses: Pauses = field(init=False)
+    _fence_pauses: Pauses = field(init=False)
 
     def __post_init__(self) -> None:
         self._redis_pauses = Pauses(BACKOFF, self.stop)
         self._postgres_pauses = Pauses(BACKOFF, self.stop)
+        self._fence_pauses = Pauses(BACKOFF, self.stop)
 
     async def run(self) -> None:
-        """Consume until the stop; the batch in flight is finished unless Postgres is unavailable."""
+        """Consume until the stop; the batch in flight is finished unless a store is unavailable."""
         while not self.stop.is_set():
             try:
-                async with self.batch_lock:
-                    raw_events = await self._take()
-                    if raw_events:
-                        await self._save(raw_events)
+                if self._returning:
+                    await self._return_events()
+                taken = await self._take()
+                if taken.raw_events:
+                    await self._save(taken)
             except Unavailable as error:
-                # An answer may have been lost, and with it an event that is in the list unseen.
-                self._list_is_known = False
+                # An answer may have been lost, and with it an event that is in the list unseen: look before waiting.
+                self._waits = False
                 log.warning("redis is away: %s", error.__cause__, extra={"region": self.region})
                 await self._redis_pauses.pause()
             else:
                 self._redis_pauses.reset()
+        if self._returning:
+            await self._return_at_the_end()
 
-    async def _take(self) -> list[str]:
-        """Take the next batch, oldest first; empty when nothing came for a while. Raises Unavailable."""
+    async def _take(self) -> Taken:
+        """Take the next batch; empty when nothing came in time, or the shard is not admitted. Raises Unavailable."""
+        if self._waits:
+            await self._wait_for_event()
+        self._waits = True
+        most, linger = self.settings.batch_size, self.settings.batch_linger_ms / 1000
+        taken = await self._take_more()
+        if not taken.admission:
+            self._waits = False
+            await wait_for_stop(self.stop, COLD_SECONDS)
+        elif 0 < len(taken.raw_events) < most and linger:
+            await wait_for_stop(self.stop, linger)
+            taken = await self._take_more()
+        return taken
+
+    async def _wait_for_event(self) -> None:
+        """Wait until an event has come into the processing list, or for a while. Raises Unavailable."""
         keys = self.shard.keys
-        queue, processing = keys.queue(self.region), keys.processing(self.region, self.worker)
-        if not self._list_is_known:
-            # Taking nothing makes this worker known again to a Redis that has lost its data.
-            await self._take_more(0)
-            in_flight: list[str] = await self.shard.command("LRANGE", processing, 0, -1)
-            self._list_is_known = True
-            if in_flight:
-                return in_flight[::-1]
+        lists = (keys.queue(self.region), keys.processing(self.region, self.worker))
         try:
-            first = await self.shard.command("BLMOVE", queue, processing, "RIGHT", "LEFT", self.block_seconds)
+            await self.shard.command("BLMOVE", *lists, "RIGHT", "LEFT", self.block_seconds)
         except Unavailable as error:
             if not isinstance(error.__cause__, OutOfMemoryError):
                 raise
             # Draining the queue is what frees the memory; the script may, where the command may not.
-            taken = await self._take_more(self.settings.batch_size)
-            if not taken:
+            if not await self.shard.command("LLEN", lists[0]):
                 await wait_for_stop(self.stop, self.block_seconds)
-            return taken
-        if first is None:
-            # Redis may have given an event to a connection that had broken unnoticed: read the list once in a while.
-            self._list_is_known = False
-            return []
-        events: list[str] = [first]
-        for lingers in (True, False):
-            room = self.settings.batch_size - len(events)
-            if room == 0:
-                break
-            events += await self._take_more(room)
-            if lingers and len(events) < self.settings.batch_size and self.settings.batch_linger_ms:
-                await wait_for_stop(self.stop, self.settings.batch_linger_ms / 1000)
-            else:
-                break
-        return events
 
-    async def _take_more(self, most: int) -> list[str]:
+    async def _take_more(self) -> Taken:
         keys = self.shard.keys
-        lists = (keys.queue(self.region), keys.processing(self.region, self.worker), keys.workers)
-        taken: list[str] = await self.shard.run("take_batch", lists, (most, self.worker))
-        return taken
+        lists = (keys.queue(self.region), keys.processing(self.region, self.worker), keys.workers, keys.admission)
+        admission, digest, newest_first = await self.shard.run(
+            "take_batch", lists, (self.settings.batch_size, self.worker)
+        )
+        return Taken(admission, digest, newest_first[::-1])
 
-    async def _save(self, raw_events: list[str]) -> None:
+    async def _save(self, taken: Taken) -> None:
         """Commit a batch and acknowledge it. Raises Unavailable when Redis fails before the end."""
-        batch = batches.build(raw_events, self.region)
-        dead = list(batch.dead)
+        batch = batches.build(taken.raw_events, self.region)
+        dead, fence = list(batch.dead), Fence(self.region, taken.nonce)
         while True:
             started, started_at = time.perf_counter(), time.time_ns()
             try:
-                refused = await store.save(self.pool, batch)
+                refused = await store.save(self.pool, batch, fence, old_workers=self.peers.old_workers)
+            except Fenced:
+                await self._refused(taken, batch)
+                return
             except store.PostgresUnavailable as error:
                 UPSERT_FAILURES.labels(self.region).inc()
-                log.warning("postgres is away: %s", error, extra={"region": self.region, "held": len(raw_events)})
+                log.warning("postgres is away: %s", error, extra={"region": self.region, "held": len(taken.raw_events)})
                 await self._postgres_pauses.pause()
                 if self.stop.is_set():
                     return  # the processing list keeps the batch for the next worker
@@ -125,16 +151,16 @@ class Consumer:
                 UPSERT_SECONDS.labels(self.region).observe(time.perf_counter() - started)
                 break
         self._postgres_pauses.reset()
+        self._fence_pauses.reset()
         if batch.traceparents and (tracer := tracing.active()) is not None:
-            tracer.saved(batch.traceparents, self.region, len(raw_events), started_at)
+            tracer.saved(batch.traceparents, self.region, len(taken.raw_events), started_at)
         dead += [batches.DeadLetter(batch.raw(event), reason) for event, reason in refused]
         for dead_letter in dead:
             log.error("event refused", extra={"region": self.region, "reason": dead_letter.reason})
-        BATCH_SIZE.labels(self.region).observe(len(raw_events))
+        BATCH_SIZE.labels(self.region).observe(len(taken.raw_events))
         if batch.deletions:
             await self._expire_tombstones(batch)
-        if await self._acknowledge(len(raw_events), dead) == "gone":
-            await self._restore_to_redis(batch.user_ids)
+        await self._acknowledge(taken, dead)
         EVENTS_SAVED.labels(self.region, "saved").inc(len(batch.events) + len(batch.deletions) - len(refused))
         EVENTS_SAVED.labels(self.region, "superseded").inc(batch.superseded)
         EVENTS_SAVED.labels(self.region, "dead").inc(len(dead))
@@ -151,27 +177,58 @@ class Consumer:
             )
         )
 
-    async def _acknowledge(self, count: int, dead: list[batches.DeadLetter]) -> str:
+    async def _acknowledge(self, taken: Taken, dead: list[batches.DeadLetter]) -> None:
+        """Forget a batch that is committed. Whatever comes of it, an admission to come finds it in Postgres."""
         keys = self.shard.keys
         outcome: str = await self.shard.run(
             "acknowledge_batch",
-            (keys.processing(self.region, self.worker), keys.dead(self.region)),
-            (count, *(dead_letter.encode() for dead_letter in dead)),
+            (keys.processing(self.region, self.worker), keys.dead(self.region), keys.admission),
+            (len(taken.raw_events), taken.digest, taken.admission, *(letter.encode() for letter in dead)),
         )
         if outcome == "changed":
-            self._list_is_known = False
+            self._waits = False
         elif outcome == "gone":
             log.warning("the batch was taken over, or Redis lost it", extra={"region": self.region})
-        return outcome
 
-    async def _restore_to_redis(self, user_ids: list[str]) -> None:
-        """Restore a batch whose list has vanished to Redis: if Redis lost its data, a rebuild may have read Postgres
-        before this batch was committed. Raises Unavailable."""
-        while not self.stop.is_set():
-            try:
-                await restore_by_id(self.shard, self.region, self.pool, user_ids)
-            except CONNECTION_ERRORS as error:
-                log.warning("postgres is away: %s", describe(error), extra={"region": self.region})
-                await self._postgres_pauses.pause()
-            else:
-                return
+    async def _refused(self, taken: Taken, batch: batches.Batch) -> None:
+        """Keep what is to go back to Redis: the shard was admitted anew since the batch was taken, or is just now."""
+        BATCHES_FENCED.labels(self.region).inc()
+        log.warning(
+            "a batch of an earlier admission was refused",
+            extra={"region": self.region, "events": len(taken.raw_events)},
+        )
+        self._returning = batch.raws
+        self._waits = False
+        # Where nobody admits it, Postgres and Redis do not agree on who was last, and a worker has to find out.
+        keys = self.shard.keys
+        await self.shard.run("close_admission", (keys.admission, keys.ready, keys.rebuild_lock), (taken.admission,))
+        await self._fence_pauses.pause()
+
+    async def _return_events(self) -> None:
+        """Give back what the processing list no longer holds, before anything else is taken. Raises Unavailable."""
+        keys, region = self.shard.keys, self.region
+        while self._returning:
+            returned = await self.shard.run(
+                "return_events",
+                (
+                    keys.processing(region, self.worker),
+                    keys.queue(region),
+                    keys.board(region),
+                    keys.board(GLOBAL),
+                    keys.any_tombstone,
+                ),
+                (keys.user(""), keys.tombstone(""), region, *self._returning[:RETURNED_PER_CALL]),
+            )
+            del self._returning[:RETURNED_PER_CALL]
+            if returned:
+                log.warning("events that redis had lost were given back", extra={"region": region, "events": returned})
+
+    async def _return_at_the_end(self) -> None:
+        try:
+            await self._return_events()
+        except Unavailable as error:
+            log.warning(
+                "redis has lost events that postgres does not have: %s",
+                error.__cause__,
+                extra={"region": self.region, "events": len(self._returning)},
+            )

@@ -1,59 +1,89 @@
-"""Send this worker's heartbeats, reclaim what stale workers hold, and have a Redis rebuilt that is not ready."""
+"""Send this worker's heartbeats, reclaim what stale workers hold, and have a Redis admitted that is not."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass, field
+
+import asyncpg
 
 from leaderboard_core.backoff import wait_for_stop
-from leaderboard_core.errors import Unavailable
+from leaderboard_core.errors import Unavailable, describe
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.telemetry.metrics import EVENTS_RECLAIMED
-from worker_service.recovery.rebuild import Rebuilder
+from worker_service.recovery.incomplete import repair_incomplete
+from worker_service.recovery.rebuilder import Rebuilder
 
 log = logging.getLogger(__name__)
 
+VERSION = 1
+"""What this worker knows of: 1 is the admission's nonce and its lock in Postgres. Who says nothing is older."""
+INTERVAL_SECONDS = 0.5
+"""How soon a worker sees that a Redis has become another, where no connection broke."""
 
+
+@dataclass(slots=True)
+class Peers:
+    """What is known of the other workers of a shard; until the first heartbeat the worst is taken for granted."""
+
+    old_workers: bool = True
+
+
+@dataclass(slots=True)
 class Heartbeat:
     """Keeps this worker in one shard's registry of workers, and removes what stale workers left there."""
 
-    def __init__(
-        self, shard: Shard, worker: str, timeout_seconds: int, rebuilder: Rebuilder, stop: asyncio.Event
-    ) -> None:
-        self._shard = shard
-        self._worker = worker
-        self._timeout = timeout_seconds
-        self._rebuilder = rebuilder
-        self._stop = stop
+    shard: Shard
+    worker: str
+    timeout_seconds: int
+    databases: RegionDatabases
+    rebuilder: Rebuilder
+    stop: asyncio.Event
+    peers: Peers = field(default_factory=Peers)
 
     async def run(self) -> None:
         """Beat until the stop, several times within the timeout."""
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             try:
                 await self.beat()
             except Unavailable as error:
                 log.warning("no heartbeat could be sent: %s", error.__cause__)
-            await wait_for_stop(self._stop, min(1.0, self._timeout / 4))
+            await wait_for_stop(self.stop, min(INTERVAL_SECONDS, self.timeout_seconds / 4))
 
     async def beat(self) -> None:
-        """Send one heartbeat; reclaim the batches of stale workers, and start to rebuild a Redis that is not ready.
+        """Send one heartbeat; reclaim the batches of stale workers, and start to rebuild a Redis that is not admitted.
 
         Raises Unavailable.
         """
-        shard, stale_after = self._shard, self._timeout * 1_000_000
-        keys = shard.keys
-        for other in await shard.run("heartbeat", (keys.workers,), (self._worker, stale_after)):
-            for region in shard.regions:
-                reclaimed = await shard.run(
-                    "reclaim_batch",
-                    (keys.queue(region), keys.processing(region, other), keys.workers),
-                    (other, stale_after),
+        shard, stale_after = self.shard, self.timeout_seconds * 1_000_000
+        registry = (shard.keys.workers, shard.keys.worker_versions)
+        least_version, *stale = await shard.run("heartbeat", registry, (self.worker, stale_after, VERSION))
+        self.peers.old_workers = int(least_version) < VERSION
+        for other in stale:
+            await self._reclaim(other, stale_after)
+            await shard.run("forget_worker", registry, (other,))
+        state = await shard.look()
+        self.rebuilder.lives.saw(shard, state)
+        if not state.is_open:
+            self.rebuilder.start(shard)
+            return
+        try:
+            await repair_incomplete(shard, self.databases)
+        except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+            log.warning("players wait for their repair: %s", describe(error), extra={"shard": shard.name})
+
+    async def _reclaim(self, other: str, stale_after: int) -> None:
+        shard, keys = self.shard, self.shard.keys
+        for region in shard.regions:
+            reclaimed = await shard.run(
+                "reclaim_batch",
+                (keys.queue(region), keys.processing(region, other), keys.workers),
+                (other, stale_after),
+            )
+            if reclaimed > 0:
+                EVENTS_RECLAIMED.labels(region).inc(reclaimed)
+                log.warning(
+                    "took over from a silent worker", extra={"worker": other, "region": region, "events": reclaimed}
                 )
-                if reclaimed > 0:
-                    EVENTS_RECLAIMED.labels(region).inc(reclaimed)
-                    log.warning(
-                        "took over from a silent worker", extra={"worker": other, "region": region, "events": reclaimed}
-                    )
-            await shard.run("forget_worker", (keys.workers,), (other,))
-        if not await shard.is_ready():
-            self._rebuilder.start(shard)

@@ -12,6 +12,7 @@ from leaderboard_core.events import Deletion, ScoreEvent
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.postgres.deletions import delete_players
+from leaderboard_core.postgres.fencing import Fence, fenced
 from worker_service.saving.batch import Batch, columns
 
 REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
@@ -24,18 +25,25 @@ class PostgresUnavailable(Exception):
     """The batch could not be saved now and may be later."""
 
 
-async def save(pool: Pool, batch: Batch) -> list[tuple[ScoreEvent | Deletion, str]]:
-    """Save a batch; returns the events that Postgres refuses, with its reason. Raises PostgresUnavailable.
+async def save(
+    pool: Pool, batch: Batch, fence: Fence, *, old_workers: bool = False
+) -> list[tuple[ScoreEvent | Deletion, str]]:
+    """Save a batch; returns the events that Postgres refuses, with its reason.
 
     Deletions come first: a player who is in the upsert too was made anew. Each of the two is whole by itself, and
-    done again with the batch if the process ends in between.
+    done again with the batch if the process ends in between. `old_workers` are those of the version before beside this
+    one. Raises PostgresUnavailable, or Fenced when the batch was taken under an earlier admission.
     """
-    deleted = await _apply(pool, batch.deletions, delete_players)
-    return [*deleted, *await _apply(pool, batch.events, _upsert)]
 
+    async def delete(pool: Pool, deletions: Sequence[Deletion]) -> None:
+        await delete_players(pool, deletions, fence, old_workers=old_workers)
 
-async def _upsert(pool: Pool, events: Sequence[ScoreEvent]) -> None:
-    await pool.execute(sql.load("upsert_scores"), *columns(events))
+    async def upsert(pool: Pool, events: Sequence[ScoreEvent]) -> None:
+        async with fenced(pool, fence) as connection:
+            await connection.execute(sql.load("upsert_scores"), *columns(events))
+
+    deleted = await _apply(pool, batch.deletions, delete)
+    return [*deleted, *await _apply(pool, batch.events, upsert)]
 
 
 async def _apply(
@@ -44,7 +52,7 @@ async def _apply(
     """Run a statement for events, each user at most once.
 
     A refused statement is split in halves until the culprits are alone, so one bad event costs
-    log2(n) statements and delays no other. Raises PostgresUnavailable.
+    log2(n) statements and delays no other. Raises PostgresUnavailable, and what the statement raises of its own.
     """
     if not events:
         return []

@@ -27,13 +27,14 @@ SELECT pg_advisory_unlock($1)
 SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)
 
 -- name: upsert_scores
--- $1 user_ids, $2 names, $3 regions, $4 scores, $5 µs, $6 protected: arrays of one length, each user_id once.
+-- $1 user_ids, $2 names, $3 regions, $4 scores, $5 µs, $6 protected, $7 last keys: arrays of one length, each user_id
+-- once.
 -- An event that is not newer than the row, or than the player's deletion, changes nothing, so events may come twice or
 -- out of order. A player's deletion is looked up only for events that are not newer than the last deletion of all.
-INSERT INTO leaderboard (user_id, name, region, score, updated_at, protected)
-SELECT user_id, name, region, score, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond', protected
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[])
-     AS event (user_id, name, region, score, micros, protected)
+INSERT INTO leaderboard (user_id, name, region, score, updated_at, protected, last_key)
+SELECT user_id, name, region, score, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond', protected, last_key
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[])
+     AS event (user_id, name, region, score, micros, protected, last_key)
 WHERE event.micros > (
         SELECT COALESCE((EXTRACT(EPOCH FROM max(deleted_at)) * 1000000)::bigint, -1) FROM deleted_players
     )
@@ -44,20 +45,37 @@ WHERE event.micros > (
     )
 ON CONFLICT (user_id) DO UPDATE
 SET name = EXCLUDED.name, region = EXCLUDED.region, score = EXCLUDED.score, updated_at = EXCLUDED.updated_at,
-    protected = EXCLUDED.protected
+    protected = EXCLUDED.protected, last_key = EXCLUDED.last_key
 WHERE leaderboard.updated_at IS NULL OR leaderboard.updated_at < EXCLUDED.updated_at
 
--- name: wait_shortly_for_locks
--- Until the transaction ends; while somebody waits for lock_scores, the upserts wait behind.
-SELECT set_config('lock_timeout', '2s', TRUE)
+-- name: hold_admission
+-- $1 region, $2 nonce. Result: TRUE while that is the region's admission, which stays so until the transaction ends
+SELECT TRUE FROM admissions WHERE region = $1 AND nonce = $2 FOR SHARE
+
+-- name: admission_of
+-- $1 region. Result: nonce
+SELECT nonce FROM admissions WHERE region = $1
+
+-- name: set_admission
+-- $1 region, $2 nonce. Needs lock_admissions
+INSERT INTO admissions (region, nonce) VALUES ($1, $2)
+ON CONFLICT (region) DO UPDATE SET nonce = EXCLUDED.nonce, admitted_at = EXCLUDED.admitted_at
+
+-- name: limit_lock_wait
+-- $1 longest wait for a lock, as a text with its unit; until the transaction ends
+SELECT set_config('lock_timeout', $1, TRUE)
+
+-- name: lock_admissions
+-- In a transaction: waits for the fenced statements under way (hold_admission), and holds later ones back until it ends.
+LOCK TABLE admissions IN EXCLUSIVE MODE
 
 -- name: lock_scores
--- In a transaction: waits for the upserts under way, and holds later ones back until it ends. Reads and dumps go on.
+-- As lock_admissions, for the upserts of workers of the version before. Reads and dumps go on.
 LOCK TABLE leaderboard IN SHARE ROW EXCLUSIVE MODE
 
 -- name: delete_players
 -- $1 user_ids, $2 µs of the deletion, $3 µs until which tokens may be valid: arrays of one length, each user_id once.
--- Needs lock_scores. Rows and passwords that are newer stay.
+-- Needs lock_admissions. Rows and passwords that are newer stay.
 WITH event AS (
     SELECT user_id, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond' AS deleted_at,
            TIMESTAMP 'epoch' + until_micros * INTERVAL '1 microsecond' AS tokens_until
@@ -94,13 +112,15 @@ WHERE user_id = ANY($1::text[])
 
 -- name: page_players
 -- $1 last user_id of the page before ('' at first), $2 rows a page, $3 µs: only rows changed after that
--- Result: user_id, name, region, score, micros, protected (has a password), by user_id
-SELECT user_id, name, region, score,
-       (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros, protected
-FROM leaderboard
-WHERE user_id > $1
+-- Result: user_id, name, region, score, micros, protected (has a password), last_key,
+--         deleted_micros (when a predecessor was deleted, 0 if none was), by user_id
+SELECT leaderboard.user_id, name, region, score,
+       (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros, protected, last_key,
+       COALESCE(EXTRACT(EPOCH FROM deleted_at) * 1000000, 0)::bigint AS deleted_micros
+FROM leaderboard LEFT JOIN deleted_players ON deleted_players.user_id = leaderboard.user_id
+WHERE leaderboard.user_id > $1
   AND ($3::bigint = 0 OR updated_at > TIMESTAMP 'epoch' + $3::bigint * INTERVAL '1 microsecond')
-ORDER BY user_id
+ORDER BY leaderboard.user_id
 LIMIT $2
 
 -- name: count_players
@@ -198,7 +218,8 @@ LIMIT $5
 
 -- name: players_by_id
 -- $1 user_ids. Result: as page_players
-SELECT user_id, name, region, score,
-       (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros, protected
-FROM leaderboard
-WHERE user_id = ANY($1::text[])
+SELECT leaderboard.user_id, name, region, score,
+       (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros, protected, last_key,
+       COALESCE(EXTRACT(EPOCH FROM deleted_at) * 1000000, 0)::bigint AS deleted_micros
+FROM leaderboard LEFT JOIN deleted_players ON deleted_players.user_id = leaderboard.user_id
+WHERE leaderboard.user_id = ANY($1::text[])

@@ -1,29 +1,44 @@
 """Load the Redis scripts by name, one file each.
 
 A file is called `<name>-<number of KEYS>.lua`, or `<name>-<KEYS>+<KEYS of each item>.lua` where it takes a list; its
-header says KEYS, ARGV and result. A line `--@include <name>` stands for the text of `includes/<name>.lua`.
+header says KEYS, ARGV and result. A line `--@include <name>` stands for the text of `includes/<name>.lua`. A script
+that includes `admitted` is gated: it holds the admission of the shard in its text, and so has another SHA under each.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 
+_ADMISSION = "@admission@"
 _INCLUDE = re.compile(r"^--@include (\w+)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script's source, its SHA-1 for EVALSHA, and how many KEYS it takes: in all, and more for each item."""
+    """A script's source, its SHA-1 for EVALSHA, and how many KEYS it takes: in all, and more for each item.
+
+    `gated_under` is the admission in its text.
+    """
 
     name: str
     source: str
     number_of_keys: int
     keys_per_item: int = 0
+    gated_under: str = ""
     sha: str = field(init=False)
+
+    @property
+    def gated(self) -> bool:
+        """Whether it trusts the boards, and so runs only under the admission that it was loaded for."""
+        return _ADMISSION in self.source
+
+    def under(self, admission: str) -> Script:
+        """Build the script that runs under one admission only."""
+        return replace(self, source=self.source.replace(_ADMISSION, admission), gated_under=admission)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha", hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest())

@@ -3,7 +3,7 @@
 Delete a player: boards, hash, bucket and the event for Postgres, in one atomic step. A tombstone stays that says
 when, so that nothing from before that brings the player back; the worker lets it expire once Postgres has it too.
 
-KEYS  1 ready marker    4 GLOBAL board     7 idempotency answer
+KEYS  1 admission       4 GLOBAL board     7 idempotency answer
       2 player's hash   5 queue            8 tombstone
       3 region's board  6 player's bucket  9 whether there are tombstones
 ARGV  1 user_id   2 region
@@ -13,16 +13,14 @@ ARGV  1 user_id   2 region
       6 microseconds that the time of the deletion must exceed, at most a day ahead
       7 time to live in seconds of the tombstone, once Postgres has it too
       8 seconds to keep the answer for an Idempotency-Key ('0' when there is none)   9 fingerprint of the request
-Result {'ok', deleted_at}, {'replay', fingerprint, 'deleted', deleted_at} (or the answer of another write), or
+Result {'ok', deleted_at, nonce of the admission}, {'replay', fingerprint, 'deleted', deleted_at} (or the answer of another write), or
        {'refused', code, detail...}; nothing has changed:
-         not_ready | user_not_found | region_mismatch region | invalid_token | queue_full length
+         incomplete (on the board without a hash) | user_not_found | region_mismatch region | invalid_token | queue_full length
 ]]
+--@include admitted
 local call, format = redis.call, string.format
 local issued_at, keep_answer = tonumber(ARGV[5]), tonumber(ARGV[8])
 
-if call('EXISTS', KEYS[1]) == 0 then
-  return {'refused', 'not_ready'}
-end
 if keep_answer > 0 then
   local kept = call('GET', KEYS[7])
   if kept then
@@ -37,8 +35,11 @@ if keep_answer > 0 then
   end
 end
 
-local stored = call('HMGET', KEYS[2], 'region', 'updated_at', 'since')
+local stored = call('HMGET', KEYS[2], 'region', 'updated_at', 'since', 'clock')
 if not stored[1] then
+  if call('ZSCORE', KEYS[4], ARGV[1]) then
+    return {'refused', 'incomplete'}
+  end
   return {'refused', 'user_not_found'}
 elseif stored[1] ~= ARGV[2] then
   return {'refused', 'region_mismatch', stored[1]}
@@ -53,7 +54,7 @@ end
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local floor = math.min(tonumber(ARGV[6]), now + 86400000000)
-local deleted_at = format('%.0f', math.max(now, tonumber(stored[2]) + 1, floor + 1))
+local deleted_at = format('%.0f', math.max(now, tonumber(stored[4] or stored[2]) + 1, floor + 1))
 call('ZREM', KEYS[3], ARGV[1])
 if KEYS[4] ~= KEYS[3] then
   call('ZREM', KEYS[4], ARGV[1])
@@ -65,4 +66,4 @@ call('LPUSH', KEYS[5], ARGV[3] .. ',"deleted":true,"keep":' .. ARGV[7] .. ',"tim
 if keep_answer > 0 then
   call('SET', KEYS[7], table.concat({ARGV[9], 'deleted', deleted_at}, '\n'), 'EX', ARGV[8])
 end
-return {'ok', deleted_at}
+return {'ok', deleted_at, string.match(ADMISSION, '^%S+')}

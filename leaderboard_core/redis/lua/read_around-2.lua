@@ -2,18 +2,16 @@
 Read the rows next to a player in board order, names included. The player may be on another shard:
 then its score says where it would stand here (ties by descending user_id, found by bisection).
 
-KEYS  1 ready marker   2 board
+KEYS  1 admission   2 board
 ARGV  1 prefix of the players' hashes   2 user_id   3 range   4 score ('' when the player should be here)
-Result {'not_ready'}, {'missing', total}, or
+Result {'missing', total}, or
        {'ok', total, start, above, {user_id, score, ...}, {name, region, ...}}
        start = index of the first row on this board; above = players with a strictly higher score than
        the first row; the player's own row is among the rows when it is here
 ]]
+--@include admitted
 --@include named_rows
 --@include rank_of_position
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  return {'not_ready'}
-end
 local user_id, range, score = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local total = redis.call('ZCARD', KEYS[2])
 local place = redis.call('ZREVRANK', KEYS[2], user_id)

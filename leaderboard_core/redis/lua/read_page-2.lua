@@ -2,21 +2,18 @@
 Read a page of a range of a board: after a position in board order, down to a lowest score, and between two
 ranks if they are given, names included. On a board that spans shards the caller gives scores for ranks.
 
-KEYS  1 ready marker   2 board
+KEYS  1 admission   2 board
 ARGV  1 prefix of the players' hashes   2 limit
       3 score and 4 user_id of the start boundary, after which the range begins; an empty user_id is behind that score
       5 lowest score   6 first rank ('' without)   7 last rank ('' without)
-Result {'not_ready'}, or
-       {'ok', total, start, above, end, above_start, {user_id, score, ...}, {name, region, ...}}
+Result {'ok', total, start, above, end, above_start, {user_id, score, ...}, {name, region, ...}}
        start = players before the first row; above = players with a strictly higher score than the first row
        ('0' without rows); end = players before the end of the range; above_start = players with a strictly
        higher score than ARGV[3]
 ]]
+--@include admitted
 --@include named_rows
 --@include rank_of_position
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  return {'not_ready'}
-end
 local function count(from)
   return redis.call('ZCOUNT', KEYS[2], from, '+inf')
 end

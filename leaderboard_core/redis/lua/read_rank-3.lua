@@ -1,14 +1,12 @@
 --[[
 A player's place on this shard's part of a board.
 
-KEYS  1 ready marker   2 board   3 player's hash
+KEYS  1 admission   2 board   3 player's hash
 ARGV  1 user_id
-Result {'not_ready'}, {'missing', total}, or {'ok', total, above, score, name, region}
+Result {'missing', total}, or {'ok', total, above, score, name, region}
        above = players here with a strictly higher score
 ]]
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  return {'not_ready'}
-end
+--@include admitted
 local total = string.format('%.0f', redis.call('ZCARD', KEYS[2]))
 local score = redis.call('ZSCORE', KEYS[2], ARGV[1])
 if not score then

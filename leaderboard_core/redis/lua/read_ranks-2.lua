@@ -1,14 +1,12 @@
 --[[
 The places of several players on this shard's part of a board; who is not on it is left out.
 
-KEYS  1 ready marker   2 board
+KEYS  1 admission   2 board
 ARGV  1 prefix of the players' hashes   then user_ids
-Result {'not_ready'}, or {'ok', total, user_id, score, above, name, region, user_id, ...}
+Result {'ok', total, user_id, score, above, name, region, user_id, ...}
        above = players here with a strictly higher score
 ]]
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  return {'not_ready'}
-end
+--@include admitted
 local answer = {'ok', string.format('%.0f', redis.call('ZCARD', KEYS[2]))}
 local scores = redis.call('ZMSCORE', KEYS[2], unpack(ARGV, 2))
 local above, n = {}, 2

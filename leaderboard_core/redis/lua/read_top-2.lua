@@ -1,15 +1,13 @@
 --[[
 A page of a board from the top, names included.
 
-KEYS  1 ready marker   2 board
+KEYS  1 admission   2 board
 ARGV  1 prefix of the players' hashes   2 offset   3 limit
-Result {'not_ready'}, or {'ok', total, offset, above, {user_id, score, ...}, {name, region, ...}}
+Result {'ok', total, offset, above, {user_id, score, ...}, {name, region, ...}}
        above = players with a strictly higher score than the first row ('0' without rows)
 ]]
+--@include admitted
 --@include named_rows
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  return {'not_ready'}
-end
 local offset, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
 local total = redis.call('ZCARD', KEYS[2])
 local rows, named = named_rows(KEYS[2], offset, offset + limit - 1, ARGV[1])

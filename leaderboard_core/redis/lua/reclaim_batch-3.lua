@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 --[[
 Reclaim the in-flight batch of a stale worker: its events go back to the right end of the queue, oldest last,
-so that they are taken next. Nothing happens when the worker has sent a heartbeat meanwhile.
+so that they are taken next. Nothing happens when the worker has sent a heartbeat meanwhile; one that lies ahead of now
+counts as one of now, for the clock has stepped back.
 
 KEYS  1 queue   2 the stale worker's processing list   3 ZSET of workers
 ARGV  1 the stale worker   2 microseconds without a heartbeat after which a worker is stale

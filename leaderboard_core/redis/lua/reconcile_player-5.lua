@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[
 Reconcile a player's hash, boards and (through the queue) Postgres row, from the newer side. What was
 read from Postgres may be old by now: the times decide, in this one step.
@@ -6,9 +7,11 @@ KEYS  1 player's hash   2 region's board   3 GLOBAL board   4 queue   5 tombston
 ARGV  1 user_id   2 region   3 request_id for the event
       4 updated_at of the Postgres row ('' when there is none)   5 its name   6 its score   7 protected '1' | '0'
       8 when Postgres deleted the player ('0' if never)   9 time to live in seconds of a tombstone that Postgres has too
+     10 the row's last Idempotency-Key ('' if none)
 Result 'from_postgres' | 'from_redis' | 'elsewhere' (another region's) | 'deleted' (here, and from Postgres again)
        | 'removed' (deleted in Postgres, or on a board and nowhere else)
 ]]
+--@include restore_player
 local function on_boards(score)
   redis.call('ZADD', KEYS[2], score, ARGV[1])
   if KEYS[2] ~= KEYS[3] then
@@ -16,7 +19,7 @@ local function on_boards(score)
   end
 end
 
-local user = redis.call('HMGET', KEYS[1], 'region', 'name', 'score', 'updated_at', 'protected')
+local user = redis.call('HMGET', KEYS[1], 'region', 'name', 'score', 'updated_at', 'protected', 'clock')
 if user[1] and user[1] ~= ARGV[2] then
   return 'elsewhere'
 end
@@ -34,23 +37,21 @@ if deleted_at and tonumber(deleted_at) >= tonumber(ARGV[4]) then
     .. ',"deleted":true,"keep":' .. ARGV[9] .. ',"timestamp":' .. deleted_at .. '}')
   return 'deleted'
 end
-if not user[1] or (ARGV[4] ~= '' and tonumber(ARGV[4]) > tonumber(user[4])) then
-  redis.call('HSET', KEYS[1], 'name', ARGV[5], 'region', ARGV[2], 'score', ARGV[6], 'updated_at', ARGV[4])
-  if ARGV[7] == '1' then
-    redis.call('HSET', KEYS[1], 'protected', '1')
-  end
+local same = user[1] and ARGV[4] ~= '' and tonumber(ARGV[4]) == tonumber(user[4]) and ARGV[5] == user[2] and ARGV[6] == user[3]
+-- Of one write whether there is a password is known better where passwords are.
+if not user[1] or (ARGV[4] ~= '' and tonumber(ARGV[4]) > tonumber(user[4])) or (same and ARGV[7] ~= (user[5] or '0')) then
+  restore_player(KEYS[1], user[1], ARGV[2], ARGV[5], ARGV[6], ARGV[4], ARGV[7], ARGV[8], ARGV[10])
   on_boards(ARGV[6])
   return 'from_postgres'
 end
 on_boards(user[3])
-local protected = user[5] and '1' or '0'
-if ARGV[4] ~= '' and tonumber(ARGV[4]) == tonumber(user[4]) and ARGV[5] == user[2] and ARGV[6] == user[3]
-  and ARGV[7] == protected then
+if same then
   return 'from_redis'
 end
 local time = redis.call('TIME')
-local updated_at = string.format('%.0f', math.max(time[1] * 1000000 + time[2], tonumber(user[4]) + 1))
+local updated_at = string.format('%.0f', math.max(time[1] * 1000000 + time[2], tonumber(user[6] or user[4]) + 1))
 redis.call('HSET', KEYS[1], 'updated_at', updated_at)
+redis.call('HDEL', KEYS[1], 'clock')
 redis.call('LPUSH', KEYS[4],
   '{"user_id":' .. cjson.encode(ARGV[1]) .. ',"name":' .. cjson.encode(user[2])
   .. ',"region":' .. cjson.encode(ARGV[2]) .. ',"score":' .. user[3]

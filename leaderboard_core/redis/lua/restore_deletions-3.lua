@@ -14,14 +14,14 @@ local removed = 0
 for i = 4, #ARGV do
   local user_id, deleted_at, tokens_until = string.match(ARGV[i], DELETION)
   local key, tombstone = ARGV[1] .. user_id, ARGV[3] .. user_id
-  local user = redis.call('HMGET', key, 'region', 'updated_at')
+  local user = redis.call('HMGET', key, 'region', 'updated_at', 'since')
   if user[1] == ARGV[2] then
     if tonumber(user[2]) <= tonumber(deleted_at) then
       redis.call('ZREM', KEYS[1], user_id)
       redis.call('ZREM', KEYS[2], user_id)
       redis.call('DEL', key)
       removed = removed + 1
-    else
+    elseif tonumber(user[3] or '0') < tonumber(deleted_at) then
       redis.call('HSET', key, 'since', deleted_at)
     end
   end

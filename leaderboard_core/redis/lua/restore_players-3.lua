@@ -3,24 +3,30 @@ Restore players read from Postgres, but for those that are here already and not 
 
 KEYS  1 region's board   2 GLOBAL board   3 whether there are tombstones
 ARGV  1 prefix of the players' hashes   2 region   3 prefix of the tombstones
-      then a text per player: user_id, name, score, updated_at, protected '1' | '0', with NULs between them,
-      which no text in Postgres has (one argument instead of five: half of the time went into reading them)
-Result number of players restored
+      then a text per player: user_id, name, score, updated_at, protected '1' | '0', when a predecessor was deleted
+      in microseconds ('0' if none was), the last Idempotency-Key ('' if none), with NULs between them, which no text
+      in Postgres has (one argument instead of seven: half of the time went into reading them)
+Result for each player who was here with another region: user_id, that region, 'newer' | 'older' = what the row was;
+       a newer one was restored, and is on the board of the other region still
 ]]
-local PLAYER = '^(%Z+)%z(%Z*)%z(%Z+)%z(%Z+)%z(%Z)$'
+--@include restore_player
+local PLAYER = '^(%Z+)%z(%Z*)%z(%Z+)%z(%Z+)%z(%Z)%z(%Z+)%z(%Z*)$'
 local tombstones = redis.call('EXISTS', KEYS[3]) == 1
-local members, n = {}, 0
+local members, n, moved = {}, 0, {}
 for i = 4, #ARGV do
-  local user_id, name, score, updated_at, protected = string.match(ARGV[i], PLAYER)
+  local user_id, name, score, updated_at, protected, since, last_key = string.match(ARGV[i], PLAYER)
   local key = ARGV[1] .. user_id
-  local kept = redis.call('HGET', key, 'updated_at') or (tombstones and redis.call('GET', ARGV[3] .. user_id))
-  if not kept or tonumber(kept) < tonumber(updated_at) then
-    redis.call('HSET', key, 'name', name, 'region', ARGV[2], 'score', score, 'updated_at', updated_at)
-    if protected == '1' then
-      redis.call('HSET', key, 'protected', '1')
-    end
+  local kept = redis.call('HMGET', key, 'updated_at', 'region')
+  local newest = kept[1] or (tombstones and redis.call('GET', ARGV[3] .. user_id))
+  local newer = not newest or tonumber(newest) < tonumber(updated_at)
+  if newer then
+    restore_player(key, kept[1], ARGV[2], name, score, updated_at, protected, since, last_key)
     members[n + 1], members[n + 2] = score, user_id
     n = n + 2
+  end
+  if kept[2] and kept[2] ~= ARGV[2] then
+    local last = #moved
+    moved[last + 1], moved[last + 2], moved[last + 3] = user_id, kept[2], newer and 'newer' or 'older'
   end
 end
 if n > 0 then
@@ -29,4 +35,4 @@ if n > 0 then
     redis.call('ZADD', KEYS[2], unpack(members))
   end
 end
-return n / 2
+return moved

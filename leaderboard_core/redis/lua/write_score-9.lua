@@ -1,7 +1,7 @@
 --[[
 One score write: every check, the boards, the player's hash and the event, in one atomic step.
 
-KEYS  1 ready marker        4 GLOBAL board    7 region's bucket
+KEYS  1 admission           4 GLOBAL board    7 region's bucket
       2 player's hash       5 queue           8 idempotency answer
       3 region's board      6 player's bucket 9 registration claim
 ARGV  1 operation: register | create | set | add
@@ -14,15 +14,18 @@ ARGV  1 operation: register | create | set | add
      12 fingerprint of the request, to tell a reused key
      13 may a missing player be made by set or add: '1' | '0' (register and create always may)
      14 claim's nonce held by the caller ('' when it holds none)
-     15 microseconds, Redis time, after which a claim held elsewhere has ended ('0' when it is held here)
+     15 from when to when a claim held elsewhere holds, in microseconds of this Redis ('0' when it is held here)
      16 '1' when the new player has a password
      17 prefix of the tombstones
      18 microseconds at which the player's token was issued ('' when it is a server's, or there is none)
+     19 hash of the subject and its Idempotency-Key ('' when there is none)
 Result {'ok' | 'unchanged', region, name, score, updated_at, created '1' | '0'}
        {'replay', fingerprint, 'ok' | 'unchanged', region, name, score, updated_at, created}
        {'refused', code, detail...}; nothing has changed:
-         not_ready | queue_full length | rate_limited us | region_rate_limited us | user_exists | claimed
+         queue_full length | incomplete (on the board without a hash) | rate_limited us | region_rate_limited us | user_exists | claimed
          | user_not_found | region_mismatch region | score_out_of_range | claim_lost | invalid_token
 ]]
+--@include admitted
+--@include token_bucket
 --@include write_score
 return write_score(KEYS, ARGV)

@@ -15,7 +15,7 @@ import redis.asyncio as redis
 
 import leaderboard_client as client
 from leaderboard_core.postgres.databases import RegionDatabases
-from tests.conftest import Start, mark_ready
+from tests.conftest import Start, admit
 from tests.integration.api_gateway.support import refusing_port
 from tests.support.callers import Caller, Kind, calling
 from tests.support.proxy import Proxy, proxy
@@ -188,7 +188,7 @@ async def service_process(environ: Mapping[str, str], port: int) -> AsyncIterato
 async def test_a_service_that_is_killed_and_comes_back_loses_and_doubles_nothing(
     kind: Kind, environ: dict[str, str], redis_1: redis.Redis, databases: RegionDatabases
 ) -> None:
-    await mark_ready(environ, databases)
+    await admit(environ, databases)
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
     added: dict[str, int] = {}

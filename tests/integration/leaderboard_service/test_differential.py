@@ -21,6 +21,7 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from tests.conftest import EMPTY, Start
 from tests.docs.story import tell
 from tests.support.service import Api
+from tests.support.worker import EAGER
 from worker_service.recovery.rebuild import rebuild
 
 _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
@@ -221,7 +222,7 @@ async def test_generated_requests(start: Start, redis_1: redis.Redis, databases:
 
     async def answers(*, own: bool) -> list[Seen]:
         await empty(redis_1, databases)
-        await rebuild(api.services.shard_map.shards[0], databases)
+        await rebuild(api.services.shard_map.shards[0], databases, EAGER)
         take_own_way(api, own=own)
         await api.register(_PLAYER, "EU", 10)
         tokens = {"PLAYER": api.player_token(_PLAYER, "EU"), "SERVER": api.server_token()}

@@ -21,7 +21,7 @@ from tests.support.own_redis import OwnRedis
 from tests.support.proxy import Proxy
 from tests.support.service import REGIONS, Api, running_service
 from tests.support.waiting import eventually
-from tests.support.worker import working
+from tests.support.worker import EAGER, working
 from worker_service.recovery.rebuild import rebuild
 
 PLAYERS = {
@@ -72,7 +72,7 @@ async def admit(environ: dict[str, str], databases: RegionDatabases) -> int:
     """What a worker does when it sees a Redis in a new life."""
     shard_map = ShardMap.open(load(TopologySettings, environ))
     try:
-        return await rebuild(shard_map.shards[0], databases)
+        return await rebuild(shard_map.shards[0], databases, EAGER)
     finally:
         await shard_map.close()
 
@@ -337,9 +337,9 @@ async def test_a_region_that_moves_is_built_there_and_forgotten_here(
         shard_map = ShardMap.open(load(TopologySettings, moved))
         home, new = shard_map.shards
         with pytest.raises(WarmingUp):
-            await home.run("read_top", (home.keys.ready, home.keys.board("GLOBAL")), ("user:", 0, 10))
-        assert await rebuild(home, databases) == len(PLAYERS) - 2
-        assert await rebuild(new, databases) == 2
+            await home.run("read_top", (home.keys.admission, home.keys.board("GLOBAL")), ("user:", 0, 10))
+        assert await rebuild(home, databases, EAGER) == len(PLAYERS) - 2
+        assert await rebuild(new, databases, EAGER) == 2
         await shard_map.close()
         async with running_service(moved) as api:
             assert await all_reads(api) == (before, {"redis"})

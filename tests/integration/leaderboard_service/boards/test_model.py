@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.settings import TopologySettings, load
-from tests.conftest import mark_ready
+from tests.conftest import admit
 from tests.support.infrastructure import Infrastructure
 from tests.support.model import MOST, Model
 from tests.support.service import REGIONS, Api, running_service
@@ -174,7 +174,7 @@ def test_random_writes_and_reads_give_the_boards_of_the_model(
                     "DELETE FROM leaderboard; DELETE FROM accounts; DELETE FROM deleted_players"
                 )
             await flush(infra)
-            await mark_ready(chosen, databases)
+            await admit(chosen, databases)
             await databases.close()
             context = running_service(chosen)
             return context, await context.__aenter__()

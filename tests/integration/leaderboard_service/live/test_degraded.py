@@ -10,7 +10,7 @@ import pytest
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_service.live.polling import DEGRADED_SECONDS
-from tests.conftest import mark_ready
+from tests.conftest import admit
 from tests.integration.leaderboard_service.live.test_top import base, set_score
 from tests.support.events import listening
 from tests.support.own_redis import OwnRedis
@@ -35,7 +35,7 @@ async def service(
     own = {**environ, "REDIS_URL": own_redis.url, "REDIS_TIMEOUT_SECONDS": "1", "POSTGRES_TIMEOUT_SECONDS": "1"}
     own |= {"DATABASE_URL_ASIA": postgres.url, "STREAM_INTERVAL_MS": "50"}
     await insert(databases, "a", 5)
-    await mark_ready(own, databases)
+    await admit(own, databases)
     async with running_service(own) as api:
         yield api
 
@@ -67,7 +67,7 @@ async def test_postgres_takes_over_at_its_own_pace_and_redis_again(
         # The first came at any moment of a tick; the others each waited for the next one.
         assert min(later - earlier for earlier, later in pairwise(times[1:])) > DEGRADED_SECONDS * 0.8
         own_redis.start()
-        await mark_ready({**environ, "REDIS_URL": own_redis.url}, databases)
+        await admit({**environ, "REDIS_URL": own_redis.url}, databases)
         event = await top.next(15)
         assert (event.data["source"], event.data["total"], event.data["rows"]) == ("redis", 4, [])
         await set_score(service, "a", 9)

@@ -19,7 +19,7 @@ from leaderboard_core.http import open_files
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.settings import AuthSettings, load
 from leaderboard_core.tokens import Tokens
-from tests.conftest import mark_ready
+from tests.conftest import admit
 from tests.integration.leaderboard_service.live.test_top import scripts_run
 from tests.support.events import listening, many
 from tests.support.process import Running, running
@@ -42,7 +42,7 @@ async def server(environ: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def ready(environ: dict[str, str], redis_1: redis.Redis, databases: RegionDatabases) -> dict[str, str]:
     """The environment of a process on an empty, admitted Redis."""
-    await mark_ready(environ, databases)
+    await admit(environ, databases)
     return environ
 
 

@@ -13,12 +13,12 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis import lua
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
-from tests.conftest import Start, mark_ready
+from tests.conftest import Start, admit
 from tests.support.infrastructure import Infrastructure
 from tests.support.proxy import proxy
 from tests.support.service import REGIONS, Api
 from tests.support.waiting import eventually
-from tests.support.worker import dead_letters, deletion, drained, event, held, push, rows, working
+from tests.support.worker import EAGER, dead_letters, deletion, drained, event, held, push, rows, working
 from worker_service.recovery.rebuild import rebuild
 from worker_service.recovery.verify import Report, Verifier
 from worker_service.saving.dead_letters import requeue
@@ -46,7 +46,7 @@ async def whole_rebuild(environ: dict[str, str], databases: RegionDatabases) -> 
     shard_map = ShardMap.open(load(TopologySettings, environ))
     try:
         for shard in shard_map.shards:
-            await rebuild(shard, databases, whole=True)
+            await rebuild(shard, databases, EAGER, whole=True)
     finally:
         await shard_map.close()
 
@@ -217,7 +217,7 @@ async def test_a_rebuild_before_the_deletion_is_committed_does_not_bring_the_pla
         await whole_rebuild(environ, databases)
         # As after a restart: only what Postgres has that is newer is read.
         await redis_1.set("shard:ready", f"another-life {','.join(sorted(REGIONS))}")
-        await mark_ready(environ, databases)
+        await admit(environ, databases)
         assert await api.scores() == {"bob": 5}
         assert not await redis_1.exists("user:alice")
         assert (await api.post("/score/create", {"region": "EU"}, token=token)).status_code == 401
@@ -251,7 +251,7 @@ async def test_a_redis_from_before_the_deletion_learns_of_it(
         await redis_1.restore(key, 0, value)
     await redis_1.set("shard:ready", f"another-life {','.join(sorted(REGIONS))}")
     assert await redis_1.zscore("leaderboard:GLOBAL", "alice") == 5
-    await mark_ready(environ, databases)
+    await admit(environ, databases)
     assert await api.top() == current
     assert await api.scores() == {"bob": 1, "carol": 7}
     for user_id in ("alice", "bob"):
@@ -282,7 +282,7 @@ async def test_a_deletion_in_a_workers_hands_survives_the_loss_of_redis(
 
             await eventually(in_hand, "the deletion on its way")
             await redis_1.flushdb()
-            await mark_ready(environ, databases)
+            await admit(environ, databases)
             assert set(await api.scores()) == {"alice", "bob"}
             between.release()
 
@@ -311,7 +311,7 @@ async def test_redis_that_is_rebuilt_while_a_deletion_is_on_its_way_to_postgres(
 
         await eventually(in_hand, "the deletion on its way")
         await redis_1.flushdb()
-        await mark_ready(environ, databases)
+        await admit(environ, databases)
         assert set(await api.scores()) == {"alice"}
         between.release()
         assert (await deleting).status_code == 200

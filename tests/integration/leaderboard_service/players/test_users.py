@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from tests.conftest import Start, mark_ready
+from tests.conftest import Start, admit
 from tests.support.proxy import Proxy
 from tests.support.redis_dump import dump
 from tests.support.service import REGIONS, Api
@@ -404,14 +404,14 @@ async def test_a_deletion_holds_though_redis_loses_everything_at_once(
     assert (await api.delete("alice", token)).status_code == 200
     assert set(await rows(databases)) == {"bob"}
     await redis_1.flushdb()
-    await mark_ready(environ, databases)
+    await admit(environ, databases)
     assert await api.scores() == {"bob": 7}
     refused(await api.post("/score/create", {"region": "EU"}, token=token), 401, "invalid_token")
     new = await api.register("alice", "EU", 1)
     async with working(environ):
         await drained(redis_1)
     await redis_1.flushdb()
-    await mark_ready(environ, databases)
+    await admit(environ, databases)
     refused(await api.post("/score/add", {"delta": 1}, token=token), 401, "invalid_token")
     refused(await api.export("alice", token), 401, "invalid_token")
     assert (await api.post("/score/add", {"delta": 1}, token=new)).json()["score"] == 2

@@ -91,6 +91,7 @@ async def test_every_write_is_on_the_board_in_the_hash_and_in_the_queue(api: Api
         "bucket:user:alice",
         "bucket:region:EU",
         "shard:ready",
+        "shard:admission",
     }
 
 

@@ -6,7 +6,7 @@ import redis.asyncio as redis
 from argon2 import PasswordHasher
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from tests.conftest import Start, mark_ready
+from tests.conftest import Start, admit
 from tests.support.proxy import proxy
 from tests.support.waiting import eventually
 from tests.support.worker import drained, rows, working
@@ -30,7 +30,7 @@ async def test_a_batch_in_flight_survives_the_loss_of_redis(
 
             await eventually(in_flight, "the upsert on its way")
             await redis_1.flushdb()
-            await mark_ready(environ, databases)
+            await admit(environ, databases)
             between.release()
 
             async def same() -> bool:
@@ -54,7 +54,7 @@ async def test_a_password_that_was_left_over_is_nobodys(
     for rebuilt in (False, True):
         if rebuilt:
             await redis_1.flushdb()
-            await mark_ready(environ, databases)
+            await admit(environ, databases)
         assert (await api.login("alice")).status_code == 200
         assert (await api.login("alice", password="the password of the dead one")).status_code == 401
         assert (await api.login("pia")).status_code == 401

@@ -17,9 +17,10 @@ from tests.conftest import Start
 from tests.support.proxy import proxy
 from tests.support.redis_dump import dump
 from tests.support.waiting import eventually
-from tests.support.worker import drained, working
-from worker_service.recovery import rebuild as recovery
-from worker_service.recovery.rebuild import RebuildInterrupted, rebuild
+from tests.support.worker import EAGER, drained, working
+from worker_service.recovery import restore as recovery
+from worker_service.recovery.rebuild import rebuild
+from worker_service.recovery.restore import RebuildInterrupted
 
 NOW = 1_700_000_000_000_000
 
@@ -60,7 +61,9 @@ async def test_everything_comes_back(
         await fill(databases, region, 10 + 4 * number)
     await databases["EU"].execute("UPDATE leaderboard SET protected = TRUE WHERE user_id = 'EU-3'")
     seen: list[tuple[str, int]] = []
-    assert await rebuild(shard, databases, lambda region, players: seen.append((region, players))) == 10 + 14 + 18
+    assert (
+        await rebuild(shard, databases, EAGER, lambda region, players: seen.append((region, players))) == 10 + 14 + 18
+    )
     assert seen == [("ASIA", 7), ("ASIA", 3), ("EU", 7), ("EU", 7), ("GLOBAL", 7), ("GLOBAL", 7), ("GLOBAL", 4)]
     expected: dict[str, dict[str, float]] = {
         "ASIA": {f"ASIA-{n}": n for n in range(10)},
@@ -85,7 +88,7 @@ async def test_what_is_newer_in_redis_stays(shard: Shard, databases: RegionDatab
         )
         await redis_1.zadd("leaderboard:EU", {user_id: score})
         await redis_1.zadd("leaderboard:GLOBAL", {user_id: score})
-    await rebuild(shard, databases)
+    await rebuild(shard, databases, EAGER)
     # EU-0 is newer in Redis, EU-1 is the same write, EU-2 is newer in Postgres.
     assert (await boards(redis_1))["EU"] == {"EU-0": 100, "EU-1": 100, "EU-2": 2}
     assert (await boards(redis_1))["GLOBAL"] == {"EU-0": 100, "EU-1": 100, "EU-2": 2}
@@ -100,13 +103,19 @@ async def test_a_rebuild_that_was_interrupted_is_not_served_and_is_resumed(
     async with proxy(environ["DATABASE_URL_EU"]) as between:
         cuttable = await RegionDatabases.open(load(TopologySettings, {**environ, "DATABASE_URL_EU": between.url}))
         try:
-            await between.cut()
+            cut: list[asyncio.Task[None]] = []
+
+            def interrupt(region: str, players: int) -> None:
+                if not cut:
+                    cut.append(asyncio.get_running_loop().create_task(between.cut()))
+
             with pytest.raises(RebuildInterrupted):
-                await rebuild(shard, cuttable)
+                await rebuild(shard, cuttable, EAGER, interrupt)
+            await asyncio.gather(*cut)
             assert not await shard.is_ready()
             assert await shard.command("ZCARD", "leaderboard:ASIA") == 12
             await between.open()
-            assert await rebuild(shard, cuttable) == 24
+            assert await rebuild(shard, cuttable, EAGER) == 24
             assert await shard.is_ready()
         finally:
             await cuttable.close()
@@ -125,15 +134,17 @@ async def test_a_cancelled_rebuild_is_not_served(
         raise Killed
 
     with pytest.raises(Killed):
-        await rebuild(shard, databases, kill)
+        await rebuild(shard, databases, EAGER, kill)
     assert not await shard.is_ready()
     assert await shard.command("ZCARD", "leaderboard:EU") == 2
-    assert await rebuild(shard, databases) == 9
+    assert await rebuild(shard, databases, EAGER) == 9
 
 
 async def test_two_rebuilds_at_once(shard: Shard, databases: RegionDatabases, redis_1: redis.Redis) -> None:
     await fill(databases, "EU", 50)
-    results: list[Any] = await asyncio.gather(*(rebuild(shard, databases) for _ in range(4)), return_exceptions=True)
+    results: list[Any] = await asyncio.gather(
+        *(rebuild(shard, databases, EAGER) for _ in range(4)), return_exceptions=True
+    )
     assert sorted(type(result).__name__ for result in results) == ["RebuildInterrupted"] * 3 + ["int"]
     assert await shard.is_ready()
     assert len((await boards(redis_1))["EU"]) == 50
@@ -151,7 +162,7 @@ async def test_a_rebuild_whose_lock_was_taken_by_another_stops(
         stolen.append(loop.create_task(shard.command("SET", shard.keys.rebuild_lock, "another")))
 
     with pytest.raises(RebuildInterrupted):
-        await rebuild(shard, databases, steal)
+        await rebuild(shard, databases, EAGER, steal)
     await asyncio.gather(*stolen)
     assert not await shard.is_ready()
     assert await redis_1.get(shard.keys.rebuild_lock) == "another"
@@ -170,10 +181,10 @@ async def test_a_redis_that_is_emptied_during_its_rebuild_is_not_served(
             emptied.append(loop.create_task(shard.command("FLUSHDB")))
 
     with pytest.raises(RebuildInterrupted):
-        await rebuild(shard, databases, empty)
+        await rebuild(shard, databases, EAGER, empty)
     await asyncio.gather(*emptied)
     assert not await shard.is_ready()
-    assert await rebuild(shard, databases) == 3
+    assert await rebuild(shard, databases, EAGER) == 3
     assert len((await boards(redis_1))["ASIA"]) == 3
 
 
@@ -211,5 +222,5 @@ async def test_a_rebuild_changes_nothing_in_a_redis_that_is_complete(
         await drained(redis_1)
     await redis_1.delete("workers")
     before = await dump(redis_1)
-    await rebuild(shard, databases, whole=True)
+    await rebuild(shard, databases, EAGER, whole=True)
     assert await dump(redis_1) == before

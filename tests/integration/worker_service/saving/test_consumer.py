@@ -247,12 +247,18 @@ async def test_a_commit_whose_answer_got_lost_is_repeated(
     async with proxy(environ["DATABASE_URL_EU"]) as between, working({**environ, "DATABASE_URL_EU": between.url}):
         await push(redis_1, event("before"))
         await drained(redis_1)
-        between.hold_answers()
+        between.hold_when(b"COMMIT")
         await push(redis_1, event("alice"))
+
+        async def on_its_way() -> bool:
+            return bool(between.held_bytes)
 
         async def committed() -> bool:
             return "alice" in await rows(databases)
 
+        await eventually(on_its_way)
+        between.hold_answers()
+        between.release()
         await eventually(committed)
         assert await held(redis_1) == {OWN_LIST: 1}
         await between.cut()

@@ -166,8 +166,8 @@ def test_a_deletion_drops_what_is_older_and_spares_what_is_newer(taken: list[tup
     alive = {user_id: time for user_id, time in writes.items() if time > ends.get(user_id, -1)}
     assert {event.user_id: event.timestamp for event in batch.events} == alive
     assert batch.superseded == len(taken) - len(ends) - len(alive)
-    assert batch.user_ids == [*sorted(ends), *sorted(alive)]
     taken_apart: list[ScoreEvent | Deletion] = [*batch.deletions, *batch.events]
+    assert sorted(batch.raws) == sorted(map(batch.raw, taken_apart))
     assert [decode(batch.raw(event), "EU") for event in taken_apart] == taken_apart
 
 
@@ -178,7 +178,7 @@ def test_poisoned_events_do_not_hold_up_their_neighbours() -> None:
 
 
 def test_columns() -> None:
-    batch = build([raw(user_id="a", score=1), raw(user_id="b", score=2, protected=True)], "EU")
+    batch = build([raw(user_id="a", score=1), raw(user_id="b", score=2, protected=True, key="k")], "EU")
     assert columns(batch.events) == (
         ["a", "b"],
         ["Alice", "Alice"],
@@ -186,8 +186,9 @@ def test_columns() -> None:
         [1, 2],
         [1_700_000_000_000_001] * 2,
         [False, True],
+        ["", "k"],
     )
-    assert columns([]) == ([], [], [], [], [], [])
+    assert columns([]) == ([], [], [], [], [], [], [])
 
 
 def test_a_dead_letter() -> None:

@@ -1,0 +1,27 @@
+--[[
+Write a player as a row of Postgres has it into its hash, or as an event of it: what the hash had is replaced as a
+whole, so that nothing of a predecessor stays, but for a clock that is ahead of the row.
+]]
+local function restore_player(key, kept, region, name, score, updated_at, protected, since, last_key)
+  local fields = {'name', name, 'region', region, 'score', score, 'updated_at', updated_at}
+  local function add(field, value)
+    fields[#fields + 1], fields[#fields + 2] = field, value
+  end
+  if protected == '1' then
+    add('protected', '1')
+  end
+  if since ~= '0' then
+    add('since', since)
+  end
+  if last_key ~= '' then
+    add('key', last_key)
+  end
+  if kept then
+    local clock = redis.call('HGET', key, 'clock')
+    if clock and tonumber(clock) > tonumber(updated_at) then
+      add('clock', clock)
+    end
+    redis.call('DEL', key)
+  end
+  redis.call('HSET', key, unpack(fields))
+end

@@ -1,0 +1,78 @@
+#!lua flags=allow-oom
+--[[
+Give events back that Postgres refused for they were taken under an earlier admission: what the worker's list holds
+still is taken from there again; what this Redis has lost meanwhile comes onto the boards and into the queue as a new
+write, unless the player was written or deleted later.
+
+KEYS  1 the worker's processing list   2 queue   3 region's board   4 GLOBAL board   5 whether there are tombstones
+ARGV  1 prefix of the players' hashes   2 prefix of the tombstones   3 region   then events, JSON
+Result number of events that came back
+]]
+--@include restore_player
+local call = redis.call
+local time = call('TIME')
+local now = time[1] * 1000000 + time[2]
+local held = {}
+for _, event in ipairs(call('LRANGE', KEYS[1], 0, -1)) do
+  held[event] = true
+end
+
+local function delete(user_id, key, deleted_at)
+  local kept = call('HMGET', key, 'region', 'updated_at', 'since')
+  if kept[1] == ARGV[3] and tonumber(kept[2]) <= tonumber(deleted_at) then
+    call('ZREM', KEYS[3], user_id)
+    call('ZREM', KEYS[4], user_id)
+    call('DEL', key)
+    kept[1] = false
+  end
+  local tombstone = ARGV[2] .. user_id
+  if not kept[1] and tonumber(call('GET', tombstone) or '0') < tonumber(deleted_at) then
+    call('SET', tombstone, deleted_at)
+    call('SET', KEYS[5], '1')
+  elseif kept[1] == ARGV[3] and tonumber(kept[3] or '0') < tonumber(deleted_at) then
+    call('HSET', key, 'since', deleted_at)
+  end
+end
+
+local function write(raw, event, key, timestamp, score)
+  local kept = call('HMGET', key, 'region', 'updated_at', 'since', 'clock')
+  local deleted_at = kept[3] or call('GET', ARGV[2] .. event.user_id) or '0'
+  local last = tonumber(kept[4] or kept[2] or deleted_at)
+  if (kept[1] and kept[1] ~= ARGV[3]) or last == tonumber(timestamp) then
+    return raw
+  elseif last > tonumber(timestamp) then
+    return nil
+  end
+  -- A time of its own: whatever asks for the latest writes only has to find it among them.
+  local stamp = string.format('%.0f', math.max(now, tonumber(timestamp) + 1))
+  local last_key = type(event.key) == 'string' and string.gsub(event.key, '%d+$', stamp) or ''
+  restore_player(key, kept[1], ARGV[3], event.name, score, stamp, event.protected and '1' or '0', deleted_at, last_key)
+  call('ZADD', KEYS[3], score, event.user_id)
+  if KEYS[3] ~= KEYS[4] then
+    call('ZADD', KEYS[4], score, event.user_id)
+  end
+  return (string.gsub(string.gsub(raw, '("timestamp":%s*)%d+', '%1' .. stamp, 1), '("key":"[^"]* )%d+"', '%1' .. stamp .. '"', 1))
+end
+
+local returned = 0
+for i = 4, #ARGV do
+  local raw = ARGV[i]
+  if not held[raw] then
+    local decoded, event = pcall(cjson.decode, raw)
+    local timestamp, score = string.match(raw, '"timestamp":%s*(%d+)'), string.match(raw, '"score":%s*(-?%d+)')
+    -- What is no event of a player goes the queue's way to the dead letters.
+    if decoded and type(event) == 'table' and event.region == ARGV[3] and type(event.user_id) == 'string' and timestamp then
+      local key = ARGV[1] .. event.user_id
+      if event.deleted == true then
+        delete(event.user_id, key, timestamp)
+      elseif type(event.name) == 'string' and score then
+        raw = write(raw, event, key, timestamp, score)
+      end
+    end
+    if raw then
+      call('LPUSH', KEYS[2], raw)
+      returned = returned + 1
+    end
+  end
+end
+return returned

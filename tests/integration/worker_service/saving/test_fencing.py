@@ -1,0 +1,212 @@
+"""Whatever was committed to Postgres is on the board of every admission afterwards, wherever two faults meet."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import redis.asyncio as redis
+
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.fencing import Fence, Fenced, set_nonce
+from leaderboard_core.redis import lua
+from tests.conftest import Start, admit
+from tests.support.infrastructure import Infrastructure
+from tests.support.metrics import sample
+from tests.support.proxy import proxy
+from tests.support.waiting import eventually
+from tests.support.worker import dead_letters, deletion, drained, event, held, push, rows, working
+from worker_service.recovery.restore import RebuildInterrupted
+from worker_service.saving.batch import build
+from worker_service.saving.upsert import save
+
+NOW = 1_700_000_000_000_000
+
+
+async def admit_soon(environ: dict[str, str], databases: RegionDatabases) -> None:
+    """Admit, as a worker does: again until no upsert under way is in its way."""
+
+    async def admitted() -> bool:
+        try:
+            await admit(environ, databases)
+        except RebuildInterrupted:
+            return False
+        return True
+
+    await eventually(admitted)
+
+
+@pytest.mark.parametrize("stop", [b"BEGIN", b"FOR SHARE", b"INSERT INTO leaderboard", b"COMMIT"])
+async def test_redis_loses_its_data_while_an_upsert_is_slow(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, stop: bytes
+) -> None:
+    """At whichever of its statements it is held, it either comes before the admission, which sees it, or not at all."""
+    api = await start()
+    token = await api.register("alice", "EU", 1)
+    async with working(environ):
+        await drained(redis_1)
+    async with proxy(environ["DATABASE_URL_EU"]) as between:
+        slow = {**environ, "DATABASE_URL_EU": between.url, "POSTGRES_TIMEOUT_SECONDS": "30"}
+        async with working(slow):
+            between.hold_when(stop)
+            assert (await api.post("/score/add", {"delta": 99}, token=token)).status_code == 200
+            await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
+            await redis_1.flushdb()
+            admission = asyncio.create_task(admit_soon(environ, databases))
+            if stop == b"BEGIN":
+                await admission
+                # What an add finds before the batch has come back is older than what Postgres is about to get.
+                assert (await api.post("/score/add", {"delta": 1000}, token=token)).json()["score"] == 1001
+            between.release()
+            await admission
+
+            # The add that came before the batch is later: it wins, as nothing of the batch was committed.
+            expected = {"alice": 1001 if stop == b"BEGIN" else 100}
+
+            async def agreed() -> bool:
+                saved = {user_id: row[1] for user_id, row in (await rows(databases)).items()}
+                return not await held(redis_1) and await api.scores() == saved == expected
+
+            await eventually(agreed, f"Redis and Postgres both saying {expected}")
+
+
+async def test_an_acknowledgement_that_failed_is_not_needed(
+    start: Start,
+    environ: dict[str, str],
+    databases: RegionDatabases,
+    redis_1: redis.Redis,
+    infra: Infrastructure,
+) -> None:
+    """Postgres has 100; Redis loses its data before the acknowledgement comes, and the worker ends there."""
+    api = await start()
+    token = await api.register("alice", "EU", 1)
+    async with working(environ):
+        await drained(redis_1)
+    acknowledge = lua.load("acknowledge_batch").sha.encode()
+    async with proxy(infra.redis_urls[0]) as between, working({**environ, "REDIS_URL": between.url}) as worker:
+        between.hold_when(acknowledge)
+        await api.post("/score/add", {"delta": 99}, token=token)
+        await eventually(lambda: bool(between.held_bytes), "the acknowledgement on its way")
+        await redis_1.flushdb()
+        await worker.kill()
+        await between.cut()
+    await admit(environ, databases)
+    assert (await api.post("/score/add", {"delta": 1}, token=token)).json()["score"] == 101
+
+
+async def test_a_list_with_other_events_is_not_acknowledged(
+    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+) -> None:
+    """An older copy of the data may have as many events, of other writes."""
+    own_list = "queue:scores:EU:processing:worker-1"
+    async with (
+        proxy(environ["DATABASE_URL_EU"]) as between,
+        working({**environ, "DATABASE_URL_EU": between.url}),
+    ):
+        between.hold_when(b"COMMIT")
+        await push(redis_1, event("alice"))
+        await eventually(lambda: bool(between.held_bytes), "the commit on its way")
+        await redis_1.lset(own_list, 0, event("older"))
+        between.release()
+        await drained(redis_1)
+    assert set(await rows(databases)) == {"alice", "older"}
+
+
+async def test_what_redis_has_lost_comes_back_as_a_new_write(
+    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+) -> None:
+    """But only where nothing later was written, and nobody deleted the player."""
+
+    def stored(updated_at: int, **more: str) -> dict[Any, Any]:
+        return {"name": "n", "region": "EU", "score": "7", "updated_at": str(updated_at), **more}
+
+    async with (
+        proxy(environ["DATABASE_URL_EU"]) as between,
+        working({**environ, "DATABASE_URL_EU": between.url, "POSTGRES_TIMEOUT_SECONDS": "30"}),
+    ):
+        between.hold_when(b"BEGIN")
+        await push(redis_1, event("first"))
+        await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
+        between.release()
+        await drained(redis_1)
+        between.hold_when(b"BEGIN")
+        await push(
+            redis_1,
+            event("lost", 2**53 - 1, timestamp=NOW, protected=True, key=f"k f 1 {NOW}"),
+            event("newer", 1, timestamp=NOW),
+            event("older", -5, timestamp=NOW),
+            event("gone", 1, timestamp=NOW),
+            event("earlier", 1, timestamp=NOW),
+            deletion("deleted", timestamp=NOW),
+            "poison",
+        )
+        await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
+        await redis_1.flushdb()
+        await redis_1.hset("user:newer", mapping=stored(NOW + 1))
+        await redis_1.hset("user:older", mapping=stored(NOW - 1, protected="1"))
+        await redis_1.hset("user:deleted", mapping=stored(NOW - 1))
+        await redis_1.zadd("leaderboard:EU", {"newer": 7, "older": 7, "deleted": 7})
+        await redis_1.zadd("leaderboard:GLOBAL", {"newer": 7, "older": 7, "deleted": 7})
+        await redis_1.set("deleted:gone", str(NOW + 1))
+        await redis_1.set("deleted:earlier", str(NOW - 1))
+        await redis_1.set("shard:deleted", "1")
+        await admit(environ, databases)
+        between.release()
+
+        async def came_back() -> bool:
+            return "lost" in await rows(databases)
+
+        await eventually(came_back)
+        await drained(redis_1)
+    expected = {"newer": 7, "older": -5, "lost": 2**53 - 1, "earlier": 1, "first": 5}
+    for region in ("EU", "GLOBAL"):
+        found: Any = await redis_1.zrange(f"leaderboard:{region}", 0, -1, withscores=True)
+        assert dict(found) == expected
+    saved = await rows(databases)
+    assert {user_id: row[1] for user_id, row in saved.items()} == {
+        user_id: score for user_id, score in expected.items() if user_id != "newer"
+    }
+    lost: Any = await redis_1.hgetall("user:lost")
+    assert int(lost["updated_at"]) > NOW
+    assert lost == {
+        "name": "lost", "region": "EU", "score": str(2**53 - 1), "updated_at": lost["updated_at"],
+        "protected": "1", "key": f"k f 1 {lost['updated_at']}",
+    }  # fmt: skip
+    assert saved["lost"] == ("lost", 2**53 - 1, int(lost["updated_at"]))
+    assert "protected" not in await redis_1.hgetall("user:older")
+    assert (await redis_1.hgetall("user:earlier"))["since"] == str(NOW - 1)
+    assert await redis_1.get("deleted:deleted") == str(NOW)
+    assert [letter["event"] for letter in await dead_letters(redis_1)] == ["poison"]
+
+
+async def test_a_batch_of_an_earlier_admission_changes_nothing(databases: RegionDatabases) -> None:
+    pool = databases["EU"]
+    await set_nonce(pool, Fence("EU", "present"))
+    batch = build([event("alice"), deletion("bob")], "EU")
+    for nonce in ("earlier", ""):
+        with pytest.raises(Fenced):
+            await save(pool, batch, Fence("EU", nonce))
+        with pytest.raises(Fenced):
+            await save(pool, build([event("alice")], "EU"), Fence("EU", nonce))
+    with pytest.raises(Fenced):
+        await save(pool, batch, Fence("NA", "present"))
+    assert await rows(databases) == {}
+    assert await pool.fetchval("SELECT count(*) FROM deleted_players") == 0
+    assert await save(pool, batch, Fence("EU", "present")) == []
+    assert set(await rows(databases)) == {"alice"}
+
+
+async def test_an_older_postgres_makes_a_worker_compare_anew(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+) -> None:
+    """A backup that was restored knows another admission: no batch would ever be taken again."""
+    api = await start()
+    token = await api.register("alice", "EU", 1)
+    await databases["EU"].execute("UPDATE admissions SET nonce = 'of the backup'")
+    before = sample("leaderboard_worker_batches_fenced_total", region="EU")
+    async with working(environ, "worker-2", heartbeats=True):
+        await drained(redis_1)
+    assert sample("leaderboard_worker_batches_fenced_total", region="EU") > before
+    assert set(await rows(databases)) == {"alice"}
+    assert (await api.post("/score/add", {"delta": 1}, token=token)).json()["score"] == 2

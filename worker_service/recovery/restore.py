@@ -1,0 +1,81 @@
+"""Restore players and deletions from pages of Postgres to a Redis, where it has nothing newer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import asyncpg
+
+from leaderboard_core.errors import describe
+from leaderboard_core.postgres import sql
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL
+
+log = logging.getLogger(__name__)
+
+PAGE = 5_000
+PLAYERS_PER_CALL = 250
+PAGE_TIMEOUT_SECONDS = 120
+
+
+class RebuildInterrupted(Exception):
+    """The rebuild could not be completed and must be tried again; the text says why."""
+
+
+async def pages(pool: Pool, since: int, statement: str = "page_players") -> AsyncGenerator[Sequence[Any], None]:
+    """Yield keyset pages of the rows changed after `since` (µs); the next one is fetched while one is worked on."""
+    following = asyncio.create_task(_page(pool, statement, "", since))
+    try:
+        while page := await following:
+            following = asyncio.create_task(_page(pool, statement, page[-1]["user_id"], since))
+            yield page
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def _page(pool: Pool, statement: str, last: str, since: int) -> Sequence[Any]:
+    try:
+        page: list[asyncpg.Record] = await pool.fetch(
+            sql.load(statement), last, PAGE, since, timeout=PAGE_TIMEOUT_SECONDS
+        )
+    except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+        raise RebuildInterrupted(describe(error)) from error
+    return page
+
+
+async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
+    """Restore rows as `page_players` gives them to Redis, where it has nothing newer. Raises Unavailable."""
+    keys, calls = shard.keys, []
+    for first in range(0, len(page), PLAYERS_PER_CALL):
+        players = (
+            f"{user_id}\0{name}\0{score}\0{micros}\0{'1' if protected else '0'}\0{deleted_micros}\0{last_key}"
+            for user_id, name, _, score, micros, protected, last_key, deleted_micros in page[
+                first : first + PLAYERS_PER_CALL
+            ]
+        )
+        boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
+        calls.append(shard.run("restore_players", boards, (keys.user(""), region, keys.tombstone(""), *players)))
+    for moved in await asyncio.gather(*calls):
+        for user_id, other, which in zip(moved[::3], moved[1::3], moved[2::3], strict=True):
+            log.error(
+                "a player has rows in two regions: `leaderboard verify --repair` mends it",
+                extra={"user_id": user_id, "region": region, "other": other},
+            )
+            if which == "newer":
+                await shard.command("ZREM", keys.board(other), user_id)
+
+
+async def restore_deletions(shard: Shard, region: str, page: Sequence[Any]) -> None:
+    """Remove players of deletions as `page_deletions` gives them, where Redis is older. Raises Unavailable."""
+    keys = shard.keys
+    boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
+    for first in range(0, len(page), PLAYERS_PER_CALL):
+        deletions = (
+            f"{user_id}\0{micros}\0{until}" for user_id, micros, until in page[first : first + PLAYERS_PER_CALL]
+        )
+        await shard.run("restore_deletions", boards, (keys.user(""), region, keys.tombstone(""), *deletions))
