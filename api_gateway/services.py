@@ -75,7 +75,7 @@ class Services:
             calls,
             Tokens(settings.auth),
             max_body_bytes=process.max_body_bytes,
-            client_timeout=gateway.client_timeout_seconds,
+            client_timeout=process.client_timeout_seconds,
             longest_silence=settings.stream.stream_heartbeat_seconds * _HEARTBEATS_MISSED,
         )
         health = HealthMonitor(
