@@ -67,6 +67,7 @@ class Services:
             connect_timeout=gateway.upstream_connect_timeout_seconds,
             read_timeout=gateway.upstream_timeout_seconds,
             socket_dir=process.socket_dir,
+            on_failure=metrics.sweep_failures.inc,
         )
         proxy = Proxy(
             pool,
