@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[
 Reconcile a player's hash, boards and (through the queue) Postgres row, from the newer side. What was
 read from Postgres may be old by now: the times decide, in this one step.
