@@ -84,6 +84,11 @@ class Metrics:
             "Times the health task died and was restarted.",
             registry=self.registry,
         )
+        self.sweep_failures = Counter(
+            "gateway_sweep_failures",
+            "Connections to services that were past a time limit and could not be closed.",
+            registry=self.registry,
+        )
 
     def upstream_answered(self, upstream: Upstream, status: int, seconds: float) -> None:
         self._upstreams.attempts[(upstream.address, status)].add(seconds)

@@ -67,6 +67,7 @@ class Services:
             connect_timeout=gateway.upstream_connect_timeout_seconds,
             read_timeout=gateway.upstream_timeout_seconds,
             socket_dir=process.socket_dir,
+            on_failure=metrics.sweep_failures.inc,
         )
         proxy = Proxy(
             pool,
@@ -75,7 +76,7 @@ class Services:
             calls,
             Tokens(settings.auth),
             max_body_bytes=process.max_body_bytes,
-            client_timeout=gateway.client_timeout_seconds,
+            client_timeout=process.client_timeout_seconds,
             longest_silence=settings.stream.stream_heartbeat_seconds * _HEARTBEATS_MISSED,
         )
         health = HealthMonitor(

@@ -127,6 +127,10 @@ class RequestTimeout(LeaderboardError):
     status, code = 408, "request_timeout"
     default_message = "The request body did not arrive in time."
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Connection": "close"}  # the rest of the body would stand before the next request
+
 
 class UserExists(LeaderboardError):
     status, code = 409, "user_exists"

@@ -33,6 +33,7 @@ from leaderboard_core.errors import (
 )
 from leaderboard_core.http.context import RequestContext
 from leaderboard_core.http.messages import (
+    BodyLimits,
     Header,
     drain_body,
     first_header,
@@ -102,7 +103,7 @@ class Proxy:
                 self._tokens.verify_header(head.authorization)
             body: bytes | None = None
             if head.has_body:
-                body = await read_body(receive, (), max_bytes=largest, timeout=self._client_timeout)
+                body = await read_body(receive, (), BodyLimits(largest, self._client_timeout))
             answer, upstream = await self._ask(scope, head, body, call, context, fields)
         except (PayloadTooLarge, RequestTimeout) as error:
             await _refuse_unread(error, receive, send, context)
@@ -248,11 +249,12 @@ async def _refuse_unread(
     error: PayloadTooLarge | RequestTimeout, receive: Receive, send: Send, context: RequestContext
 ) -> None:
     """Refuse a request whose body was not read to its end; the connection ends after the answer."""
-    more = isinstance(error, PayloadTooLarge)
-    await _refuse(error, send, context, (b"connection", b"close"), more_body=more)
-    if more:
-        await drain_body(receive)
-        await send({"type": "http.response.body", "body": b""})
+    if isinstance(error, RequestTimeout):
+        await _refuse(error, send, context)
+        return
+    await _refuse(error, send, context, (b"connection", b"close"), more_body=True)
+    await drain_body(receive)
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _refuse(

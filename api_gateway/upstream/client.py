@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,8 @@ from api_gateway.upstream.connection_pool import ConnectionPool, ConnectionStats
 from api_gateway.upstream.errors import NotSentError
 from api_gateway.upstream.pool import Upstream
 from leaderboard_core.http.messages import Headers
+
+logger = logging.getLogger(__name__)
 
 _SWEEPS_PER_TIMEOUT: Final = 10
 _MAX_SWEEP_SECONDS: Final = 1.0
@@ -22,13 +26,22 @@ class UpstreamClient:
     """Keep-alive connections to all services; times in seconds. Call `start` in a running loop.
 
     An answer times out within a tenth (at most one second) after `read_timeout` without data. Services of this machine
-    are reached through their Unix sockets in `socket_dir`, where there is one.
+    are reached through their Unix sockets in `socket_dir`, where there is one. If a sweep for what is past its deadline
+    fails by an error of ours, that is logged, `on_failure` called, and the sweep goes on.
     """
 
-    def __init__(self, *, connect_timeout: float, read_timeout: float, socket_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        socket_dir: Path | None = None,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._socket_dir = socket_dir
+        self._on_failure = on_failure
         self._sweep_seconds = min(read_timeout / _SWEEPS_PER_TIMEOUT, _MAX_SWEEP_SECONDS)
         self._pools: dict[Upstream, ConnectionPool] = {}
         self._sweeper: asyncio.TimerHandle | None = None
@@ -97,10 +110,16 @@ class UpstreamClient:
 
     def _sweep(self) -> None:
         """Time out what is past its deadline. One timer for all: one per request would cost more than the request."""
+        self._sweeper = self._loop.call_later(self._sweep_seconds, self._sweep)
         now = self._loop.time()
         for pool in self._pools.values():
-            pool.expire(now)
-        self._sweeper = self._loop.call_later(self._sweep_seconds, self._sweep)
+            for connection in pool.overdue(now):
+                try:
+                    connection.on_timeout()
+                except Exception:
+                    # One that cannot be timed out must not keep the others from it.
+                    logger.exception("a connection could not be timed out")
+                    self._on_failure()
 
 
 def encode_request(upstream: Upstream, method: str, target: bytes, headers: Headers, body: bytes | None) -> bytes:

@@ -81,10 +81,9 @@ class ConnectionPool:
             error = failure if str(failure) else error
         raise ConnectFailedError(f"{upstream.address}: {describe(error)}") from error
 
-    def expire(self, now: float) -> None:
-        """Time out every connection whose deadline has passed."""
-        for connection in [each for each in self.open if each.deadline <= now]:
-            connection.on_timeout()
+    def overdue(self, now: float) -> list[Connection]:
+        """List the connections whose deadline has passed."""
+        return [each for each in self.open if each.deadline <= now]
 
     def close(self) -> None:
         """Abort every connection, also those in use."""

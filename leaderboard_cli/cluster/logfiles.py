@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 MAX_LOG_BYTES = 64 * 1024 * 1024
@@ -17,12 +18,12 @@ def log_path(data_dir: Path, name: str) -> Path:
     return data_dir.absolute() / "logs" / f"{name}.log"
 
 
-def tail(path: Path, lines: int = 20) -> list[str]:
-    """Return the last `lines` lines of a file; none when it does not exist."""
+def tail(path: Path, lines: int = 20, *, after: int = 0) -> list[str]:
+    """Return the last `lines` lines of a file, of those `after` so many bytes; none when it does not exist."""
     try:
         with path.open("rb") as log:
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - _TAIL_BYTES))
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(0, size - _TAIL_BYTES, after if after <= size else 0))
             return log.read().decode(errors="replace").splitlines()[-lines:]
     except FileNotFoundError:
         return []
@@ -74,7 +75,14 @@ class Follower:
             if complete:
                 self._sink(self.name, [line.decode(errors="replace") for line in complete])
         if self._offset > MAX_LOG_BYTES and self._offset >= size:
-            shutil.copyfile(self._path, self._path.with_name(f"{self._path.name}.1"))
+            kept = self._path.with_name(f"{self._path.name}.1")
+            try:
+                shutil.copyfile(self._path, kept)
+            except OSError:  # a full disk needs the room more than anybody needs old lines
+                with suppress(OSError):
+                    kept.unlink(missing_ok=True)
+                if self._sink is not None:
+                    self._sink(self.name, [f"(emptied {self._path} without a copy: the disk takes none)"])
             os.truncate(self._path, 0)
             self._offset = 0
         return bool(data)

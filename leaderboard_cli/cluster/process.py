@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,8 @@ from leaderboard_core.backoff import Backoff
 _LAUNCHER = Path(__file__).with_name("launch.py")
 RESTARTS = Backoff(first=0.2, most=10.0)
 """How long to wait after each crash in a row before the process is started again."""
+_MOST_MENDS = 2
+"""How often a start is tried again after the data were mended."""
 _STEADY_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 _KILL_SECONDS = 5.0
@@ -71,7 +73,8 @@ def kill_group(pgid: int) -> None:
 class Child:
     """A process that is kept running between `start()` and `stop()`.
 
-    `on_change(child)` is called whenever its pid changes, `note(text)` for messages to the user.
+    `on_change(child)` is called whenever its pid changes, `note(text)` for messages to the user. `mend(lines)` is given
+    what it wrote to its log when it ended by itself, and says what it put right so that it can start, if anything.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Child:
         *,
         on_change: Callable[[Child], None],
         note: Callable[[str], None],
+        mend: Callable[[Sequence[str]], str | None] | None = None,
     ) -> None:
         self.name = name
         self.log_path = log_path
@@ -90,6 +94,8 @@ class Child:
         self._ready = ready
         self._on_change = on_change
         self._note = note
+        self._mend = mend
+        self._log_start = 0
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -107,11 +113,13 @@ class Child:
 
     async def start(self, deadline_seconds: float) -> None:
         """Start it and return when it is ready. Raises StartError when it exits before that or takes too long."""
-        process = await self._spawn()
+        process, mends = await self._spawn(), 0
         deadline = time.monotonic() + deadline_seconds
         while not await asyncio.to_thread(self._ready):
-            if process.returncode is not None:
-                raise StartError(self.name, describe_exit(process.returncode), tail(self.log_path))
+            if (code := process.returncode) is not None:
+                if mends == _MOST_MENDS or not await self._mended():
+                    raise StartError(self.name, describe_exit(code), tail(self.log_path))
+                process, mends = await self._spawn(), mends + 1
             if time.monotonic() > deadline:
                 reason = f"not ready after {deadline_seconds:.0f} s"
                 raise StartError(self.name, reason, tail(self.log_path))
@@ -152,6 +160,7 @@ class Child:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         with _open_log(self.log_path) as log:
+            self._log_start = log.seek(0, os.SEEK_END)
             self._process = await asyncio.create_subprocess_exec(
                 *self._command.launch_argv(),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -179,11 +188,40 @@ class Child:
             crashes += 1
             self._note(f"{self.name} ended ({describe_exit(code)}); restarting it in {delay:.1f} s")
             self._on_change(self)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
+            await self._mended()
+            while not await self._stopped_within(delay):
+                started = time.monotonic()
+                try:
+                    process = await self._spawn()
+                    break
+                except OSError as error:  # no memory, or no room for its log
+                    delay = RESTARTS.pause(crashes)
+                    crashes += 1
+                    self._note(f"{self.name} cannot be started: {error}; trying again in {delay:.1f} s")
+            else:
                 return
-            started = time.monotonic()
-            process = await self._spawn()
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        return self._stopping.is_set()
+
+    async def _mended(self) -> bool:
+        """Mend what kept the process from running, if that can be told from its log; say so there and to the user."""
+        if self._mend is None:
+            return False
+        try:
+            done = await asyncio.to_thread(self._mend, tail(self.log_path, after=self._log_start))
+            if done is None:
+                return False
+            said = f"{self.name}: {done}"
+            self._note(said)
+            with _open_log(self.log_path) as log:
+                log.write(f"{said}\n".encode())
+        except OSError as error:
+            self._note(f"{self.name}: its data cannot be mended: {error}")
+            return False
+        return True
 
 
 def _open_log(path: Path) -> IO[bytes]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboard_cli.cluster import logfiles
+from leaderboard_cli.cluster import logfiles, redis_damage
 from leaderboard_cli.cluster.binaries import Binary
 from leaderboard_cli.cluster.ports import LOOPBACK
 from leaderboard_cli.cluster.probes import redis_answers
@@ -66,6 +67,10 @@ class RedisServer:
             cwd=self.folder,
             stop=((signal.SIGTERM, 8.0),),
         )
+
+    def mend(self, log: Sequence[str]) -> str | None:
+        """Mend data that kept it from starting, as the lines of its log say; return what was done, if anything."""
+        return redis_damage.mend(self.folder, log)
 
     def ready(self) -> bool:
         """Tell whether it answers PING, which it does once its data are loaded."""

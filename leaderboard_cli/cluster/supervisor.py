@@ -20,6 +20,7 @@ from leaderboard_cli.cluster.pidfile import PidFile, exclusive
 from leaderboard_cli.cluster.plan import ClusterOptions, Plan, make_plan
 from leaderboard_cli.cluster.ports import check_ports
 from leaderboard_cli.cluster.process import Child
+from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import Server
 from leaderboard_core.postgres.migrations import migrate_all
 from leaderboard_core.settings import SettingsError
@@ -27,6 +28,7 @@ from leaderboard_core.settings import SettingsError
 START_SECONDS = 40.0
 _FOLLOW_SECONDS = 0.1
 _POLLS_AT_ONCE = 8
+_RECORD_AGAIN_SECONDS = 1.0
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -59,6 +61,7 @@ class Supervisor:
         self._state: state.State = "starting"
         self._layers: list[list[Child]] = []
         self._stop = asyncio.Event()
+        self._unwritten_since: float | None = None
         output.name_processes(server.name for server in plan.all_servers)
         sink = None if output.quiet else output.log_lines
         self._followers = [Follower(server.name, server.log_path, sink) for server in plan.all_servers]
@@ -161,6 +164,7 @@ class Supervisor:
             server.ready,
             on_change=lambda _: self._write_state(),
             note=self._output.note,
+            mend=server.mend if isinstance(server, RedisServer) else None,
         )
         layer.append(child)
         await child.start(START_SECONDS)
@@ -190,6 +194,7 @@ class Supervisor:
             for child, result in zip(layer, results, strict=True):
                 if isinstance(result, BaseException):
                     self._output.error(f"{child.name} could not be stopped: {result!r}")
+        self._unwritten_since = None  # nothing runs that would have to be recorded
         state.remove(self._plan.options.data_dir)
         self._pid_file.end_leftovers()
 
@@ -202,6 +207,19 @@ class Supervisor:
         self._stop.set()
 
     def _write_state(self) -> None:
+        """Record what runs; where that cannot be written, say so once and try again until it can."""
+        try:
+            self._write_records()
+        except OSError as error:
+            if self._unwritten_since is None:
+                self._output.error(f"what runs cannot be recorded, and is tried again: {error}")
+            self._unwritten_since = time.monotonic()
+            return
+        if self._unwritten_since is not None:
+            self._unwritten_since = None
+            self._output.note("what runs is recorded again")
+
+    def _write_records(self) -> None:
         children = [child for layer in self._layers for child in layer]
         self._pid_file.write((child.name, child.pid) for child in children if child.pid is not None)
         pids = {server.name: None for server in self._plan.all_servers} | {child.name: child.pid for child in children}
@@ -213,6 +231,8 @@ class Supervisor:
                 for _ in range(_POLLS_AT_ONCE):
                     if not follower.poll():
                         break
+            if self._unwritten_since is not None and time.monotonic() > self._unwritten_since + _RECORD_AGAIN_SECONDS:
+                self._write_state()
             await asyncio.sleep(_FOLLOW_SECONDS)
 
     def _poll_logs(self) -> None:

@@ -22,7 +22,7 @@ from leaderboard_core.errors import LeaderboardError
 from leaderboard_core.http.access_log import AccessLog
 from leaderboard_core.http.context import RequestContext
 from leaderboard_core.http.exception_handlers import HANDLERS, reply_to
-from leaderboard_core.http.messages import first_header, limit_body, send_response, without_body
+from leaderboard_core.http.messages import BodyLimits, first_header, limit_body, send_response, without_body
 from leaderboard_core.http.responses import CONTEXT, JSONReply, error_reply, reply_of
 from leaderboard_core.http.routing import Entry, RouteTable
 from leaderboard_core.settings import ProcessSettings
@@ -77,7 +77,7 @@ class Application(FastAPI):
             enabled=process.access_log and process.log_level in ("DEBUG", "INFO"),
             probes=process.log_level == "DEBUG",
         )
-        self._largest_body = process.max_body_bytes
+        self._body_limits = BodyLimits(process.max_body_bytes, process.client_timeout_seconds)
         self.fallback: Fallback | None = None
         """Answers what no route of this application answers, and names its route; set when the lifespan starts."""
         self._table: RouteTable | None = None
@@ -157,7 +157,7 @@ class Application(FastAPI):
                 return
             if entry is not None and entry.function is not None and headers is not None:
                 context.route = entry.path
-                call = entry.function(scope, receive, headers, path_value, entry.largest_body or self._largest_body)
+                call = entry.function(scope, receive, headers, path_value, self._limits_of(entry))
                 await self._answer_compiled(call, entry, scope, receive, send, context)
             elif entry is None and self.fallback is not None and not table.matches(path, scope):
                 await self.fallback(scope, receive, send, context)
@@ -172,6 +172,12 @@ class Application(FastAPI):
                 context.seconds = perf_counter() - started_at
             self.metrics.answered(context)
             self.access_log.answered(path, context.log_fields())
+
+    def _limits_of(self, entry: Entry | None) -> BodyLimits:
+        limits = self._body_limits
+        if entry is None or entry.largest_body is None:
+            return limits
+        return BodyLimits(entry.largest_body, limits.seconds)
 
     async def _answer_compiled(
         self,
@@ -245,8 +251,7 @@ class Application(FastAPI):
         entry, _ = self.routes_by_path.find(context.method, context.path)
         if entry is not None:
             context.route = entry.path
-        largest = (entry and entry.largest_body) or self._largest_body
-        receive = limit_body(receive, scope["headers"], largest)
+        receive = limit_body(receive, scope["headers"], self._limits_of(entry))
         request_id = (b"x-request-id", context.request_id.encode("ascii"))
 
         async def send_with_id(message: Message) -> None:
@@ -281,8 +286,7 @@ class Application(FastAPI):
         entry, path_value = self.routes_by_path.find(context.method, context.path)
         if entry is not None and entry.function is not None and not self.dependency_overrides:
             headers = dict(reversed(scope["headers"]))
-            largest = entry.largest_body or self._largest_body
-            answer = await entry.function(scope, receive, headers, path_value, largest)
+            answer = await entry.function(scope, receive, headers, path_value, self._limits_of(entry))
             response = answer if isinstance(answer, Response) else reply_of(answer, entry.status)
             await response(scope, receive, send)
         elif entry is None and self.fallback is not None and not self.routes_by_path.matches(context.path, scope):

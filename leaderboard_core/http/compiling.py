@@ -26,10 +26,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from leaderboard_core.http.dependencies import FromState, Inline
+from leaderboard_core.http.messages import BodyLimits
 from leaderboard_core.http.requests import LimitedRequest
 
-Compiled = Callable[[Scope, Receive, Mapping[bytes, bytes], str, int], Awaitable[Any]]
-"""Called as (scope, receive, first header of each name, path parameter, largest body); gives the endpoint's answer."""
+Compiled = Callable[[Scope, Receive, Mapping[bytes, bytes], str, BodyLimits], Awaitable[Any]]
+"""Called as (scope, receive, first header of each name, path parameter, limits of the body); gives the answer."""
 
 _CACHED_QUERY_BYTES: Final = 256
 _CACHED_QUERIES: Final = 1024
@@ -93,7 +94,7 @@ class _Compiler:
             self._emit("if errors is not None:", f"    raise {self._constant(RequestValidationError)}(errors)")
         self._emit(f"return await {self._constant(dependant.call)}({arguments})")
         body = "".join(f"    {line}\n" for line in ("state = scope['state']", *self._lines))
-        source = f"async def call(scope, receive, headers, path_value, max_bytes):\n{body}"
+        source = f"async def call(scope, receive, headers, path_value, limits):\n{body}"
         exec(source, self._names)  # noqa: S102 - of names that this class makes, none from outside
         compiled: Compiled = self._names["call"]
         return compiled
@@ -149,7 +150,7 @@ class _Compiler:
             self._has_request = True
             if self._path_parameter:
                 self._emit(f"scope['path_params'] = {{{self._path_parameter!r}: path_value}}")
-            self._emit("request = LimitedRequest(scope, receive, max_bytes)")
+            self._emit("request = LimitedRequest(scope, receive, limits)")
         return "request"
 
     def _header(self, own: bool, field: ModelField) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
@@ -20,6 +20,13 @@ _DRAIN_SECONDS: Final = 5.0
 _DRAIN_BYTES: Final = 64 * 2**20
 
 
+class BodyLimits(NamedTuple):
+    """The most bytes that a request's body may have, and the longest wait for the next of them in seconds."""
+
+    max_bytes: int
+    seconds: float
+
+
 def first_header(headers: Iterable[Header], wanted: bytes) -> bytes | None:
     """The first value of a header (its name in lower case), None if there is none."""
     for name, value in headers:
@@ -33,14 +40,12 @@ def too_large(max_bytes: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"A request body may have at most {max_bytes} bytes.")
 
 
-async def read_body(
-    receive: Receive, headers: Iterable[Header], *, max_bytes: int, timeout: float | None = None
-) -> bytes:
-    """Read a whole body, unless the request's headers say that it is larger than `max_bytes`.
+async def read_body(receive: Receive, headers: Iterable[Header], limits: BodyLimits) -> bytes:
+    """Read a whole body, unless the request's headers say that it is too large.
 
-    `timeout` is the longest wait for the next bytes in seconds, None to wait on. Raises PayloadTooLarge,
-    RequestTimeout, or ClientDisconnect.
+    Raises PayloadTooLarge, RequestTimeout, or ClientDisconnect.
     """
+    max_bytes = limits.max_bytes
     whole = take_whole_body(receive)
     if whole is not None:
         if len(whole) > max_bytes:
@@ -50,7 +55,9 @@ async def read_body(
     pieces: list[bytes] = []
     size, more = 0, True
     while more:
-        message = await _next(receive, timeout)
+        message = await _receive_in_time(receive, limits.seconds)
+        if message["type"] != "http.request":
+            raise ClientDisconnect
         piece = message.get("body", b"")
         size += len(piece)
         if size > max_bytes:
@@ -67,18 +74,21 @@ def check_length(headers: Iterable[Header], max_bytes: int) -> None:
             raise too_large(max_bytes)
 
 
-def limit_body(receive: Receive, headers: Iterable[Header], max_bytes: int) -> Receive:
-    """Receive a request for whoever reads its body by messages; raises PayloadTooLarge there."""
-    size = 0
+def limit_body(receive: Receive, headers: Iterable[Header], limits: BodyLimits) -> Receive:
+    """Receive a request for whoever reads its body by messages; raises PayloadTooLarge or RequestTimeout there."""
+    size, more = 0, True
 
     async def receive_limited() -> Message:
-        nonlocal size
+        nonlocal size, more
+        if not more:
+            return await receive()  # it waits until the client leaves
         if size == 0:
-            check_length(headers, max_bytes)
-        message = await receive()
+            check_length(headers, limits.max_bytes)
+        message = await _receive_in_time(receive, limits.seconds)
         size += len(message.get("body", b""))
-        if size > max_bytes:
-            raise too_large(max_bytes)
+        more = message.get("more_body", False)
+        if size > limits.max_bytes:
+            raise too_large(limits.max_bytes)
         return message
 
     return receive_limited
@@ -161,15 +171,9 @@ async def wait_until_disconnected(receive: Receive) -> None:
         pass
 
 
-async def _next(receive: Receive, timeout: float | None) -> Message:
-    if timeout is None:
-        message = await receive()
-    else:
-        try:
-            async with asyncio.timeout(timeout):
-                message = await receive()
-        except TimeoutError:
-            raise RequestTimeout from None
-    if message["type"] != "http.request":
-        raise ClientDisconnect
-    return message
+async def _receive_in_time(receive: Receive, seconds: float) -> Message:
+    try:
+        async with asyncio.timeout(seconds):
+            return await receive()
+    except TimeoutError:
+        raise RequestTimeout from None

@@ -78,13 +78,14 @@ class Shard:
     async def _pipelined(self, words: Sequence[str | int]) -> Any:
         # As `_guarded`, without its generator: every call of a request comes through here.
         breaker = self.breaker
-        if not breaker.allows():
+        permit = breaker.permit()
+        if permit is None:
             raise unreachable(None)
         try:
             answer = await self.pipeliner.execute(words)
         except BaseException as error:  # noqa: BLE001 - raised again, as itself or as what it means
-            self._raise(error)
-        breaker.succeeded()
+            self._raise(error, permit)
+        breaker.succeeded(permit)
         return answer
 
     async def command(self, *words: str | int | float) -> Any:
@@ -198,38 +199,39 @@ class Shard:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        if not self.breaker.allows():
+        permit = self.breaker.permit()
+        if permit is None:
             raise unreachable(None)
         try:
             yield
         except BaseException as error:  # noqa: BLE001 - raised again, as itself or as what it means
-            self._raise(error)
-        self.breaker.succeeded()
+            self._raise(error, permit)
+        self.breaker.succeeded(permit)
 
-    def _raise(self, error: BaseException) -> NoReturn:
+    def _raise(self, error: BaseException, permit: int) -> NoReturn:
         """Report the outcome to the breaker, and raise what the caller is to see."""
         match error:
             case NoScriptError() | ColdError() | WarmingUp():
-                self.breaker.succeeded()
+                self.breaker.succeeded(permit)
                 raise error
             case ReadOnlyError() | MovedError():
-                self.breaker.succeeded()
+                self.breaker.succeeded(permit)
                 self._forget_gated()  # once it is written to again, it may have missed what another took
                 log.warning("redis is no master: %s", error, extra={"shard": self.name})
                 raise Unavailable("A Redis server is a replica now; try again shortly. Nothing was done.") from error
             case ResponseError():
-                self.breaker.succeeded()
+                self.breaker.succeeded(permit)
                 log.warning("redis refused a command: %s", error, extra={"shard": self.name})
                 raise Unavailable(
                     "A Redis server refuses commands (out of memory or read-only?); its log says why."
                 ) from error
             case _ if isinstance(error, CONNECTION_ERRORS):
-                self.breaker.failed()
+                self.breaker.failed(permit)
                 problem = unreachable(error)
                 problem.add_note(f"{self.variable}: {self.name}: {describe(error)}")  # for operators, never for clients
                 raise problem from error
             case _:
-                self.breaker.abandoned()
+                self.breaker.abandoned(permit)
                 raise error
 
 

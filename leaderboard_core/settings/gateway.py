@@ -25,5 +25,4 @@ class GatewaySettings(Group):
     )
     upstream_connect_timeout_seconds: float = Field(1, gt=0, description="Longest wait for a connection.")
     upstream_timeout_seconds: float = Field(15, gt=0, description="Longest wait for a service's next bytes.")
-    client_timeout_seconds: float = Field(15, gt=0, description="Longest wait for a client's next body bytes.")
     health_check_interval_seconds: float = Field(1, gt=0, description="Pause between two health checks.")

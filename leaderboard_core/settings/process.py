@@ -27,6 +27,9 @@ class ProcessSettings(Group):
     )
     access_log: bool = Field(True, description="Log a line per request.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body; more is 413.")
+    client_timeout_seconds: float = Field(
+        15, gt=0, description="Longest wait for the next bytes of a request's body; then it is 408."
+    )
     instance_name: str = Field("", description="Name in logs and health answers; default <process>-<port>.")
     start_timeout_seconds: float = Field(
         15, gt=0, description="How long a starting process waits for Redis and Postgres before it gives up."

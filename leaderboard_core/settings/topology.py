@@ -29,7 +29,12 @@ class TopologySettings(Group):
     redis_url: RedisUrl = Field(
         "redis://127.0.0.1:6379/0", description="Redis of every region that has no REDIS_URL_<REGION>."
     )
-    redis_timeout_seconds: float = Field(2, gt=0, le=60, description="Longest wait for one answer from Redis.")
+    redis_timeout_seconds: float = Field(
+        5,
+        gt=0,
+        le=60,
+        description="Longest wait for one answer from Redis; more than a slow fsync holds Redis up.",
+    )
     redis_max_connections: int = Field(64, ge=1, description="Connections of one process to one Redis.")
     postgres_host: str = Field("127.0.0.1", description="Host of the Postgres server.")
     postgres_port: int = Field(5432, ge=1, le=65535, description="Port of the Postgres server.")

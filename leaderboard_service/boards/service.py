@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
@@ -52,6 +52,18 @@ class BoardReads:
     def rank(self, region: str, user_id: str) -> Awaitable[tuple[RankEntry, Source]]:
         return self._read(self._redis.rank(region, user_id), lambda: self._postgres.rank(region, user_id))
 
+    async def standings(
+        self, regions: Iterable[str], user_id: str, *, from_postgres: bool = False
+    ) -> tuple[dict[str, RankEntry], Source]:
+        """Read a player's ranks on several boards, all of them from one source."""
+
+        async def read(source: BoardSource) -> dict[str, RankEntry]:
+            return {region: await source.rank(region, user_id) for region in regions}
+
+        if from_postgres:
+            return await self._read_postgres(read(self._postgres))
+        return await self._read(read(self._redis), lambda: read(self._postgres))
+
     def around(self, region: str, user_id: str, reach: int) -> Awaitable[tuple[Neighbourhood, Source]]:
         return self._read(
             self._redis.around(region, user_id, reach), lambda: self._postgres.around(region, user_id, reach)
@@ -66,15 +78,18 @@ class BoardReads:
             if not self._degraded:
                 self._degraded = True
                 log.warning("reads come from postgres: %s", problem.message)
-            try:
-                answer = await from_postgres()
-            except UserNotFound as error:
-                error.source = "postgres"
-                raise
-            _FROM_POSTGRES.inc()
-            return answer, "postgres"
+            return await self._read_postgres(from_postgres())
         if self._degraded:
             self._degraded = False
             log.info("reads come from redis again")
         _FROM_REDIS.inc()
         return answer, "redis"
+
+    async def _read_postgres(self, from_postgres: Awaitable[Answer]) -> tuple[Answer, Source]:
+        try:
+            answer = await from_postgres
+        except UserNotFound as error:
+            error.source = "postgres"
+            raise
+        _FROM_POSTGRES.inc()
+        return answer, "postgres"

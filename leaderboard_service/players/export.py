@@ -45,33 +45,25 @@ class PlayerExporter:
         self._reads = reads
 
     async def export(self, user_id: str, caller: Identity) -> tuple[ExportedPlayer, Source]:
-        """Gather everything about a player, from Postgres alone while Redis is unavailable.
+        """Gather everything about a player, from Postgres alone when Redis is unavailable for any part of it.
 
         Raises Forbidden, InvalidToken, RegionMismatch, UserNotFound, or Unavailable when Postgres is.
         """
         check_owner(user_id, caller)
         source: Source = "redis"
         try:
-            player = await self._players.find(user_id)
+            player = _checked(await self._players.find(user_id), caller, source)
+            ranks, source = await self._reads.standings(_boards_of(player), user_id)
         except (WarmingUp, Unavailable):
-            source, player = "postgres", await self._find_saved(user_id)
-        if player is None:
-            error = UserNotFound()
-            error.source = source
-            raise error
-        if not caller.is_server:
-            if caller.region != player.region:
-                raise RegionMismatch(region=player.region)
-            if caller.issued_at <= player.deleted_before:
-                raise revoked_token()
+            source = "postgres"
+        if source == "postgres":
+            player = _checked(await self._find_saved(user_id), caller, source)
+            ranks, _ = await self._reads.standings(_boards_of(player), user_id, from_postgres=True)
         pool, account_saved_at = self._databases[player.region], None
         async with self._databases.answering():
             saved = await _saved(pool, user_id)
             if player.protected:  # else a row in accounts is the leftover of a registration that died
                 account_saved_at = await pool.fetchval(sql.load("account_saved_at"), user_id)
-        ranks = {}
-        for board in dict.fromkeys((player.region, GLOBAL)):
-            ranks[board], _ = await self._reads.rank(board, user_id)
         return ExportedPlayer(player, ranks, account_saved_at, saved), source
 
     async def _find_saved(self, user_id: str) -> StoredPlayer | None:
@@ -93,6 +85,24 @@ class PlayerExporter:
                     deleted_before=deletions[0]["micros"] if deletions else 0,
                 )
         return None
+
+
+def _checked(player: StoredPlayer | None, caller: Identity, source: Source) -> StoredPlayer:
+    """Check that the player is there, and that the caller's token is for it as it is now."""
+    if player is None:
+        error = UserNotFound()
+        error.source = source
+        raise error
+    if not caller.is_server:
+        if caller.region != player.region:
+            raise RegionMismatch(region=player.region)
+        if caller.issued_at <= player.deleted_before:
+            raise revoked_token()
+    return player
+
+
+def _boards_of(player: StoredPlayer) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((player.region, GLOBAL)))
 
 
 def check_owner(user_id: str, caller: Identity) -> None:

@@ -245,13 +245,21 @@ def settings(
     urls: list[str],
     *,
     max_body_bytes: int = 65_536,
+    client_timeout_seconds: float = 15,
     heartbeat_seconds: float = 15,
     socket_dir: Path | None = None,
     **values: object,
 ) -> Settings:
     defaults: dict[str, object] = {"health_check_interval_seconds": 60, "upstream_timeout_seconds": 4 * SOON}
     return Settings(
-        load(ProcessSettings, {}, port=4000, max_body_bytes=max_body_bytes, socket_dir=socket_dir),
+        load(
+            ProcessSettings,
+            {},
+            port=4000,
+            max_body_bytes=max_body_bytes,
+            client_timeout_seconds=client_timeout_seconds,
+            socket_dir=socket_dir,
+        ),
         AUTH,
         GatewaySettings(leaderboard_service_urls=tuple(urls), **{**defaults, **values}),  # type: ignore[arg-type]
         load(StreamSettings, {}, stream_heartbeat_seconds=heartbeat_seconds),

@@ -317,9 +317,9 @@ async def test_a_connection_that_no_request_got_expires_too() -> None:
         pool = ConnectionPool(Upstream(service.url), connect_timeout=1, read_timeout=SOON)
         connection = await pool.connect()
         assert connection.deadline <= asyncio.get_running_loop().time() + KEEPALIVE_SECONDS
-        pool.expire(connection.deadline - 0.1)
-        assert pool.stats() == (1, 0)
-        pool.expire(connection.deadline)
+        assert pool.overdue(connection.deadline - 0.1) == []
+        assert pool.overdue(connection.deadline) == [connection]
+        connection.on_timeout()
         await eventually(lambda: not pool.open, "the close")
 
 

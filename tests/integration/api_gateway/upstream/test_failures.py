@@ -266,6 +266,30 @@ async def test_a_dead_health_task_is_noticed_and_started_again(
         await eventually(lambda: service.checks > seen + 2, "new checks")
 
 
+async def test_a_connection_that_cannot_be_timed_out_leaves_the_others_their_time_limits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    times_out, failed = Connection.on_timeout, list[Connection]()
+
+    def broken_once(connection: Connection) -> None:
+        if not failed:
+            failed.append(connection)
+            raise ZeroDivisionError
+        times_out(connection)
+
+    async with services(1) as (slow,), gateway(slow, upstream_timeout_seconds=0.1) as gate:
+        done = asyncio.Event()
+        slow.behave = silent(done)
+        monkeypatch.setattr(Connection, "on_timeout", broken_once)
+        with caplog.at_level(logging.ERROR):
+            answers = await asyncio.gather(gate.get("/top"), gate.get("/top"), gate.get("/top"))
+        assert [each.status_code for each in answers] == [504, 504, 504]
+        assert "could not be timed out" in caplog.text
+        assert gate.metric("gateway_sweep_failures_total") == 1
+        assert (await gate.get("/top")).status_code == 504, "the sweep goes on"
+        done.set()
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_connections_closed_while_idle_cost_no_request(method: str) -> None:
     async with services(1) as (service,), gateway(service) as gate:

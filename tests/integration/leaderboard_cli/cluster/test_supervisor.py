@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from leaderboard_cli.cluster.pidfile import identity_of
+from leaderboard_cli.cluster.probes import redis_answers
 from tests.support.waiting import wait_until
 
 RUN_UP = "import typer; from leaderboard_cli.commands.up import up; typer.run(up)"
@@ -145,6 +146,47 @@ def test_up_serves_restarts_what_crashes_and_leaves_nothing(cluster: Cluster) ->
     assert "service-2 ended (killed by SIGKILL)" in output
     assert [pid for pid in pids if identity_of(pid)] == []
     assert cluster.state() == {}
+
+
+def test_a_record_that_cannot_be_written_is_said_and_a_crashed_process_is_restarted(cluster: Cluster) -> None:
+    up = cluster.up("--free-ports", "--quiet")
+    state = cluster.ready(up)
+    in_the_way = [cluster.data / f"{name}.json.{up.pid}.new" for name in ("pids", "cluster")]
+    for place in in_the_way:
+        place.mkdir()
+    for name in ("service-2", "redis"):
+        os.kill(state["pids"][name], signal.SIGKILL)
+    wait_until(lambda: get_or_none(state["urls"]["service-2"]) == "service-2")
+    wait_until(lambda: redis_answers("127.0.0.1", state["ports"]["redis"]))
+    assert cluster.state()["pids"] == state["pids"], "the record is the old one"
+    for place in in_the_way:
+        place.rmdir()
+    for name in ("service-2", "redis"):
+        wait_until(partial(cluster.has_another_pid, name, state["pids"][name]))
+    up.send_signal(signal.SIGTERM)
+    output = output_of(up)
+    assert up.returncode == 0
+    assert output.count("what runs cannot be recorded") == 1
+    assert "what runs is recorded again" in output
+    assert cluster.state() == {}
+
+
+def test_a_redis_that_cannot_load_its_file_is_set_aside_and_said_so(cluster: Cluster) -> None:
+    up = cluster.up("--free-ports", "--quiet")
+    cluster.ready(up)
+    up.send_signal(signal.SIGTERM)
+    output_of(up)
+    (manifest,) = cluster.data.glob("*/appendonlydir/*.manifest")
+    manifest.write_bytes(b"\0" * 80)
+    again = cluster.up("--free-ports", "--quiet")
+    state = cluster.ready(again)
+    again.send_signal(signal.SIGTERM)
+    output = output_of(again)
+    assert "redis: it cannot load its data" in output
+    (aside,) = cluster.data.glob("*.damaged-*")
+    assert (aside / "appendonlydir" / manifest.name).read_bytes() == b"\0" * 80
+    assert aside.name in output.replace("\n", "")
+    assert f"set aside in {aside}" in Path(state["logs"]["redis"]).read_text()
 
 
 def get_or_none(url: str) -> str | None:

@@ -24,6 +24,7 @@ from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_core.settings import ProcessSettings, load
 from leaderboard_core.telemetry.request_metrics import RequestMetrics
+from tests.support.serving import serving, talk
 
 
 class Store:
@@ -196,7 +197,7 @@ def make_app() -> Application:
         yield {"store": app.state.store}
 
     app = Application(
-        process=load(ProcessSettings, {"MAX_BODY_BYTES": "1024"}),
+        process=load(ProcessSettings, {"MAX_BODY_BYTES": "1024", "CLIENT_TIMEOUT_SECONDS": "0.1"}),
         name="test",
         metrics=RequestMetrics("test_requests", "test_seconds", (1,), CollectorRegistry()),
         lifespan=lifespan,
@@ -281,6 +282,16 @@ def test_refusals_have_the_envelope(app: Application) -> None:
         fields = client.get("/items/pen?limit=x").json()["fields"]
         assert [field["field"] for field in fields] == ["limit"]
         assert client.post("/items", json={}).status_code == 403, "dependencies run before the body is checked"
+
+
+@pytest.mark.parametrize("path", ["/items", "/pieces/x"])
+async def test_a_body_that_does_not_come_is_408_and_ends_the_connection(app: Application, path: str) -> None:
+    async with serving(app) as (_, port):
+        head = f"POST {path} HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\nContent-Length: 10\r\n\r\n".encode()
+        answer, _, body = (await talk(port, head + b"half")).partition(b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert answer.lower().count(b"connection: close") == 1
+    assert b'"error":"request_timeout"' in body
 
 
 def test_a_defect_is_a_500_without_its_reason(app: Application, caplog: pytest.LogCaptureFixture) -> None:

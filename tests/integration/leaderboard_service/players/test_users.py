@@ -11,8 +11,10 @@ import pytest
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.lua import all_scripts
 from tests.conftest import Start, admit
-from tests.support.proxy import Proxy
+from tests.support.infrastructure import Infrastructure
+from tests.support.proxy import Proxy, proxy
 from tests.support.redis_dump import dump
 from tests.support.service import REGIONS, Api
 from tests.support.waiting import eventually
@@ -152,6 +154,30 @@ async def test_an_export_while_redis_is_rebuilt_comes_from_postgres(
     assert missing.headers["x-leaderboard-source"] == "postgres"
     refused(await api.delete("alice", token), 503, "warming_up")
     assert await rows(databases)
+
+
+@pytest.mark.parametrize("script", ["find_user", "read_rank"])
+async def test_an_export_during_which_redis_goes_away_is_whole_from_postgres(
+    start: Start,
+    environ: dict[str, str],
+    infra: Infrastructure,
+    redis_1: redis.Redis,
+    databases: RegionDatabases,
+    script: str,
+) -> None:
+    async with proxy(infra.redis_urls[0]) as between:
+        api = await start(REDIS_URL=between.url, REDIS_TIMEOUT_SECONDS=0.5)
+        token = await api.register("alice", "EU", 7)
+        async with working(environ):
+            await drained(redis_1)
+        before = await api.export("alice", token)
+        assert before.headers["x-leaderboard-source"] == "redis"
+        assert (await api.post("/score/add", {"delta": 1}, token=token)).status_code == 200
+        between.hold_when(all_scripts()[script].sha.encode())
+        during = await api.export("alice", token)
+        assert between.held_bytes
+        between.release()
+        assert (during.headers["x-leaderboard-source"], during.json()) == ("postgres", before.json())
 
 
 async def test_a_token_from_before_the_deletion_is_dead(

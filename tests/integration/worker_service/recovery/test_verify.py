@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import redis.asyncio as redis
@@ -93,6 +95,34 @@ async def test_a_newer_hash_goes_to_postgres(
     assert set((await repaired(environ, databases, redis_1, redis_2)).values()) == {"from_redis"}
     assert (await rows(databases, "ASIA"))["ann"][:2] == ("ann", 10)
     assert (await rows(databases, "NA"))["cyd"][:2] == ("cyd", 10)
+
+
+@asynccontextmanager
+async def without_memory(*clients: redis.Redis) -> AsyncIterator[None]:
+    for client in clients:
+        await client.config_set("maxmemory", int((await client.info("memory"))["used_memory"]) // 2)
+    try:
+        yield
+    finally:
+        for client in clients:
+            await client.config_set("maxmemory", 0)
+
+
+async def test_a_redis_without_memory_is_repaired_too(
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+) -> None:
+    api, environ = stocked
+    await databases["ASIA"].execute("DELETE FROM leaderboard WHERE user_id = 'ann'")
+    await databases["EU"].execute(
+        "UPDATE leaderboard SET score = 99, updated_at = updated_at + INTERVAL '1 hour' WHERE user_id = 'bob'"
+    )
+    async with without_memory(redis_1, redis_2):
+        outcomes = await repaired(environ, databases, redis_1, redis_2)
+    assert {difference.user_id: outcome for difference, outcome in outcomes.items()} == {
+        "ann": "from_redis",
+        "bob": "from_postgres",
+    }
+    assert (await api.scores())["bob"] == 99
 
 
 async def test_boards_follow_the_hash_and_ghosts_are_removed(

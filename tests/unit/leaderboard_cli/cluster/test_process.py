@@ -24,6 +24,20 @@ def python(source: str, stop_seconds: float = 5.0) -> Command:
     return Command((sys.executable, "-c", source), dict(os.environ), stop=((signal.SIGTERM, stop_seconds),))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_record_that_a_full_disk_does_not_take_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    write_json(path, {"old": 1})
+    draft = tmp_path / f"record.json.{os.getpid()}.new"
+    draft.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space"):
+        write_json(path, {"new": 2})
+    assert json.loads(path.read_text()) == {"old": 1}
+    assert not draft.is_symlink()
+    write_json(path, {"new": 2})
+    assert json.loads(path.read_text()) == {"new": 2}
+
+
 class Harness:
     """A child that counts as ready once it has printed something."""
 
@@ -54,6 +68,23 @@ async def test_a_killed_child_is_started_again_and_then_stopped(tmp_path: Path) 
     assert "killed by SIGKILL" in harness.notes[0]
     assert second is not None
     assert identity_of(second) is None
+
+
+async def test_a_child_that_cannot_be_started_again_is_tried_again(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, python(SLEEPER))
+    await harness.child.start(10)
+    first = harness.child.pid
+    assert first is not None
+    harness.log.unlink()
+    harness.log.mkdir()  # in the way of its log, as a full disk would be
+    os.kill(first, signal.SIGKILL)
+    await asyncio.to_thread(wait_until, lambda: any("cannot be started" in note for note in harness.notes))
+    assert harness.child.keeper is not None
+    assert not harness.child.keeper.done()
+    harness.log.rmdir()
+    await asyncio.to_thread(wait_until, lambda: len(harness.pids) == 3)
+    assert harness.pids[-1] not in (None, first)
+    await harness.child.stop()
 
 
 async def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
@@ -188,6 +219,23 @@ def test_a_log_that_grows_too_large_is_emptied(tmp_path: Path, monkeypatch: pyte
     assert seen == [f"line {number}" for number in range(60)]
     assert path.stat().st_size <= 110
     assert (tmp_path / "x.log.1").stat().st_size > 100
+
+
+def test_a_large_log_of_which_no_copy_can_be_made_is_emptied_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leaderboard_cli.cluster.logfiles.MAX_LOG_BYTES", 100)
+    path = tmp_path / "x.log"
+    (tmp_path / "x.log.1").mkdir()
+    seen: list[str] = []
+    follower = Follower("x", path, lambda _, lines: seen.extend(lines))
+    path.write_bytes(b"x" * 100 + b"\n")
+    assert follower.poll() is True
+    assert path.stat().st_size == 0
+    assert "without a copy" in seen[-1]
+    path.write_bytes(b"next\n")
+    follower.poll()
+    assert seen[-1] == "next"
 
 
 def test_without_a_sink_a_log_is_only_kept_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

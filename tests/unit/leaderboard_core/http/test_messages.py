@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from leaderboard_core.errors import PayloadTooLarge, RequestTimeout
-from leaderboard_core.http.messages import read_body
+from leaderboard_core.http.messages import BodyLimits, limit_body, read_body
 
 
 def receiver(*messages: dict[str, Any]) -> Any:
@@ -30,15 +30,29 @@ def part(body: bytes, *, more: bool) -> dict[str, Any]:
 
 async def test_a_body_is_read_whole_up_to_the_limit() -> None:
     parts = [part(b"ab", more=True), part(b"", more=True), part(b"cd", more=False)]
-    assert await read_body(receiver(*parts), (), max_bytes=4, timeout=1) == b"abcd"
+    assert await read_body(receiver(*parts), (), BodyLimits(4, 1)) == b"abcd"
     with pytest.raises(PayloadTooLarge):
-        await read_body(receiver(*parts), (), max_bytes=3, timeout=1)
+        await read_body(receiver(*parts), (), BodyLimits(3, 1))
     with pytest.raises(PayloadTooLarge):
-        await read_body(receiver(part(b"abcd", more=True)), (), max_bytes=3, timeout=1)
+        await read_body(receiver(part(b"abcd", more=True)), (), BodyLimits(3, 1))
 
 
 async def test_a_body_that_stops_coming() -> None:
     with pytest.raises(RequestTimeout):
-        await read_body(receiver(part(b"ab", more=True)), (), max_bytes=10, timeout=0.01)
+        await read_body(receiver(part(b"ab", more=True)), (), BodyLimits(10, 0.01))
     with pytest.raises(ClientDisconnect):
-        await read_body(receiver(part(b"ab", more=True), {"type": "http.disconnect"}), (), max_bytes=10, timeout=1)
+        await read_body(receiver(part(b"ab", more=True), {"type": "http.disconnect"}), (), BodyLimits(10, 1))
+
+
+@pytest.mark.parametrize("complete", [True, False])
+async def test_who_reads_by_messages_is_held_to_the_same_time_until_the_body_is_whole(complete: bool) -> None:
+    receive = limit_body(receiver(part(b"ab", more=not complete)), (), BodyLimits(10, 0.01))
+    assert (await receive())["body"] == b"ab"
+    end = asyncio.ensure_future(receive())
+    if not complete:
+        with pytest.raises(RequestTimeout):
+            await end
+        return
+    done, _ = await asyncio.wait([end], timeout=0.05)
+    assert not done, "it waits until the client leaves"
+    end.cancel()
