@@ -173,6 +173,17 @@ WHERE user_id > $1
 ORDER BY user_id
 LIMIT $2
 
+-- name: page_changed_players
+-- $1 µs and $2 user_id of the last row of the page before ('' at first: rows of that very µs are among them)
+-- $3 rows a page
+-- Result: as page_players, by (updated_at, user_id), as the index leaderboard_updated_at has them. A row without
+-- updated_at has not changed since it was made by hand, and is not among them.
+SELECT user_id, name, region, score, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros, protected
+FROM leaderboard
+WHERE (updated_at, user_id) > (TIMESTAMP 'epoch' + $1::bigint * INTERVAL '1 microsecond', $2::text)
+ORDER BY updated_at, user_id
+LIMIT $3
+
 -- name: count_players
 SELECT count(*) FROM leaderboard
 
