@@ -65,7 +65,8 @@ SELECT CASE WHEN NOT pg_try_advisory_xact_lock($1::bigint) THEN COALESCE((
 
 -- name: limit_lock_waits
 -- $1 such as '2s', $2 whether until the transaction ends, else until the session does
-SELECT set_config('lock_timeout', $1, $2)
+-- A limit of a statement's whole time, which a server may have for requests, is lifted.
+SELECT set_config('lock_timeout', $1, $2), set_config('statement_timeout', '0', $2)
 
 -- name: migration_progress
 -- $1 pid of the migrating session. Result: phase and percent of its index build (NULL when it builds none), and who

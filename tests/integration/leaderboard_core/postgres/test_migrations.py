@@ -166,6 +166,27 @@ async def test_the_lease_is_renewed_while_a_migration_runs(migrated: str, monkey
     assert sorted(results) == [[], [str(SLOW)]]
 
 
+async def test_a_limit_of_the_time_of_statements_is_not_for_migrations(
+    without_index: str, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    also(monkeypatch, SLOW)
+    await admin.execute(f'ALTER DATABASE "{without_index.rpartition("/")[2]}" SET statement_timeout = 1000')
+    async with transaction(without_index, WRITER):
+        migrating = asyncio.create_task(migrate(without_index, timeout=10))
+        await eventually(lambda: builder(admin), "the build")
+        await eventually(lambda: builder_is_older(admin), "a build longer than the limit")
+    assert await migrating == ["0005_updated_at", str(SLOW)]
+
+
+async def builder_is_older(connection: Any) -> bool:
+    """Tell whether a statement that builds the index has run for more than 1.2 s; it must not have ended."""
+    pid = await builder(connection)
+    assert pid is not None
+    find = "SELECT query_start < clock_timestamp() - INTERVAL '1.2 s' FROM pg_stat_activity WHERE pid = $1"
+    found: bool = await connection.fetchval(find, pid)
+    return found
+
+
 async def test_who_has_lost_the_lease_changes_nothing(
     migrated: str, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
