@@ -1,4 +1,4 @@
-"""Start one worker: migrations, then a consumer per queue until told to stop."""
+"""Start one worker: migrations, then a consumer per queue until told to stop, and the builds of indexes beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import socket
 from leaderboard_core.backoff import keep_running
 from leaderboard_core.http.serving import run, serve, wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.postgres.migrations import migrate_all
+from leaderboard_core.postgres.migrations import build_indexes, migrate_all
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import ProcessSettings, SettingsError, TopologySettings, WorkerSettings, load
 from leaderboard_core.telemetry.health import log_warnings
@@ -32,7 +32,7 @@ async def main(process: ProcessSettings) -> None:
             shard_map.wait_until_reachable, databases.wait_until_reachable, seconds=process.start_timeout_seconds
         )
         await log_warnings(shard_map)
-        await migrate_all(topology, create_databases=False)
+        await migrate_all(topology, create_databases=False, indexes=False)
         await _work(process, topology, settings, shard_map, databases)
     finally:
         await shard_map.close()
@@ -67,6 +67,7 @@ async def _work(
                 group.create_task(keep_running("heartbeat", heartbeat.run, stop, count_failure))
             for consumer in worker.consumers:
                 group.create_task(keep_running("consumer", consumer.run, stop, count_failure))
+            group.create_task(build_indexes(topology, stop))
     except* SettingsError as problems:
         raise problems.exceptions[0] from None
     finally:

@@ -22,6 +22,7 @@ from leaderboard_cli.cluster.ports import check_ports
 from leaderboard_cli.cluster.process import Child
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import Server
+from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.migrations import migrate_all
 from leaderboard_core.settings import SettingsError
 
@@ -171,7 +172,7 @@ class Supervisor:
 
     async def _migrate(self) -> None:
         try:
-            applied = await migrate_all(self._plan.topology)
+            applied = await migrate_all(self._plan.topology, indexes=False)  # the worker builds those
         except asyncpg.InvalidPasswordError as error:
             raise ClusterError(
                 f"Postgres refuses the password: {error}.\n"
@@ -181,6 +182,8 @@ class Supervisor:
         except (asyncpg.PostgresError, OSError, TimeoutError) as error:
             hint = "" if self._plan.postgres else "; check POSTGRES_HOST, POSTGRES_PORT and DATABASE_URL_<REGION>"
             raise ClusterError(f"migrations failed: {error or type(error).__name__}{hint}") from error
+        except Unavailable as error:
+            raise ClusterError(f"migrations failed: {error}") from error
         count = sum(map(len, applied.values()))
         self._output.note(f"{count} migrations applied" if count else "the databases are up to date")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, fail
 from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.migration_lease import PATIENCE
 from leaderboard_core.postgres.migrations import MAINTENANCE_DATABASE, migrate_all
 from leaderboard_core.settings import TopologySettings, load
 
@@ -19,18 +22,27 @@ def migrate(
         bool, typer.Option(help="Make databases that do not exist (needs the CREATEDB right).")
     ] = True,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for Postgres.")] = 15,
+    lock_wait: Annotated[
+        float, typer.Option(min=0, help="Seconds that a migration may wait for locks or for another process.")
+    ] = PATIENCE.blocked,
+    indexes: Annotated[
+        bool, typer.Option(help="Build indexes too; without, each worker's start builds them beside its work.")
+    ] = True,
 ) -> None:
-    """Create the databases if need be and apply the migrations that are missing, once, under a lock."""
+    """Create the databases if need be and apply the migrations that are missing, once, under a lease."""
     topology = load(TopologySettings, command_environment())
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        applied = asyncio.run(_migrate(topology, create_databases, wait))
+        applied = asyncio.run(_migrate(topology, create_databases, wait, lock_wait, indexes))
     except Exception as error:  # noqa: BLE001 - whatever the driver says is for the person at the terminal
         fail(f"migrate failed: {type(error).__name__}: {error}")
     for region, names in applied.items():
         console.print(f"{region}: {', '.join(names) if names else 'up to date'}")
 
 
-async def _migrate(topology: TopologySettings, create_databases: bool, wait: float) -> dict[str, list[str]]:
+async def _migrate(
+    topology: TopologySettings, create_databases: bool, wait: float, lock_wait: float, indexes: bool
+) -> dict[str, list[str]]:
     # By the maintenance database: those of the regions may not exist yet.
     server = topology.model_copy(update={"region_databases": dict.fromkeys(topology.regions, MAINTENANCE_DATABASE)})
     databases = await RegionDatabases.open(server)
@@ -39,4 +51,5 @@ async def _migrate(topology: TopologySettings, create_databases: bool, wait: flo
         await databases.wait_until_reachable(deadline, lambda message: console.print(message, style="yellow"))
     finally:
         await databases.close()
-    return await migrate_all(topology, create_databases=create_databases)
+    patience = replace(PATIENCE, blocked=lock_wait)
+    return await migrate_all(topology, create_databases=create_databases, indexes=indexes, patience=patience)

@@ -49,7 +49,7 @@ async def exclusive(pool: Pool) -> AsyncIterator[Connection]:
     Raises asyncpg's errors, LockNotAvailableError after LOCK_SECONDS.
     """
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(sql.load("limit_lock_wait"), f"{LOCK_SECONDS * 1000:.0f}ms")
+        await connection.execute(sql.load("limit_lock_waits"), f"{LOCK_SECONDS * 1000:.0f}ms", True)
         await connection.execute(sql.load("lock_admissions"))
         yield connection
 

@@ -2,36 +2,92 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import count
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import asyncpg
 
+from leaderboard_core.backoff import Backoff, Pauses
+from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres import sql
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS
+from leaderboard_core.postgres.migration_lease import PATIENCE, LeaseLost, MigrationLease, Patience
 from leaderboard_core.settings import TopologySettings
 
 log = logging.getLogger(__name__)
-ADVISORY_LOCK = 0x1EADE4B0A4D
+OLDER_LOCK = 0x1EADE4B0A4D
+"""Key of the advisory lock under which versions before the lease migrate."""
 MAINTENANCE_DATABASE = "postgres"
 """The database that every server has; the others are made from it."""
+_MADE_MEANWHILE = (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError)
+"""What `CREATE TABLE IF NOT EXISTS` raises when another process makes the table, or its type, at that moment."""
+_RETRY = Backoff(first=1.0, most=10.0, jitter=0.5)
+_IN_BACKGROUND = Backoff(first=1.0, most=60.0, jitter=0.5)
 
 
-async def migrate_all(settings: TopologySettings, *, create_databases: bool = True) -> dict[str, list[str]]:
+class _Blocked(Exception):
+    """Something must end before a migration can be tried; the text says what."""
+
+
+async def migrate_all(
+    settings: TopologySettings,
+    *,
+    create_databases: bool = True,
+    indexes: bool = True,
+    patience: Patience = PATIENCE,
+) -> dict[str, list[str]]:
     """Migrate each region's database; returns the names of the migrations applied, by region.
 
-    With `create_databases` a database that does not exist is made, which needs the CREATEDB right.
-    Raises asyncpg's errors and OSError when a server cannot be reached.
+    With `create_databases` a database that does not exist is made, which needs the CREATEDB right. Without `indexes`
+    those that are built CONCURRENTLY are left to `build_indexes`.
+    Raises Unavailable when a lock cannot be had for too long, asyncpg's errors and OSError when a server cannot be
+    reached.
     """
-    applied: dict[str, list[str]] = {}
-    done: dict[str, list[str]] = {}
-    for region in settings.regions:
-        url = settings.database_url_of(region)
-        if url not in done:
-            if create_databases:
-                await ensure_database(url, timeout=settings.postgres_timeout_seconds)
-            done[url] = await migrate(url, timeout=settings.postgres_timeout_seconds)
-        applied[region] = done[url]
-    return applied
+    urls = {region: settings.database_url_of(region) for region in settings.regions}
+    timeout = settings.postgres_timeout_seconds
+    done: dict[str, list[str]] = {url: [] for url in urls.values()}
+    for url, names in done.items():
+        if create_databases:
+            await ensure_database(url, timeout=timeout)
+        names += await migrate(url, timeout=timeout, indexes=False, patience=patience)
+    if indexes:
+        for url, names in done.items():
+            names += await migrate(url, timeout=timeout, patience=patience)
+    return {region: done[url] for region, url in urls.items()}
+
+
+async def build_indexes(settings: TopologySettings, stop: asyncio.Event) -> None:
+    """Build the indexes that `migrate_all` left out, until all are there or a stop is asked for.
+
+    What goes wrong is logged and tried again: nothing but speed depends on them.
+    """
+    building = asyncio.create_task(_build_until_done(settings, stop))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({building, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if building.done():
+            building.result()
+    finally:
+        for task in (building, stopped):
+            task.cancel()
+        await asyncio.gather(building, stopped, return_exceptions=True)
+
+
+async def _build_until_done(settings: TopologySettings, stop: asyncio.Event) -> None:
+    pauses = Pauses(_IN_BACKGROUND, stop)
+    while not stop.is_set():
+        try:
+            await migrate_all(settings, create_databases=False)
+        except (*CONNECTION_ERRORS, asyncpg.PostgresError, Unavailable) as error:
+            log.warning("indexes are still to be built: %s", describe(error))
+            await pauses.pause()
+        else:
+            return
 
 
 async def ensure_database(url: str, *, timeout: float) -> bool:
@@ -51,26 +107,106 @@ async def ensure_database(url: str, *, timeout: float) -> bool:
     return True
 
 
-async def migrate(url: str, *, timeout: float) -> list[str]:
-    """Apply what is missing to one database, each migration in a transaction of its own.
+async def migrate(url: str, *, timeout: float, indexes: bool = True, patience: Patience = PATIENCE) -> list[str]:
+    """Apply what is missing to one database, without `indexes` only what runs in transactions; returns the names.
 
-    The advisory lock makes a second process wait and then find nothing to do.
+    The lease makes a second process wait and then find nothing to do; when nothing is missing, nobody waits.
+    Raises Unavailable when a lock cannot be had for too long, and asyncpg's errors.
     """
-    connection = await asyncpg.connect(url, timeout=timeout)
-    names = []
+    session = await asyncpg.connect(url, timeout=timeout, server_settings={"application_name": "leaderboard migrate"})
     try:
-        await connection.execute(sql.load("lock_migrations"), ADVISORY_LOCK)
-        await connection.execute(sql.load("create_migrations_table"))
-        present = {row["version"] for row in await connection.fetch(sql.load("applied_migrations"))}
-        for migration in sql.migrations():
-            if migration.version in present:
-                continue
-            async with connection.transaction():
-                await connection.execute(migration.statements)
-                await connection.execute(sql.load("record_migration"), migration.version, migration.name)
-            names.append(f"{migration.version:04d}_{migration.name}")
-            log.info("migration applied", extra={"migration": names[-1], "database": urlsplit(url).path[1:]})
-        await connection.execute(sql.load("unlock_migrations"), ADVISORY_LOCK)
+        for table in ("create_migrations_table", "create_migration_lease"):
+            with suppress(*_MADE_MEANWHILE):
+                await session.execute(sql.load(table))
+        if not await _missing(session, indexes=indexes):
+            return []
+        watcher = await asyncpg.connect(url, timeout=timeout, command_timeout=patience.lease)
+        try:
+            lease = MigrationLease(watcher, urlsplit(url).path[1:], patience)
+            await lease.take()
+            return await lease.during(_Run(session, lease, patience).apply(indexes=indexes), session)
+        finally:
+            await watcher.close()
     finally:
-        await connection.close()
-    return names
+        await session.close()
+
+
+async def _missing(session: Any, *, indexes: bool) -> list[sql.Migration]:
+    present = {row["version"] for row in await session.fetch(sql.load("applied_migrations"))}
+    return [
+        migration
+        for migration in sql.migrations()
+        if migration.version not in present and (indexes or migration.index is None)
+    ]
+
+
+class _Run:
+    """One holder's work on one database."""
+
+    def __init__(self, session: Any, lease: MigrationLease, patience: Patience) -> None:
+        self._session = session
+        self._lease = lease
+        self._patience = patience
+
+    async def apply(self, *, indexes: bool) -> list[str]:
+        names = []
+        for migration in await _missing(self._session, indexes=indexes):
+            self._lease.step = str(migration)
+            how = self._run_in_transaction if migration.index is None else self._build_index
+            await self._until_unblocked(migration, how)
+            names.append(str(migration))
+            log.info("%s: migration %s applied", self._lease.database, migration)
+        return names
+
+    async def _until_unblocked(self, migration: sql.Migration, how: Callable[[sql.Migration], Awaitable[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience.blocked
+        for attempt in count():
+            try:
+                await how(migration)
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, _Blocked) as error:
+                problem = str(error) if isinstance(error, _Blocked) else f"{error}: {self._lease.waits_for}"
+            else:
+                return
+            if loop.time() >= deadline:
+                raise Unavailable(
+                    f"{self._lease.database}: migration {migration} has waited {self._patience.blocked:g} s and was "
+                    f"not applied. {problem}"
+                )
+            log.warning("%s: migration %s waits: %s", self._lease.database, migration, problem)
+            # Whoever queued up behind our lock goes on meanwhile.
+            await asyncio.sleep(_RETRY.pause(attempt))
+
+    async def _run_in_transaction(self, migration: sql.Migration) -> None:
+        async with self._session.transaction():
+            await self._limit_lock_waits(self._patience.lock, in_transaction=True)
+            # A waiting `SELECT pg_advisory_lock` of an older version holds a snapshot, for which an index build would
+            # wait: so this lock is held in transactions only, and older versions have no index builds.
+            if older := await self._session.fetchval(sql.load("try_older_migrations_lock"), OLDER_LOCK):
+                raise _Blocked(f"a process of an older version migrates ({older})")
+            if migration in await _missing(self._session, indexes=False):
+                await self._session.execute(migration.statements)
+                await self._record(migration)
+
+    async def _build_index(self, migration: sql.Migration) -> None:
+        index = await self._session.fetchrow(sql.load("index_state"), migration.index)
+        if index["builder"] is not None:
+            raise _Blocked(f"the session of a process that ended builds the index (pid {index['builder']})")
+        if not index["valid"]:
+            if old := await self._session.fetchval(sql.load("long_transactions"), self._patience.long_transaction):
+                raise _Blocked(f"an index build would wait for the transactions of {old}")
+            await self._limit_lock_waits(self._patience.build_lock, in_transaction=False)
+            if index["valid"] is False:
+                log.warning("%s: an invalid index is dropped: %s", self._lease.database, migration.index)
+                await self._session.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{migration.index}"')
+            await self._session.execute(migration.statements)
+        await self._record(migration)
+
+    async def _limit_lock_waits(self, seconds: float, *, in_transaction: bool) -> None:
+        await self._session.execute(sql.load("limit_lock_waits"), f"{seconds * 1000:.0f}ms", in_transaction)
+
+    async def _record(self, migration: sql.Migration) -> None:
+        if not await self._session.fetchval(
+            sql.load("record_migration"), migration.version, migration.name, self._lease.holder
+        ):
+            raise LeaseLost(f"{self._lease.database}: another process has taken the migrations over.")

@@ -115,5 +115,5 @@ async def _saved(pool: Pool, user_id: str) -> Saved | None:
     rows = await pool.fetch(sql.load("players_by_id"), [user_id])
     if not rows:
         return None
-    _, name, region, score, micros, protected = rows[0]
-    return Saved(name, region, score, micros, protected)
+    row = rows[0]
+    return Saved(row["name"], row["region"], row["score"], row["micros"], row["protected"])

@@ -26,7 +26,8 @@ from worker_service.recovery.lock import under_lock
 from worker_service.recovery.restore import (
     PLAYERS_PER_CALL,
     RebuildInterrupted,
-    pages,
+    deletion_pages,
+    player_pages,
     restore,
     restore_deletions,
 )
@@ -131,7 +132,7 @@ async def _read(
         since = await _last_write(shard, region) if region in held and not whole else 0
         REBUILD_PLAYERS.labels(region).set(0)
         REBUILD_EXPECTED.labels(region).set(0 if since else await _estimate(databases[region]))
-        async with aclosing(pages(databases[region], since)) as found:
+        async with aclosing(player_pages(databases[region], since)) as found:
             async for page in found:
                 await restore(shard, region, page)
                 players += len(page)
@@ -139,7 +140,7 @@ async def _read(
                 if on_page is not None:
                     on_page(region, len(page))
         # After the rows: what was deleted while they were read is in one of the two.
-        async with aclosing(pages(databases[region], since, "page_deletions")) as deletions:
+        async with aclosing(deletion_pages(databases[region], since)) as deletions:
             async for page in deletions:
                 await restore_deletions(shard, region, page)
     return players

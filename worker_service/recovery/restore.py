@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import asyncpg
 
 from leaderboard_core.errors import describe
 from leaderboard_core.postgres import sql
+from leaderboard_core.postgres.changes import page_changed_players
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
@@ -26,26 +28,51 @@ class RebuildInterrupted(Exception):
     """The rebuild could not be completed and must be tried again; the text says why."""
 
 
-async def pages(pool: Pool, since: int, statement: str = "page_players") -> AsyncGenerator[Sequence[Any], None]:
-    """Yield keyset pages of the rows changed after `since` (µs); the next one is fetched while one is worked on."""
-    following = asyncio.create_task(_page(pool, statement, "", since))
+async def player_pages(pool: Pool, since: int = 0) -> AsyncGenerator[Sequence[Any], None]:
+    """Yield the rows of a database, or those changed after `since` (µs). Raises RebuildInterrupted."""
+
+    async def all_after(last: Any) -> Sequence[Any]:
+        words = (last["user_id"] if last else "", PAGE)
+        return await _fetched(pool.fetch(sql.load("page_players"), *words, timeout=PAGE_TIMEOUT_SECONDS))
+
+    async def changed_after(last: Any) -> Sequence[Any]:
+        place = (last["micros"], last["user_id"]) if last else (since, "")
+        return await _fetched(page_changed_players(pool, *place, rows=PAGE, timeout=PAGE_TIMEOUT_SECONDS))
+
+    async with aclosing(_ahead(changed_after if since else all_after)) as found:
+        async for page in found:
+            yield page
+
+
+async def deletion_pages(pool: Pool, since: int = 0) -> AsyncGenerator[Sequence[Any], None]:
+    """Yield the deletions of a database, or those after `since` (µs). Raises RebuildInterrupted."""
+
+    async def after(last: Any) -> Sequence[Any]:
+        words = (last["user_id"] if last else "", PAGE, since)
+        return await _fetched(pool.fetch(sql.load("page_deletions"), *words, timeout=PAGE_TIMEOUT_SECONDS))
+
+    async with aclosing(_ahead(after)) as found:
+        async for page in found:
+            yield page
+
+
+async def _ahead(after: Callable[[Any], Coroutine[Any, Any, Sequence[Any]]]) -> AsyncGenerator[Sequence[Any], None]:
+    """Yield pages until one is empty; the next one is fetched while one is worked on."""
+    following = asyncio.create_task(after(None))
     try:
         while page := await following:
-            following = asyncio.create_task(_page(pool, statement, page[-1]["user_id"], since))
+            following = asyncio.create_task(after(page[-1]))
             yield page
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
 
 
-async def _page(pool: Pool, statement: str, last: str, since: int) -> Sequence[Any]:
+async def _fetched(fetching: Awaitable[Sequence[Any]]) -> Sequence[Any]:
     try:
-        page: list[asyncpg.Record] = await pool.fetch(
-            sql.load(statement), last, PAGE, since, timeout=PAGE_TIMEOUT_SECONDS
-        )
+        return await fetching
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
         raise RebuildInterrupted(describe(error)) from error
-    return page
 
 
 async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:

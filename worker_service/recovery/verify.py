@@ -13,7 +13,7 @@ from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from worker_service.recovery.reconcile import Row, deletions_of, reconcile, rows_of
-from worker_service.recovery.restore import pages
+from worker_service.recovery.restore import player_pages
 
 CHUNK = 500
 MOST_DIFFERENCES = 100_000
@@ -109,7 +109,7 @@ class Verifier:
 
     async def _candidates(self, shard: Shard, region: str, report: Report, on_players: OnPlayers | None) -> set[str]:
         pool, candidates = self._databases[region], set[str]()
-        async with aclosing(pages(pool, 0)) as all_pages:
+        async with aclosing(player_pages(pool)) as all_pages:
             async for page in all_pages:
                 rows = [Row(*record) for record in page]
                 candidates |= {found.user_id for found in await _compare_rows(shard, region, rows)}

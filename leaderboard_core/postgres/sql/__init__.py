@@ -11,15 +11,24 @@ from functools import cache
 from importlib import resources
 
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+_COMMENT = re.compile(r"--[^\n]*")
+_INDEX = re.compile(r"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?!IF\b)(\w+)\s+ON\s[^;]+;?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One numbered step of the schema; a step that has been released never changes."""
+    """One numbered step of the schema; a step that has been released never changes.
+
+    `index` is the index that it builds, when that is all it does, and does CONCURRENTLY.
+    """
 
     version: int
     name: str
     statements: str
+    index: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.version:04d}_{self.name}"
 
 
 @cache
@@ -42,5 +51,19 @@ def migrations() -> tuple[Migration, ...]:
     for entry in (resources.files(__name__) / "migrations").iterdir():
         if entry.name.endswith(".sql"):
             number, _, name = entry.name.removesuffix(".sql").partition("_")
-            found.append(Migration(int(number), name, entry.read_text("utf-8")))
+            statements = entry.read_text("utf-8")
+            found.append(Migration(int(number), name, statements, index_built_by(statements)))
     return tuple(sorted(found, key=lambda migration: migration.version))
+
+
+def index_built_by(statements: str) -> str | None:
+    """Name the index that a migration builds CONCURRENTLY; None when it is to run in a transaction.
+
+    Raises ValueError when it does something else as well, or passes over an index that is there: that may be invalid.
+    """
+    code = _COMMENT.sub("", statements)
+    if "CONCURRENTLY" not in code.upper():
+        return None
+    if (found := _INDEX.fullmatch(code)) is None:
+        raise ValueError("a migration with CONCURRENTLY is one CREATE INDEX CONCURRENTLY <name> ON …, nothing else")
+    return found[1]

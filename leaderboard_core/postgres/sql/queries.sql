@@ -12,15 +12,86 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 SELECT version FROM schema_migrations ORDER BY version
 
 -- name: record_migration
--- $1 version, $2 name
-INSERT INTO schema_migrations (version, name) VALUES ($1, $2)
+-- $1 version, $2 name, $3 holder. Result: TRUE, or nothing when somebody else has taken the lease over
+INSERT INTO schema_migrations (version, name)
+SELECT $1::integer, $2::text FROM migration_lease WHERE holder = $3::text FOR SHARE
+RETURNING TRUE
 
--- name: lock_migrations
--- $1 the advisory lock's key; held until the session ends or unlocks
-SELECT pg_advisory_lock($1)
+-- name: create_migration_lease
+-- A row while somebody migrates. A lease and no session lock: a pooler in transaction mode keeps none.
+CREATE TABLE IF NOT EXISTS migration_lease (
+    one        BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    holder     TEXT NOT NULL,
+    step       TEXT NOT NULL,
+    expires_at TIMESTAMP WITH TIME ZONE NOT NULL
+)
 
--- name: unlock_migrations
-SELECT pg_advisory_unlock($1)
+-- name: take_migration_lease
+-- $1 holder, $2 seconds. Result: TRUE, or nothing when another's has not expired
+INSERT INTO migration_lease (holder, step, expires_at)
+VALUES ($1::text, 'begins', clock_timestamp() + $2::float8 * INTERVAL '1 second')
+ON CONFLICT (one) DO UPDATE SET holder = EXCLUDED.holder, step = EXCLUDED.step, expires_at = EXCLUDED.expires_at
+WHERE migration_lease.expires_at <= clock_timestamp()
+RETURNING TRUE
+
+-- name: shorten_migration_lease
+-- $1 seconds of a whole lease: one that ends later was taken before the server's clock stepped back
+UPDATE migration_lease SET expires_at = clock_timestamp() + $1::float8 * INTERVAL '1 second'
+WHERE expires_at > clock_timestamp() + $1::float8 * INTERVAL '1 second'
+
+-- name: renew_migration_lease
+-- $1 holder, $2 seconds, $3 step. Result: TRUE, or nothing when somebody else has taken it over
+UPDATE migration_lease SET expires_at = clock_timestamp() + $2::float8 * INTERVAL '1 second', step = $3::text
+WHERE holder = $1::text
+RETURNING TRUE
+
+-- name: release_migration_lease
+-- $1 holder
+DELETE FROM migration_lease WHERE holder = $1::text
+
+-- name: read_migration_lease
+-- Result: holder, step
+SELECT holder, step FROM migration_lease
+
+-- name: try_older_migrations_lock
+-- $1 key of the advisory lock under which versions before the lease migrate; held until the transaction ends
+-- Result: NULL, or who has it
+SELECT CASE WHEN NOT pg_try_advisory_xact_lock($1::bigint) THEN COALESCE((
+    SELECT string_agg(format('pid %s', pid), ', ') FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND classid = ($1::bigint >> 32)::oid AND objid = ($1::bigint & 4294967295)::oid
+), 'it has just ended') END
+
+-- name: limit_lock_waits
+-- $1 such as '2s', $2 whether until the transaction ends, else until the session does
+-- A limit of a statement's whole time, which a server may have for requests, is lifted.
+SELECT set_config('lock_timeout', $1, $2), set_config('statement_timeout', '0', $2)
+
+-- name: migration_progress
+-- $1 pid of the migrating session. Result: phase and percent of its index build (NULL when it builds none), and who
+-- holds the lock that it waits for (NULL when it waits for none)
+SELECT build.phase,
+       CASE WHEN build.phase LIKE '%loading tuples%' THEN 100 * build.tuples_done / NULLIF(build.tuples_total, 0)
+            ELSE 100 * build.blocks_done / NULLIF(build.blocks_total, 0) END AS percent,
+       (SELECT string_agg(format('%s (pid %s)', COALESCE(NULLIF(application_name, ''), usename, 'a session'), pid), ', ')
+        FROM pg_stat_activity WHERE pid = ANY(pg_blocking_pids($1::integer))) AS waits_for
+FROM (VALUES ($1::integer)) AS session (pid)
+LEFT JOIN pg_stat_progress_create_index AS build ON build.pid = session.pid
+
+-- name: index_state
+-- $1 name. Result: valid (NULL when there is none), pid of the session that builds it (NULL when none does)
+SELECT pg_index.indisvalid AS valid, build.pid AS builder
+FROM (VALUES (to_regclass($1))) AS wanted (id)
+LEFT JOIN pg_index ON pg_index.indexrelid = wanted.id
+LEFT JOIN pg_stat_progress_create_index AS build ON build.index_relid = wanted.id
+
+-- name: long_transactions
+-- $1 seconds. Result: the sessions whose transaction is older and holds a snapshot; NULL when there are none
+SELECT string_agg(format('%s (pid %s)', COALESCE(NULLIF(application_name, ''), usename, 'a session'), pid), ', ')
+FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND backend_xmin IS NOT NULL
+  AND xact_start < clock_timestamp() - $1::float8 * INTERVAL '1 second'
 
 -- name: database_exists
 -- $1 name
@@ -60,10 +131,6 @@ SELECT nonce FROM admissions WHERE region = $1
 -- $1 region, $2 nonce. Needs lock_admissions
 INSERT INTO admissions (region, nonce) VALUES ($1, $2)
 ON CONFLICT (region) DO UPDATE SET nonce = EXCLUDED.nonce, admitted_at = EXCLUDED.admitted_at
-
--- name: limit_lock_wait
--- $1 longest wait for a lock, as a text with its unit; until the transaction ends
-SELECT set_config('lock_timeout', $1, TRUE)
 
 -- name: lock_admissions
 -- In a transaction: waits for the fenced statements under way (hold_admission), and holds later ones back until it ends.
@@ -111,7 +178,7 @@ FROM deleted_players
 WHERE user_id = ANY($1::text[])
 
 -- name: page_players
--- $1 last user_id of the page before ('' at first), $2 rows a page, $3 µs: only rows changed after that
+-- $1 last user_id of the page before ('' at first), $2 rows a page
 -- Result: user_id, name, region, score, micros, protected (has a password), last_key,
 --         deleted_micros (when a predecessor was deleted, 0 if none was), by user_id
 SELECT leaderboard.user_id, name, region, score,
@@ -119,9 +186,20 @@ SELECT leaderboard.user_id, name, region, score,
        COALESCE(EXTRACT(EPOCH FROM deleted_at) * 1000000, 0)::bigint AS deleted_micros
 FROM leaderboard LEFT JOIN deleted_players ON deleted_players.user_id = leaderboard.user_id
 WHERE leaderboard.user_id > $1
-  AND ($3::bigint = 0 OR updated_at > TIMESTAMP 'epoch' + $3::bigint * INTERVAL '1 microsecond')
 ORDER BY leaderboard.user_id
 LIMIT $2
+
+-- name: page_changed_players
+-- $1 µs and $2 user_id of the last row of the page before ('' at first: rows of that very µs are among them)
+-- $3 rows a page
+-- Result: as page_players, by (updated_at, user_id), as the index leaderboard_updated_at has them. A row without
+-- updated_at has not changed since it was made by hand, and is not among them.
+SELECT leaderboard.user_id, name, region, score, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
+       protected, last_key, COALESCE(EXTRACT(EPOCH FROM deleted_at) * 1000000, 0)::bigint AS deleted_micros
+FROM leaderboard LEFT JOIN deleted_players ON deleted_players.user_id = leaderboard.user_id
+WHERE (updated_at, leaderboard.user_id) > (TIMESTAMP 'epoch' + $1::bigint * INTERVAL '1 microsecond', $2::text)
+ORDER BY updated_at, leaderboard.user_id
+LIMIT $3
 
 -- name: count_players
 SELECT count(*) FROM leaderboard

@@ -104,6 +104,15 @@ def test_migrations_are_numbered_without_gaps() -> None:
     assert [migration.version for migration in sql.migrations()] == list(range(1, len(sql.migrations()) + 1))
 
 
+def test_a_migration_that_builds_an_index_does_nothing_else() -> None:
+    build = "-- Why.\nCREATE UNIQUE INDEX CONCURRENTLY one ON leaderboard (name);\n"
+    assert sql.index_built_by(build) == "one"
+    assert sql.index_built_by("-- not CONCURRENTLY\nCREATE INDEX one ON leaderboard (name);") is None
+    for other in (build + build, "CREATE INDEX CONCURRENTLY IF NOT EXISTS one ON t (x)", "DROP INDEX CONCURRENTLY one"):
+        with pytest.raises(ValueError, match="one CREATE INDEX CONCURRENTLY <name>"):
+            sql.index_built_by(other)
+
+
 def test_there_is_no_sql_or_lua_in_python() -> None:
     root = Path(lua.__file__).parents[3]
     packages = ("api_gateway", "leaderboard_core", "leaderboard_service", "worker_service")
