@@ -24,7 +24,7 @@ class WorkerHealth:
         self._gauges = Gauges(shard_map, self._stores, self._queues)
 
     async def report(self) -> dict[str, Any]:
-        """The answer of /health; `ok` while the worker runs and reaches every store."""
+        """The answer of /health; `ok` while the worker runs, reaches every store and may write there."""
         stores = await self._stores.stores()
         return {
             "ok": stores.ok and not self._stop.is_set(),

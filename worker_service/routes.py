@@ -20,9 +20,12 @@ worker_health = FromState("worker_health")
 Health = Annotated[WorkerHealth, Depends(worker_health)]
 
 
-@router.get(calls.HEALTH.path, responses={503: {"description": "A store does not answer, or a stop was asked for."}})
+_UNHEALTHY = "A store does not answer or refuses writes, or a stop was asked for."
+
+
+@router.get(calls.HEALTH.path, responses={503: {"description": _UNHEALTHY}})
 async def health(worker: Health) -> JSONReply:
-    """Whether this worker runs, and reaches every Redis and every Postgres."""
+    """Whether this worker runs, and reaches every Redis and every Postgres, and may write there."""
     found = await worker.report()
     return JSONReply(found, 200 if found["ok"] else 503)
 

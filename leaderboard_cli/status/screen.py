@@ -71,11 +71,11 @@ def _table(*columns: str) -> Table:
 
 def _queues(status: dict[str, Any]) -> Padding:
     table = _table("region", "waiting", "processing", "dead", "lag", "Redis", "Postgres")
-    redis = {region: shard["ok"] for shard in status["redis"] for region in shard["regions"]}
+    redis = {region: shard for shard in status["redis"] for region in shard["regions"]}
     queues = {queue["region"]: queue for queue in status["queues"]}
     for database in status["postgres"]:
         region = database["region"]
-        stores = (_well(redis.get(region, False)), _well(database["ok"]))
+        stores = (_store(redis.get(region)), _store(database))
         queue = queues.get(region)
         if queue is None:
             table.add_row(region, *["?"] * 4, *stores)
@@ -126,8 +126,10 @@ def _numbers(traffic: Traffic | None) -> tuple[RenderableType, ...]:
     return _rate(traffic.per_second), failed, _time(traffic.p50), _time(traffic.p99)
 
 
-def _well(ok: bool) -> Text:
-    return Text("ok", style="green") if ok else Text("away", style="bold red")
+def _store(state: dict[str, Any] | None) -> Text:
+    if state is not None and state["ok"]:
+        return Text("ok", style="green")
+    return Text("refuses writes" if state is not None and "refuses_writes" in state else "away", style="bold red")
 
 
 def _rate(per_second: float) -> str:

@@ -13,6 +13,7 @@ import asyncpg
 
 from leaderboard_core.backoff import until_answers
 from leaderboard_core.errors import Unavailable, describe
+from leaderboard_core.postgres import sql
 from leaderboard_core.settings import TopologySettings
 from leaderboard_core.urls import without_password
 
@@ -99,6 +100,16 @@ class RegionDatabases:
         except CONNECTION_ERRORS as error:
             return describe(error)
         return None
+
+    async def why_writes_are_refused(self, region: str) -> str | None:
+        """Ask the region's database why it refuses every write; None when it takes them.
+
+        Raises CONNECTION_ERRORS when it does not answer.
+        """
+        in_recovery, read_only = await self._pools[region].fetchrow(sql.load("read_only"), timeout=self.timeout_seconds)
+        if in_recovery:
+            return "it is in recovery, as a standby is"
+        return "its transactions are read-only (default_transaction_read_only)" if read_only else None
 
     async def wait_until_reachable(self, deadline: float, on_wait: Callable[[str], None]) -> None:
         """Wait for every database until `deadline` (loop time).

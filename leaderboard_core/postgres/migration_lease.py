@@ -48,10 +48,6 @@ class Patience:
 PATIENCE = Patience()
 
 
-class LeaseLost(Unavailable):
-    """Another process has taken the lease over, because this one could not renew it in time."""
-
-
 class MigrationLease:
     """The lease on one database's migrations, kept on a connection of its own.
 
@@ -91,7 +87,8 @@ class MigrationLease:
     async def during(self, work: Coroutine[Any, Any, T], session: Any) -> T:
         """Do `work`, which uses the connection `session`, and renew the lease meanwhile; give it back at the end.
 
-        The work is cancelled when the lease is lost or cannot be renewed. Raises LeaseLost or what the work raises.
+        The work is cancelled when the lease is lost or cannot be renewed. Raises Unavailable, or what the
+        work raises.
         """
         working = asyncio.create_task(work)
         watching = asyncio.create_task(self._watch(session.get_server_pid()))
@@ -121,7 +118,7 @@ class MigrationLease:
                 step = f"{step}, waits for {self.waits_for}"
             renew = sql.load("renew_migration_lease")
             if not await self._connection.fetchval(renew, self.holder, self._patience.lease, step):
-                raise LeaseLost(f"{self.database}: another process has taken the migrations over.")
+                raise Unavailable(f"{self.database}: another process has taken the migrations over.")
             if loop.time() >= next_line:
                 next_line = loop.time() + LOG_SECONDS
                 log.info("%s: migration under way: %s", self.database, step)

@@ -16,7 +16,7 @@ from leaderboard_core.backoff import Backoff, Pauses
 from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS
-from leaderboard_core.postgres.migration_lease import PATIENCE, LeaseLost, MigrationLease, Patience
+from leaderboard_core.postgres.migration_lease import PATIENCE, MigrationLease, Patience
 from leaderboard_core.settings import TopologySettings
 
 log = logging.getLogger(__name__)
@@ -209,4 +209,4 @@ class _Run:
         if not await self._session.fetchval(
             sql.load("record_migration"), migration.version, migration.name, self._lease.holder
         ):
-            raise LeaseLost(f"{self._lease.database}: another process has taken the migrations over.")
+            raise Unavailable(f"{self._lease.database}: another process has taken the migrations over.")

@@ -70,7 +70,7 @@ def queue_gauges(report: QueueReport) -> list[Metric]:
 
 
 def store_gauges(stores: StoreHealth) -> list[Metric]:
-    """Show which Redis and which region's database answers."""
+    """Show which Redis and which region's database answers, and which of those take writes."""
     return [
         _gauge(
             "leaderboard_redis_up",
@@ -88,7 +88,23 @@ def store_gauges(stores: StoreHealth) -> list[Metric]:
             "leaderboard_postgres_up",
             "1 while the region's database answers.",
             ("region",),
-            (((database["region"],), database["ok"]) for database in stores.postgres),
+            (((database["region"],), "error" not in database) for database in stores.postgres),
+        ),
+        _gauge(
+            "leaderboard_redis_writable",
+            "1 while the Redis takes writes, 0 while it answers and refuses them; /health says why.",
+            ("shard",),
+            (((shard["shard"],), "refuses_writes" not in shard) for shard in stores.redis if "error" not in shard),
+        ),
+        _gauge(
+            "leaderboard_postgres_writable",
+            "1 while the region's database takes writes, 0 while it answers and refuses them; /health says why.",
+            ("region",),
+            (
+                ((database["region"],), "refuses_writes" not in database)
+                for database in stores.postgres
+                if "error" not in database
+            ),
         ),
     ]
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from leaderboard_core.errors import Unavailable
-from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
+from leaderboard_core.redis.refusals import why_writes_are_refused
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.telemetry.ttl_cache import TtlCache
@@ -25,7 +26,8 @@ TIMEOUT_SECONDS = 1.0
 class StoreHealth:
     """One entry per shard `{shard, regions, ok, ready}` and one per region's database `{region, ok}`.
 
-    A shard is ok when it answers and holds its data.
+    A shard is ok when it answers, holds its data and takes writes, a database when it answers and takes writes. Else
+    `error` says why it does not answer, or `refuses_writes` why it takes none.
     """
 
     redis: list[dict[str, Any]]
@@ -34,6 +36,11 @@ class StoreHealth:
     @property
     def redis_ok(self) -> bool:
         return all(entry["ok"] for entry in self.redis)
+
+    @property
+    def redis_ready(self) -> bool:
+        """Whether every shard answers and holds its data, so that boards are read from Redis."""
+        return all(entry["ready"] for entry in self.redis)
 
     @property
     def ok(self) -> bool:
@@ -62,19 +69,27 @@ class HealthProbe:
     async def _database_health(self, region: str) -> dict[str, Any]:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                return {"region": region, "ok": await self._databases.reachable(region) is None}
-        except TimeoutError:
-            return {"region": region, "ok": False}
+                refusal = await self._databases.why_writes_are_refused(region)
+        except CONNECTION_ERRORS as error:
+            return {"region": region, "ok": False, "error": type(error).__name__}
+        return {"region": region, "ok": refusal is None, **_refusal(refusal)}
 
 
 async def _shard_health(shard: Shard) -> dict[str, Any]:
     entry: dict[str, Any] = {"shard": shard.name, "regions": list(shard.regions), "ok": False, "ready": False}
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            ready, warnings = await asyncio.gather(shard.is_ready(), shard.warnings())
+            ready, refusal, warnings = await asyncio.gather(
+                shard.is_ready(), why_writes_are_refused(shard), shard.warnings()
+            )
     except (Unavailable, TimeoutError) as error:
         return {**entry, "error": type(error.__cause__ or error).__name__}
-    return {**entry, "ok": ready, "ready": ready, "warnings": warnings}
+    ok = ready and refusal is None
+    return {**entry, "ok": ok, "ready": ready, "warnings": warnings, **_refusal(refusal)}
+
+
+def _refusal(reason: str | None) -> dict[str, str]:
+    return {} if reason is None else {"refuses_writes": reason}
 
 
 async def log_warnings(shard_map: ShardMap) -> None:

@@ -19,8 +19,8 @@ router = APIRouter(tags=["system"], route_class=CompiledRoute)
 async def health(system: System) -> JSONReply:
     """Whether this replica can serve.
 
-    200 while every Redis answers and holds its data, and no stop was asked for; else 503. Postgres is reported and
-    does not count: scores and boards go on without it.
+    200 while every Redis answers, holds its data and takes writes, and no stop was asked for; else 503. Postgres is
+    reported and does not count: scores and boards go on without it.
     """
     found = await system.health()
     return JSONReply(found, 200 if found["ok"] else 503)

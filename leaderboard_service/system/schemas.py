@@ -17,9 +17,12 @@ class Health(BaseModel):
     stopping: Annotated[bool, Field(description="A stop was asked for.")]
     redis: Annotated[
         list[dict[str, Any]],
-        Field(description="Each Redis: its regions, whether it answers and holds its data, and what could lose data."),
+        Field(
+            description="Each Redis: its regions, whether it answers, holds its data (`ready`) and takes writes "
+            "(`refuses_writes` says why not), and what could lose data."
+        ),
     ]
-    postgres: Annotated[list[dict[str, Any]], Field(description="Each region's database.")]
+    postgres: Annotated[list[dict[str, Any]], Field(description="Each region's database; `refuses_writes` as above.")]
 
 
 class QueueStatus(BaseModel):
@@ -35,18 +38,23 @@ class WorkerStatus(BaseModel):
     last_seen_seconds: Annotated[float, Field(ge=0, description="Since its last sign of life; they come every second.")]
 
 
+RefusesWrites = Annotated[str | None, Field(description="Why it refuses every write; absent while it takes them.")]
+
+
 class RedisStatus(BaseModel):
     regions: Annotated[list[Region], Field(description="The regions whose players it holds.")]
-    ok: Annotated[bool, Field(description="It answers, and holds its data.")]
+    ok: Annotated[bool, Field(description="It answers, holds its data and takes writes.")]
+    refuses_writes: RefusesWrites = None
 
 
 class PostgresStatus(BaseModel):
     region: Annotated[Region, Field(description="The region.")]
-    ok: Annotated[bool, Field(description="The region's database answers.")]
+    ok: Annotated[bool, Field(description="The region's database answers and takes writes.")]
+    refuses_writes: RefusesWrites = None
 
 
 class Status(BaseModel):
-    ok: Annotated[bool, Field(description="Every store answers, and a worker is alive.")]
+    ok: Annotated[bool, Field(description="Every store answers and takes writes, and a worker is alive.")]
     reads: Annotated[str, Field(pattern="^(redis|postgres)$", description="Where boards are read from now.")]
     queues: Annotated[
         list[QueueStatus], Field(description="One per region, but for those whose Redis does not answer.")

@@ -39,16 +39,21 @@ class SystemStatus:
         stores, report = await asyncio.gather(self._stores.stores(), self._queues.report())
         return {
             "ok": stores.ok and not report.missing and report.workers_alive > 0,
-            "reads": "redis" if stores.redis_ok else "postgres",
+            "reads": "redis" if stores.redis_ready else "postgres",
             "queues": [_rounded(queue.as_dict()) for queue in report.queues],
             "workers": [_rounded(worker.as_dict()) for worker in report.workers],
-            "redis": [{"regions": shard["regions"], "ok": shard["ok"]} for shard in stores.redis],
-            "postgres": [{"region": database["region"], "ok": database["ok"]} for database in stores.postgres],
+            "redis": [_shown(shard, "regions") for shard in stores.redis],
+            "postgres": [_shown(database, "region") for database in stores.postgres],
         }
 
     async def gauges(self) -> list[Metric]:
         """Collect the state of queues and stores for one scrape."""
         return await self._gauges.collect()
+
+
+def _shown(store: dict[str, Any], name: str) -> dict[str, Any]:
+    """What everybody may see of a store: not where it is."""
+    return {field: store[field] for field in (name, "ok", "refuses_writes") if field in store}
 
 
 def _rounded(fields: dict[str, Any]) -> dict[str, Any]:

@@ -301,3 +301,7 @@ SELECT leaderboard.user_id, name, region, score,
        COALESCE(EXTRACT(EPOCH FROM deleted_at) * 1000000, 0)::bigint AS deleted_micros
 FROM leaderboard LEFT JOIN deleted_players ON deleted_players.user_id = leaderboard.user_id
 WHERE leaderboard.user_id = ANY($1::text[])
+
+-- name: read_only
+-- Result: whether the server is in recovery, whether this connection's transactions are read-only
+SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean

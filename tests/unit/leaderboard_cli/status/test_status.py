@@ -175,6 +175,15 @@ def test_the_screen_says_what_it_cannot_know() -> None:
     assert "from postgres" in text
 
 
+def test_the_screen_tells_a_store_that_refuses_writes_from_one_that_is_away() -> None:
+    full = {"ok": False, "refuses_writes": "its maxmemory is used up"}
+    stores = {"redis": [{"regions": ["EU", "NA"], **full}], "postgres": [{"region": "EU", **full}]}
+    text = drawn(make_report(None, Snapshot(status={**WELL, **stores})))
+    lines = [line.split() for line in text.splitlines()]
+    assert ["EU", "1,234", "7", "0", "0.2", "s", "refuses", "writes", "refuses", "writes"] in lines
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
 def test_names_are_text_and_never_markup() -> None:
     odd = {**WELL, "workers": [{"name": "[red]w[/nonsense]", "last_seen_seconds": 1}]}
     assert "[red]w[/nonsense]" in drawn(make_report(None, Snapshot(status=odd, problems=["[bold]"])))

@@ -1,0 +1,32 @@
+"""Tell from a Redis' own state whether it refuses every write, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from leaderboard_core.redis.shard import Shard
+
+
+async def why_writes_are_refused(shard: Shard) -> str | None:
+    """Ask the Redis why it refuses every write; None when it takes them. Raises Unavailable."""
+    info = await shard.command("INFO", "memory", "persistence", "replication")
+    reason = _reason(info)
+    if reason is None and info.get("rdb_last_bgsave_status") == "err":
+        found = await shard.command("CONFIG GET", "save", "stop-writes-on-bgsave-error")
+        # Without save points Redis writes on, whatever became of a snapshot that somebody asked for.
+        if found.get("save") and found.get("stop-writes-on-bgsave-error") == "yes":
+            return "its last snapshot could not be written to the disk"
+    return reason
+
+
+def _reason(info: Mapping[str, Any]) -> str | None:
+    if info.get("role") == "slave" and int(info.get("slave_read_only", 1)):
+        return "it is a read-only replica"
+    if info.get("aof_last_write_status") == "err":
+        return "its append-only file cannot be written to the disk"
+    most = int(info.get("maxmemory", 0))
+    counted = int(info.get("used_memory", 0)) - int(info.get("mem_not_counted_for_evict", 0))
+    if most and counted > most and info.get("maxmemory_policy", "noeviction") == "noeviction":
+        return "its maxmemory is used up"
+    return None
