@@ -179,9 +179,8 @@ async def _bare_upserts(databases: RegionDatabases, events: int) -> float:
             numbers = range(first, min(first + BARE_BATCH, share))
             ids = [f"{region.lower()}-{number:08d}" for number in numbers]
             names = ["Bare"] * len(ids)
-            await databases[region].execute(
-                statement, ids, names, [region] * len(ids), list(numbers), [now] * len(ids), [False] * len(ids)
-            )
+            scores, times, protected, keys = list(numbers), [now] * len(ids), [False] * len(ids), [""] * len(ids)
+            await databases[region].execute(statement, ids, names, [region] * len(ids), scores, times, protected, keys)
 
     started = time.perf_counter()
     await asyncio.gather(*(upsert(region) for region in databases.regions))

@@ -181,12 +181,15 @@ WHERE user_id = ANY($1::text[])
 -- $1 last user_id of the page before ('' at first), $2 rows a page
 -- Result: user_id, name, region, score, micros, protected (has a password), last_key,
 --         deleted_micros (when a predecessor was deleted, 0 if none was), by user_id
-SELECT leaderboard.user_id, name, region, score,
+SELECT user_id, name, region, score,
        (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros, protected, last_key,
-       COALESCE(EXTRACT(EPOCH FROM deleted_at) * 1000000, 0)::bigint AS deleted_micros
-FROM leaderboard LEFT JOIN deleted_players ON deleted_players.user_id = leaderboard.user_id
-WHERE leaderboard.user_id > $1
-ORDER BY leaderboard.user_id
+       COALESCE((
+           SELECT EXTRACT(EPOCH FROM deleted_at) * 1000000 FROM deleted_players
+           WHERE deleted_players.user_id = leaderboard.user_id
+       ), 0)::bigint AS deleted_micros
+FROM leaderboard
+WHERE user_id > $1
+ORDER BY user_id
 LIMIT $2
 
 -- name: page_changed_players
@@ -194,11 +197,14 @@ LIMIT $2
 -- $3 rows a page
 -- Result: as page_players, by (updated_at, user_id), as the index leaderboard_updated_at has them. A row without
 -- updated_at has not changed since it was made by hand, and is not among them.
-SELECT leaderboard.user_id, name, region, score, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
-       protected, last_key, COALESCE(EXTRACT(EPOCH FROM deleted_at) * 1000000, 0)::bigint AS deleted_micros
-FROM leaderboard LEFT JOIN deleted_players ON deleted_players.user_id = leaderboard.user_id
-WHERE (updated_at, leaderboard.user_id) > (TIMESTAMP 'epoch' + $1::bigint * INTERVAL '1 microsecond', $2::text)
-ORDER BY updated_at, leaderboard.user_id
+SELECT user_id, name, region, score, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
+       protected, last_key, COALESCE((
+           SELECT EXTRACT(EPOCH FROM deleted_at) * 1000000 FROM deleted_players
+           WHERE deleted_players.user_id = leaderboard.user_id
+       ), 0)::bigint AS deleted_micros
+FROM leaderboard
+WHERE (updated_at, user_id) > (TIMESTAMP 'epoch' + $1::bigint * INTERVAL '1 microsecond', $2::text)
+ORDER BY updated_at, user_id
 LIMIT $3
 
 -- name: count_players
@@ -296,11 +302,14 @@ LIMIT $5
 
 -- name: players_by_id
 -- $1 user_ids. Result: as page_players
-SELECT leaderboard.user_id, name, region, score,
+SELECT user_id, name, region, score,
        (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros, protected, last_key,
-       COALESCE(EXTRACT(EPOCH FROM deleted_at) * 1000000, 0)::bigint AS deleted_micros
-FROM leaderboard LEFT JOIN deleted_players ON deleted_players.user_id = leaderboard.user_id
-WHERE leaderboard.user_id = ANY($1::text[])
+       COALESCE((
+           SELECT EXTRACT(EPOCH FROM deleted_at) * 1000000 FROM deleted_players
+           WHERE deleted_players.user_id = leaderboard.user_id
+       ), 0)::bigint AS deleted_micros
+FROM leaderboard
+WHERE user_id = ANY($1::text[])
 
 -- name: read_only
 -- Result: whether the server is in recovery, whether this connection's transactions are read-only

@@ -56,7 +56,7 @@ async def test_pages_begin_and_end_within_one_microsecond(databases: RegionDatab
         assert ids[3:] == [user_id for user_id, _ in at_once]
         assert [row["micros"] for row in found] == [START] * 3 + [START + 1] * 7
     (whole,) = [row for row in await read(pool, START, 100) if row["user_id"] == "a"]
-    assert tuple(whole) == ("a", "a", "EU", 7, START, False)
+    assert tuple(whole) == ("a", "a", "EU", 7, START, False, "", 0)
 
 
 async def test_a_row_that_changes_while_pages_are_read_comes_again(databases: RegionDatabases) -> None:
@@ -64,7 +64,7 @@ async def test_a_row_that_changes_while_pages_are_read_comes_again(databases: Re
     await put(pool, ("a", START), ("b", START + 1), ("c", START + 2))
     first = await page_changed_players(pool, START, "", rows=2, timeout=10)
     await pool.execute(
-        sql.load("upsert_scores"), ["a", "c"], ["a", "c"], ["EU"] * 2, [8, 9], [START + 9] * 2, [False] * 2
+        sql.load("upsert_scores"), ["a", "c"], ["a", "c"], ["EU"] * 2, [8, 9], [START + 9] * 2, [False] * 2, [""] * 2
     )
     rest = await page_changed_players(pool, first[-1]["micros"], first[-1]["user_id"], rows=9, timeout=10)
     assert [(row["user_id"], row["score"]) for row in first] == [("a", 7), ("b", 7)]

@@ -62,9 +62,8 @@ def also(monkeypatch: pytest.MonkeyPatch, *more: sql.Migration) -> None:
 async def upsert(connection: Any, number: int) -> float:
     """Save a player; return the seconds that it took."""
     began = time.perf_counter()
-    await connection.execute(
-        sql.load("upsert_scores"), ["alice"], ["Alice"], ["EU"], [number], [1_700_000_000_000_000 + number], [False]
-    )
+    micros = 1_700_000_000_000_000 + number
+    await connection.execute(sql.load("upsert_scores"), ["alice"], ["Alice"], ["EU"], [number], [micros], [False], [""])
     return time.perf_counter() - began
 
 
