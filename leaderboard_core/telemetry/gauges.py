@@ -85,6 +85,13 @@ def store_gauges(stores: StoreHealth) -> list[Metric]:
             (((shard["shard"],), shard["ready"]) for shard in stores.redis),
         ),
         _gauge(
+            "leaderboard_redis_clock_offset_seconds",
+            "How far the clock of the Redis is ahead of this process's; servers that may take each other's place must "
+            "not be further apart than CLOCK_SKEW_SECONDS.",
+            ("shard",),
+            (((name,), offset) for name, offset in stores.clock_offsets.items()),
+        ),
+        _gauge(
             "leaderboard_postgres_up",
             "1 while the region's database answers.",
             ("region",),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from leaderboard_core.errors import Unavailable
@@ -27,11 +28,13 @@ class StoreHealth:
     """One entry per shard `{shard, regions, ok, ready}` and one per region's database `{region, ok}`.
 
     A shard is ok when it answers, holds its data and takes writes, a database when it answers and takes writes. Else
-    `error` says why it does not answer, or `refuses_writes` why it takes none.
+    `error` says why it does not answer, or `refuses_writes` why it takes none. `clock_offsets` is by shard how many
+    seconds the clock of that Redis is ahead of this process's.
     """
 
     redis: list[dict[str, Any]]
     postgres: list[dict[str, Any]]
+    clock_offsets: dict[str, float] = field(default_factory=dict)
 
     @property
     def redis_ok(self) -> bool:
@@ -60,11 +63,13 @@ class HealthProbe:
         return await self._cache.get()
 
     async def _probe(self) -> StoreHealth:
-        redis, postgres = await asyncio.gather(
+        redis, postgres, offsets = await asyncio.gather(
             asyncio.gather(*(_shard_health(shard) for shard in self._map.shards)),
             asyncio.gather(*(self._database_health(region) for region in self._databases.regions)),
+            asyncio.gather(*(_clock_offset(shard) for shard in self._map.shards)),
         )
-        return StoreHealth(list(redis), list(postgres))
+        known = zip((shard.name for shard in self._map.shards), offsets, strict=True)
+        return StoreHealth(list(redis), list(postgres), {name: offset for name, offset in known if offset is not None})
 
     async def _database_health(self, region: str) -> dict[str, Any]:
         try:
@@ -86,6 +91,16 @@ async def _shard_health(shard: Shard) -> dict[str, Any]:
         return {**entry, "error": type(error.__cause__ or error).__name__}
     ok = ready and refusal is None
     return {**entry, "ok": ok, "ready": ready, "warnings": warnings, **_refusal(refusal)}
+
+
+async def _clock_offset(shard: Shard) -> float | None:
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            asked = time.time()
+            seconds, micros = await shard.command("TIME")
+            return float(int(seconds) + int(micros) / 1e6 - (asked + time.time()) / 2)
+    except (Unavailable, TimeoutError):
+        return None
 
 
 def _refusal(reason: str | None) -> dict[str, str]:
