@@ -17,7 +17,7 @@ from tests.support.proxy import Proxy, proxy
 from tests.support.waiting import eventually
 
 CALLS = 5
-HEARTBEAT = ("heartbeat", ("breaker-test:workers",), ("nobody", 60_000_000))
+CALL = ("release_claim", ("breaker-test:claim",), ("nobody",))
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ async def shard(between: Proxy) -> AsyncIterator[Shard]:
 
 async def in_flight(shard: Shard, between: Proxy) -> list[asyncio.Task[object]]:
     """Make CALLS calls whose answers are held back."""
-    await shard.run(*HEARTBEAT)
+    await shard.run(*CALL)
     between.hold_answers()
     seen = between.answers_seen
-    calls = [asyncio.create_task(shard.run(*HEARTBEAT)) for _ in range(CALLS)]
+    calls = [asyncio.create_task(shard.run(*CALL)) for _ in range(CALLS)]
 
     async def answered() -> bool:
         return between.answers_seen > seen
@@ -54,22 +54,22 @@ async def test_a_connection_that_breaks_under_several_calls_is_one_failure(shard
     failed = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(each) for each in failed] == [Unavailable] * CALLS
     assert not shard.breaker.is_open
-    await shard.run(*HEARTBEAT)  # at once, over a new connection
+    await shard.run(*CALL)  # at once, over a new connection
 
 
 async def test_a_server_that_is_away_opens_it(shard: Shard, between: Proxy) -> None:
-    await shard.run(*HEARTBEAT)
+    await shard.run(*CALL)
     await between.cut()
     for _ in range(FAILURES):
         with pytest.raises(Unavailable, match="may have been done"):
-            await shard.run(*HEARTBEAT)
+            await shard.run(*CALL)
     with pytest.raises(Unavailable, match="nothing was done"):
-        await shard.run(*HEARTBEAT)
+        await shard.run(*CALL)
     await between.open()
 
     async def answers() -> bool:
         try:
-            await shard.run(*HEARTBEAT)
+            await shard.run(*CALL)
         except Unavailable:
             return False
         return True
