@@ -16,6 +16,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ConnectionError,
+    InvalidResponse,
     MasterDownError,
     MovedError,
     NoScriptError,
@@ -108,7 +109,7 @@ class Pipeliner:
         try:
             await connection.connect()
             if self.greet is not None:
-                await self.greet(connection)
+                await self._greet(connection, self.greet)
             replies = self._replies = _Replies(connection, self._timeout, self._lost)
             replies.check()
         except BaseException as error:
@@ -120,6 +121,13 @@ class Pipeliner:
         finally:
             self._opening = None
         self._flush()
+
+    @staticmethod
+    async def _greet(connection: AbstractConnection, greet: Greet) -> None:
+        try:
+            await greet(connection)
+        except InvalidResponse as error:
+            raise ConnectionError(f"not an answer of Redis: {error!r}") from error
 
     def _fail_asked(self, error: Exception) -> None:
         futures, self._asked, self._futures = self._futures, [], []

@@ -59,16 +59,19 @@ class PlayerDeleter:
         or Unavailable.
         """
         check_owner(user_id, caller)
+        deleted_at = None
         for _ in range(_MAX_ATTEMPTS):
             player = await self._players.find(user_id)
             if player is None:
-                return await self._answered_before(caller, idempotency)
+                return deleted_at or await self._answered_before(caller, idempotency)
             if not caller.is_server and caller.region != player.region:
                 raise RegionMismatch(region=player.region)
             try:
                 return await self._delete(player, caller, request_id, idempotency)
             except ConcurrentModification:
                 continue
+            except AdmittedAnew as error:
+                deleted_at = error.deleted_at
         raise Unavailable("This player is being made and deleted by other requests; try again shortly.")
 
     async def _delete(
@@ -146,8 +149,7 @@ class PlayerDeleter:
             async with self._databases.answering():
                 await delete_players(self._databases[region], [deletion], Fence(region, nonce))
         except Fenced as error:
-            # Redis was lost since, and the queued event perhaps with it: only who asks again knows.
-            raise Unavailable("Redis was replaced meanwhile, and the deletion was done or not: try again.") from error
+            raise AdmittedAnew(deletion.timestamp) from error
         except Unavailable:
             log.warning("a deletion waits in the queue for postgres", extra={"region": region})
             return
@@ -178,6 +180,14 @@ class PlayerDeleter:
 
 class ConcurrentModification(Exception):
     """Another request has deleted the player, or made it in another region, since it was read."""
+
+
+class AdmittedAnew(Exception):
+    """The player's Redis was admitted anew before Postgres had the deletion: it may have lost that, with its event."""
+
+    def __init__(self, deleted_at: int) -> None:
+        self.deleted_at = deleted_at
+        super().__init__(deleted_at)
 
 
 def _replayed(answer: list[str], idempotency: Idempotency | None) -> int:

@@ -32,7 +32,7 @@ async def tell(start: Start, redis_1: redis.Redis, environ: dict[str, str]) -> R
     await _refusals(recorder, api)
     await _limits(recorder, start, api)
     await recorder.error(await start(ready=False, REDIS_URL=NOWHERE), "unavailable", "POST /auth/register", ALICE)
-    await redis_1.delete("shard:ready")
+    await redis_1.delete("shard:admission")
     await recorder.error(api, "warming_up", "POST /auth/register", {**ALICE, "user_id": "frank"})
     return recorder
 

@@ -32,7 +32,8 @@ DASHBOARD = FOLDER / "grafana" / "dashboards" / "leaderboard.json"
 COMPOSE = ("docker", "compose", "--env-file", os.devnull, "--profile", "observability")
 NEEDS_TROUBLE = (
     *("gateway_retries_total", "gateway_ejections_total", "leaderboard_worker_upsert_failures_total"),
-    "leaderboard_streams_dropped_total",
+    *("leaderboard_streams_dropped_total", "leaderboard_worker_batches_fenced_total"),
+    *("leaderboard_worker_task_failures_total", "leaderboard_players_repaired_total"),
     *("leaderboard_worker_events_taken_over_total", 'outcome!~"[1234].."', "queue_full"),
 )
 """Metrics of queries that rightly return nothing while all is healthy."""

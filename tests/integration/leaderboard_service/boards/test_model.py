@@ -191,7 +191,7 @@ def test_random_writes_and_reads_give_the_boards_of_the_model(
                 with redis.Redis.from_url(url, decode_responses=True) as client:
                     client.flushdb()
                     if marker is not None:
-                        client.set("shard:ready", marker)
+                        client.set("shard:admission", marker)
             runner.run(play(api, plan, next(worlds)))
 
         try:
@@ -208,5 +208,5 @@ async def flush(infra: Infrastructure) -> None:
 
 def _ready_of(url: str) -> str | None:
     with redis.Redis.from_url(url, decode_responses=True) as client:
-        value = client.get("shard:ready")
+        value = client.get("shard:admission")
         return None if value is None else str(value)

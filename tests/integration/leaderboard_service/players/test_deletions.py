@@ -189,7 +189,7 @@ async def test_an_upsert_that_began_before_the_deletion_does_not_outlive_it(
             await eventually(lambda: waiting_for("ShareLock"), "the upsert waiting for the row")
             async with working(environ, "other"):
                 await push(redis_1, deletion("alice", timestamp=200))
-                await eventually(lambda: waiting_for("ShareRowExclusiveLock"), "the deletion waiting for the upsert")
+                await eventually(lambda: waiting_for("ExclusiveLock"), "the deletion waiting for the upsert")
                 await transaction.rollback()
                 await drained(redis_1)
     finally:
@@ -216,7 +216,7 @@ async def test_a_rebuild_before_the_deletion_is_committed_does_not_bring_the_pla
             assert await redis_1.lmove("queue:scores:EU", "queue:scores:EU:processing:dead", "RIGHT", "LEFT")
         await whole_rebuild(environ, databases)
         # As after a restart: only what Postgres has that is newer is read.
-        await redis_1.set("shard:ready", f"another-life {','.join(sorted(REGIONS))}")
+        await redis_1.set("shard:admission", f"closed {','.join(sorted(REGIONS))} a1 b2")
         await admit(environ, databases)
         assert await api.scores() == {"bob": 5}
         assert not await redis_1.exists("user:alice")
@@ -249,7 +249,7 @@ async def test_a_redis_from_before_the_deletion_learns_of_it(
     for key, value in backup.items():
         assert value is not None
         await redis_1.restore(key, 0, value)
-    await redis_1.set("shard:ready", f"another-life {','.join(sorted(REGIONS))}")
+    await redis_1.set("shard:admission", f"closed {','.join(sorted(REGIONS))} a1 b2")
     assert await redis_1.zscore("leaderboard:GLOBAL", "alice") == 5
     await admit(environ, databases)
     assert await api.top() == current

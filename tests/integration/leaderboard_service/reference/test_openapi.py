@@ -248,13 +248,15 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
         for _ in range(2):
             # A player whose card is gone, and whose bucket is not full again.
             await redis_1.delete("user:new")
+            for board in ("leaderboard:EU", "leaderboard:GLOBAL"):
+                await redis_1.zrem(board, "new")
             await call("POST", "/score/create", json={"region": "EU"}, headers=new)
     checked.api = api
 
     await redis_1.lpush("queue:scores:EU", *["x"] * 50)
     await write_everywhere(checked)
     await call("DELETE", "/users/alice", "/users/{user_id}", headers=own)
-    await redis_1.delete("shard:ready")
+    await redis_1.delete("shard:admission")
     await write_everywhere(checked)
     await call("DELETE", "/users/alice", "/users/{user_id}", headers=own)
     checked.api = await start(STREAM_MAX_LISTENERS=0)
