@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import socket
+from functools import partial
 
 from leaderboard_core.backoff import keep_running
 from leaderboard_core.http.serving import run, serve, wait_for
@@ -67,7 +68,8 @@ async def _work(
                 group.create_task(keep_running("heartbeat", heartbeat.run, stop, count_failure))
             for consumer in worker.consumers:
                 group.create_task(keep_running("consumer", consumer.run, stop, count_failure))
-            group.create_task(build_indexes(topology, stop))
+            indexes = partial(build_indexes, topology, stop)
+            group.create_task(keep_running("indexes", indexes, stop, count_failure))
     except* SettingsError as problems:
         raise problems.exceptions[0] from None
     finally:

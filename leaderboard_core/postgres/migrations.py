@@ -179,7 +179,7 @@ class _Run:
 
     async def _run_in_transaction(self, migration: sql.Migration) -> None:
         async with self._session.transaction():
-            await self._limit_lock_waits(self._patience.lock, in_transaction=True)
+            await self._limit_waits(self._patience.lock, in_transaction=True)
             # A waiting `SELECT pg_advisory_lock` of an older version holds a snapshot, for which an index build would
             # wait: so this lock is held in transactions only, and older versions have no index builds.
             if older := await self._session.fetchval(sql.load("try_older_migrations_lock"), OLDER_LOCK):
@@ -195,15 +195,16 @@ class _Run:
         if not index["valid"]:
             if old := await self._session.fetchval(sql.load("long_transactions"), self._patience.long_transaction):
                 raise _Blocked(f"an index build would wait for the transactions of {old}")
-            await self._limit_lock_waits(self._patience.build_lock, in_transaction=False)
+            await self._limit_waits(self._patience.build_lock, in_transaction=False)
             if index["valid"] is False:
                 log.warning("%s: an invalid index is dropped: %s", self._lease.database, migration.index)
                 await self._session.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{migration.index}"')
             await self._session.execute(migration.statements)
         await self._record(migration)
 
-    async def _limit_lock_waits(self, seconds: float, *, in_transaction: bool) -> None:
+    async def _limit_waits(self, seconds: float, *, in_transaction: bool) -> None:
         await self._session.execute(sql.load("limit_lock_waits"), f"{seconds * 1000:.0f}ms", in_transaction)
+        await self._session.execute(sql.load("lift_statement_limit"), in_transaction)
 
     async def _record(self, migration: sql.Migration) -> None:
         if not await self._session.fetchval(

@@ -65,8 +65,11 @@ SELECT CASE WHEN NOT pg_try_advisory_xact_lock($1::bigint) THEN COALESCE((
 
 -- name: limit_lock_waits
 -- $1 such as '2s', $2 whether until the transaction ends, else until the session does
--- A limit of a statement's whole time, which a server may have for requests, is lifted.
-SELECT set_config('lock_timeout', $1, $2), set_config('statement_timeout', '0', $2)
+SELECT set_config('lock_timeout', $1, $2)
+
+-- name: lift_statement_limit
+-- $1 as $2 of limit_lock_waits: a server may limit a statement's whole time for requests
+SELECT set_config('statement_timeout', '0', $1)
 
 -- name: migration_progress
 -- $1 pid of the migrating session. Result: phase and percent of its index build (NULL when it builds none), and who
@@ -197,6 +200,7 @@ LIMIT $2
 -- $3 rows a page
 -- Result: as page_players, by (updated_at, user_id), as the index leaderboard_updated_at has them. A row without
 -- updated_at has not changed since it was made by hand, and is not among them.
+-- The deletion is looked up row by row: a join may cost the order, and then every page sorts what is left.
 SELECT user_id, name, region, score, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
        protected, last_key, COALESCE((
            SELECT EXTRACT(EPOCH FROM deleted_at) * 1000000 FROM deleted_players
