@@ -12,6 +12,7 @@ from leaderboard_cli.commands.check_queue import check_queue
 from leaderboard_cli.commands.dead_letters import app as dead_letters
 from leaderboard_cli.commands.migrate import migrate
 from leaderboard_cli.commands.rebuild import rebuild_command
+from leaderboard_cli.commands.regions import app as regions
 from leaderboard_cli.commands.seed import seed
 from leaderboard_cli.commands.status import status
 from leaderboard_cli.commands.token import token
@@ -35,6 +36,7 @@ app.command("check-queue")(check_queue)
 app.command()(verify)
 app.command("rebuild")(rebuild_command)
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(regions, name="regions")
 app.command()(token)
 app.command()(seed)
 

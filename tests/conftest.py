@@ -42,7 +42,9 @@ def infra() -> Iterator[Infrastructure]:
         yield servers
 
 
-EMPTY = "DELETE FROM leaderboard; DELETE FROM accounts; DELETE FROM deleted_players; DELETE FROM admissions"
+EMPTY = "; ".join(
+    f"DELETE FROM {table}" for table in ("leaderboard", "accounts", "deleted_players", "admissions", "known_regions")
+)
 
 
 @dataclass(frozen=True)

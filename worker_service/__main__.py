@@ -19,6 +19,7 @@ from leaderboard_core.telemetry.health import log_warnings
 from leaderboard_core.telemetry.metrics import TASK_FAILURES
 from worker_service.app import NAME, create_app
 from worker_service.health import WorkerHealth
+from worker_service.recovery.regions import RegionsChanged, check_regions
 from worker_service.services import build
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,10 @@ async def main(process: ProcessSettings) -> None:
         )
         await log_warnings(shard_map)
         await migrate_all(topology, create_databases=False, indexes=False)
+        try:
+            await check_regions(databases)
+        except RegionsChanged as problem:
+            raise SettingsError(str(problem)) from problem
         await _work(process, topology, settings, shard_map, databases)
     finally:
         await shard_map.close()

@@ -18,16 +18,19 @@ from worker_service.recovery.verify import Report, Verifier
 
 def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Mend each difference from the newer side.")] = False,
+    drop_older: Annotated[
+        bool, typer.Option("--drop-older", help="With --repair: of two rows of one player drop the older one.")
+    ] = False,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for events that are on their way.")] = 10,
 ) -> None:
     """Compare boards, hashes and Postgres rows; print each difference; exit 1 when one remains."""
     try:
-        report = asyncio.run(_verify(repair, wait))
+        report = asyncio.run(_verify(repair, drop_older, wait))
     except RebuildInterrupted as problem:
         fail(f"Postgres cannot be reached: {problem}")
     except CONNECTION_ERRORS as error:
         fail(f"Postgres cannot be reached: {describe(error)}")
-    outcome = dict(report.repaired)
+    outcome = dict([*report.repaired, *report.unrepaired])
     for difference in report.differences:
         console.print(
             f"{difference.region}  {difference.user_id}: {difference.problem}"
@@ -39,15 +42,19 @@ def verify(
     if report.pending:
         console.print(f"Postgres is {report.pending} events behind; their players were not judged.", style="yellow")
     repaired = f", {len(report.repaired)} mended" if repair else ""
+    if report.unrepaired:
+        repaired += f", {len(report.unrepaired)} not mended"
     console.print(f"{report.players} players compared, {len(report.differences)} differences{repaired}")
     if report.truncated or report.pending or len(report.differences) > len(report.repaired):
         raise typer.Exit(1)
 
 
-async def _verify(repair: bool, wait: float) -> Report:
+async def _verify(repair: bool, drop_older: bool, wait: float) -> Report:
     columns = (SpinnerColumn(), TextColumn("{task.description}: {task.completed} players"), TimeElapsedColumn())
     async with open_stores() as (shard_map, databases):
         with Progress(*columns, console=errors) as progress:
             tasks = {region: progress.add_task(region, total=None) for region in shard_map.regions}
             verifier = Verifier(shard_map, databases, wait_seconds=wait)
-            return await verifier.verify(lambda region, count: progress.advance(tasks[region], count), repair=repair)
+            return await verifier.verify(
+                lambda region, count: progress.advance(tasks[region], count), repair=repair, drop_older=drop_older
+            )

@@ -67,6 +67,14 @@ class RegionDatabases:
     def __getitem__(self, region: str) -> Pool:
         return self._pools[region]
 
+    def distinct(self) -> tuple[Pool, ...]:
+        """Each database's pool once."""
+        return tuple(dict.fromkeys(self._pools.values()))
+
+    def regions_of(self, pool: Pool) -> tuple[str, ...]:
+        """The regions whose database that is."""
+        return tuple(region for region, one in self._pools.items() if one is pool)
+
     @property
     def timeout_seconds(self) -> float:
         """How long a caller should wait for a whole answer, a free connection included."""

@@ -19,12 +19,11 @@ from leaderboard_core.postgres.fencing import Fence, has_been_admitted, set_nonc
 from leaderboard_core.redis.admission import Admission, ServerState
 from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
-from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.telemetry.metrics import REBUILD_EXPECTED, REBUILD_PLAYERS
 from worker_service.recovery.lock import under_lock
+from worker_service.recovery.regions import RegionsChanged, check_regions, forget_players
 from worker_service.recovery.restore import (
-    PLAYERS_PER_CALL,
     RebuildInterrupted,
     deletion_pages,
     player_pages,
@@ -115,9 +114,12 @@ async def _begin(shard: Shard, databases: RegionDatabases, admission: Admission)
     """Write the nonce into each region's database; return whether none of them has seen an admission before."""
     is_first = True
     try:
+        await check_regions(databases)
         for region in shard.regions:
             is_first = is_first and not await has_been_admitted(databases[region], region)
             await set_nonce(databases[region], Fence(region, admission.nonce))
+    except RegionsChanged as error:
+        raise RebuildInterrupted(str(error)) from error
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
         raise RebuildInterrupted(describe(error)) from error
     return is_first
@@ -181,8 +183,5 @@ async def _forget_region(shard: Shard, region: str) -> None:
             f"{waiting.uncommitted} events of region {region} wait on {shard.name}, which is not "
             f"its Redis any more: set REDIS_URL_{region} back until `leaderboard check-queue` shows 0, then move it"
         )
-    keys = shard.keys
-    boards = (keys.board(region), keys.board(GLOBAL))
-    while await shard.run("forget_players", boards, (keys.user(""), region, PLAYERS_PER_CALL)):
-        continue
+    await forget_players(shard, region)
     log.warning("a region that has moved away was forgotten", extra={"region": region, "shard": shard.name})

@@ -76,8 +76,9 @@ async def _fetched(fetching: Awaitable[Sequence[Any]]) -> Sequence[Any]:
 
 
 async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
-    """Restore rows as `page_players` gives them to Redis, where it has nothing newer. Raises Unavailable."""
+    """Restore the rows of a region, as `page_players` gives them, where Redis has nothing newer. Raises Unavailable."""
     keys, calls = shard.keys, []
+    page = [row for row in page if row["region"] == region]
     for first in range(0, len(page), PLAYERS_PER_CALL):
         players = (
             f"{user_id}\0{name}\0{score}\0{micros}\0{'1' if protected else '0'}\0{deleted_micros}\0{last_key}"

@@ -12,6 +12,7 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
+from worker_service.recovery.duplicates import settle
 from worker_service.recovery.reconcile import Row, deletions_of, reconcile, rows_of
 from worker_service.recovery.restore import player_pages
 
@@ -45,12 +46,16 @@ class RedisState(NamedTuple):
 
 @dataclass(slots=True)
 class Report:
-    """`pending` events were not in Postgres yet when the comparison ended; their players are not verified."""
+    """`pending` events were not in Postgres yet when the comparison ended; their players are not verified.
+
+    Of `differences`, with what became of them, `repaired` are mended; `unrepaired` need a word of the operator.
+    """
 
     players: int = 0
     pending: int = 0
     differences: list[Difference] = field(default_factory=list)
     repaired: list[tuple[Difference, str]] = field(default_factory=list)
+    unrepaired: list[tuple[Difference, str]] = field(default_factory=list)
     truncated: bool = False
 
 
@@ -69,6 +74,8 @@ def compare(region: str, row: Row | None, state: RedisState, deleted_at: int = 0
     if row is None:
         was_deleted = deleted_at >= int(state.updated_at)
         problems.append("was deleted, and is in Redis still" if was_deleted else "is missing in Postgres")
+    elif row.region != region:
+        problems.append(f"has region {row.region} in the database of {region}")
     else:
         for what, ours, theirs in (
             ("score", state.score, str(row.score)),
@@ -94,24 +101,31 @@ class Verifier:
         self._databases = databases
         self._wait_seconds = wait_seconds
 
-    async def verify(self, on_players: OnPlayers | None = None, *, repair: bool = False) -> Report:
-        """Compare everything; with `repair` reconcile what differs. Raises Unavailable or Postgres' errors."""
+    async def verify(
+        self, on_players: OnPlayers | None = None, *, repair: bool = False, drop_older: bool = False
+    ) -> Report:
+        """Compare everything; with `repair` reconcile what differs, with `drop_older` also players with two rows.
+
+        Raises Unavailable or Postgres' errors.
+        """
         report = Report()
         for shard, region in self._map.queues():
             candidates = await self._candidates(shard, region, report, on_players)
             differences = await self._verify(shard, region, candidates, report)
             report.differences += differences
-            if repair:
-                report.repaired += [
-                    (one, await reconcile(shard, self._databases, region, one.user_id)) for one in differences
-                ]
+            for one in differences if repair else ():
+                mended, outcome = True, await reconcile(shard, self._databases, region, one.user_id)
+                if outcome == "elsewhere":
+                    mended, outcome = await settle(shard, self._databases, region, one.user_id, drop_older=drop_older)
+                (report.repaired if mended else report.unrepaired).append((one, outcome))
         return report
 
     async def _candidates(self, shard: Shard, region: str, report: Report, on_players: OnPlayers | None) -> set[str]:
         pool, candidates = self._databases[region], set[str]()
         async with aclosing(player_pages(pool)) as all_pages:
             async for page in all_pages:
-                rows = [Row(*record) for record in page]
+                shared = set(self._databases.regions_of(pool)) - {region}
+                rows = [Row(*record) for record in page if record["region"] not in shared]
                 candidates |= {found.user_id for found in await _compare_rows(shard, region, rows)}
                 report.players += len(rows)
                 if on_players is not None:

@@ -211,6 +211,49 @@ WHERE (updated_at, user_id) > (TIMESTAMP 'epoch' + $1::bigint * INTERVAL '1 micr
 ORDER BY updated_at, user_id
 LIMIT $3
 
+-- name: known_regions
+-- Result: region
+SELECT region FROM known_regions ORDER BY region
+
+-- name: know_regions
+-- $1 regions
+INSERT INTO known_regions (region) SELECT unnest($1::text[]) ON CONFLICT (region) DO NOTHING
+
+-- name: forget_known_region
+-- $1 region
+DELETE FROM known_regions WHERE region = $1
+
+-- name: regions_of_rows
+-- Result: region, each once. A loose scan of the index: one step for each region, whatever the number of rows.
+WITH RECURSIVE found AS (
+    (SELECT region FROM leaderboard ORDER BY region LIMIT 1)
+    UNION ALL
+    SELECT (SELECT leaderboard.region FROM leaderboard WHERE leaderboard.region > found.region ORDER BY 1 LIMIT 1)
+    FROM found WHERE found.region IS NOT NULL
+)
+SELECT region FROM found WHERE region IS NOT NULL
+
+-- name: rename_region_of_rows
+-- $1 old region, $2 new region, $3 most rows. Result: rows renamed
+WITH page AS (SELECT user_id FROM leaderboard WHERE region = $1 LIMIT $3), renamed AS (
+    UPDATE leaderboard SET region = $2 FROM page WHERE leaderboard.user_id = page.user_id RETURNING 1
+)
+SELECT count(*) FROM renamed
+
+-- name: forget_admission
+-- $1 region
+DELETE FROM admissions WHERE region = $1
+
+-- name: players_known
+-- $1 user_ids. Result: user_id, of those that have a row here
+SELECT user_id FROM leaderboard WHERE user_id = ANY($1::text[])
+
+-- name: delete_row
+-- $1 user_id, $2 region, $3 µs of its last write. Result: TRUE when that row was there
+DELETE FROM leaderboard
+WHERE user_id = $1 AND region = $2 AND updated_at = TIMESTAMP 'epoch' + $3::bigint * INTERVAL '1 microsecond'
+RETURNING TRUE
+
 -- name: count_players
 SELECT count(*) FROM leaderboard
 
