@@ -33,10 +33,9 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 
 @dataclass
-class LocalCluster:
-    """A running `leaderboard up`."""
+class Cluster:
+    """Running processes that stand in a cluster.json."""
 
-    process: subprocess.Popen[bytes]
     data_dir: Path
 
     @property
@@ -72,6 +71,13 @@ class LocalCluster:
         return clean_environment(LEADERBOARD_DATA_DIR=str(self.data_dir))
 
 
+@dataclass
+class LocalCluster(Cluster):
+    """A running `leaderboard up`."""
+
+    process: subprocess.Popen[bytes]
+
+
 def answers(url: str) -> bool:
     """Tell whether a process answers at all."""
     try:
@@ -98,7 +104,7 @@ def local_cluster(data_dir: Path, *options: str, environ: Mapping[str, str] | No
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    cluster = LocalCluster(process, data_dir)
+    cluster = LocalCluster(data_dir, process)
 
     def ready() -> bool:
         if process.poll() is not None:

@@ -71,7 +71,8 @@ class Expectation:
 
     def check_total(self, answer: Answer) -> None:
         """Check the total. Raises Violation when players are missing, or there are more than were ever created."""
-        total, least, most = answer.body["total"], self.totals[answer.source], self.ledger.begun[self.board]
+        total, most = answer.body["total"], self.ledger.begun[self.board]
+        least = self.totals[answer.source] - self.ledger.leaving[self.board]
         if not least <= total <= most:
             raise Violation(f"{self.board} from {answer.source} has {total} players, not {least} to {most}")
         if answer.source == "postgres":

@@ -11,7 +11,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from tests.acceptance.cluster import LocalCluster
+from tests.acceptance.cluster import Cluster
 from tests.support.waiting import eventually
 
 RESTART_SECONDS = 60.0
@@ -20,7 +20,7 @@ RESTART_SECONDS = 60.0
 class Chaos:
     """Kill, stop and pause processes by their names in cluster.json; `kills` counts by kind and signal."""
 
-    def __init__(self, cluster: LocalCluster, rng: random.Random) -> None:
+    def __init__(self, cluster: Cluster, rng: random.Random) -> None:
         self.cluster = cluster
         self.rng = rng
         self.kills: Counter[str] = Counter()

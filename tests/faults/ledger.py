@@ -116,18 +116,20 @@ class Ledger:
         self.begun: Counter[str] = Counter()
         self.there: Counter[str] = Counter()
         self.saved: Counter[str] = Counter()
+        self.leaving: Counter[str] = Counter()
         self.clock = 0
         self.acknowledged = 0
         self.answers: Counter[str] = Counter()
         self.violations: list[str] = []
 
-    def new_player(self, user_id: str, name: str, region: str, *, adds: bool) -> Player:
-        """Record a player before its creation is sent."""
+    def new_player(self, user_id: str, name: str, region: str, *, adds: bool, leaves: bool = False) -> Player:
+        """Record a player before its creation is sent; one that `leaves` may be missing at any time."""
         player = self.players[user_id] = Player(user_id, name, region, adds)
         if not adds:
             player.begin()
         for board in {region, "GLOBAL"}:
             self.begun[board] += 1
+            self.leaving[board] += leaves
         return player
 
     def created(self, player: Player) -> None:

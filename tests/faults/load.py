@@ -38,13 +38,26 @@ class Repeatable:
 
 
 class LoadGenerator:
-    """Run `clients` coroutines; each creates a player, writes a few times, reads in between, and starts over."""
+    """Run `clients` coroutines; each creates a player, writes a few times, reads in between, and starts over.
 
-    def __init__(self, url: str, ledger: Ledger, tokens: Tokens, rng: random.Random, *, clients: int = 12) -> None:
+    `pause_seconds` is how long each waits before the next player.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        ledger: Ledger,
+        tokens: Tokens,
+        rng: random.Random,
+        *,
+        clients: int = 12,
+        pause_seconds: float = 0.0,
+    ) -> None:
         self._ledger = ledger
         self._tokens = tokens
         self._rng = rng
         self._clients = clients
+        self._pause_seconds = pause_seconds
         self._url = url
         self._stop = asyncio.Event()
         self._writing_allowed = asyncio.Event()
@@ -100,6 +113,7 @@ class LoadGenerator:
                 player = await self._create(region)
                 if player is not None:
                     await self._play(player)
+                await asyncio.sleep(self._pause_seconds)
             except Violation as error:
                 self._ledger.report(str(error))
                 return

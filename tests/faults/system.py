@@ -15,7 +15,7 @@ import redis.asyncio as redis
 
 from leaderboard_core.settings import AuthSettings, load
 from leaderboard_core.tokens import Tokens
-from tests.acceptance.cluster import REPOSITORY, LocalCluster, command, local_cluster
+from tests.acceptance.cluster import REPOSITORY, Cluster, command, local_cluster
 from tests.faults.ledger import Ledger
 
 ENVIRONMENT = {
@@ -40,7 +40,7 @@ REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
 class SystemUnderTest:
     """A running cluster, and the ledger of all answers that its clients got."""
 
-    cluster: LocalCluster
+    cluster: Cluster
     ledger: Ledger
     tokens: Tokens
 
