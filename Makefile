@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-newest test-compose docs soak bench bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-newest test-compose docs soak history bench bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ docs: .venv/.ready ## write the generated parts of the documents: examples, tabl
 
 soak: .venv/.ready ## faults for MINUTES=10 with random seeds, or SEED=n
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+history: .venv/.ready ## every pair of faults, what clients saw checked by Porcupine (SEED=n, OPTIONS=); needs Go, takes an hour
+	$(BIN)/python -m tests.history $(if $(SEED),--seed $(SEED)) $(OPTIONS)
 
 bench-recovery: .venv/.ready ## rebuild, drain and memory per player, next to bare loops
 	$(BIN)/python -m benchmarks.recovery
