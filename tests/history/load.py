@@ -16,7 +16,7 @@ import httpx
 from leaderboard_core.tokens import Tokens
 from tests.faults.answers import Answer, read_answer
 from tests.faults.ledger import Ledger, Player, Violation
-from tests.faults.load import REQUEST_TIMEOUT_SECONDS, SHORT_TIMEOUT_SECONDS, LoadGenerator
+from tests.faults.load import REQUEST_TIMEOUT_SECONDS, LoadGenerator
 from tests.history.operations import Attempt, History, Kind, Operation, Outcome
 
 _AT_ONCE = 8
@@ -26,7 +26,9 @@ _MOST_OPERATIONS, _MOST_UNKNOWN = 120, 5
 _LARGEST_DELTA = 10**9
 """Deltas and scores are drawn from so many that a score tells which of them it is made of."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.01, 0.07
-_READ_SHARE, _SET_SHARE, _KEYED_SHARE, _SHORT_SHARE, _GIVE_UP_SHARE = 0.5, 0.15, 0.6, 0.1, 0.02
+_READ_SHARE, _SET_SHARE, _KEYED_SHARE, _GIVE_UP_SHARE = 0.3, 0.15, 0.7, 0.02
+_IMPATIENT_SHARE, _IMPATIENT_WITHOUT_KEY_SHARE, _SHORTEST_PATIENCE, _LONGEST_PATIENCE = 0.25, 0.02, 0.001, 0.015
+"""An impatient client breaks its request off, mostly while it is under way, and repeats it if it has a key."""
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -147,7 +149,8 @@ class HistoryLoad(LoadGenerator):
 
         async def once() -> bool:
             nonlocal unsure
-            timeout = SHORT_TIMEOUT_SECONDS if rng.random() < _SHORT_SHARE else REQUEST_TIMEOUT_SECONDS
+            impatient = rng.random() < (_IMPATIENT_SHARE if key else _IMPATIENT_WITHOUT_KEY_SHARE)
+            timeout = rng.uniform(_SHORTEST_PATIENCE, _LONGEST_PATIENCE) if impatient else REQUEST_TIMEOUT_SECONDS
             door = rng.choice(list(self._doors))
             answer = await self._try(operation, door, "POST", path, json=body, headers=headers, timeout=timeout)
             if answer is not None and answer.status in (404, 409):
