@@ -13,7 +13,7 @@ LINEARIZABLE, NOT_LINEARIZABLE = 0, 1
 """Exit codes; anything else is no verdict."""
 _STANDARD_FOLDER = Path("/usr/local/go/bin/go")
 _WHERE_FROM = (
-    "Go 1.21 or newer is needed to check histories: on Debian and Ubuntu apt-get install golang-go, elsewhere"
+    "Go 1.18 or newer is needed to check histories: on Debian and Ubuntu apt-get install golang-go, elsewhere"
     " https://go.dev/dl. Only this target needs it."
 )
 

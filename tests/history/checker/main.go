@@ -69,9 +69,10 @@ func read(path string) (history, error) {
 			return found, fmt.Errorf("line %d: %w", number, err)
 		}
 		one.text = scanner.Text()
-		found.end = max(found.end, one.Start)
-		if one.End != nil {
-			found.end = max(found.end, *one.End)
+		for _, moment := range []*int64{&one.Start, one.End} {
+			if moment != nil && *moment > found.end {
+				found.end = *moment
+			}
 		}
 		switch {
 		case one.Kind == "loss":
