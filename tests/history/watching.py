@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import redis.asyncio as redis
 from redis.exceptions import BusyLoadingError
 
@@ -100,7 +101,8 @@ class Snapshots:
     async def run(self) -> None:
         """Read until stopped; while Postgres is away there are no snapshots."""
         while not self._stopped:
-            with suppress(*STORE_ERRORS):
+            # The driver calls some connections that break in the middle of a statement its own fault.
+            with suppress(*STORE_ERRORS, asyncpg.InternalClientError):
                 async with asyncio.timeout(10):
                     await self._take()
             await asyncio.sleep(_SNAPSHOT_SECONDS)
