@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -43,6 +44,14 @@ class Systems:
         self._runs += 1
         return self._system
 
+    def keep_logs(self, folder: Path) -> Path:
+        """Copy the logs of the running cluster's processes, which end with it."""
+        folder.mkdir(exist_ok=True)
+        if self._system is not None:
+            for log in self._system.cluster.state["logs"].values():
+                shutil.copy(log, folder)
+        return folder
+
     def renew(self) -> None:
         """Stop the cluster; the next run gets a new one."""
         if self._stack is not None:
@@ -70,6 +79,7 @@ def check_pairs(pairs: Sequence[Pair], seed: int, folder: Path) -> int:
                 recording.path.unlink()
                 continue
             say(recording.evidence())
+            say(f"logs in {systems.keep_logs(recording.path.with_suffix('.logs'))}")
             bad.append(f"--seed {recording.seed} --pair '{pair[0]}' '{pair[1]}'")
             systems.renew()
     done = dict(sorted(operations.items()))
