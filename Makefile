@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-newest test-compose test-upgrade docs soak bench bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-newest test-compose test-upgrade docs soak history bench bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ soak: .venv/.ready ## faults for MINUTES=10 with random seeds, or SEED=n
 
 test-upgrade: .venv/.ready ## upgrade from the version before, process by process under load and faults; ROUNDS=3
 	UPGRADE_ROUNDS=$(or $(ROUNDS),3) $(BIN)/pytest -q -s tests/upgrade
+
+history: .venv/.ready ## every pair of faults, what clients saw checked by Porcupine (SEED=n, OPTIONS=); needs Go, takes an hour
+	$(BIN)/python -m tests.history $(if $(SEED),--seed $(SEED)) $(OPTIONS)
 
 bench-recovery: .venv/.ready ## rebuild, drain and memory per player, next to bare loops
 	$(BIN)/python -m benchmarks.recovery

@@ -62,6 +62,7 @@ class LoadGenerator:
         self._stop = asyncio.Event()
         self._writing_allowed = asyncio.Event()
         self._writing_allowed.set()
+        self._pauses = 0
         self._writes_in_flight = 0
         self._server = tokens.issue("server-1", "Game server", "GLOBAL", role="server")
         self.repeatable: list[Repeatable] = []
@@ -84,13 +85,16 @@ class LoadGenerator:
 
     @asynccontextmanager
     async def writes_paused(self) -> AsyncIterator[None]:
-        """Let no write be in flight inside this block; reads go on."""
+        """Let no write be in flight inside this block, of which there may be several at once; reads go on."""
+        self._pauses += 1
         self._writing_allowed.clear()
         try:
             await eventually(lambda: not self._writes_in_flight, "the end of all writes", seconds=SETTLE_SECONDS)
             yield
         finally:
-            self._writing_allowed.set()
+            self._pauses -= 1
+            if not self._pauses:
+                self._writing_allowed.set()
 
     async def repeat_some(self, count: int) -> None:
         """Repeat acknowledged writes with their keys: each must get its first answer. Raises Violation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from tests.faults.chaos import Chaos
 from tests.faults.run import run_scenario
 from tests.faults.scenarios import APPLICATIONS, EVERYTHING, POSTGRES, REDIS, WORKERS, Scenario
 from tests.faults.system import SystemUnderTest, running_system
+from tests.history.run import Runner
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.local_cluster
@@ -97,3 +99,17 @@ async def test_a_player_that_only_postgres_was_asked_for_is_missing_in_postgres(
             chaos.thaw("redis")
     answer = read_answer("GET /rank/nobody-at-all", response)
     assert (answer.status, answer.source, answer.code) == (404, "postgres", "user_not_found")
+
+
+async def test_a_history_has_what_clients_saw_through_every_door(systems: Systems, tmp_path: Path) -> None:
+    runner = Runner(systems.get(), ("Redis killed", "service killed with writes in Redis"), 1, tmp_path)
+    recording = await runner.run()
+    systems.close()  # no ledger knows its players
+    assert (recording.problems, recording.unclear) == ([], ""), recording.evidence()
+    assert len(recording.losses) == 1
+    lines = [json.loads(text) for text in recording.path.read_text("utf-8").splitlines()]
+    done = [line for line in lines if line.get("outcome") == "ok" and line["from_redis"]]
+    assert {line["kind"] for line in done} == {"add", "set", "read"}
+    doors = {attempt[0] for line in done for attempt in line["attempts"]}
+    assert sorted(door.partition("-")[0] for door in doors) == ["gateway"] * 3 + ["nginx"] + ["service"] * 3
+    assert all(line["start"] < line["end"] and line["score"] is not None for line in done)
