@@ -14,7 +14,7 @@ local function write_score(KEYS, ARGV)
 
   local time = call('TIME')
   local now = time[1] * 1000000 + time[2]
-  local stored = call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at', 'protected', 'since', 'clock', 'key')
+  local stored = call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at', 'protected', 'since', 'clock')
   local exists = stored[1] and true or false
 
   local keep_answer = tonumber(ARGV[11])
@@ -33,9 +33,10 @@ local function write_score(KEYS, ARGV)
       if not deleted_at or tonumber(answer[7]) > tonumber(deleted_at) then
         return answer
       end
-    elseif stored[8] then
-      -- Redis has lost the answer, and not the write: the player's last one was done with this key.
-      local key, fingerprint, created, at = string.match(stored[8], '^(%S+) (%S+) (%d) (%d+)')
+    elseif exists then
+      -- Redis may have lost the answer, and not the write: the player's last one was done with this key then.
+      local last = call('HGET', KEYS[2], 'key') or ''
+      local key, fingerprint, created, at = string.match(last, '^(%S+) (%S+) (%d) (%d+)')
       local another = stored[6] and ARGV[18] ~= '' and tonumber(ARGV[18]) <= tonumber(stored[6])
       if key == ARGV[19] and at == stored[4] and now - tonumber(at) < keep_answer * 1000000 and not another then
         return {'replay', fingerprint, 'ok', stored[1], stored[2], stored[3], at, created}
