@@ -54,7 +54,7 @@ class Chaos:
             os.kill(pid, number)
             self.kills[f"{name.partition('-')[0]} {number.name}"] += 1
         if number is signal.SIGKILL:
-            self._frozen.pop(name, None)
+            self.thaw(name)  # what it leaves behind: a stopped child of Postgres would keep the next one from starting
         await eventually(lambda: not _alive(pid), f"the end of {name} by {number.name}", seconds=RESTART_SECONDS)
         return pid
 

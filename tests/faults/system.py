@@ -30,8 +30,11 @@ ENVIRONMENT = {
     "NGINX_AUTH_BURST": "1000",
     "ACCESS_LOG": "false",
 }
-STORE_ERRORS = (OSError, TimeoutError, redis.RedisError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""Raised by a store that is unavailable, starting or dying."""
+STORE_ERRORS = (
+    *(OSError, TimeoutError, redis.RedisError),
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+)
+"""Raised by a store that is unavailable, starting or dying; the driver calls some broken connections its own fault."""
 _STORE_SECONDS = 60.0
 REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
 

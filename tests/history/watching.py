@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
 import redis.asyncio as redis
 from redis.exceptions import BusyLoadingError
 
@@ -101,8 +100,7 @@ class Snapshots:
     async def run(self) -> None:
         """Read until stopped; while Postgres is away there are no snapshots."""
         while not self._stopped:
-            # The driver calls some connections that break in the middle of a statement its own fault.
-            with suppress(*STORE_ERRORS, asyncpg.InternalClientError):
+            with suppress(*STORE_ERRORS):
                 async with asyncio.timeout(10):
                     await self._take()
             await asyncio.sleep(_SNAPSHOT_SECONDS)
