@@ -85,4 +85,4 @@ async def test_after_a_break_nobody_gets_the_value_before() -> None:
     cache = TtlCache(source.load, 0.01, duty_cycle=0.5)
     assert await cache.get() == 1
     await asyncio.sleep(0.2)
-    assert await asyncio.gather(cache.get(), cache.get()) == [2, 2]
+    assert [*await asyncio.gather(cache.get(), cache.get())] == [2, 2]
