@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-newest test-compose test-upgrade docs soak history bench bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-newest test-compose test-upgrade docs soak history bench bench-fallback bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ history: .venv/.ready ## every pair of faults, what clients saw checked by Porcu
 
 bench-recovery: .venv/.ready ## rebuild, drain and memory per player, next to bare loops
 	$(BIN)/python -m benchmarks.recovery
+
+bench-fallback: .venv/.ready ## reads from Postgres, one by one and by 64 readers, at 1,000,000 and 10,000,000 players
+	$(BIN)/python -m benchmarks.fallback
 
 bench: .venv/.ready ## the whole system under load, next to a bare floor (PLAYERS=, SECONDS=, ROUNDS=); needs wrk
 	@$(BENCH_SETUP)

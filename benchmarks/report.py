@@ -121,6 +121,41 @@ def scaling_markdown(found: dict[str, Any]) -> str:
     )
 
 
+def fallback_tables(found: dict[str, Any]) -> list[tuple[tuple[str, ...], list[list[str]]]]:
+    """Return the tables of reads from Postgres, each as its head and lines: single reads, and many readers."""
+    states = [(size, state) for size in found["sizes"] for state in ("quiet", "written")]
+    names = [f"{size['players']:,} {state}" for size, state in states]
+    loads = [size[f"{state}_load"] for size, state in states]
+    singles = [[read, *(_median(size[state][read]) for size, state in states)] for read in states[0][0]["quiet"]]
+    rows = {
+        "answers/s": [f"{load['answers_per_second']:,.0f}" for load in loads],
+        "p50 ms": [f"{load['p50_ms']:,.0f}" for load in loads],
+        "p99 ms": [f"{load['p99_ms']:,.0f}" for load in loads],
+        "refused": [f"{load['refused_share']:.1%}" for load in loads],
+        "longest refusal, ms": [f"{load['longest_refusal_ms']:,.0f}" for load in loads],
+    }
+    return [
+        (("one reader, median ms", *names), singles),
+        (("64 readers", *names), [[what, *cells_] for what, cells_ in rows.items()]),
+    ]
+
+
+def fallback_markdown(found: dict[str, Any]) -> str:
+    """Format reads from Postgres, with the machine."""
+    firsts = ", ".join(f"{size['first_read_ms']:,.0f} ms at {size['players']:,}" for size in found["sizes"])
+    return "\n\n".join(
+        [
+            f"{describe(found['machine'])}; {describe(found['sizes'][0]['postgres'])}.",
+            *(markdown_table(head, lines) for head, lines in fallback_tables(found)),
+            f"The first read of a replica, which waits for the index: {firsts}.",
+        ]
+    )
+
+
+def _median(timed: dict[str, float] | None) -> str:
+    return "refused" if timed is None else f"{timed['median_ms']:,.1f}"
+
+
 def _service_and_redis(cpu: dict[str, float]) -> str:
     return f"{cpu['service']:.0f} + {cpu['redis']:.0f}" if cpu else ""
 
@@ -128,7 +163,7 @@ def _service_and_redis(cpu: dict[str, float]) -> str:
 def main() -> None:
     """Print the tables of all available results."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    for name, render in (("load", load_markdown), ("scaling", scaling_markdown)):
+    for name, render in (("load", load_markdown), ("scaling", scaling_markdown), ("fallback", fallback_markdown)):
         path = RESULTS / f"{name}.json"
         if path.exists():
             console.print(render(json.loads(path.read_text("utf-8"))) + "\n")

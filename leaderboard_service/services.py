@@ -63,6 +63,7 @@ class Services:
     score_writer: ScoreWriter
     batch_writer: BatchWriter
     board_reads: BoardReads
+    postgres_boards: PostgresBoards
     page_coalescer: RequestCoalescer[JSONReply]
     live_hub: Hub
     accounts: Accounts
@@ -79,7 +80,8 @@ class Services:
         writer = ScoreWriter(shard_map, settings.limits, players)
         health, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
         gauges = Gauges(shard_map, health, queues)
-        reads = BoardReads(RedisBoards(shard_map), PostgresBoards(databases))
+        postgres_boards = PostgresBoards(databases)
+        reads = BoardReads(RedisBoards(shard_map), postgres_boards)
         return cls(
             shard_map=shard_map,
             databases=databases,
@@ -88,6 +90,7 @@ class Services:
             score_writer=writer,
             batch_writer=BatchWriter(shard_map, settings.limits, writer),
             board_reads=reads,
+            postgres_boards=postgres_boards,
             page_coalescer=RequestCoalescer(),
             live_hub=Hub(reads, settings.stream),
             accounts=Accounts(writer, players, databases, settings.auth),
@@ -109,4 +112,5 @@ class Services:
         """End all streams, and close the connections to the stores."""
         self.live_hub.stop()
         await self.shard_map.close()
+        await self.postgres_boards.close()
         await self.databases.close()

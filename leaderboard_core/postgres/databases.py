@@ -41,28 +41,28 @@ CONNECTION_ERRORS = (
 
 
 class RegionDatabases:
-    """The pool of each region; regions with the same DSN share one."""
+    """The pool of each region; regions with the same DSN share one.
 
-    def __init__(self, settings: TopologySettings, pools: Mapping[str, Pool]) -> None:
+    Transactions that are held open have pools of their own, so that no request waits for one of them to end.
+    """
+
+    def __init__(self, settings: TopologySettings, pools: Mapping[str, Pool], held: Mapping[str, Pool]) -> None:
         self._settings = settings
         self._pools = pools
+        self._held = held
 
     @classmethod
     async def open(cls, settings: TopologySettings) -> RegionDatabases:
         """Make the pools; nothing connects before the first use."""
-        by_url: dict[str, Pool] = {}
-        for region in settings.regions:
-            url = settings.database_url_of(region)
-            if url not in by_url:
-                by_url[url] = await asyncpg.create_pool(
-                    url,
-                    min_size=0,
-                    max_size=settings.postgres_pool_size,
-                    timeout=settings.postgres_timeout_seconds,
-                    command_timeout=settings.postgres_timeout_seconds,
-                    server_settings={"application_name": "leaderboard", "timezone": "UTC"},
-                )
-        return cls(settings, {region: by_url[settings.database_url_of(region)] for region in settings.regions})
+        urls = {region: settings.database_url_of(region) for region in settings.regions}
+        pools = {url: await _make_pool(settings, url, settings.postgres_pool_size) for url in set(urls.values())}
+        # Each region holds one, and two while one follows the other.
+        held = {url: await _make_pool(settings, url, 2 * len(urls)) for url in pools}
+        return cls(
+            settings,
+            {region: pools[url] for region, url in urls.items()},
+            {region: held[url] for region, url in urls.items()},
+        )
 
     def __getitem__(self, region: str) -> Pool:
         return self._pools[region]
@@ -74,6 +74,10 @@ class RegionDatabases:
     def regions_of(self, pool: Pool) -> tuple[str, ...]:
         """The regions whose database that is."""
         return tuple(region for region, one in self._pools.items() if one is pool)
+
+    def held(self, region: str) -> Pool:
+        """Return the pool for transactions of that region's database that are held open."""
+        return self._held[region]
 
     @property
     def timeout_seconds(self) -> float:
@@ -99,6 +103,8 @@ class RegionDatabases:
 
     async def close(self) -> None:
         """Close every pool, giving statements in flight a moment."""
+        for pool in set(self._held.values()):
+            pool.terminate()
         await asyncio.gather(*map(_close, set(self._pools.values())))
 
     async def reachable(self, region: str) -> str | None:
@@ -134,6 +140,17 @@ class RegionDatabases:
             f"{variable}: cannot reach Postgres for region {region} at {url}: {problem.rstrip('.')}. "
             "Start Postgres, or set the variable to where it runs."
         )
+
+
+async def _make_pool(settings: TopologySettings, url: str, size: int) -> Pool:
+    return await asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=size,
+        timeout=settings.postgres_timeout_seconds,
+        command_timeout=settings.postgres_timeout_seconds,
+        server_settings={"application_name": "leaderboard", "timezone": "UTC"},
+    )
 
 
 async def _close(pool: Pool) -> None:

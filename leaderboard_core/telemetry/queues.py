@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from leaderboard_core.concurrency.ttl_cache import TtlCache
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.redis.queues import QueueState, inspect_queue
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
-from leaderboard_core.telemetry.ttl_cache import TtlCache
 
 CACHE_SECONDS = 1.0
 """A page that many people watch, and a monitoring that asks every process, cost one probe a second."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
-from itertools import accumulate
-from typing import Any
-
-import asyncpg
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Any, Final, TypeVar
 
 from leaderboard_core.errors import Unavailable, UserNotFound
-from leaderboard_core.postgres import sql
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
+from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import GLOBAL
+from leaderboard_service.boards.coalescing import RequestCoalescer
+from leaderboard_service.boards.postgres_queries import RegionSnapshot
+from leaderboard_service.boards.postgres_snapshots import BoardSnapshots
 from leaderboard_service.boards.ranges import BoardRange, as_score_range
 from leaderboard_service.boards.ranking import (
     PagePart,
@@ -25,166 +23,151 @@ from leaderboard_service.boards.ranking import (
     ranked,
     sum_counts,
 )
-from leaderboard_service.boards.results import MERGED_DEPTH, ListRanks, Neighbourhood, Page, RankEntry, first_page
+from leaderboard_service.boards.results import MERGED_DEPTH, ListRanks, Neighbourhood, Page, RankEntry
+
+_LATE: Final = "Redis is away, and Postgres does not answer in time; try again shortly."
+
+Answer = TypeVar("Answer")
 
 
 class PostgresBoards:
-    """Reads and merges the regions' databases, each one part of a board as a shard is in Redis."""
+    """Reads and merges the regions' databases, each one part of a board as a shard is in Redis.
+
+    Identical reads share one, and only so many are under way in one database: the others are refused early.
+    """
 
     def __init__(self, databases: RegionDatabases) -> None:
         self._databases = databases
+        self._snapshots = BoardSnapshots(databases)
+        self._coalescer: RequestCoalescer[Any] = RequestCoalescer()
 
     async def top(self, region: str, limit: int, offset: int) -> Page:
         """Do what RedisBoards.top does. Raises Unavailable, for a deep page of the GLOBAL board too."""
+        return await self._share(("top", region, limit, offset), lambda: self._top(region, limit, offset))
+
+    async def page(self, region: str, board_range: BoardRange, limit: int) -> Page:
+        """Do what RedisBoards.page does. Raises Unavailable."""
+        return await self._share(("page", region, board_range, limit), lambda: self._page(region, board_range, limit))
+
+    async def ranks(self, region: str, user_ids: Sequence[str]) -> ListRanks:
+        """Do what RedisBoards.ranks does. Raises Unavailable."""
+        return await self._share(("ranks", region, tuple(user_ids)), lambda: self._ranks(region, user_ids))
+
+    async def rank(self, region: str, user_id: str) -> RankEntry:
+        """Do what RedisBoards.rank does. Raises UserNotFound or Unavailable."""
+        return await self._share(("rank", region, user_id), lambda: self._rank(region, user_id))
+
+    async def around(self, region: str, user_id: str, reach: int) -> Neighbourhood:
+        """Do what RedisBoards.around does. Raises UserNotFound or Unavailable."""
+        return await self._share(("around", region, user_id, reach), lambda: self._around(region, user_id, reach))
+
+    async def close(self) -> None:
+        """End the transactions that are held open between reads."""
+        await self._snapshots.close()
+
+    async def _share(self, key: Hashable, read: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Share one read with identical ones; no caller waits for longer than for a statement of any request."""
+
+        async def bounded() -> Answer:
+            async with asyncio.timeout(self._databases.timeout_seconds):
+                return await read()
+
+        try:
+            async with asyncio.timeout(self._databases.timeout_seconds):
+                answer: Answer = await self._coalescer.read(key, bounded)
+        except TimeoutError as error:
+            raise Unavailable(_LATE) from error
+        return answer
+
+    async def _top(self, region: str, limit: int, offset: int) -> Page:
         regions = self._regions(region)
         single, depth = len(regions) == 1, offset + limit
         if not single and depth > MERGED_DEPTH:
             raise Unavailable("So deep a page cannot be read while Redis is away; try again shortly.")
-        parts = await asyncio.gather(
-            *(self._top(each, limit if single else depth, offset if single else 0) for each in regions)
-        )
-        rows, total = merge(parts), sum(part.total for part in parts)
-        return Page(total, rows if single else rows[offset:depth], depth < total)
+        first, skipped = (offset, 0) if single else (0, offset)
+        # One row more than asked for tells whether more follow.
+        parts = await self._in_each(regions, lambda part: part.top(first, skipped + limit + 1))
+        return _first_page(parts, skipped, limit)
 
-    async def page(self, region: str, board_range: BoardRange, limit: int) -> Page:
-        """Do what RedisBoards.page does. Raises Unavailable."""
+    async def _page(self, region: str, board_range: BoardRange, limit: int) -> Page:
         regions = self._regions(region)
 
         async def count_above(scores: Sequence[int]) -> tuple[int, list[int]]:
-            return sum_counts(await asyncio.gather(*(self._counts_above(each, scores) for each in regions)))
+            async def count(part: RegionSnapshot) -> tuple[int, list[int]]:
+                return part.total, await part.counts_above(scores)
 
-        by_score = await as_score_range(board_range, count_above)
-        parts = await asyncio.gather(*(self._page(each, by_score, limit) for each in regions))
-        return first_page(parts, limit)
+            return sum_counts(await self._in_each(regions, count))
 
-    async def ranks(self, region: str, user_ids: Sequence[str]) -> ListRanks:
-        """Do what RedisBoards.ranks does. Raises Unavailable."""
+        if len(regions) > 1:
+            board_range = await as_score_range(board_range, count_above)
+        return _first_page(await self._in_each(regions, lambda part: part.page(board_range, limit + 1)), 0, limit)
+
+    async def _ranks(self, region: str, user_ids: Sequence[str]) -> ListRanks:
         regions = self._regions(region)
-        rows = [
-            row
-            for found in await asyncio.gather(*(self._find_all(each, user_ids) for each in regions))
-            for row in found
-        ]
+        rows = [row for found in await self._in_each(regions, lambda part: part.players(user_ids)) for row in found]
         scores = sorted({row.score for row in rows})
-        counts = await asyncio.gather(*(self._counts_above(each, scores) for each in regions))
+
+        async def count(part: RegionSnapshot) -> tuple[int, dict[int, int]]:
+            return part.total, dict(zip(scores, await part.counts_above(scores), strict=True))
+
+        counts = await self._in_each(regions, count)
+        listed = ranked(rows, [above for _, above in counts])
         total = sum(players for players, _ in counts)
-        above_by_score = [dict(zip(scores, above, strict=True)) for _, above in counts]
-        return ListRanks(total, list_ranks(ranked(rows, above_by_score), total))
+        return ListRanks(total, list_ranks(listed, total))
 
-    async def rank(self, region: str, user_id: str) -> RankEntry:
-        """Do what RedisBoards.rank does. Raises UserNotFound or Unavailable."""
+    async def _rank(self, region: str, user_id: str) -> RankEntry:
         regions = self._regions(region)
-        player = await self._player(regions, user_id)
-        counts = await asyncio.gather(*(self._count_above(each, player.score) for each in regions))
-        rank = 1 + sum(above for _, above in counts)
-        row = RankedRow(rank, user_id, player.name, player.region, player.score)
-        return RankEntry(sum(total for total, _ in counts), row)
 
-    async def around(self, region: str, user_id: str, reach: int) -> Neighbourhood:
-        """Do what RedisBoards.around does. Raises UserNotFound or Unavailable."""
+        async def find(part: RegionSnapshot) -> tuple[Row, int, int] | None:
+            player = await part.player(user_id)
+            return None if player is None else (player, *await count(part, player.score))
+
+        async def count(part: RegionSnapshot, score: int) -> tuple[int, int]:
+            (above,) = await part.counts_above((score,))
+            return part.total, above
+
+        player, total, above = _the_one(await self._in_each(regions, find))
+        others = [each for each in regions if each != player.region]
+        for other_total, other_above in await self._in_each(others, lambda part: count(part, player.score)):
+            total, above = total + other_total, above + other_above
+        return RankEntry(total, RankedRow(above + 1, user_id, player.name, player.region, player.score))
+
+    async def _around(self, region: str, user_id: str, reach: int) -> Neighbourhood:
         regions = self._regions(region)
-        home = (await self._player(regions, user_id)).region
-        # The player and its neighbours at home are of one moment; the score may have changed since it was found.
-        player, part = await self._around_home(home, user_id, reach)
-        others = await asyncio.gather(*(self._around(each, player, reach) for each in regions if each != home))
-        parts = [part, *others]
+
+        async def find(part: RegionSnapshot) -> tuple[Row, PagePart] | None:
+            player = await part.player(user_id)
+            return None if player is None else (player, await part.around(player, reach))
+
+        player, home = _the_one(await self._in_each(regions, find))
+        others = [each for each in regions if each != player.region]
+        parts = [home, *await self._in_each(others, lambda part: part.around(player, reach))]
         own, above, below = neighbours(merge(parts), user_id, reach)
         return Neighbourhood(sum(part.total for part in parts), own, above + below)
 
     def _regions(self, region: str) -> tuple[str, ...]:
         return self._databases.regions if region == GLOBAL else (region,)
 
-    async def _player(self, regions: Iterable[str], user_id: str) -> Row:
-        for row in await asyncio.gather(*(self._find(region, user_id) for region in regions)):
-            if row is not None:
-                return row
-        raise UserNotFound(found=False)
+    async def _in_each(
+        self, regions: Sequence[str], read: Callable[[RegionSnapshot], Awaitable[Answer]]
+    ) -> list[Answer]:
+        """Read the part of each region at once, each in one snapshot. Raises Unavailable."""
 
-    async def _find(self, region: str, user_id: str) -> Row | None:
-        async with self._snapshot(region) as connection:
-            row = await connection.fetchrow(sql.load("board_player"), region, user_id)
-        return None if row is None else Row(*row)
+        async def read_one(region: str) -> Answer:
+            async with self._snapshots.open(region) as part:
+                return await read(part)
 
-    async def _find_all(self, region: str, user_ids: Sequence[str]) -> list[Row]:
-        async with self._snapshot(region) as connection:
-            return _rows(await connection.fetch(sql.load("board_players"), region, user_ids))
-
-    async def _counts_above(self, region: str, scores: Sequence[int]) -> tuple[int, list[int]]:
-        """Count a region's players, and those with more than each of `scores` (ascending), in one scan."""
-        async with self._snapshot(region) as connection:
-            total = await connection.fetchval(sql.load("board_count"), region)
-            found = await connection.fetch(sql.load("board_counts_above"), region, scores) if scores else []
-        between = [0] * len(scores)
-        for number, players in found:
-            between[number - 1] = players
-        return total, list(accumulate(reversed(between)))[::-1]
-
-    async def _page(self, region: str, board_range: BoardRange, limit: int) -> PagePart:
-        boundary = board_range.start_boundary
-        async with self._snapshot(region) as connection:
-            total = await connection.fetchval(sql.load("board_count"), region)
-            start = await connection.fetchval(sql.load("board_count_to"), region, *boundary)
-            end = await connection.fetchval(sql.load("board_above_score"), region, board_range.lowest - 1)
-            above_start = await connection.fetchval(sql.load("board_above_score"), region, boundary.score)
-            rows = _rows(
-                await connection.fetch(sql.load("board_rows_after"), region, *boundary, board_range.lowest, limit)
-            )
-            above = await self._above_first(connection, region, rows, start)
-        return PagePart.of(total, start, above, rows, end, boundary.score, above_start)
-
-    async def _count_above(self, region: str, score: int) -> tuple[int, int]:
-        async with self._snapshot(region) as connection:
-            total = await connection.fetchval(sql.load("board_count"), region)
-            above = await connection.fetchval(sql.load("board_above_score"), region, score)
-        return total, above
-
-    async def _top(self, region: str, limit: int, offset: int) -> PagePart:
-        async with self._snapshot(region) as connection:
-            total = await connection.fetchval(sql.load("board_count"), region)
-            rows = _rows(await connection.fetch(sql.load("board_top"), region, limit, offset))
-            return PagePart.of(total, offset, await self._above_first(connection, region, rows, offset), rows)
-
-    async def _around_home(self, region: str, user_id: str, reach: int) -> tuple[Row, PagePart]:
-        async with self._snapshot(region) as connection:
-            record = await connection.fetchrow(sql.load("board_player"), region, user_id)
-            if record is None:
-                raise UserNotFound(found=False)
-            player = Row(*record)
-            return player, await self._rows_around(connection, region, player, reach)
-
-    async def _around(self, region: str, player: Row, reach: int) -> PagePart:
-        async with self._snapshot(region) as connection:
-            return await self._rows_around(connection, region, player, reach)
-
-    async def _rows_around(self, connection: Any, region: str, player: Row, reach: int) -> PagePart:
-        position = (region, player.score, player.user_id)
-        total = await connection.fetchval(sql.load("board_count"), region)
-        before = await connection.fetchval(sql.load("board_count_before"), *position)
-        above = _rows(await connection.fetch(sql.load("board_rows_before"), *position, reach))[::-1]
-        rows = above + _rows(await connection.fetch(sql.load("board_rows_from"), *position, reach + 1))
-        start = before - len(above)
-        return PagePart.of(total, start, await self._above_first(connection, region, rows, start), rows)
-
-    @staticmethod
-    async def _above_first(connection: Any, region: str, rows: list[Row], start: int) -> int:
-        if not rows or start == 0:
-            return 0
-        above: int = await connection.fetchval(sql.load("board_above_score"), region, rows[0].score)
-        return above
-
-    @asynccontextmanager
-    async def _snapshot(self, region: str) -> AsyncIterator[Any]:
-        """Lend a connection whose statements all see one snapshot. Raises Unavailable."""
-        try:
-            async with (
-                asyncio.timeout(self._databases.timeout_seconds),
-                self._databases[region].acquire() as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                yield connection
-        except (*CONNECTION_ERRORS, asyncpg.UndefinedTableError) as error:
-            raise Unavailable("Neither Redis nor Postgres can be reached; try again shortly.") from error
+        return list(await asyncio.gather(*map(read_one, regions)))
 
 
-def _rows(records: Iterable[Any]) -> list[Row]:
-    return [Row(*record) for record in records]
+def _first_page(parts: Sequence[PagePart], offset: int, limit: int) -> Page:
+    """Merge parts of at least `offset + limit + 1` rows each, if there are so many, into one page."""
+    rows = merge(parts)[offset:]
+    return Page(sum(part.total for part in parts), rows[:limit], len(rows) > limit)
+
+
+def _the_one(found: Sequence[Answer | None]) -> Answer:
+    for answer in found:
+        if answer is not None:
+            return answer
+    raise UserNotFound(found=False)

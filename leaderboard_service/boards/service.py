@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
+from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.telemetry.metrics import READS
 from leaderboard_service.boards.ranges import BoardRange
 from leaderboard_service.boards.results import ListRanks, Neighbourhood, Page, RankEntry
@@ -36,21 +37,25 @@ class BoardReads:
     def __init__(self, redis: BoardSource, postgres: BoardSource) -> None:
         self._redis = redis
         self._postgres = postgres
-        self._degraded = False
+        self._degraded: set[str] = set()
 
     def top(self, region: str, limit: int, offset: int) -> Awaitable[tuple[Page, Source]]:
-        return self._read(self._redis.top(region, limit, offset), lambda: self._postgres.top(region, limit, offset))
+        return self._read(
+            region, self._redis.top(region, limit, offset), lambda: self._postgres.top(region, limit, offset)
+        )
 
     def page(self, region: str, board_range: BoardRange, limit: int) -> Awaitable[tuple[Page, Source]]:
         return self._read(
-            self._redis.page(region, board_range, limit), lambda: self._postgres.page(region, board_range, limit)
+            region,
+            self._redis.page(region, board_range, limit),
+            lambda: self._postgres.page(region, board_range, limit),
         )
 
     def ranks(self, region: str, user_ids: Sequence[str]) -> Awaitable[tuple[ListRanks, Source]]:
-        return self._read(self._redis.ranks(region, user_ids), lambda: self._postgres.ranks(region, user_ids))
+        return self._read(region, self._redis.ranks(region, user_ids), lambda: self._postgres.ranks(region, user_ids))
 
     def rank(self, region: str, user_id: str) -> Awaitable[tuple[RankEntry, Source]]:
-        return self._read(self._redis.rank(region, user_id), lambda: self._postgres.rank(region, user_id))
+        return self._read(region, self._redis.rank(region, user_id), lambda: self._postgres.rank(region, user_id))
 
     async def standings(
         self, regions: Iterable[str], user_id: str, *, from_postgres: bool = False
@@ -62,26 +67,27 @@ class BoardReads:
 
         if from_postgres:
             return await self._read_postgres(read(self._postgres))
-        return await self._read(read(self._redis), lambda: read(self._postgres))
+        # GLOBAL is degraded whenever one of the boards is.
+        return await self._read(GLOBAL, read(self._redis), lambda: read(self._postgres))
 
     def around(self, region: str, user_id: str, reach: int) -> Awaitable[tuple[Neighbourhood, Source]]:
         return self._read(
-            self._redis.around(region, user_id, reach), lambda: self._postgres.around(region, user_id, reach)
+            region, self._redis.around(region, user_id, reach), lambda: self._postgres.around(region, user_id, reach)
         )
 
     async def _read(
-        self, from_redis: Awaitable[Answer], from_postgres: Callable[[], Awaitable[Answer]]
+        self, region: str, from_redis: Awaitable[Answer], from_postgres: Callable[[], Awaitable[Answer]]
     ) -> tuple[Answer, Source]:
         try:
             answer = await from_redis
         except (WarmingUp, Unavailable) as problem:
-            if not self._degraded:
-                self._degraded = True
-                log.warning("reads come from postgres: %s", problem.message)
+            if region not in self._degraded:
+                self._degraded.add(region)
+                log.warning("reads come from postgres: %s", problem.message, extra={"region": region})
             return await self._read_postgres(from_postgres())
-        if self._degraded:
-            self._degraded = False
-            log.info("reads come from redis again")
+        if region in self._degraded:
+            self._degraded.remove(region)
+            log.info("reads come from redis again", extra={"region": region})
         _FROM_REDIS.inc()
         return answer, "redis"
 

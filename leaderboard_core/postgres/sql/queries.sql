@@ -288,39 +288,62 @@ SELECT (EXTRACT(EPOCH FROM created_at) * 1000000)::bigint FROM accounts WHERE us
 -- $1 user_id, $2 password_hash: only the account that this registration saved
 DELETE FROM accounts WHERE user_id = $1 AND password_hash = $2
 
--- The boards, while Redis cannot give them. $1 is always the region; the row comparisons fit the index.
+-- The boards, while Redis cannot give them. $1 is always the region; the row comparisons fit the index, which has all
+-- that counts and marks need.
 
--- name: board_count
-SELECT count(*) FROM leaderboard WHERE region = $1
+-- name: export_snapshot
+-- Result: snapshot (what other transactions may see too, while this one lasts), and version: a text that is the same in
+-- two transactions only if both see the same rows, because no transaction that writes, in whichever database of the
+-- server, has begun or ended between them. NULL on a standby, which cannot tell.
+SELECT pg_export_snapshot() AS snapshot,
+       CASE WHEN NOT pg_is_in_recovery() THEN concat(pg_current_snapshot(), ' ', pg_postmaster_start_time()) END AS version
 
--- name: board_top
--- $2 rows, $3 offset. Result: user_id, score, name, region, in board order
-SELECT user_id, score, name, region FROM leaderboard
-WHERE region = $1
-ORDER BY score DESC, user_id COLLATE "C" DESC
-LIMIT $2 OFFSET $3
+-- name: import_snapshot
+-- $1 what export_snapshot gave, put in as text: this statement takes no parameters. The first of its transaction.
+SET TRANSACTION SNAPSHOT '$1'
 
--- name: board_above_score
--- $2 score. Result: players with a strictly higher score
-SELECT count(*) FROM leaderboard WHERE region = $1 AND score > $2
+-- name: board_marks
+-- $2 score, $3 user_id, $4 stride, $5 marks at most. Result: score and user_id of every $4-th row after that place, in
+-- board order
+WITH RECURSIVE mark (score, user_id, number) AS (
+    SELECT $2::bigint, $3::text COLLATE "C", 0
+    UNION ALL
+    SELECT following.score, following.user_id, mark.number + 1
+    FROM mark CROSS JOIN LATERAL (
+        SELECT score, user_id COLLATE "C" AS user_id FROM leaderboard
+        WHERE region = $1 AND (score, user_id COLLATE "C") < (mark.score, mark.user_id)
+        ORDER BY score DESC, user_id COLLATE "C" DESC
+        LIMIT 1 OFFSET $4::bigint - 1
+    ) AS following
+    WHERE mark.number < $5::integer
+)
+SELECT score, user_id FROM mark WHERE number > 0 ORDER BY number
 
--- name: board_counts_above
--- $2 scores, ascending. Result: place in $2 (from 1), players above the score there and not above the next one
-SELECT width_bucket(score - 1, $2::bigint[]) AS place, count(*) AS players FROM leaderboard
-WHERE region = $1 AND score > ($2::bigint[])[1]
-GROUP BY 1
+-- name: board_marks_sorted
+-- $2 stride. Result: as board_marks, of the whole board, by a sequential scan and a sort: the index does not have the order
+-- of the sum, so that the planner, which takes the visibility map for complete, does not go by it.
+SELECT score, user_id FROM (
+    SELECT score, user_id, row_number() OVER (ORDER BY score + 0 DESC, user_id COLLATE "C" DESC) AS number
+    FROM leaderboard WHERE region = $1
+) AS numbered
+WHERE number % $2::bigint = 0
+ORDER BY number
+
+-- name: board_counts_between
+-- $2 scores, $3 user_ids, $4 scores, $5 user_ids: arrays of one length. Result: for each pair of places, in the order
+-- given, the rows at and after the first and before the second
+SELECT (
+    SELECT count(*) FROM leaderboard
+    WHERE region = $1 AND (score, user_id COLLATE "C") <= (piece.from_score, piece.from_id)
+      AND (score, user_id COLLATE "C") > (piece.to_score, piece.to_id)
+) AS players
+FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::text[])
+     WITH ORDINALITY AS piece (from_score, from_id, to_score, to_id, number)
+ORDER BY number
 
 -- name: board_players
 -- $2 user_ids. Result: user_id, score, name, region
 SELECT user_id, score, name, region FROM leaderboard WHERE region = $1 AND user_id = ANY($2::text[])
-
--- name: board_player
--- $2 user_id. Result: user_id, score, name, region
-SELECT user_id, score, name, region FROM leaderboard WHERE region = $1 AND user_id = $2
-
--- name: board_count_before
--- $2 score, $3 user_id. Result: rows before that place in board order
-SELECT count(*) FROM leaderboard WHERE region = $1 AND (score, user_id COLLATE "C") > ($2, $3)
 
 -- name: board_rows_before
 -- $2 score, $3 user_id, $4 rows. Result: the nearest rows before that place, nearest first
@@ -329,16 +352,20 @@ WHERE region = $1 AND (score, user_id COLLATE "C") > ($2, $3)
 ORDER BY score, user_id COLLATE "C"
 LIMIT $4
 
+-- name: board_place
+-- $2 score, $3 user_id, $4 offset. Result: score and user_id of the row that $4 others are before, of those at and after
+-- that place; the rows are not looked at, only the index
+SELECT score, user_id COLLATE "C" AS user_id FROM leaderboard
+WHERE region = $1 AND (score, user_id COLLATE "C") <= ($2, $3)
+ORDER BY score DESC, user_id COLLATE "C" DESC
+LIMIT 1 OFFSET $4
+
 -- name: board_rows_from
 -- $2 score, $3 user_id, $4 rows. Result: the rows at and after that place, in board order
 SELECT user_id, score, name, region FROM leaderboard
 WHERE region = $1 AND (score, user_id COLLATE "C") <= ($2, $3)
 ORDER BY score DESC, user_id COLLATE "C" DESC
 LIMIT $4
-
--- name: board_count_to
--- $2 score, $3 user_id. Result: rows before that place in board order, and its own
-SELECT count(*) FROM leaderboard WHERE region = $1 AND (score, user_id COLLATE "C") >= ($2, $3)
 
 -- name: board_rows_after
 -- $2 score, $3 user_id, $4 lowest score, $5 rows. Result: the rows after that place, in board order

@@ -1,0 +1,154 @@
+"""Reads one region's part of a board from a snapshot of its database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from leaderboard_core.postgres import sql
+from leaderboard_core.settings import MAX_EXACT_INTEGER
+from leaderboard_service.boards.ranges import BoardRange, Position
+from leaderboard_service.boards.ranking import PagePart, Row
+from leaderboard_service.boards.sparse_index import END, START, STRIDE, SparseIndex, in_board_order, sum_pieces
+
+_MARKS_PER_STATEMENT = 20
+"""20,000 rows: a statement ends long before the time-out, also when each row has to be looked up in the table."""
+_SLOW_SECONDS_PER_ROW = 3e-6
+"""From here on sorting the whole table is faster: the index alone takes a tenth of that, looking up rows much more."""
+_SORT_SECONDS = 120.0
+
+
+class RegionSnapshot:
+    """A region's part of the boards, as the transaction of `connection` sees it and as it was when `index` was read."""
+
+    def __init__(self, connection: Any, region: str, index: SparseIndex) -> None:
+        self._connection = connection
+        self._region = region
+        self._index = index
+
+    @property
+    def total(self) -> int:
+        return self._index.total
+
+    async def player(self, user_id: str) -> Row | None:
+        rows = await self.players((user_id,))
+        return rows[0] if rows else None
+
+    async def players(self, user_ids: Sequence[str]) -> list[Row]:
+        return _rows(await self._connection.fetch(sql.load("board_players"), self._region, user_ids))
+
+    async def counts_above(self, scores: Sequence[int]) -> list[int]:
+        """Count the players with a higher score than each of these."""
+        before = await self.rows_before(*map(_ties, scores))
+        return [before[_ties(score)] for score in scores]
+
+    async def top(self, offset: int, limit: int) -> PagePart:
+        """Read `limit` rows after the first `offset`."""
+        place = await self._place_at(offset) if offset else START
+        rows = [] if place is None else _rows(await self._fetch("board_rows_from", place, limit))
+        above = (await self.counts_above((rows[0].score,)))[0] if rows and offset else 0
+        return self._part(rows, offset, above)
+
+    async def page(self, board_range: BoardRange, limit: int) -> PagePart:
+        """Read the first `limit` rows of a range."""
+        if board_range.by_rank:
+            board_range = await self._by_score(board_range)
+        boundary, lowest = board_range.start_boundary, Position(board_range.lowest, "")
+        rows = _rows(await self._fetch("board_rows_after", boundary, lowest.score, limit))
+        # Without a row in the range, those before it are those of all higher scores.
+        first, ties = (_position(rows[0]), _ties(rows[0].score)) if rows else (lowest, lowest)
+        before = await self.rows_before(_ties(boundary.score), ties, first)
+        return self._part(rows, before[first], before[ties], boundary.score, before[_ties(boundary.score)])
+
+    async def around(self, player: Row, reach: int) -> PagePart:
+        """Read up to `reach` rows above and below the place of a player, who may be another region's, and its own."""
+        place = _position(player)
+        rows = _rows(await self._fetch("board_rows_before", place, reach))[::-1]
+        rows += _rows(await self._fetch("board_rows_from", place, reach + 1))
+        if not rows:
+            return self._part(rows, 0, 0)
+        first, ties = _position(rows[0]), _ties(rows[0].score)
+        before = await self.rows_before(ties, first)
+        return self._part(rows, before[first], before[ties])
+
+    async def _by_score(self, board_range: BoardRange) -> BoardRange:
+        """Turn a range by rank into one by score: players of one score share a rank."""
+        high = low = None
+        if board_range.first is not None:
+            first = board_range.first - 1
+            place = await self._place_at(first)
+            if place is None:
+                high = -MAX_EXACT_INTEGER - 1  # the board ends before: no row
+            elif (await self.counts_above((place.score,)))[0] == first:
+                high = place.score
+            else:
+                high = place.score - 1  # the players of that score have a better rank
+        if board_range.last is not None and (place := await self._place_at(board_range.last - 1)) is not None:
+            low = place.score
+        return replace(board_range, high=high, low=low, first=None, last=None)
+
+    async def _place_at(self, offset: int) -> Position | None:
+        mark, skipped = self._index.offset_from_mark(offset)
+        found = await self._fetch("board_place", mark, skipped)
+        return Position(*found[0]) if found else None
+
+    async def rows_before(self, *positions: Position) -> dict[Position, int]:
+        """Count the rows before each position, in one statement."""
+        pieces = self._index.pieces(in_board_order(positions))
+        if not pieces:
+            return {}
+        counts = await self._connection.fetch(
+            sql.load("board_counts_between"),
+            self._region,
+            [piece.start.score for piece in pieces],
+            [piece.start.user_id for piece in pieces],
+            [piece.end.score for piece in pieces],
+            [piece.end.user_id for piece in pieces],
+        )
+        return sum_pieces(pieces, [count for (count,) in counts])
+
+    async def _fetch(self, statement: str, position: Position, *arguments: int) -> Any:
+        return await self._connection.fetch(sql.load(statement), self._region, *position, *arguments)
+
+    def _part(
+        self, rows: Sequence[Row], start: int, above: int, start_score: int | None = None, above_start: int = 0
+    ) -> PagePart:
+        return PagePart.of(self.total, start, above, rows, start_score=start_score, above_start=above_start)
+
+
+async def read_index(
+    connection: Any, region: str, version: str | None, slow_seconds_per_row: float = _SLOW_SECONDS_PER_ROW
+) -> SparseIndex:
+    """Read the index of a region's board in one pass over it, in a transaction that sees that version.
+
+    Reads the B-tree; where that is slow, because many rows were changed since the last vacuum, sorts the table instead.
+    """
+    marks: list[Position] = []
+    more, seconds = True, 0.0
+    while more and seconds <= slow_seconds_per_row * STRIDE * _MARKS_PER_STATEMENT:
+        last, started = marks[-1] if marks else START, time.perf_counter()
+        found = await connection.fetch(sql.load("board_marks"), region, *last, STRIDE, _MARKS_PER_STATEMENT)
+        # The first statement is prepared too, and may have waited for a lock.
+        seconds = time.perf_counter() - started if marks else 0.0
+        marks += [Position(*record) for record in found]
+        more = len(found) == _MARKS_PER_STATEMENT
+    if more:
+        found = await connection.fetch(sql.load("board_marks_sorted"), region, STRIDE, timeout=_SORT_SECONDS)
+        marks = [Position(*record) for record in found]
+    (total,) = (await RegionSnapshot(connection, region, SparseIndex(version, 0, marks)).rows_before(END)).values()
+    return SparseIndex(version, total, marks)
+
+
+def _position(row: Row) -> Position:
+    return Position(row.score, row.user_id)
+
+
+def _ties(score: int) -> Position:
+    """Return the position before the players of a score, behind those with more."""
+    return Position(score + 1, "")
+
+
+def _rows(records: Iterable[Any]) -> list[Row]:
+    return [Row(*record) for record in records]

@@ -1,0 +1,146 @@
+"""Holds a snapshot of each region's board with its index, for all reads of about a second, and bounds how many read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+import asyncpg
+
+from leaderboard_core.concurrency.bulkhead import Bulkhead, BulkheadFull
+from leaderboard_core.concurrency.ttl_cache import TtlCache
+from leaderboard_core.errors import Unavailable, describe
+from leaderboard_core.postgres import sql
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
+from leaderboard_service.boards.postgres_queries import RegionSnapshot, read_index
+from leaderboard_service.boards.sparse_index import SparseIndex
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_SECONDS: Final = 1.0
+"""How old a snapshot may be, as far as INDEX_DUTY_CYCLE allows."""
+INDEX_DUTY_CYCLE: Final = 0.25
+"""The share of the time in which a board that changes may be read from end to end."""
+WAITING_PER_CONNECTION: Final = 64
+WAIT_SECONDS: Final = 1.0
+"""How many reads wait for a connection, and how long: more, and Postgres would be asked for answers nobody awaits."""
+BUSY: Final = "Redis is away, and Postgres has as many reads as it can answer; try again shortly."
+_AWAY: Final = "Neither Redis nor Postgres can be reached; try again shortly."
+
+_STATE_ERRORS = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedObjectError,  # the transaction that held the snapshot was ended from outside: so in Postgres 17,
+    asyncpg.InvalidParameterValueError,  # and so before
+)
+
+
+class HeldSnapshot:
+    """A transaction that is held open so that others can see what it sees; once retired, it ends with its last user."""
+
+    def __init__(self, snapshot: str, index: SparseIndex, transaction: AsyncExitStack) -> None:
+        self.snapshot = snapshot
+        self.index = index
+        self._transaction = transaction
+        self._users = 0
+        self._retired = False
+        self._ending: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def used(self) -> AsyncIterator[None]:
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self._end_if_done()
+
+    def retire(self) -> None:
+        """Take no more users."""
+        self._retired = True
+        self._end_if_done()
+
+    async def ended(self) -> None:
+        """Retire, and return once the transaction has ended; at once if it still has users."""
+        self.retire()
+        if self._ending is not None:
+            await self._ending
+
+    def _end_if_done(self) -> None:
+        if self._retired and not self._users and self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end())
+
+    async def _end(self) -> None:
+        try:
+            await self._transaction.aclose()
+        except Unavailable as error:
+            log.info("a snapshot of the boards ended early", extra={"error": describe(error.__cause__ or error)})
+
+
+class BoardSnapshots:
+    """Opens the regions' parts of the boards: each as of one moment, about a second ago at most."""
+
+    def __init__(self, databases: RegionDatabases) -> None:
+        self._databases = databases
+        # One connection is left to logins and exports.
+        self._bulkheads = {
+            pool: Bulkhead(
+                max(1, pool.get_max_size() - 1),
+                waiting=WAITING_PER_CONNECTION * pool.get_max_size(),
+                wait_seconds=WAIT_SECONDS,
+            )
+            for pool in {databases[region] for region in databases.regions}
+        }
+        self._held: dict[str, HeldSnapshot] = {}
+        self._current = {
+            region: TtlCache(partial(self._hold, region), SNAPSHOT_SECONDS, duty_cycle=INDEX_DUTY_CYCLE)
+            for region in databases.regions
+        }
+
+    @asynccontextmanager
+    async def open(self, region: str) -> AsyncIterator[RegionSnapshot]:
+        """Lend a region's part of the boards. Raises Unavailable, early when too many read."""
+        pool = self._databases[region]
+        try:
+            async with self._bulkheads[pool].entered():
+                held = await self._current[region].get()
+                async with held.used(), self._transaction(pool) as connection:
+                    await connection.execute(sql.load("import_snapshot").replace("$1", held.snapshot))
+                    yield RegionSnapshot(connection, region, held.index)
+        except BulkheadFull as error:
+            raise Unavailable(BUSY) from error
+
+    async def close(self) -> None:
+        """End the transactions that are held open."""
+        await asyncio.gather(*(held.ended() for held in self._held.values()))
+
+    async def _hold(self, region: str) -> HeldSnapshot:
+        """Hold the present snapshot instead of the last; its index is read anew only if anything has changed."""
+        loop = asyncio.get_running_loop()
+        started, last = loop.time(), self._held.get(region)
+        async with AsyncExitStack() as stack:
+            connection = await stack.enter_async_context(self._transaction(self._databases.held(region)))
+            snapshot, version = await connection.fetchrow(sql.load("export_snapshot"))
+            known = None if last is None or version is None or version != last.index.version else last.index
+            index = await read_index(connection, region, version) if known is None else known
+            held = self._held[region] = HeldSnapshot(snapshot, index, stack.pop_all())
+        if last is not None:
+            last.retire()
+        # Longer than the cache may give it; when nobody reads any more, Postgres can clean up again.
+        loop.call_later(2 * SNAPSHOT_SECONDS + 5 * (loop.time() - started), held.retire)
+        return held
+
+    @asynccontextmanager
+    async def _transaction(self, pool: Pool) -> AsyncIterator[Any]:
+        """Lend a connection whose statements all see one snapshot. Raises Unavailable."""
+        try:
+            async with (
+                pool.acquire(timeout=self._databases.timeout_seconds) as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                yield connection
+        except (*CONNECTION_ERRORS, *_STATE_ERRORS) as error:
+            raise Unavailable(_AWAY) from error

@@ -1,0 +1,438 @@
+"""Boards from Postgres: exact against a count of every row, few statements however many ask, and early refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+import redis.asyncio as redis
+
+from leaderboard_core.errors import Unavailable, UserNotFound
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_core.settings import TopologySettings, load
+from leaderboard_service.boards.postgres_boards import PostgresBoards
+from leaderboard_service.boards.postgres_queries import read_index
+from leaderboard_service.boards.postgres_snapshots import SNAPSHOT_SECONDS, WAIT_SECONDS, WAITING_PER_CONNECTION
+from leaderboard_service.boards.ranges import BoardRange, Position
+from leaderboard_service.boards.ranking import RankedRow, percentile
+from leaderboard_service.boards.sparse_index import START, STRIDE
+from tests.support.service import running_service
+from tests.support.waiting import eventually
+from worker_service.recovery.rebuild import rebuild
+
+PLAYERS = {"EU": 2 * STRIDE + 700, "ASIA": STRIDE + 1, "NA": 3}
+"""More than one mark, one, and none; GLOBAL is nobody's home."""
+POOL_SIZE = 2
+PLACES = POOL_SIZE - 1
+
+
+async def pools_of(environ: dict[str, str], size: int) -> AsyncIterator[RegionDatabases]:
+    opened = await RegionDatabases.open(load(TopologySettings, {**environ, "POSTGRES_POOL_SIZE": str(size)}))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def pools(environ: dict[str, str], databases: RegionDatabases) -> AsyncIterator[RegionDatabases]:
+    """Emptied databases, with pools of POOL_SIZE connections."""
+    async for opened in pools_of(environ, POOL_SIZE):
+        yield opened
+
+
+@pytest.fixture
+async def wide_pools(environ: dict[str, str], databases: RegionDatabases) -> AsyncIterator[RegionDatabases]:
+    """Emptied databases, with more connections than a few readers need."""
+    async for opened in pools_of(environ, 8):
+        yield opened
+
+
+Rows = dict[str, tuple[str, int]]
+"""Region and score by user_id."""
+
+
+def some_players() -> Rows:
+    chance = random.Random(7)
+    found: Rows = {}
+    for region, count in PLAYERS.items():
+        for number in range(count):
+            # Half of the players have one of five scores, so that ties are longer than a stride.
+            score = chance.choice((-5, 0, 7, 7, 8)) if chance.random() < 0.5 else chance.randrange(-(10**6), 10**6)
+            found[f"{chance.choice(['a', 'Z', 'é', 'フ'])}-{region}-{number}"] = region, score
+    return found
+
+
+async def save(pools: RegionDatabases, rows: Rows) -> None:
+    for region in PLAYERS:
+        own = [(user_id, "N", home, score) for user_id, (home, score) in rows.items() if home == region]
+        await pools[region].copy_records_to_table(
+            "leaderboard", records=own, columns=("user_id", "name", "region", "score")
+        )
+
+
+def board_of(rows: Rows, region: str) -> list[RankedRow]:
+    """Rank every row by counting those above."""
+    found = [(score, user_id, home) for user_id, (home, score) in rows.items() if region in ("GLOBAL", home)]
+    found.sort(key=lambda row: (row[0], row[1].encode()), reverse=True)
+    ranked: list[RankedRow] = []
+    for number, (score, user_id, home) in enumerate(found, 1):
+        tied = bool(ranked) and ranked[-1].score == score
+        ranked.append(RankedRow(ranked[-1].rank if tied else number, user_id, "N", home, score))
+    return ranked
+
+
+async def compare(boards: PostgresBoards, rows: Rows, region: str) -> None:
+    """Compare reads of every kind, at many places, with the board."""
+    board = board_of(rows, region)
+    steps = 3 if region == "GLOBAL" else 9  # four databases, several times for a range of ranks
+    places = sorted({0, 1, *range(0, len(board), max(1, len(board) // steps)), *range(len(board) - 2, len(board))})
+    for offset in [*places, len(board), len(board) + 5]:
+        page = await boards.top(region, 20, offset)
+        assert (page.rows, page.more) == (board[offset : offset + 20], offset + 20 < len(board))
+        assert page.total == len(board)
+    for place in places:
+        own = board[place]
+        entry = await boards.rank(region, own.user_id)
+        assert entry.row == own
+        assert entry.total == len(board)
+        found = await boards.around(region, own.user_id, 4)
+        assert (found.row, found.around) == (own, board[max(0, place - 4) : place] + board[place + 1 : place + 5])
+        await compare_range(boards, region, board, BoardRange(after=Position(own.score, own.user_id)))
+        for bounds in ({"high": own.score}, {"low": own.score}, {"high": own.score + 9, "low": own.score - 99}):
+            await compare_range(boards, region, board, BoardRange(**bounds))
+        for first, last in ((own.rank, None), (None, own.rank), (own.rank, own.rank + 30), (place + 1, place + 1)):
+            await compare_range(boards, region, board, BoardRange(first=first, last=last))
+    await compare_range(boards, region, board, BoardRange(first=len(board) + 1))
+    listed = [board[place] for place in places]
+    ranks = await boards.ranks(region, [*(row.user_id for row in listed), "nobody"])
+    assert [row.rank for row in ranks.rows] == [row.rank for row in listed]
+    assert [row.percentile for row in ranks.rows] == [percentile(row.rank, ranks.total) for row in listed]
+
+
+async def compare_range(boards: PostgresBoards, region: str, board: list[RankedRow], asked: BoardRange) -> None:
+    def inside(row: RankedRow) -> bool:
+        behind = asked.after is None or (row.score, row.user_id.encode()) < (
+            asked.after.score,
+            asked.after.user_id.encode(),
+        )
+        return (
+            behind
+            and (asked.low is None or row.score >= asked.low)
+            and (asked.high is None or row.score <= asked.high)
+            and (asked.first is None or row.rank >= asked.first)
+            and (asked.last is None or row.rank <= asked.last)
+        )
+
+    wanted = [row for row in board if inside(row)]
+    page = await boards.page(region, asked, 7)
+    assert (page.rows, page.more) == (wanted[:7], len(wanted) > 7), asked
+
+
+@pytest.mark.parametrize("region", ["EU", "ASIA", "NA", "GLOBAL"])
+async def test_every_read_is_that_of_a_count_of_all_rows(pools: RegionDatabases, region: str) -> None:
+    rows = some_players()
+    await save(pools, rows)
+    boards = PostgresBoards(pools)
+    await compare(boards, rows, region)
+
+
+async def test_every_answer_is_of_one_moment_about_a_second_ago_at_most(
+    environ: dict[str, str], pools: RegionDatabases
+) -> None:
+    base = 2 * STRIDE
+    await save(pools, {f"p{number}": ("EU", number) for number in range(base)})
+    boards = PostgresBoards(pools)
+    committed: list[float] = []
+    writer = await asyncpg.connect(environ["DATABASE_URL_EU"])
+
+    async def write() -> None:
+        """Commit one more player above all the others, again and again."""
+        while True:
+            number = len(committed)
+            await writer.execute(
+                "INSERT INTO leaderboard (user_id, name, region, score) VALUES ($1, 'N', 'EU', $2)",
+                f"new-{number:06d}",
+                base + number,
+            )
+            committed.append(time.monotonic())
+
+    writing = asyncio.create_task(write())
+    try:
+        seen = 0
+        ends = time.monotonic() + 3
+        while time.monotonic() < ends:
+            asked = time.monotonic()
+            entry, page = await boards.rank("EU", "p0"), await boards.top("EU", 3, 0)
+            assert entry.row.rank == entry.total
+            assert entry.total - base >= seen, "an answer is not older than the one before"
+            seen = page.total - base
+            assert page.rows[0].score == page.total - 1
+            # The time-outs of a busy machine aside.
+            assert seen >= sum(at < asked - SNAPSHOT_SECONDS - 0.5 for at in committed)
+        assert seen > 0
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        await writer.close()
+
+
+async def test_a_transaction_under_way_is_seen_when_it_has_committed(
+    environ: dict[str, str], pools: RegionDatabases
+) -> None:
+    rows = {f"p{number}": ("EU", number) for number in range(2 * STRIDE)}
+    await save(pools, rows)
+    boards = PostgresBoards(pools)
+    writer = await asyncpg.connect(environ["DATABASE_URL_EU"])
+
+    async def is_committed() -> bool:
+        entry = await boards.rank("EU", "p5")
+        assert entry.row.rank in (2 * STRIDE - 5, 2 * STRIDE - 4)
+        return entry.row.rank == 2 * STRIDE - 4
+
+    try:
+        transaction = writer.transaction()
+        await transaction.start()
+        await writer.execute("UPDATE leaderboard SET score = score + 10000 WHERE user_id = 'p0'")
+        assert not await is_committed()
+        await transaction.commit()
+        await eventually(is_committed, "the new rank", seconds=SNAPSHOT_SECONDS + 1)
+        assert (await boards.rank("EU", "p0")).row.rank == 1
+    finally:
+        await writer.close()
+
+
+async def test_a_board_that_stays_the_same_is_read_from_end_to_end_once(
+    environ: dict[str, str], pools: RegionDatabases
+) -> None:
+    players = 20_000
+    await save(pools, {f"p{number}": ("EU", number) for number in range(players)})
+    boards = PostgresBoards(pools)
+    observer = await asyncpg.connect(environ["DATABASE_URL_EU"])
+
+    async def entries_read() -> int:
+        await boards.top("EU", 1, 0)
+        found: int = await observer.fetchval(
+            "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'leaderboard_region_score'"
+        )
+        return found
+
+    try:
+        before = await entries_read()
+        await eventually(lambda: more_than(entries_read, before + players / 2), "Postgres' count of the first reading")
+        first = await entries_read()
+        ends = time.monotonic() + 4 * SNAPSHOT_SECONDS
+        while time.monotonic() < ends:
+            await boards.top("EU", 1, 0)
+        # Once more, perhaps: an automatic ANALYZE is a change.
+        assert await entries_read() < first + 2 * players
+    finally:
+        await observer.close()
+
+
+async def more_than(count: Callable[[], Awaitable[int]], least: float) -> bool:
+    return await count() > least
+
+
+async def test_a_table_that_is_slow_to_read_by_its_index_is_sorted_with_the_same_result(pools: RegionDatabases) -> None:
+    # More marks than two statements read, and long ties.
+    await pools["EU"].execute(
+        "INSERT INTO leaderboard (user_id, name, region, score) SELECT chr(65 + n % 57) || n, 'N', "
+        "CASE WHEN n % 9 = 0 THEN 'NA' ELSE 'EU' END, n % 7 * 1000 + n % 50 FROM generate_series(1, 50000) AS n"
+    )
+    async with pools["EU"].acquire() as connection, connection.transaction(isolation="repeatable_read"):
+        by_index = await read_index(connection, "EU", None, 60.0)
+        sorted_ = await read_index(connection, "EU", None, 0.0)
+        rows = await connection.fetch(
+            "SELECT score, user_id FROM leaderboard WHERE region = 'EU' ORDER BY score DESC, user_id COLLATE \"C\" DESC"
+        )
+    assert by_index.total == sorted_.total == len(rows)
+    assert by_index.marks == sorted_.marks == (START, *(Position(*row) for row in rows[STRIDE - 1 :: STRIDE]))
+
+
+async def test_no_transaction_stays_open_when_nobody_reads(environ: dict[str, str], pools: RegionDatabases) -> None:
+    boards = PostgresBoards(pools)
+    await boards.top("EU", 1, 0)
+    observer = await asyncpg.connect(environ["DATABASE_URL_EU"])
+
+    async def open_transactions() -> int:
+        found: int = await observer.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
+        )
+        return found
+
+    async def none_is_open() -> bool:
+        return await open_transactions() == 0
+
+    try:
+        assert await open_transactions() == 1
+        await eventually(none_is_open, "the end of the transaction")
+        assert (await boards.top("EU", 1, 0)).total == 0
+        await boards.close()
+        assert await open_transactions() == 0
+    finally:
+        await observer.close()
+
+
+async def test_a_snapshot_that_is_ended_from_outside_is_replaced(
+    environ: dict[str, str], pools: RegionDatabases
+) -> None:
+    await save(pools, {"p": ("EU", 1)})
+    boards = PostgresBoards(pools)
+    await boards.top("EU", 1, 0)
+    observer = await asyncpg.connect(environ["DATABASE_URL_EU"])
+    try:
+        await observer.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE state = 'idle in transaction' AND datname = current_database()"
+        )
+    finally:
+        await observer.close()
+
+    async def is_answered() -> bool:
+        try:
+            return (await boards.rank("EU", "p")).row.rank == 1
+        except Unavailable:
+            return False
+
+    assert not await is_answered()
+    await eventually(is_answered, "another snapshot", seconds=SNAPSHOT_SECONDS + 2)
+
+
+async def test_a_player_who_is_not_there_is_not_found(pools: RegionDatabases) -> None:
+    await save(pools, {"here": ("EU", 1)})
+    boards = PostgresBoards(pools)
+    for region, user_id in (("EU", "nobody"), ("GLOBAL", "nobody"), ("ASIA", "here")):
+        with pytest.raises(UserNotFound):
+            await boards.rank(region, user_id)
+        with pytest.raises(UserNotFound):
+            await boards.around(region, user_id, 3)
+
+
+@asynccontextmanager
+async def held_table(url: str) -> AsyncIterator[Callable[[], Awaitable[list[int]]]]:
+    """Lock EU's table against reads; yield what tells the connections that wait for it."""
+    holder, observer = await asyncpg.connect(url), await asyncpg.connect(url)
+
+    async def waiting() -> list[int]:
+        found = await observer.fetch(
+            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() "
+            "ORDER BY pid"
+        )
+        return [row["pid"] for row in found]
+
+    try:
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE leaderboard IN ACCESS EXCLUSIVE MODE")
+            yield waiting
+    finally:
+        await holder.close()
+        await observer.close()
+
+
+async def steady(waiting: Callable[[], Awaitable[list[int]]]) -> int:
+    """Count those who wait, once they have been the same for half a second: long enough for a connection."""
+    last: list[int] = []
+    since = time.monotonic()
+
+    async def unchanged() -> bool:
+        nonlocal last, since
+        if (found := await waiting()) != last or not found:
+            last, since = found, time.monotonic()
+        return time.monotonic() - since >= 0.5
+
+    await eventually(unchanged, "statements that wait")
+    return len(last)
+
+
+async def test_with_every_place_taken_others_are_refused_early(environ: dict[str, str], pools: RegionDatabases) -> None:
+    rows = {f"p{number}": ("EU", number) for number in range(400)}
+    await save(pools, rows)
+    boards = PostgresBoards(pools)
+    await boards.top("EU", 1, 0)
+    most_waiting = WAITING_PER_CONNECTION * POOL_SIZE
+    async with held_table(environ["DATABASE_URL_EU"]) as waiting:
+        reads: list[asyncio.Task[Any]] = []
+        refused_after: list[float] = []
+
+        async def read(number: int) -> int:
+            started = time.monotonic()
+            try:
+                return (await boards.rank("EU", f"p{number}")).row.rank
+            except Unavailable:
+                refused_after.append(time.monotonic() - started)
+                raise
+
+        for number in range(PLACES + most_waiting + 20):
+            reads.append(asyncio.create_task(read(number)))
+        await eventually(lambda: len(refused_after) == 20, "refusals", seconds=2)
+        assert max(refused_after) < WAIT_SECONDS / 2
+        await eventually(lambda: len(refused_after) == 20 + most_waiting, "refusals", seconds=5)
+        assert max(refused_after) < WAIT_SECONDS + 1
+        # One more may be about to read the index anew.
+        assert len(await waiting()) in (PLACES, PLACES + 1)
+        # What does not need the table is answered meanwhile: a connection is left for others.
+        assert await pools["EU"].fetchval("SELECT 1", timeout=1) == 1
+    assert await reads[0] == 400
+    done = await asyncio.gather(*reads, return_exceptions=True)
+    refused = [answer for answer in done if isinstance(answer, Unavailable)]
+    assert len(refused) == 20 + most_waiting
+    assert {error.headers["Retry-After"] for error in refused} == {"1"}
+    assert (await boards.rank("EU", "p7")).row.rank == 393
+
+
+async def test_many_readers_wait_for_one_reading_of_the_index(
+    environ: dict[str, str], wide_pools: RegionDatabases
+) -> None:
+    rows = {f"p{number}": ("EU", number) for number in range(6)}
+    await save(wide_pools, rows)
+    boards = PostgresBoards(wide_pools)
+    async with held_table(environ["DATABASE_URL_EU"]) as waiting:
+        reads = [asyncio.create_task(boards.rank("EU", user_id)) for user_id in rows]
+        assert await steady(waiting) == 1
+    assert {entry.row.rank for entry in await asyncio.gather(*reads)} == set(range(1, 7))
+
+
+async def test_identical_reads_share_one(environ: dict[str, str], wide_pools: RegionDatabases) -> None:
+    await save(wide_pools, {"p": ("EU", 1), "q": ("EU", 2)})
+    boards = PostgresBoards(wide_pools)
+    await boards.top("EU", 1, 0)
+    async with held_table(environ["DATABASE_URL_EU"]) as waiting:
+        reads = [asyncio.create_task(boards.rank("EU", user_id)) for user_id in "pq" * 15]
+        assert await steady(waiting) == 2
+    assert [(await read).row.rank for read in reads] == [2, 1] * 15
+
+
+async def test_a_postgres_that_is_away_is_said_so_at_once_and_again(environ: dict[str, str]) -> None:
+    nowhere = {**environ, "DATABASE_URL_EU": "postgresql://x@127.0.0.1:1/x"}
+    pools = await RegionDatabases.open(load(TopologySettings, nowhere))
+    try:
+        boards = PostgresBoards(pools)
+        started = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(Unavailable, match="Neither Redis nor Postgres"):
+                await boards.top("EU", 1, 0)
+        assert time.monotonic() - started < 2
+    finally:
+        await pools.close()
+
+
+async def test_a_redis_of_one_region_that_is_away_is_logged_once_for_each_board(
+    environ: dict[str, str], redis_1: redis.Redis, databases: RegionDatabases, caplog: pytest.LogCaptureFixture
+) -> None:
+    parted = {**environ, "REDIS_URL_EU": "redis://127.0.0.1:1/0"}
+    shard_map = ShardMap.open(load(TopologySettings, parted))
+    await rebuild(shard_map.shards[0], databases)
+    await shard_map.close()
+    async with running_service(parted) as api:
+        for _ in range(5):
+            for region, source in (("EU", "postgres"), ("ASIA", "redis"), ("GLOBAL", "postgres")):
+                response = await api.get(f"/top?region={region}")
+                assert (response.status_code, response.headers["x-leaderboard-source"]) == (200, source)
+    lines = [record for record in caplog.records if "reads come from" in record.getMessage()]
+    assert sorted(line.__dict__.get("region", "") for line in lines) == ["EU", "GLOBAL"]
