@@ -25,6 +25,7 @@ from leaderboard_service.boards.ranking import RankedRow, percentile
 from leaderboard_service.boards.sparse_index import START, STRIDE
 from tests.support.service import running_service
 from tests.support.waiting import eventually
+from tests.support.worker import EAGER
 from worker_service.recovery.rebuild import rebuild
 
 PLAYERS = {"EU": 2 * STRIDE + 700, "ASIA": STRIDE + 1, "NA": 3}
@@ -427,7 +428,7 @@ async def test_a_redis_of_one_region_that_is_away_is_logged_once_for_each_board(
 ) -> None:
     parted = {**environ, "REDIS_URL_EU": "redis://127.0.0.1:1/0"}
     shard_map = ShardMap.open(load(TopologySettings, parted))
-    await rebuild(shard_map.shards[0], databases)
+    await rebuild(shard_map.shards[0], databases, EAGER)
     await shard_map.close()
     async with running_service(parted) as api:
         for _ in range(5):
