@@ -13,7 +13,7 @@ from leaderboard_core.http.serving import wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import MAINTENANCE_DATABASE
 from leaderboard_core.redis.shard_map import ShardMap
-from leaderboard_core.settings import GROUPS, SettingsError, TopologySettings, load
+from leaderboard_core.settings import GROUPS, SettingsError, TopologySettings, WorkerSettings, load
 
 
 def check(wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for Redis and Postgres.")] = 15) -> None:
@@ -27,16 +27,22 @@ def check(wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for R
             complaints.append(str(error))
     if complaints:
         raise SettingsError("\n".join(complaints))
-    asyncio.run(_reach(load(TopologySettings, environ), wait))
+    asyncio.run(_reach(load(TopologySettings, environ), load(WorkerSettings, environ), wait))
     console.print("settings, Redis and Postgres are well")
 
 
-async def _reach(topology: TopologySettings, wait: float) -> None:
+async def _reach(topology: TopologySettings, worker: WorkerSettings, wait: float) -> None:
     # By the maintenance database: those of the regions may not exist yet.
     server = topology.model_copy(update={"region_databases": dict.fromkeys(topology.regions, MAINTENANCE_DATABASE)})
     shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(server)
     try:
         await wait_for(shard_map.wait_until_reachable, databases.wait_until_reachable, seconds=wait)
+        for shard in shard_map.shards:
+            if not worker.allow_eviction and (policy := await shard.eviction_policy()):
+                raise SettingsError(
+                    f"{shard.variable}: maxmemory-policy of {shard.name} is {policy}, by which players vanish: set it "
+                    "to noeviction, or ALLOW_EVICTION=true."
+                )
     finally:
         await shard_map.close()
         await databases.close()

@@ -50,6 +50,7 @@ class Shard:
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     _usable: dict[str, lua.Script] = field(default_factory=lambda: dict(_UNGATED))
     _loading: dict[str, asyncio.Task[lua.Script]] = field(default_factory=dict)
+    _doubts: int = 0
 
     def __post_init__(self) -> None:
         self.pipeliner.greet = self._greet
@@ -131,18 +132,18 @@ class Shard:
 
     async def warnings(self) -> list[str]:
         """Name what about this server's configuration can lose data. Raises Unavailable."""
+        memory = await self.command("INFO", "memory")
         with self._guarded():
             try:
-                found = await self.client.config_get("maxmemory-policy", "appendonly")
-                memory = await self.client.info("memory")
+                found = await self.client.config_get("appendonly")
             except ResponseError:
-                return []  # a managed Redis that does not show its configuration
+                found = {}  # a managed Redis that does not show its configuration
         problems = []
         most, used = int(memory.get("maxmemory", 0)), int(memory["used_memory"])
         if most and used > most * NEARLY_FULL:
             problems.append(f"{used:,} of {most:,} bytes of maxmemory are used: writes will be refused; give it more")
-        if found.get("maxmemory-policy", "noeviction") != "noeviction":
-            problems.append(f"maxmemory-policy is {found['maxmemory-policy']}: players may vanish; set noeviction")
+        if (policy := memory.get("maxmemory_policy", NO_EVICTION)) != NO_EVICTION:
+            problems.append(f"maxmemory-policy is {policy}: players may vanish; set {NO_EVICTION}")
         if found.get("appendonly", "yes") != "yes":
             problems.append("appendonly is off: a crash of Redis loses the scores that are not in Postgres yet")
         return problems
@@ -168,6 +169,7 @@ class Shard:
             del self._usable[script.name]
 
     def _forget_gated(self) -> None:
+        self._doubts += 1
         for name in [name for name, script in self._usable.items() if script.gated_under]:
             del self._usable[name]
 
@@ -186,6 +188,7 @@ class Shard:
         # One connection, so that the server looked at is the one that loads.
         with self._guarded():
             async with self.client.client() as connection:
+                doubts = self._doubts
                 if script.gated:
                     state = await look(connection.execute_command, self.keys, self.regions)
                     if state.state == "replica":
@@ -194,7 +197,8 @@ class Shard:
                         raise WarmingUp
                     script = script.under(state.text)
                 await connection.script_load(script.source)
-        self._usable[script.name] = script
+        if not script.gated or doubts == self._doubts:
+            self._usable[script.name] = script  # else something spoke against it since the look: once more next time
         return script
 
     @contextmanager
