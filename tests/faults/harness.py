@@ -75,9 +75,10 @@ class Harness:
     async def healthy(self, *names: str) -> None:
         """Wait until these processes run and report that they are healthy."""
 
-        async def all_healthy() -> bool:
-            urls = self.system.cluster.state["urls"]
-            async with httpx.AsyncClient(timeout=10) as http:
+        async with httpx.AsyncClient(timeout=10) as http:  # one for all looks: a new one costs as much as an answer
+
+            async def all_healthy() -> bool:
+                urls = self.system.cluster.state["urls"]
                 for name in names:
                     if self.chaos.pid(name) is None:
                         return False
@@ -86,9 +87,9 @@ class Harness:
                             return False
                     except (httpx.HTTPError, ValueError, KeyError):
                         return False
-            return True
+                return True
 
-        await self.until(all_healthy, f"the health of {', '.join(names)}")
+            await self.until(all_healthy, f"the health of {', '.join(names)}")
 
     async def watch_saved(self) -> None:
         """Record in the ledger, until cancelled, how many players Postgres has."""
