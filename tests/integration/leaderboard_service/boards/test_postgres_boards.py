@@ -36,8 +36,9 @@ SECONDS_OLD = 1.0
 """How old an answer may be, as the documents say."""
 
 
-async def pools_of(environ: dict[str, str], size: int) -> AsyncIterator[RegionDatabases]:
-    opened = await RegionDatabases.open(load(TopologySettings, {**environ, "POSTGRES_POOL_SIZE": str(size)}))
+async def pools_of(environ: dict[str, str], size: int, seconds: int = 5) -> AsyncIterator[RegionDatabases]:
+    settings = {**environ, "POSTGRES_POOL_SIZE": str(size), "POSTGRES_TIMEOUT_SECONDS": str(seconds)}
+    opened = await RegionDatabases.open(load(TopologySettings, settings))
     yield opened
     await opened.close()
 
@@ -51,8 +52,8 @@ async def pools(environ: dict[str, str], databases: RegionDatabases) -> AsyncIte
 
 @pytest.fixture
 async def wide_pools(environ: dict[str, str], databases: RegionDatabases) -> AsyncIterator[RegionDatabases]:
-    """Emptied databases, with more connections than a few readers need."""
-    async for opened in pools_of(environ, 8):
+    """Emptied databases, with more connections than a few readers need, and time for the slowest machine."""
+    async for opened in pools_of(environ, 8, seconds=30):
         yield opened
 
 
@@ -138,10 +139,10 @@ async def compare_range(boards: PostgresBoards, region: str, board: list[RankedR
 
 
 @pytest.mark.parametrize("region", ["EU", "ASIA", "NA", "GLOBAL"])
-async def test_every_read_is_that_of_a_count_of_all_rows(pools: RegionDatabases, region: str) -> None:
+async def test_every_read_is_that_of_a_count_of_all_rows(wide_pools: RegionDatabases, region: str) -> None:
     rows = some_players()
-    await save(pools, rows)
-    boards = PostgresBoards(pools)
+    await save(wide_pools, rows)
+    boards = PostgresBoards(wide_pools)
     await compare(boards, rows, region)
 
 
