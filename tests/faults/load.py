@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -96,9 +96,13 @@ class LoadGenerator:
             if not self._pauses:
                 self._writing_allowed.set()
 
-    async def repeat_some(self, count: int) -> None:
-        """Repeat acknowledged writes with their keys: each must get its first answer. Raises Violation."""
-        chosen = self._rng.sample(self.repeatable, min(count, len(self.repeatable)))
+    async def repeat_some(self, count: int, among: Sequence[Repeatable] | None = None) -> None:
+        """Repeat acknowledged writes (all, or those named) with their keys: each must get its first answer.
+
+        Raises Violation.
+        """
+        answered = self.repeatable if among is None else among
+        chosen = self._rng.sample(answered, min(count, len(answered)))
         async with httpx.AsyncClient(base_url=self._url, timeout=REQUEST_TIMEOUT_SECONDS) as http:
             for one in chosen:
                 headers = {"Authorization": f"Bearer {one.token}", "Idempotency-Key": one.key}

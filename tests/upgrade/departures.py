@@ -42,6 +42,8 @@ class Departures:
     left: dict[str, tuple[str, int | None]] = field(default_factory=dict)
     """Region, and score in Postgres at the end (None: no row), of each player whose story is over."""
     kept: list[Kept] = field(default_factory=list)
+    between: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a player's story runs: who holds it knows that none is under way."""
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -50,7 +52,8 @@ class Departures:
         async with httpx.AsyncClient(base_url=self.url, timeout=REQUEST_TIMEOUT_SECONDS) as http:
             while not self._stop.is_set():
                 try:
-                    await self._story(http, server)
+                    async with self.between:
+                        await self._story(http, server)
                 except Violation as error:
                     self.ledger.report(str(error))
                     return

@@ -30,6 +30,7 @@ _BROKEN = re.compile(r"\w+ (5\d\d) (.*)")
 _ALLOWED = {("503", "unavailable"), ("503", "warming_up")}
 _REQUESTS = re.compile(r"^gateway_upstream_requests_total\{", re.MULTILINE)
 _ATTEMPTS = 5
+_REPEATED = 50
 _OLD_DEAD_LETTER = '{"from": "the version before"}'
 
 
@@ -175,8 +176,11 @@ async def _upgrade(upgrade: Upgrade) -> None:
     await _answers_of_the_other(upgrade, services[0], services[1])
     if upgrade.plan.thorough:
         await upgrade.kill_redis()
-        await redis_emptied(harness)
-        from_old.clear()  # the answers to Idempotency-Keys are gone with it
+        await harness.load.repeat_some(_REPEATED, from_old)
+        async with upgrade.departures.between:
+            upgrade.departures.kept.clear()  # the answers to Idempotency-Keys are gone with it
+            from_old.clear()
+            await redis_emptied(harness)
         await harness.healthy(*cluster.state["pids"])
         await upgrade.goes_on()
     for name in services[1:]:
@@ -188,8 +192,7 @@ async def _upgrade(upgrade: Upgrade) -> None:
         await upgrade.replace(name)
         await _takes_requests(upgrade, name)
     await upgrade.goes_on()
-    harness.load.repeatable[:] = from_old
-    await harness.load.repeat_some(50)
+    await harness.load.repeat_some(_REPEATED, from_old)
 
 
 async def _takes_requests(upgrade: Upgrade, gateway: str) -> None:
