@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres import migrations, sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.settings import TopologySettings, load
@@ -103,3 +104,10 @@ async def test_connections_are_not_made_before_they_are_needed() -> None:
         assert "Connect" in problem
     finally:
         await opened.close()
+
+
+async def test_what_the_driver_calls_its_own_fault_is_a_store_that_is_unavailable(databases: RegionDatabases) -> None:
+    """It says so of a connection that broke while it was being given back, which was a 500 once."""
+    with pytest.raises(Unavailable):
+        async with databases.answering():
+            raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
