@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import asyncpg
 import pytest
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.deletions import delete_players
 from leaderboard_core.postgres.fencing import Fence, Fenced, set_nonce
 from leaderboard_core.redis import lua
-from tests.conftest import Start, admit
+from tests.conftest import Start, TestDatabases, admit
 from tests.support.infrastructure import Infrastructure
 from tests.support.metrics import sample
 from tests.support.proxy import proxy
@@ -210,3 +212,22 @@ async def test_an_older_postgres_makes_a_worker_compare_anew(
     assert sample("leaderboard_worker_batches_fenced_total", region="EU") > before
     assert set(await rows(databases)) == {"alice"}
     assert (await api.post("/score/add", {"delta": 1}, token=token)).json()["score"] == 2
+
+
+async def test_a_deletion_does_not_wait_for_a_vacuum(databases: RegionDatabases, test_databases: TestDatabases) -> None:
+    """Nor for ANALYZE or CREATE INDEX CONCURRENTLY, which hold the same lock; beside an older worker it has to."""
+    pool, fence = databases["EU"], Fence("EU", "present")
+    await set_nonce(pool, fence)
+    vacuum = await asyncpg.connect(test_databases.dsn("EU"))
+    try:
+        async with vacuum.transaction():
+            await vacuum.execute("LOCK TABLE leaderboard IN SHARE UPDATE EXCLUSIVE MODE")
+            ends = build([deletion("alice", timestamp=NOW)], "EU").deletions
+            async with asyncio.timeout(1):
+                await delete_players(pool, ends, fence)
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await delete_players(pool, ends, fence, old_workers=True)
+            assert await save(pool, build([event("bob")], "EU"), fence) == []
+    finally:
+        await vacuum.close()
+    assert await pool.fetchval("SELECT user_id FROM deleted_players") == "alice"
