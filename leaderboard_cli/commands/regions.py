@@ -31,7 +31,9 @@ def list_regions() -> None:
             known: set[str] = set()
             for region in databases.regions:
                 known |= {row["region"] for row in await databases[region].fetch(sql.load("known_regions"))}
-                console.print(f"{region}  {await databases[region].fetchval(sql.load('board_count'), region)} players")
+                console.print(
+                    f"{region}  {await databases[region].fetchval(sql.load('count_players_of_region'), region)} players"
+                )
             for region in sorted(known - set(databases.regions)):
                 console.print(f"{region}  is not in REGIONS, and was")
 

@@ -81,7 +81,7 @@ async def remove_region(shard_map: ShardMap, databases: RegionDatabases, region:
     """Take a region without players out of the system. Raises RegionsChanged when it has any, or is GLOBAL."""
     if region == GLOBAL:
         raise RegionsChanged("GLOBAL is always one of the regions.")
-    players = await databases[region].fetchval(sql.load("board_count"), region)
+    players = await databases[region].fetchval(sql.load("count_players_of_region"), region)
     if players:
         raise RegionsChanged(
             f"{region} has {players} players. Delete them first (DELETE /users/{{user_id}}), or keep the region: a "

@@ -254,6 +254,10 @@ DELETE FROM leaderboard
 WHERE user_id = $1 AND region = $2 AND updated_at = TIMESTAMP 'epoch' + $3::bigint * INTERVAL '1 microsecond'
 RETURNING TRUE
 
+-- name: count_players_of_region
+-- $1 region
+SELECT count(*) FROM leaderboard WHERE region = $1
+
 -- name: count_players
 SELECT count(*) FROM leaderboard
 
