@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_cli.cluster.postgres_server import PostgresServer
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import running
+from leaderboard_cli.commands.stores import open_stores
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import migrate_all
@@ -72,17 +73,6 @@ def servers() -> Iterator[dict[str, str]]:
             yield {"REDIS_URL": cache.url, "POSTGRES_PORT": str(postgres_port)}
 
 
-@asynccontextmanager
-async def stores(environ: dict[str, str]) -> AsyncIterator[tuple[ShardMap, RegionDatabases]]:
-    topology = load(TopologySettings, environ)
-    shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(topology)
-    try:
-        yield shard_map, databases
-    finally:
-        await shard_map.close()
-        await databases.close()
-
-
 def players_of(region: str, count: int) -> Iterator[tuple[str, str, str, int, datetime]]:
     now = datetime.now(UTC).replace(tzinfo=None)
     for number in range(count):
@@ -100,7 +90,7 @@ async def load_postgres(databases: RegionDatabases, players: int) -> None:
 
 async def measure_rebuild(environ: dict[str, str], players: int) -> tuple[Measured, float]:
     """Measure players per second of our rebuild and of pipelined ZADD + HSET; return also bytes per player in Redis."""
-    async with stores(environ) as (shard_map, databases):
+    async with open_stores(environ) as (shard_map, databases):
         await load_postgres(databases, players)
         shard = shard_map.shards[0]
         console.print("bare: pipelined ZADD, ZADD, HSET …")
@@ -137,7 +127,7 @@ async def _bare_restore(url: str, regions: Sequence[str], players: int) -> float
 
 async def measure_drain(environ: dict[str, str], events: int) -> Measured:
     """Measure events per second of a worker process and of a bare loop of unnest upserts on the same databases."""
-    async with stores(environ) as (shard_map, databases):
+    async with open_stores(environ) as (shard_map, databases):
         console.print("bare: a loop of unnest upserts …")
         bare = await _bare_upserts(databases, events)
         shard = shard_map.shards[0]

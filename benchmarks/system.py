@@ -15,7 +15,8 @@ import httpx
 
 from benchmarks.cpu import by_kind, cpu_seconds
 from benchmarks.material import write_material
-from benchmarks.recovery import console, load_postgres, stores
+from benchmarks.recovery import console, load_postgres
+from leaderboard_cli.commands.stores import open_stores
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.queues import queue_states
 from leaderboard_core.redis.shard_map import ShardMap
@@ -85,7 +86,7 @@ def with_stores(environ: dict[str, str], work: Callable[[ShardMap, RegionDatabas
     """Run `work` on the Redis servers and databases that `environ` names."""
 
     async def call() -> Result:
-        async with stores(environ) as (shard_map, databases):
+        async with open_stores(environ) as (shard_map, databases):
             return await work(shard_map, databases)
 
     return asyncio.run(call())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from leaderboard_cli.commands.environment import command_environment
@@ -12,9 +12,9 @@ from leaderboard_core.settings import TopologySettings, load
 
 
 @asynccontextmanager
-async def open_stores() -> AsyncIterator[tuple[ShardMap, RegionDatabases]]:
-    """Open both from the command's environment; connect at the first use. Raises SettingsError."""
-    topology = load(TopologySettings, command_environment())
+async def open_stores(environ: Mapping[str, str] | None = None) -> AsyncIterator[tuple[ShardMap, RegionDatabases]]:
+    """Open both from the command's environment, or another; connect at the first use. Raises SettingsError."""
+    topology = load(TopologySettings, command_environment() if environ is None else environ)
     shard_map = ShardMap.open(topology)
     databases = await RegionDatabases.open(topology)
     try:

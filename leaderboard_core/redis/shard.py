@@ -111,11 +111,15 @@ class Shard:
         """Whether this life of the server is known to hold all its data. Raises Unavailable."""
         return (await self.look()).is_open
 
+    async def now(self) -> int:
+        """Read this Redis' clock: µs since the epoch. Raises Unavailable."""
+        seconds, micros = await self.command("TIME")
+        return int(seconds) * 1_000_000 + int(micros)
+
     async def report_incomplete(self, user_id: str) -> None:
         """Let a worker restore a player who is on a board without a hash. Raises Unavailable."""
         log.error("a player's hash is gone from redis", extra={"shard": self.name, "user_id": user_id})
-        seconds, micros = await self.command("TIME")
-        await self.command("ZADD", self.keys.incomplete, "NX", seconds * 1_000_000 + micros, user_id)
+        await self.command("ZADD", self.keys.incomplete, "NX", await self.now(), user_id)
 
     async def reachable(self) -> str | None:
         """Ping Redis: None when it answers, else what is wrong."""

@@ -97,8 +97,7 @@ async def _clock_offset(shard: Shard) -> float | None:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             asked = time.time()
-            seconds, micros = await shard.command("TIME")
-            return float(int(seconds) + int(micros) / 1e6 - (asked + time.time()) / 2)
+            return await shard.now() / 1e6 - (asked + time.time()) / 2
     except (Unavailable, TimeoutError):
         return None
 

@@ -46,8 +46,7 @@ async def repair_incomplete(shard: Shard, databases: RegionDatabases) -> int:
 
 async def _saved_until(shard: Shard) -> float:
     """The time (µs) of the oldest event that Postgres may lack; now when there is none, 0 when it cannot be told."""
-    seconds, micros = await shard.command("TIME")
-    now = seconds * 1_000_000 + micros
+    now = await shard.now()
     until = float(now)
     for region in shard.regions:
         queue = await queue_state(shard, region)

@@ -170,9 +170,7 @@ async def _last_write(shard: Shard, region: str) -> int:
     at: str | None = await shard.command("HGET", shard.keys.region_bucket(region), "at")
     if not at:
         return 0
-    seconds, micros = await shard.command("TIME")
-    now = int(seconds) * 1_000_000 + int(micros)
-    return max(0, min(int(at), now) - CLOCK_MARGIN_SECONDS * 1_000_000)
+    return max(0, min(int(at), await shard.now()) - CLOCK_MARGIN_SECONDS * 1_000_000)
 
 
 async def _forget_region(shard: Shard, region: str) -> None:

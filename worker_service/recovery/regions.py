@@ -11,11 +11,10 @@ from leaderboard_core.postgres.fencing import Fence, set_nonce
 from leaderboard_core.redis.queues import inspect_queue
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
-from worker_service.recovery.restore import player_pages
+from leaderboard_core.telemetry.queues import ALIVE_SECONDS
+from worker_service.recovery.restore import PLAYERS_PER_CALL, player_pages
 
 ROWS_PER_STATEMENT = 5_000
-PLAYERS_PER_CALL = 250
-ALIVE_SECONDS = 5.0
 MOVED = "moved"
 """Takes the place of the nonce while rows are renamed: no admission has it, so no upsert names it."""
 

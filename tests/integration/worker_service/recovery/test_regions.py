@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import redis.asyncio as redis
 
 from leaderboard_cli.cluster.ports import find_free_ports
+from leaderboard_cli.commands.stores import open_stores
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start, admit
 from tests.support.service import running_service
@@ -32,17 +30,6 @@ from worker_service.recovery.verify import Verifier
 
 def count(_: int) -> None:
     """Take the progress and leave it."""
-
-
-@asynccontextmanager
-async def stores(environ: dict[str, str]) -> AsyncIterator[tuple[ShardMap, RegionDatabases]]:
-    topology = load(TopologySettings, environ)
-    shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(topology)
-    try:
-        yield shard_map, databases
-    finally:
-        await shard_map.close()
-        await databases.close()
 
 
 def renamed(environ: dict[str, str]) -> dict[str, str]:
@@ -70,7 +57,7 @@ async def test_a_renamed_region_is_refused_until_its_players_are(
     with pytest.raises(RebuildInterrupted, match="rename OLD NEW"):
         await admit(europe, databases_of_europe := await RegionDatabases.open(load(TopologySettings, europe)))
     await databases_of_europe.close()
-    async with stores(europe) as (shard_map, there):
+    async with open_stores(europe) as (shard_map, there):
         with pytest.raises(RegionsChanged, match="Workers run"):
             await rename_region(shard_map, there, "EU", "EUROPE", count)
         await redis_1.delete("workers")
@@ -105,7 +92,7 @@ async def test_a_rename_goes_on_where_it_was(
         await drained(redis_1)
     await redis_1.delete("workers")
     await databases["EU"].execute("UPDATE leaderboard SET region = 'EUROPE' WHERE user_id < 'p2'")
-    async with stores(renamed(environ)) as (shard_map, there):
+    async with open_stores(renamed(environ)) as (shard_map, there):
         with pytest.raises(RegionsChanged, match="rename OLD NEW"):
             await check_regions(there)
         await rename_region(shard_map, there, "EU", "EUROPE", count)
@@ -123,7 +110,7 @@ async def test_a_region_that_is_left_out_is_refused_by_name(
     async with working(environ):
         await drained(redis_1)
     await redis_1.delete("workers")
-    async with stores(without(environ, "EU")) as (_, there):
+    async with open_stores(without(environ, "EU")) as (_, there):
         with pytest.raises(RegionsChanged, match="REGIONS lacks EU"):
             await check_regions(there)
     worker = await asyncio.create_subprocess_exec(
@@ -136,15 +123,15 @@ async def test_a_region_that_is_left_out_is_refused_by_name(
     assert worker.returncode == 1
     assert b"REGIONS lacks EU" in said
     assert b"Traceback" not in said
-    async with stores(environ) as (shard_map, there):
+    async with open_stores(environ) as (shard_map, there):
         with pytest.raises(RegionsChanged, match="EU has 1 players"):
             await remove_region(shard_map, there, "EU")
         with pytest.raises(RegionsChanged, match="GLOBAL"):
             await remove_region(shard_map, there, "GLOBAL")
         await remove_region(shard_map, there, "NA")
-    async with stores(without(environ, "NA")) as (_, there):
+    async with open_stores(without(environ, "NA")) as (_, there):
         await check_regions(there)
-    async with stores(environ) as (_, there):
+    async with open_stores(environ) as (_, there):
         await check_regions(there)  # an empty one may come back
 
 
@@ -154,9 +141,9 @@ async def test_a_region_that_brings_players_along_is_checked_first(
     await databases["NA"].execute(
         "INSERT INTO leaderboard (user_id, name, region, score) VALUES ('alice', 'a', 'NA', 1)"
     )
-    async with stores(without(environ, "NA")) as (_, there):
+    async with open_stores(without(environ, "NA")) as (_, there):
         await check_regions(there)
-    async with stores(environ) as (_, there):
+    async with open_stores(environ) as (_, there):
         with pytest.raises(RegionsChanged, match="regions add NA"):
             await check_regions(there)
         await there["EU"].execute("INSERT INTO leaderboard (user_id, name, region) VALUES ('alice', 'a', 'EU')")
@@ -180,7 +167,7 @@ async def test_two_rows_of_one_player_are_not_called_mended(
         "INSERT INTO leaderboard (user_id, name, region, score, updated_at) VALUES "
         "('alice', 'old', 'NA', 1, TIMESTAMP '2020-01-01'), ('bob', 'new', 'NA', 2, TIMESTAMP '2100-01-01')"
     )
-    async with stores(environ) as (shard_map, there):
+    async with open_stores(environ) as (shard_map, there):
 
         async def verify(**how: Any) -> Any:
             return await Verifier(shard_map, there, wait_seconds=0).verify(repair=True, **how)
@@ -208,6 +195,6 @@ async def test_rows_of_another_region_are_a_difference(
     async with working(environ):
         await drained(redis_1)
     await databases["EU"].execute("UPDATE leaderboard SET region = 'ELSEWHERE'")
-    async with stores(environ) as (shard_map, there):
+    async with open_stores(environ) as (shard_map, there):
         report = await Verifier(shard_map, there, wait_seconds=0).verify()
     assert [one.problem for one in report.differences] == ["has region ELSEWHERE in the database of EU"]
