@@ -75,6 +75,11 @@ class Keys:
         return f"{self.prefix}shard:rebuild"
 
     @property
+    def rebuild_rewrites(self) -> str:
+        """When Redis rewrote its append-only file before a rebuild put that off (a percentage)."""
+        return f"{self.prefix}shard:rebuild:rewrites"
+
+    @property
     def workers(self) -> str:
         """ZSET of worker names by their last heartbeat (µs)."""
         return f"{self.prefix}workers"

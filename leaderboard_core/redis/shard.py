@@ -134,21 +134,35 @@ class Shard:
         policy = str((await self.command("INFO", "memory")).get("maxmemory_policy", NO_EVICTION))
         return "" if policy == NO_EVICTION else policy
 
+    async def configured(self, name: str) -> str | None:
+        """Read a setting of the server; None on a managed one that does not show its own. Raises Unavailable."""
+        with self._guarded():
+            try:
+                found = await self.client.config_get(name)
+            except ResponseError:
+                return None
+        return found.get(name)
+
+    async def configure(self, name: str, value: str) -> bool:
+        """Change a setting of the server until its restart; False on one that does not allow it. Raises Unavailable."""
+        with self._guarded():
+            try:
+                await self.client.config_set(name, value)
+            except ResponseError:
+                return False
+        return True
+
     async def warnings(self) -> list[str]:
         """Name what about this server's configuration can lose data. Raises Unavailable."""
         memory = await self.command("INFO", "memory")
-        with self._guarded():
-            try:
-                found = await self.client.config_get("appendonly")
-            except ResponseError:
-                found = {}  # a managed Redis that does not show its configuration
+        append_only = await self.configured("appendonly")
         problems = []
         most, used = int(memory.get("maxmemory", 0)), int(memory["used_memory"])
         if most and used > most * NEARLY_FULL:
             problems.append(f"{used:,} of {most:,} bytes of maxmemory are used: writes will be refused; give it more")
         if (policy := memory.get("maxmemory_policy", NO_EVICTION)) != NO_EVICTION:
             problems.append(f"maxmemory-policy is {policy}: players may vanish; set {NO_EVICTION}")
-        if found.get("appendonly", "yes") != "yes":
+        if append_only not in (None, "yes"):
             problems.append("appendonly is off: a crash of Redis loses the scores that are not in Postgres yet")
         return problems
 

@@ -30,6 +30,7 @@ from worker_service.recovery.restore import (
     restore,
     restore_deletions,
 )
+from worker_service.recovery.rewrites import without_rewrites
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ async def _rebuild(
     lives.saw(shard, state)
     admission = Admission(secrets.token_hex(8), shard.regions, *state.life)
     is_first = await _begin(shard, databases, admission)
-    players = await _read(shard, databases, on_page, held, whole=whole)
+    async with without_rewrites(shard):
+        players = await _read(shard, databases, on_page, held, whole=whole)
     for region in held - set(shard.regions):
         await _forget_region(shard, region)
     if not is_first:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import redis.asyncio as redis
+from redis import Redis as BlockingRedis
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard import Shard
@@ -224,3 +226,44 @@ async def test_a_rebuild_changes_nothing_in_a_redis_that_is_complete(
     before = await dump(redis_1)
     await rebuild(shard, databases, EAGER, whole=True)
     assert await dump(redis_1) == before
+
+
+REWRITES = "auto-aof-rewrite-percentage"
+
+
+async def rewrites(client: redis.Redis) -> str:
+    return str((await client.config_get(REWRITES))[REWRITES])
+
+
+@pytest.mark.parametrize("interrupted", [False, True], ids=["complete", "interrupted"])
+async def test_the_append_only_file_is_not_rewritten_during_a_rebuild(
+    shard: Shard, databases: RegionDatabases, redis_1: redis.Redis, environ: dict[str, str], interrupted: bool
+) -> None:
+    await fill(databases, "EU", 3)
+    before, meanwhile = await rewrites(redis_1), []
+    assert before != "0"
+
+    def on_page(_: str, __: int) -> None:
+        with BlockingRedis.from_url(environ["REDIS_URL"], decode_responses=True) as client:
+            meanwhile.append(client.config_get(REWRITES)[REWRITES])
+        if interrupted:
+            raise RebuildInterrupted("for a test")
+
+    with pytest.raises(RebuildInterrupted) if interrupted else nullcontext():
+        await rebuild(shard, databases, EAGER, on_page)
+    assert meanwhile == ["0"]
+    assert await rewrites(redis_1) == before
+    assert not await redis_1.exists(shard.keys.rebuild_rewrites)
+
+
+async def test_a_rebuild_ends_what_a_killed_one_has_put_off(
+    shard: Shard, databases: RegionDatabases, redis_1: redis.Redis
+) -> None:
+    before = await rewrites(redis_1)
+    await redis_1.set(shard.keys.rebuild_rewrites, before)
+    await redis_1.config_set(REWRITES, "0")
+    try:
+        await rebuild(shard, databases, EAGER)
+        assert await rewrites(redis_1) == before
+    finally:
+        await redis_1.config_set(REWRITES, before)
