@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from leaderboard_core.names import MAX_NAME, MAX_USER_ID, NAME_PATTERN, USER_ID_PATTERN
 from leaderboard_core.settings import MAX_EXACT_INTEGER
@@ -35,7 +37,27 @@ Region = Annotated[str, Field(min_length=1, max_length=50, examples=["EU"], desc
 
 Board = Annotated[str, Field(examples=["EU"], description="The board.")]
 
-Score = Annotated[int, Field(ge=-MAX_EXACT_INTEGER, le=MAX_EXACT_INTEGER, examples=[100], description="The score.")]
+_DIGITS = re.compile("-?[0-9]+")
+
+
+def _whole(value: object) -> object:
+    """Take `250.0` and `2.5e2` in JSON for what they are, and in a query only digits.
+
+    Many JSON writers have no integers and spell every number with a fraction. `int()` reads `+5`, `5.0` and `1_000`.
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise PydanticCustomError("int_parsing", "Input should be a whole number, in digits")
+    return value
+
+
+whole = BeforeValidator(_whole)
+"""Stands behind the bounds: in front of them it would hide them from OpenAPI."""
+
+Score = Annotated[
+    int, Field(ge=-MAX_EXACT_INTEGER, le=MAX_EXACT_INTEGER, examples=[100], description="The score."), whole
+]
 
 Micros = Annotated[int, Field(description="Microseconds since the epoch.", examples=[1_767_225_600_000_000])]
 
@@ -57,7 +79,7 @@ Percentile = Annotated[
 
 
 class Body(BaseModel):
-    """A request body: numbers are not read from strings, booleans or fractions; unknown fields are ignored."""
+    """A request body: numbers are not read from strings or booleans; unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
 

@@ -7,9 +7,9 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
-from leaderboard_service.schemas import Board, Body, Name, Percentile, Rank, Region, Score, Total, UserId
+from leaderboard_service.schemas import Board, Body, Name, Percentile, Rank, Region, Score, Total, UserId, whole
 
-RankBound = Annotated[int, Field(ge=1, le=MAX_EXACT_INTEGER)]
+RankBound = Annotated[int, Field(ge=1, le=MAX_EXACT_INTEGER), whole]
 
 
 class BoardQuery(BaseModel):
@@ -20,7 +20,7 @@ class BoardQuery(BaseModel):
     ] = "GLOBAL"
 
 
-Limit = Annotated[int, Field(ge=1, le=1000, description="Most rows in one answer.")]
+Limit = Annotated[int, Field(ge=1, le=1000, description="Most rows in one answer."), whole]
 
 Cursor = Annotated[
     str | None,
@@ -41,6 +41,7 @@ class TopQuery(BoardQuery):
             description="Rows to leave out; not together with `cursor`. Where regions live on several Redis servers, "
             "`offset + limit` is at most 10,000.",
         ),
+        whole,
     ] = 0
     cursor: Cursor = None
 
@@ -52,7 +53,7 @@ class TopQuery(BoardQuery):
 
 
 class AroundQuery(BoardQuery):
-    range: Annotated[int, Field(ge=1, le=100, description="Most rows above the player, and most below.")] = 10
+    range: Annotated[int, Field(ge=1, le=100, description="Most rows above the player, and most below."), whole] = 10
 
 
 class RangeQuery(BoardQuery):

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, RootModel
 
 from leaderboard_service.boards.schemas import BoardQuery, BoardRow
-from leaderboard_service.schemas import Board, ErrorEnvelope, Percentile, Total, UserId
+from leaderboard_service.schemas import Board, ErrorEnvelope, Percentile, Total, UserId, whole
 
 _LAST_EVENT_ID = "The id of the last event that was seen, when no Last-Event-ID header can be sent."
 
@@ -15,12 +15,12 @@ Source = Annotated[str, Field(description="`redis`, or `postgres` while Redis is
 
 
 class StreamTopQuery(BoardQuery):
-    limit: Annotated[int, Field(ge=1, le=100, description="How many players are shown.")] = 10
+    limit: Annotated[int, Field(ge=1, le=100, description="How many players are shown."), whole] = 10
     last_event_id: Annotated[str, Field(description=_LAST_EVENT_ID)] = ""
 
 
 class StreamRankQuery(BoardQuery):
-    range: Annotated[int, Field(ge=0, le=10, description="Most rows above the player, and most below.")] = 2
+    range: Annotated[int, Field(ge=0, le=10, description="Most rows above the player, and most below."), whole] = 2
     last_event_id: Annotated[str, Field(description=_LAST_EVENT_ID)] = ""
 
 

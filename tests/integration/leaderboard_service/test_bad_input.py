@@ -41,13 +41,14 @@ def check_envelope(response: httpx.Response, status: int, code: str) -> dict[str
 # Raw JSON numbers that are no score.
 BAD_NUMBERS = (
     "1.5",
-    "1.0",
+    "2.5e0",
+    "9007199254740992.0",
+    "1e300",
     '"5"',
     "true",
     "null",
     "[]",
     "{}",
-    "1e2",
     "1e400",
     "-1e400",
     "NaN",
@@ -61,6 +62,31 @@ BAD_NUMBERS = (
     "1_000",
     "01",
 )
+
+
+@pytest.mark.parametrize(
+    ("number", "score"),
+    [
+        ("250.0", 250),
+        ("2.5e2", 250),
+        ("1e+14", 10**14),
+        ("-1E2", -100),
+        ("-0.0", 0),
+        ("9007199254740991.0", 9007199254740991),
+    ],
+)
+async def test_whole_numbers_are_taken_however_they_are_spelled(api: Api, number: str, score: int) -> None:
+    token, server = await api.register("alice", "EU", 0), api.server_token()
+    for path, body, caller in (
+        ("/score/add", f'{{"delta": {number}}}', token),
+        ("/score/update", f'{{"score": {number}}}', token),
+        ("/score", f'{{"user_id": "alice", "region": "EU", "score": {number}}}', server),
+        ("/scores", f'{{"scores": [{{"user_id": "alice", "region": "EU", "score": {number}}}]}}', server),
+        ("/auth/register", f'{{"user_id": "b", "name": "B", "region": "EU", "initialScore": {number}}}', None),
+    ):
+        response = await api.post_raw(path, body, token=caller)
+        assert response.status_code in (200, 201), response.text
+        assert f'"score":{score},' in response.text or f'"score":{score}}}' in response.text
 
 
 @pytest.mark.parametrize("number", BAD_NUMBERS, ids=lambda text: text[:20])
@@ -239,6 +265,11 @@ async def test_unknown_regions(api: Api, redis_1: redis.Redis, region: str) -> N
         ("/top?limit=ten", "limit"),
         ("/top?limit=", "limit"),
         ("/top?limit=1.5", "limit"),
+        ("/top?limit=5.0", "limit"),
+        ("/top?limit=%2B5", "limit"),
+        ("/top?limit=1_0", "limit"),
+        ("/top?limit=%205", "limit"),
+        ("/top?limit=%D9%A5", "limit"),
         ("/top?limit=" + "9" * 5000, "limit"),
         ("/top?offset=-1", "offset"),
         ("/top?offset=9007199254740992", "offset"),
@@ -262,6 +293,7 @@ async def test_unknown_regions(api: Api, redis_1: redis.Redis, region: str) -> N
         ("/range?from=2&to=1", "query"),
         ("/range?min=", "min"),
         ("/range?min=1.5", "min"),
+        ("/range?min=1e2", "min"),
         ("/range?max=9007199254740992", "max"),
         ("/range?min=-9007199254740992", "min"),
         ("/range?from=0", "from"),
