@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from leaderboard_core.names import MAX_NAME, MAX_USER_ID, NAME_PATTERN, USER_ID_PATTERN
+from leaderboard_core.names import (
+    MAX_NAME,
+    MAX_USER_ID,
+    NAME_PATTERN,
+    USER_ID_PATTERN,
+    why_no_new_name,
+    why_no_new_user_id,
+)
 from leaderboard_core.settings import MAX_EXACT_INTEGER
+
+
+def _fit_for_new(why_not: Callable[[str], str | None]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if (problem := why_not(text)) is not None:
+            raise PydanticCustomError("not_for_new", problem)
+        return text
+
+    return check
+
 
 UserId = Annotated[
     str,
@@ -31,6 +49,24 @@ Name = Annotated[
         examples=["Alice"],
         description="The name that boards show.",
     ),
+]
+
+NewUserId = Annotated[
+    UserId,
+    Field(
+        description="The new player's id: not `.` or `..`, in Unicode's form NFC, with something to see, and every "
+        "direction of writing that it begins ended."
+    ),
+    AfterValidator(_fit_for_new(why_no_new_user_id)),
+]
+
+NewName = Annotated[
+    Name,
+    Field(
+        description="The name that boards show: one line with something to see, and every direction of writing that it "
+        "begins ended."
+    ),
+    AfterValidator(_fit_for_new(why_no_new_name)),
 ]
 
 Region = Annotated[str, Field(min_length=1, max_length=50, examples=["EU"], description="The player's home region.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from leaderboard_service.schemas import Body, Card, InitialScore, Name, Region, UserId
+from leaderboard_service.schemas import Body, Card, InitialScore, Name, NewName, NewUserId, Region, UserId
 
 Password = Annotated[str, Field(min_length=8, max_length=1024, examples=["correct horse battery"])]
 
@@ -14,8 +14,8 @@ Token = Annotated[str, Field(description="A JSON Web Token, good for JWT_TTL_SEC
 
 
 class RegisterBody(Body):
-    user_id: UserId
-    name: Name
+    user_id: NewUserId
+    name: NewName
     region: Region
     initialScore: InitialScore = 0  # noqa: N815 - the API's name
     password: Annotated[

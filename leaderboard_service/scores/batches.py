@@ -24,6 +24,7 @@ from leaderboard_service.scores.service import (
     Written,
     event_start,
     key_hash,
+    problems_of_new,
     read_result,
 )
 
@@ -83,10 +84,12 @@ class BatchWriter:
     def _groups(self, writes: Sequence[Write]) -> tuple[list[list[int]], list[int]]:
         """Split writes, by index, into groups that share script calls and run concurrently, and single ones.
 
-        A player that is named with several regions lives in one of them at most: the first write decides.
+        A player that is named with several regions lives in one of them at most: the first write decides. One whose
+        user_id or name is only good for a player who is there is looked for first.
         """
         regions: dict[str, str] = {}
         mixed = {write.user_id for write in writes if regions.setdefault(write.user_id, write.region) != write.region}
+        mixed |= {write.user_id for write in writes if problems_of_new(write)}
         groups: dict[tuple[Shard, str], list[int]] = {}
         single: list[int] = []
         for index, write in enumerate(writes):

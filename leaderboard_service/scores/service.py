@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +12,7 @@ import orjson
 
 from leaderboard_core.errors import (
     IdempotencyKeyInUse,
+    InvalidPayload,
     LeaderboardError,
     QueueFull,
     RateLimited,
@@ -23,6 +24,7 @@ from leaderboard_core.errors import (
     UserNotFound,
     WarmingUp,
 )
+from leaderboard_core.names import why_no_new_name, why_no_new_user_id
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import LimitSettings
 from leaderboard_core.telemetry import tracing
@@ -79,6 +81,18 @@ def player_write(
     )
 
 
+def problems_of_new(write: Write) -> dict[str, str]:
+    """Say by field what keeps a write from making a player, or from giving it that name; mostly nothing."""
+    problems = {}
+    if write.may_create or write.operation == "create":
+        problem = why_no_new_user_id(write.user_id)
+        if problem is not None:
+            problems["user_id"] = problem
+    if write.name and (problem := why_no_new_name(write.name)) is not None:
+        problems["name"] = problem
+    return problems
+
+
 class Written(NamedTuple):
     """The player's state after a write; `updated_at` is µs since the epoch."""
 
@@ -105,6 +119,8 @@ class ScoreWriter:
 
     async def write(self, write: Write) -> Written:
         """Do one write. Raises the error of the refusal; a refused write has changed nothing."""
+        if problems := problems_of_new(write):
+            write = await self._for_existing(write, problems)
         try:
             return await self._run(write, self.unclaimed)
         except ClaimNeeded:
@@ -118,6 +134,14 @@ class ScoreWriter:
             return await self._run(write, claim)
         except ClaimNeeded as error:
             raise Unavailable("Making the player took too long, and nothing was changed; try again.") from error
+
+    async def _for_existing(self, write: Write, problems: Mapping[str, str]) -> Write:
+        """Return the write as it is done to a player who is there, whose name stays. Raises InvalidPayload."""
+        player = await self._players.find(write.user_id)
+        renames = write.operation != "create" and player is not None and write.name not in ("", player.name)
+        if player is None or (renames and "name" in problems):
+            raise InvalidPayload(fields=[{"field": field, "message": text} for field, text in problems.items()])
+        return write._replace(name=write.name if renames else "", may_create=False)
 
     async def _run(self, write: Write, claim: Claim) -> Written:
         shard = self._map.shard_of(write.region, write.user_id)

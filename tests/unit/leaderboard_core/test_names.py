@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from leaderboard_core.names import is_name, is_user_id
+from leaderboard_core.names import is_name, is_user_id, why_no_new_name, why_no_new_user_id
 from leaderboard_service.schemas import Name, UserId
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -53,3 +54,48 @@ def test_every_single_character(character: str) -> None:
 def test_surrogates_are_no_characters() -> None:
     assert not is_user_id("\udc80")
     assert not is_name("\ud800")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["alice", "...", ".a", "björn", "李雷", "🎮", "👩‍👩‍👧", "نص", "प्र", "\u2067עברית\u2069", "a\u202eb\u202c"],
+)
+def test_ids_and_names_that_a_new_player_may_have(text: str) -> None:
+    assert why_no_new_user_id(text) is None
+    assert why_no_new_name(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u200b",
+        "\u3164",
+        "\u115f\u1160",
+        "\u2800\u2800",
+        "\u00ad",
+        "\ufe0f",
+        "\u0301",
+        "\u202e",
+        "a\u202eb",
+        "\u2066a",
+        "a\u2069",
+        "a\u202c",
+    ],
+    ids=ascii,
+)
+def test_ids_and_names_that_show_nothing_or_deceive(text: str) -> None:
+    assert why_no_new_user_id(text)
+    assert why_no_new_name(text)
+
+
+def test_ids_that_urls_or_normalization_change() -> None:
+    assert why_no_new_user_id(".")
+    assert why_no_new_user_id("..")
+    assert why_no_new_user_id("bjo\u0308rn")
+    assert why_no_new_name("bjo\u0308rn") is None
+
+
+@pytest.mark.parametrize("text", ["   ", "\u00a0", "a\u2028b", "a\u2029"], ids=ascii)
+def test_names_that_are_no_line(text: str) -> None:
+    assert is_name(text)
+    assert why_no_new_name(text)
