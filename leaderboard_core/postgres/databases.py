@@ -112,7 +112,7 @@ class RegionDatabases:
         """Query the region's database: None when it answers, else what is wrong."""
         try:
             await self._pools[region].fetchval("SELECT 1", timeout=self._settings.postgres_timeout_seconds)
-        except CONNECTION_ERRORS as error:
+        except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:  # whatever it has against a SELECT
             return describe(error)
         return None
 

@@ -16,7 +16,7 @@ from leaderboard_core.redis.keys import Keys
 from leaderboard_core.redis.pipelining import Pipeliner
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.traced_shard import ScriptSpan, TracedShard
-from leaderboard_core.settings import TopologySettings
+from leaderboard_core.settings import SettingsError, TopologySettings
 from leaderboard_core.urls import without_password
 
 GLOBAL = "GLOBAL"
@@ -89,7 +89,24 @@ def _explain(shard: Shard, problem: str) -> str:
 
 
 def _open_shard(make: Callable[..., Shard], url: str, regions: tuple[str, ...], settings: TopologySettings) -> Shard:
-    pool = redis.BlockingConnectionPool.from_url(
+    variable = settings.redis_variable_of(regions[0])
+    try:
+        pool = _make_pool(url, settings)
+        pool.make_connection()  # type: ignore[no-untyped-call]
+    except (TypeError, ValueError):  # whose text may show a password
+        raise SettingsError(f"{variable}: redis-py does not take one of the parameters behind the ?.") from None
+    return make(
+        name=without_password(url),
+        variable=variable,
+        client=redis.Redis.from_pool(pool),
+        keys=Keys(),
+        regions=regions,
+        pipeliner=Pipeliner(pool, settings.redis_timeout_seconds),
+    )
+
+
+def _make_pool(url: str, settings: TopologySettings) -> redis.BlockingConnectionPool:
+    return redis.BlockingConnectionPool.from_url(
         url,
         decode_responses=True,
         # Bytes that are no UTF-8 in a queue must reach the dead letters, not end the worker that reads them.
@@ -102,12 +119,4 @@ def _open_shard(make: Callable[..., Shard], url: str, regions: tuple[str, ...], 
         retry=Retry(NoBackoff(), 0),
         # While these are on, redis-py hands out connections without checking whether the server closed them.
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
-    return make(
-        name=without_password(url),
-        variable=settings.redis_variable_of(regions[0]),
-        client=redis.Redis.from_pool(pool),
-        keys=Keys(),
-        regions=regions,
-        pipeliner=Pipeliner(pool, settings.redis_timeout_seconds),
     )

@@ -6,9 +6,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from leaderboard_core.settings.addresses import HttpUrl
 from leaderboard_core.settings.loading import Group
-
-HttpUrl = Annotated[str, Field(pattern=r"^http://[^/\s]+$")]
 
 
 def _split_urls(value: object) -> object:

@@ -86,4 +86,5 @@ def _complaint(group: type[Group], item: Any) -> str:
     field, *rest = item["loc"]
     prefix = PER_REGION_PREFIXES.get(field)
     variable = f"{prefix}{rest[0]}" if prefix and rest else str(field).upper()
-    return f"{variable}: {item['msg']}. {group.model_fields[field].description}"
+    problem = str(item["msg"]).removeprefix("Value error, ")
+    return f"{variable}: {problem}. {group.model_fields[field].description}"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from leaderboard_core.settings.addresses import CollectorUrl
 from leaderboard_core.settings.loading import Group
-
-CollectorUrl = Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$"), AfterValidator(lambda url: url.rstrip("/"))]
 
 
 class ProcessSettings(Group):

@@ -7,11 +7,10 @@ from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
+from leaderboard_core.settings.addresses import DatabaseUrl, RedisUrl, ServerHost
 from leaderboard_core.settings.loading import PER_REGION_PREFIXES, Group
 
 RegionName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_-]{0,49}$")]
-RedisUrl = Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")]
-DatabaseUrl = Annotated[str, Field(pattern=r"^postgres(ql)?://")]
 
 
 def _split_names(value: object) -> object:
@@ -36,7 +35,9 @@ class TopologySettings(Group):
         description="Longest wait for one answer from Redis; more than a slow fsync holds Redis up.",
     )
     redis_max_connections: int = Field(64, ge=1, description="Connections of one process to one Redis.")
-    postgres_host: str = Field("127.0.0.1", description="Host of the Postgres server.")
+    postgres_host: ServerHost = Field(
+        "127.0.0.1", description="Host of the Postgres server, or the folder of its Unix socket."
+    )
     postgres_port: int = Field(5432, ge=1, le=65535, description="Port of the Postgres server.")
     postgres_user: str = Field("postgres", description="Postgres user.")
     postgres_password: SecretStr = Field(SecretStr("postgres"), description="Password of POSTGRES_USER.")
@@ -76,7 +77,10 @@ class TopologySettings(Group):
         user = quote(self.postgres_user, safe="")
         password = quote(self.postgres_password.get_secret_value(), safe="")
         database = self.region_databases.get(region, f"leaderboard_{region.lower()}")
-        return f"postgresql://{user}:{password}@{self.postgres_host}:{self.postgres_port}/{quote(database, safe='')}"
+        host, port, name = self.postgres_host, self.postgres_port, quote(database, safe="")
+        if host.startswith("/"):
+            return f"postgresql://{user}:{password}@/{name}?host={quote(host, safe='/')}&port={port}"
+        return f"postgresql://{user}:{password}@{f'[{host}]' if ':' in host else host}:{port}/{name}"
 
     def redis_variable_of(self, region: str) -> str:
         """The variable that decides a region's Redis, for messages."""

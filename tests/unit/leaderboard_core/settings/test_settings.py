@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leaderboard_core.settings import (
     AuthSettings,
@@ -110,13 +113,28 @@ def test_a_weak_secret_is_refused_and_not_shown(secret: str) -> None:
         (TopologySettings, "REDIS_URL", "localhost:6379"),
         (TopologySettings, "REDIS_URL_EU", "localhost"),
         (TopologySettings, "REDIS_URL_MOON", "redis://moon"),
+        (TopologySettings, "REDIS_URL", "redis://localhost:port/0"),
+        (TopologySettings, "REDIS_URL", "redis://localhost:99999/0"),
+        (TopologySettings, "REDIS_URL", "redis://localhost:0/0"),
+        (TopologySettings, "REDIS_URL", "redis://localhost/scores"),
+        (TopologySettings, "REDIS_URL", "redis://::1:6379/0"),
+        (TopologySettings, "REDIS_URL", "redis:///0"),
+        (TopologySettings, "REDIS_URL", "unix://"),
         (TopologySettings, "DATABASE_URL_EU", "mysql://x"),
+        (TopologySettings, "DATABASE_URL_EU", "postgresql://localhost"),
+        (TopologySettings, "DATABASE_URL_EU", "postgresql:///scores"),
+        (TopologySettings, "DATABASE_URL_EU", "postgresql://localhost:x/scores"),
+        (TopologySettings, "POSTGRES_HOST", "localhost:5432"),
+        (TopologySettings, "POSTGRES_HOST", "postgresql://localhost"),
         (TopologySettings, "PG_DATABASE_MOON", "moon"),
         (LimitSettings, "USER_RATE_LIMIT_COUNT", "0"),
         (LimitSettings, "USER_RATE_LIMIT_COUNT", "9999999999"),
         (LimitSettings, "REGION_RATE_LIMIT_PER_SEC", "9999999999999"),
         (WorkerSettings, "BATCH_SIZE", "0"),
+        (TracingSettings, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:x"),
         (GatewaySettings, "LEADERBOARD_SERVICE_URLS", "127.0.0.1:5000"),
+        (GatewaySettings, "LEADERBOARD_SERVICE_URLS", "http://127.0.0.1:5000,http://127.0.0.1:x"),
+        (GatewaySettings, "LEADERBOARD_SERVICE_URLS", "http://127.0.0.1:5000/v1"),
         (AuthSettings, "JWT_TTL_SECONDS", "-1"),
         (AuthSettings, "AUTH_REQUIRE_PASSWORD", "perhaps"),
     ],
@@ -125,6 +143,57 @@ def test_a_bad_value_is_refused_by_its_variables_name(group: type[Group], variab
     with pytest.raises(SettingsError) as caught:
         load(group, {"JWT_SECRET": SECRET, variable: value})
     assert any(line.startswith(f"{variable}:") for line in str(caught.value).splitlines())
+
+
+def complaint(group: type[Group], variable: str, value: str) -> str:
+    """Return what is said against a value; '' when it is taken."""
+    try:
+        load(group, {variable: value})
+    except SettingsError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("password", ["a/geh", "a#geh", "a[geh]", "a?geh", "a b geh"])
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [("REDIS_URL", "redis://:{}@localhost:6379/0"), ("DATABASE_URL_EU", "postgresql://user:{}@localhost:5432/scores")],
+)
+def test_a_password_that_breaks_its_url_is_not_shown(variable: str, url: str, password: str) -> None:
+    said = complaint(TopologySettings, variable, url.format(password))
+    assert said.startswith(f"{variable}: ")
+    assert "%2F" in said
+    assert "geh" not in said
+    assert complaint(TopologySettings, variable, url.format(quote(password, safe=""))) == ""
+
+
+@given(
+    st.text(st.characters(exclude_characters="\0"), max_size=60),
+    st.sampled_from(["", "redis://", "postgresql://", "http://", "unix://"]),
+)
+def test_any_text_is_an_address_or_refused_by_its_variables_name(text: str, scheme: str) -> None:
+    for group, variable in (
+        (TopologySettings, "REDIS_URL"),
+        (TopologySettings, "DATABASE_URL_EU"),
+        (TopologySettings, "POSTGRES_HOST"),
+        (GatewaySettings, "LEADERBOARD_SERVICE_URLS"),
+        (TracingSettings, "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ):
+        said = complaint(group, variable, scheme + text)
+        assert not said or said.startswith(f"{variable}: ")
+
+
+@pytest.mark.parametrize(
+    ("host", "dsn"),
+    [
+        ("::1", "postgresql://postgres:postgres@[::1]:5432/leaderboard_eu"),
+        ("[::1]", "postgresql://postgres:postgres@[::1]:5432/leaderboard_eu"),
+        ("db_1.example.com", "postgresql://postgres:postgres@db_1.example.com:5432/leaderboard_eu"),
+        ("/run/pg 17", "postgresql://postgres:postgres@/leaderboard_eu?host=/run/pg%2017&port=5432"),
+    ],
+)
+def test_postgres_host_is_a_name_an_address_or_a_folder(host: str, dsn: str) -> None:
+    assert load(TopologySettings, {"POSTGRES_HOST": host}).database_url_of("EU") == dsn
 
 
 def test_every_wrong_variable_is_named_at_once() -> None:

@@ -1,0 +1,103 @@
+"""Check addresses of servers when a process starts, and say what is wrong without showing them: they have passwords."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+from typing import Annotated
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from pydantic import AfterValidator
+
+_UNREADABLE = (
+    "cannot be read as a URL: the host is a name or an address (IPv6 in brackets), the port a number up to 65535, and "
+    "in user and password / is %2F, # is %23, ? is %3F, @ is %40, : is %3A and % is %25"
+)
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_LONGEST_HOST = 253
+
+
+def _redis_url(url: str) -> str:
+    parts = _split(url, ("redis", "rediss", "unix"), "redis://<host>:6379/0")
+    if parts.scheme == "unix":
+        if not parts.path:
+            raise ValueError("names no socket: write unix:///<folder>/redis.sock")
+    else:
+        _check_host(parts)
+        if not re.fullmatch(r"(/[0-9]*)?", parts.path):
+            raise ValueError("has a path that is no database's number: write /0, or nothing")
+    return url
+
+
+def _database_url(url: str) -> str:
+    parts = _split(url, ("postgres", "postgresql"), "postgresql://<user>:<password>@<host>:5432/<database>")
+    given = dict(parse_qsl(parts.query))
+    hosts = parts.netloc.rpartition("@")[2]
+    if not hosts and "host" not in given:
+        raise ValueError("names no host: write postgresql://<user>:<password>@<host>:5432/<database>")
+    for host in hosts.split(",") if hosts else ():
+        _check_host(_split(f"postgresql://{host}", ("postgresql",), ""))
+    if not re.fullmatch(r"/[^/]+", parts.path) and "dbname" not in given and "database" not in given:
+        raise ValueError("names no database: write its name after the host, as in .../leaderboard_eu")
+    return url
+
+
+def _http_url(url: str) -> str:
+    parts = _split(url, ("http",), "http://<host>:<port>")
+    _check_host(parts)
+    if parts.path or parts.query or "@" in parts.netloc:
+        raise ValueError("has more than a host and a port: write http://<host>:<port>")
+    return url
+
+
+def _collector_url(url: str) -> str:
+    if url:
+        _check_host(_split(url, ("http", "https"), "http://<host>:4318"))
+    return url.rstrip("/")
+
+
+def _server_host(host: str) -> str:
+    """A name, an address, or the folder of a Unix socket; IPv6 comes back without brackets."""
+    if host.startswith("/"):
+        return host
+    bare = host.removeprefix("[").removesuffix("]")
+    if not _is_host(bare):
+        raise ValueError("is no host name or address, and no folder of a socket; the port has a variable of its own")
+    return bare
+
+
+def _split(url: str, schemes: tuple[str, ...], example: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # its text has a part of the URL, which may be one of the password
+        raise ValueError(_UNREADABLE) from None
+    if parts.scheme not in schemes:
+        raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}, as in {example}")
+    if parts.fragment or "#" in url or any(one.isspace() for one in url):
+        raise ValueError(_UNREADABLE)
+    return parts
+
+
+def _check_host(parts: SplitResult) -> None:
+    if not parts.hostname or not _is_host(parts.hostname):
+        raise ValueError(_UNREADABLE)
+    if parts.port == 0:
+        raise ValueError("has port 0, on which nothing listens")
+
+
+def _is_host(text: str) -> bool:
+    if ":" in text:
+        try:
+            IPv6Address(text)
+        except ValueError:
+            return False
+        return True
+    return len(text) <= _LONGEST_HOST and _HOST.fullmatch(text.removesuffix(".")) is not None
+
+
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
+ServerHost = Annotated[str, AfterValidator(_server_host)]
