@@ -15,7 +15,7 @@ import httpx
 from leaderboard_core.tokens import Tokens
 from tests.faults import answers
 from tests.faults.answers import Answer, Expectation
-from tests.faults.ledger import MOST_WRITES, Ledger, Outcome, Player, Violation
+from tests.faults.ledger import MOST_WRITES, NEVER, Ledger, Outcome, Player, Violation
 from tests.support.waiting import eventually
 
 REQUEST_TIMEOUT_SECONDS = 40.0
@@ -64,6 +64,10 @@ class LoadGenerator:
         self._writing_allowed.set()
         self._pauses = 0
         self._writes_in_flight = 0
+        self._reading_allowed = asyncio.Event()
+        self._reading_allowed.set()
+        self._read_pauses = 0
+        self._reads_in_flight = 0
         self._server = tokens.issue("server-1", "Game server", "GLOBAL", role="server")
         self.repeatable: list[Repeatable] = []
         # A connection for each client and one to spare: the pool must not be what a request waits for.
@@ -82,6 +86,7 @@ class LoadGenerator:
         """Begin no new request."""
         self._stop.set()
         self._writing_allowed.set()
+        self._reading_allowed.set()
 
     @asynccontextmanager
     async def writes_paused(self) -> AsyncIterator[None]:
@@ -95,6 +100,29 @@ class LoadGenerator:
             self._pauses -= 1
             if not self._pauses:
                 self._writing_allowed.set()
+
+    @asynccontextmanager
+    async def reads_paused(self) -> AsyncIterator[None]:
+        """Let no read be in flight inside this block, of which there may be several at once."""
+        self._read_pauses += 1
+        self._reading_allowed.clear()
+        try:
+            await eventually(lambda: not self._reads_in_flight, "the end of all reads", seconds=SETTLE_SECONDS)
+            yield
+        finally:
+            self._read_pauses -= 1
+            if not self._read_pauses:
+                self._reading_allowed.set()
+
+    @asynccontextmanager
+    async def _one_read(self) -> AsyncIterator[None]:
+        """Wait until reading is allowed, and count as in flight inside this block."""
+        await self._reading_allowed.wait()
+        self._reads_in_flight += 1
+        try:
+            yield
+        finally:
+            self._reads_in_flight -= 1
 
     async def repeat_some(self, count: int, among: Sequence[Repeatable] | None = None) -> None:
         """Repeat acknowledged writes (all, or those named) with their keys: each must get its first answer.
@@ -110,10 +138,28 @@ class LoadGenerator:
                 if response.json() != one.answer:
                     raise Violation(f"a repeated key got {response.text}, first {one.answer}")
 
+    async def read_some(self, count: int) -> None:
+        """Read that many random players beside what the clients do. Raises Violation."""
+        created = [player for player in self._ledger.players.values() if player.created_at != NEVER]
+        for player in self._rng.choices(created, k=count):
+            async with self._one_read():
+                await self._read(player)
+
     async def make_player(self, region: str) -> None:
         """Create a player that never writes again, also while writes are paused. Raises Violation."""
         user_id = f"once-{secrets.token_hex(6)}"
         await self._submit(self._ledger.new_player(user_id, f"Name of {user_id}", region, adds=False), 0)
+
+    async def make_adding_player(self, region: str, adds: int) -> Player:
+        """Create a player with that many acknowledged adds, also while writes are paused. Raises Violation."""
+        user_id = f"once-{secrets.token_hex(6)}"
+        player = self._ledger.new_player(user_id, f"Name of {user_id}", region, adds=True)
+        player.token = self._tokens.issue(user_id, player.name, region)
+        await self._register(player)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(adds):
+                group.create_task(self._write(player, keyed=True, by_server=False, must=True))
+        return player
 
     async def _client(self, region: str) -> None:
         while not self._stop.is_set():
@@ -185,7 +231,8 @@ class LoadGenerator:
             finally:
                 self._writes_in_flight -= together
             if rng.random() < _READ_SHARE:
-                await self._read(player)
+                async with self._one_read():
+                    await self._read(player)
 
     async def _guarded(self, write: Any) -> None:
         try:
@@ -193,13 +240,13 @@ class LoadGenerator:
         except Violation as error:
             self._ledger.report(str(error))
 
-    async def _write(self, player: Player, *, keyed: bool, by_server: bool) -> None:
+    async def _write(self, player: Player, *, keyed: bool, by_server: bool, must: bool = False) -> None:
         number = player.begin()
         amount = player.amount(number)
         if by_server:
             await self._submit(player, number, keyed=keyed)
         elif player.adds:
-            await self._post(player, number, "/score/add", {"delta": amount}, player.token, keyed=keyed)
+            await self._post(player, number, "/score/add", {"delta": amount}, player.token, keyed=keyed, must=must)
         else:
             await self._post(player, number, "/score/update", {"score": amount}, player.token, keyed=keyed)
 
@@ -235,8 +282,8 @@ class LoadGenerator:
             if answer is not None and answer.ok:
                 if number not in player.applied(answer.body["score"]):
                     raise Violation(f"{player.user_id}: write {number} was answered with {answer.body}")
-                if must:
-                    return True
+                if number == 0 and not player.adds:
+                    return True  # its creation, which whoever sent it records
                 ledger.settle(player, number, Outcome.ACKNOWLEDGED)
                 if keyed:
                     self.repeatable.append(Repeatable(path, body, token, key, answer.body))

@@ -27,6 +27,7 @@ WORKERS = Scenario(
         worker_injections.worker_killed_before_acknowledging,
         worker_injections.worker_killed_in_a_backlog,
         worker_injections.worker_wakes_up_with_an_old_batch,
+        worker_injections.redis_rolled_back_while_an_upsert_is_slow,
     ),
     mixed=(
         (injections.ended(KILL, "worker"), 6),
@@ -38,6 +39,7 @@ WORKERS = Scenario(
         (worker_injections.worker_killed_and_committed_late, 2),
         (worker_injections.worker_killed_before_acknowledging, 2),
         (worker_injections.worker_wakes_up_with_an_old_batch, 1),
+        (worker_injections.redis_rolled_back_while_an_upsert_is_slow, 1),
     ),
 )
 APPLICATIONS = Scenario(
@@ -58,7 +60,12 @@ APPLICATIONS = Scenario(
 )
 REDIS = Scenario(
     "redis",
-    always=(store_injections.redis_killed, store_injections.redis_emptied, store_injections.redis_rolled_back),
+    always=(
+        store_injections.redis_killed,
+        store_injections.redis_emptied,
+        store_injections.redis_rolled_back,
+        store_injections.redis_failed_back,
+    ),
     mixed=(
         (store_injections.redis_killed, 4),
         (store_injections.redis_killed_while_it_recovers, 1),
@@ -66,6 +73,7 @@ REDIS = Scenario(
         (injections.ended(TERM, "redis"), 1),
         (store_injections.redis_emptied, 1),
         (store_injections.redis_rolled_back, 1),
+        (store_injections.redis_failed_back, 1),
     ),
 )
 POSTGRES = Scenario(

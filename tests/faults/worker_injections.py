@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.harness import Harness
 from tests.faults.ledger import Violation
+from tests.faults.store_injections import copy_data, replace_data_beside_workers
 from tests.faults.system import REGIONS
 from tests.support.waiting import eventually
 
 _LOCK_SECONDS = 10.0
+_LATEST_COMMIT_SECONDS = 4.0
+"""Before a worker gives a statement up (POSTGRES_TIMEOUT_SECONDS): it would repeat it, and might be refused then."""
+_ADDS_IN_HELD_BATCHES = 3
 
 
 async def every_worker_killed(harness: Harness) -> None:
@@ -61,9 +66,25 @@ class HeldBatch:
         )
         return [row["pid"] for row in rows]
 
+    async def waiting_for(self, table: str) -> list[int]:
+        """List the server processes that wait for a lock of a table: the upserts, or who sets an admission."""
+        rows = await self.connection.fetch(
+            "SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'relation' AND relation = $1::regclass"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            table,
+        )
+        return [row["pid"] for row in rows]
+
     async def break_statements(self) -> None:
         """Roll the waiting statements back: they are never committed."""
-        for pid in await self.waiting_statements():
+        await self._end(await self.waiting_statements())
+
+    async def break_upserts(self) -> None:
+        """Roll the waiting upserts back; whoever waits for the end of them goes on."""
+        await self._end(await self.waiting_for("leaderboard"))
+
+    async def _end(self, pids: list[int]) -> None:
+        for pid in pids:
             await self.connection.execute("SELECT pg_terminate_backend($1)", pid)
 
     async def let_commit(self) -> None:
@@ -169,3 +190,76 @@ async def worker_wakes_up_with_an_old_batch(harness: Harness) -> None:
                 await harness.more_writes(1, seconds=1)
         finally:
             chaos.thaw(held.worker)
+
+
+async def redis_rolled_back_while_an_upsert_is_slow(harness: Harness) -> None:
+    """Roll Redis back while statements wait in Postgres, whose events only living workers have.
+
+    Then they are committed or broken, while the workers rebuild Redis, at random with `leaderboard rebuild --whole`
+    beside them. What was broken may be refused under the new admission, and is given back; between the two a read may
+    miss it, so reads wait. A statement that is committed is on every board that is served.
+    """
+    system, chaos, loop = harness.system, harness.chaos, asyncio.get_running_loop()
+    region, broken, beside = chaos.rng.choice(REGIONS), chaos.rng.random() < 0.5, chaos.rng.random() < 0.4
+    await harness.healthy(*chaos.names("worker"))
+    restore_copy = await copy_data(harness)
+    await harness.more_writes(40, seconds=10)
+    command: asyncio.Task[tuple[int, str]] | None = None
+    async with AsyncExitStack() as reading, system.postgres(region) as connection:
+        async with harness.everything_saved():
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute("LOCK TABLE leaderboard IN EXCLUSIVE MODE")
+            held = HeldBatch(region, "", "", connection, transaction)
+            latest = loop.time() + _LATEST_COMMIT_SECONDS
+            player = await harness.load.make_adding_player(region, _ADDS_IN_HELD_BATCHES)
+
+            async def all_held() -> bool:
+                lists = [name for name, length in (await system.waiting()).items() if length]
+                taken = all(name.startswith(f"queue:scores:{region}:processing:") for name in lists)
+                return taken and 0 < len(lists) == len(await held.waiting_for("leaderboard"))
+
+            try:
+                await harness.until(all_held, "batches of all that waits", seconds=latest - loop.time() - 1)
+            except Violation as error:
+                chaos.log(f"Redis is not rolled back: {error}")
+                return
+            if broken:
+                await reading.enter_async_context(harness.load.reads_paused())
+            await replace_data_beside_workers(harness, restore_copy)
+        try:
+            if beside:
+                command = asyncio.create_task(_command(harness, "rebuild", "--whole"))
+
+            async def admission_waits() -> bool:
+                return bool(await held.waiting_for("admissions"))
+
+            with suppress(Violation):
+                seconds = 20 if broken else max(0.1, latest - loop.time())
+                await harness.until(admission_waits, "an admission that waits for the upserts", seconds=seconds)
+            waiting = {table: await held.waiting_for(table) for table in ("leaderboard", "admissions")}
+            chaos.log(f"{waiting} wait; the upserts are {'broken' if broken else 'committed'} now")
+            if broken:
+                await held.break_upserts()
+                await transaction.rollback()
+            else:
+                await held.let_commit()
+
+            async def saved() -> bool:
+                score = await connection.fetchval("SELECT score FROM leaderboard WHERE user_id = $1", player.user_id)
+                return score is not None and player.applied(score) >= player.floor(system.ledger.clock)
+
+            await harness.until(saved, f"the row of {player.user_id}, whose events only workers had", seconds=30)
+        finally:
+            if command is not None:
+                await command
+    await harness.more_writes(20, seconds=10)
+
+
+async def _command(harness: Harness, *words: str) -> tuple[int, str]:
+    """Run a command once Redis answers; it may find a worker at its work, and say so."""
+    async with harness.system.redis():
+        harness.chaos.log(f"leaderboard {' '.join(words)}")
+    code, output = await harness.system.command(*words)
+    harness.chaos.log(f"leaderboard {' '.join(words)} ended with {code}: {' '.join(output.split())[-200:]}")
+    return code, output

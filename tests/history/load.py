@@ -93,6 +93,12 @@ class HistoryLoad(LoadGenerator):
         """Return when the present task saw that no write was in flight."""
         return self._quiet[asyncio.current_task()]
 
+    async def read_some(self, count: int) -> None:
+        """Read that many times beside what the clients do. Raises Violation."""
+        for _ in range(count):
+            async with self._one_read():
+                await self._look(-1, self._rng)
+
     async def read_everything(self) -> None:
         """Read each player that was used once through every door, from Redis. Raises Violation."""
         used = {operation.player for operation in self._history.operations}
@@ -113,7 +119,8 @@ class HistoryLoad(LoadGenerator):
         while not self._stop.is_set():
             try:
                 if only_reads or rng.random() < _READ_SHARE:
-                    await self._look(number, rng)
+                    async with self._one_read():
+                        await self._look(number, rng)
                 elif await self._write_allowed():
                     self._writes_in_flight += 1
                     try:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import redis.asyncio as redis
 from redis.exceptions import BusyLoadingError
@@ -30,7 +31,8 @@ class Canary:
         self._now = now
         self._key = f"history:canary:{secrets.token_hex(6)}"  # another run's number is not ours
         self._numbers = itertools.count(1)
-        self._run_id = ""
+        self._run_id, self._pid = "", 0
+        self._life = ("", "")
         self._stopped = False
         self.lives: list[Life] = []
 
@@ -59,21 +61,37 @@ class Canary:
             await asyncio.sleep(_BEAT_SECONDS)
 
     async def _look(self, client: redis.Redis) -> None:
-        """Note a new life."""
-        server = await client.info("server")
-        found = int(await client.get(self._key) or 0)
-        if server["run_id"] != self._run_id:
-            self._run_id = server["run_id"]
-            self.lives.append(Life(server["process_id"], found, self._now()))
+        """Note a new life. Raises ReadOnlyError from a replica."""
+        async with client.pipeline(transaction=True) as pipe:
+            pipe.info("server")
+            pipe.info("replication")
+            pipe.get(self._key)
+            server, replication, found = await pipe.execute()
+        if replication["role"] != "master":
+            raise redis.ReadOnlyError("a replica")
+        self._run_id, self._pid = server["run_id"], server["process_id"]
+        self._saw(replication, found)
+
+    def _saw(self, replication: dict[str, Any], found: str | None) -> None:
+        """Note a new life if it is one: of another process, or of one that was a replica and is promoted."""
+        # Not master_replid, which the first replica ever changes: its promotion keeps the earlier one as the second.
+        life = self._run_id, str(replication["master_replid2"])
+        if life != self._life:
+            self._life = life
+            self.lives.append(Life(self._pid, int(found or 0), self._now()))
 
     async def _beat(self, client: redis.Redis) -> None:
-        life, number, start = self.lives[-1], next(self._numbers), self._now()
+        number, start = next(self._numbers), self._now()
         end = None
         try:
-            await client.set(self._key, number)
+            async with client.pipeline(transaction=True) as pipe:
+                pipe.set(self._key, number, get=True)
+                pipe.info("replication")
+                found, replication = await pipe.execute()
             end = self._now()
+            self._saw(replication, found)
         finally:
-            life.note(number, start, end)
+            self.lives[-1].note(number, start, end)
 
 
 def _proves_that_nobody_serves(error: Exception) -> bool:

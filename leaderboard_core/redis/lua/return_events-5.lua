@@ -2,7 +2,9 @@
 --[[
 Give events back that Postgres refused for they were taken under an earlier admission: what the worker's list holds
 still is taken from there again; what this Redis has lost meanwhile comes onto the boards and into the queue as a new
-write, unless the player was written or deleted later.
+write, unless the player was written or deleted later. Workers may hold events of one player, and the older be given
+back first: the hash keeps which one it was and the time that it got, `returned`, so that the newer one is not taken for
+older than that.
 
 KEYS  1 the worker's processing list   2 queue   3 region's board   4 GLOBAL board   5 whether there are tombstones
 ARGV  1 prefix of the players' hashes   2 prefix of the tombstones   3 region   then events, JSON
@@ -35,18 +37,22 @@ local function delete(user_id, key, deleted_at)
 end
 
 local function write(raw, event, key, timestamp, score)
-  local kept = call('HMGET', key, 'region', 'updated_at', 'since', 'clock')
+  local kept = call('HMGET', key, 'region', 'updated_at', 'since', 'clock', 'returned')
   local deleted_at = kept[3] or call('GET', ARGV[2] .. event.user_id) or '0'
   local last = tonumber(kept[4] or kept[2] or deleted_at)
   if (kept[1] and kept[1] ~= ARGV[3]) or last == tonumber(timestamp) then
     return raw
-  elseif last > tonumber(timestamp) then
+  end
+  local written, given = string.match(kept[5] or '', '^(%d+) (%d+)$')
+  local newest = tonumber(given) == last and tonumber(written) or last
+  if newest >= tonumber(timestamp) then
     return nil
   end
   -- A time of its own: whatever asks for the latest writes only has to find it among them.
-  local stamp = string.format('%.0f', math.max(now, tonumber(timestamp) + 1))
+  local stamp = string.format('%.0f', math.max(now, last + 1, tonumber(timestamp) + 1))
   local last_key = type(event.key) == 'string' and string.gsub(event.key, '%d+$', stamp) or ''
   restore_player(key, kept[1], ARGV[3], event.name, score, stamp, event.protected and '1' or '0', deleted_at, last_key)
+  call('HSET', key, 'returned', timestamp .. ' ' .. stamp)
   call('ZADD', KEYS[3], score, event.user_id)
   if KEYS[3] ~= KEYS[4] then
     call('ZADD', KEYS[4], score, event.user_id)

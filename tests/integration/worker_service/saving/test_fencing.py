@@ -173,13 +173,52 @@ async def test_what_redis_has_lost_comes_back_as_a_new_write(
     assert int(lost["updated_at"]) > NOW
     assert lost == {
         "name": "lost", "region": "EU", "score": str(2**53 - 1), "updated_at": lost["updated_at"],
-        "protected": "1", "key": f"k f 1 {lost['updated_at']}",
+        "protected": "1", "key": f"k f 1 {lost['updated_at']}", "returned": f"{NOW} {lost['updated_at']}",
     }  # fmt: skip
     assert saved["lost"] == ("lost", 2**53 - 1, int(lost["updated_at"]))
     assert "protected" not in await redis_1.hgetall("user:older")
     assert (await redis_1.hgetall("user:earlier"))["since"] == str(NOW - 1)
     assert await redis_1.get("deleted:deleted") == str(NOW)
     assert [letter["event"] for letter in await dead_letters(redis_1)] == ["poison"]
+
+
+async def test_of_two_batches_that_come_back_the_newer_event_wins(
+    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+) -> None:
+    """Two workers hold events of one player, and the one with the older event gives it back first."""
+    url = environ["DATABASE_URL_EU"]
+    async with proxy(url) as one, proxy(url) as other:
+        own = {"POSTGRES_TIMEOUT_SECONDS": "30"}
+        async with working({**environ, **own, "DATABASE_URL_EU": one.url}, "worker-1"):
+            one.hold_when(b"BEGIN")
+            await push(redis_1, event("alice", 1, timestamp=NOW), event("bob", 1, timestamp=NOW))
+            await eventually(lambda: bool(one.held_bytes), "the older batch on its way")
+            async with working({**environ, **own, "DATABASE_URL_EU": other.url}, "worker-2"):
+                other.hold_when(b"BEGIN")
+                await push(redis_1, event("alice", 2, timestamp=NOW + 1), event("bob", 2, timestamp=NOW + 1))
+                await eventually(lambda: bool(other.held_bytes), "the newer batch on its way")
+                await redis_1.flushdb()
+                await admit(environ, databases)
+                one.release()
+
+                async def came_back() -> bool:
+                    return await rows(databases) != {}
+
+                await eventually(came_back, "the older events")
+                await drained(redis_1)
+                # Whoever writes now counts on what is there, and what is lost in spite of that stays so.
+                after = int(str(await redis_1.hget("user:bob", "updated_at"))) + 1
+                await redis_1.hset("user:bob", mapping={"score": "9", "updated_at": str(after)})
+                other.release()
+
+                async def newer_came_back() -> bool:
+                    return (await rows(databases))["alice"][1] == 2
+
+                await eventually(newer_came_back, "the newer event of alice")
+                await drained(redis_1)
+    assert await redis_1.zscore("leaderboard:EU", "alice") == 2
+    assert await redis_1.hget("user:bob", "score") == "9"
+    assert (await rows(databases))["bob"][1] == 1
 
 
 async def test_a_batch_of_an_earlier_admission_changes_nothing(databases: RegionDatabases) -> None:
