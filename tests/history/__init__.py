@@ -18,9 +18,9 @@ What counts as an operation:
 **A fault that loses Redis' tail.** With `appendfsync everysec` a killed Redis can come back without its last writes,
 and "uncommitted writes may count as never done". Each new life of Redis (another process, or one that was a replica and
 is promoted again) is therefore an operation of its own, a *loss*, at an unknown moment between the last answer of the
-old life and the first of the new one. It takes the player back to the score after some earlier operation: it undoes the last operations, none that survived, and none that comes
-before one that survived. What is undone may have been seen before the loss, and is never seen after it. That an
-operation survived is known
+old life and the first of the new one. It takes the player back to the score after some earlier operation: it undoes the
+last operations, none that survived, and none that comes before one that survived. What is undone may have been seen
+before the loss, and is never seen after it. That an operation survived is known
 
 - by a canary: a counter that is written to Redis every few milliseconds. The append-only file has writes in their
   order, so whatever had ended when the canary's value was sent that the new life still has, was kept (`since`);
@@ -29,13 +29,13 @@ operation survived is known
   new life is committed, and no later loss may undo it.
 
 **A lost write that is given back.** A worker may hold, in memory only, a batch that Redis has lost and that Postgres
-refuses under the new admission. It gives the events back as new writes, where nothing was written to those players since
-(docs/decisions/0016). The shard may be admitted before that: then a write that clients saw is gone for some reads and
-is there again. The product allows it, for that while only. The model does not: what a loss undid never comes back, and
-what it did not undo is always there. So a history in which a read fell between an admission and the give-back is
-refused ("back after a loss"), and such a verdict is to be read with that in mind: the log of a worker then says
-"events that redis had lost were given back". "Redis rolled back while an upsert is slow" keeps clear of it: what its
-batches hold are writes of players that are not in the history.
+refuses under the new admission. It gives the events back as new writes, where nothing was written to those players
+since (docs/decisions/0016). The shard may be admitted before that: then a write that clients saw is gone for some reads
+and is there again. The product allows it, for that while only. The model does not: what a loss undid never comes back,
+and what it did not undo is always there. So a history in which a read fell between an admission and the give-back is
+refused ("back after a loss"), and such a verdict is to be read with that in mind: the log of a worker then says "events
+that redis had lost were given back". "Redis rolled back while an upsert is slow" keeps clear of it: what its batches
+hold are writes of players that are not in the history.
 
 So a restart that loses nothing undoes nothing but what falls into the last gap between two values of the canary, some
 milliseconds. An unknown write may be undone by every loss after its start, a read that ended before `since` proves that
