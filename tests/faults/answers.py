@@ -57,17 +57,22 @@ def read_answer(request: str, response: httpx.Response, *, more: Collection[int]
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the ledger knew when a read was sent; its answer is checked against that and what began since."""
+    """What the ledger knew when a read was sent; its answer is checked against that and what began since.
+
+    One from Postgres is checked against what was known some seconds earlier, as it is of a snapshot.
+    """
 
     ledger: Ledger
     board: str
-    clock: int
+    clocks: dict[Source, int]
     totals: dict[Source, int]
 
     @classmethod
     def now(cls, ledger: Ledger, board: str) -> Expectation:
-        totals: dict[Source, int] = {"redis": ledger.there[board], "postgres": ledger.saved[board]}
-        return cls(ledger, board, ledger.clock, totals)
+        earlier = ledger.before_snapshot()
+        clocks: dict[Source, int] = {"redis": ledger.clock, "postgres": earlier.clock}
+        totals: dict[Source, int] = {"redis": ledger.there[board], "postgres": earlier.saved[board]}
+        return cls(ledger, board, clocks, totals)
 
     def check_total(self, answer: Answer) -> None:
         """Check the total. Raises Violation when players are missing, or there are more than were ever created."""
@@ -84,7 +89,7 @@ class Expectation:
         if player is None:
             raise Violation(f"{user_id} was never created and is on {self.board}")
         try:
-            found = player.check(score, player.floor(self.clock, answer.source))
+            found = player.check(score, player.floor(self.clocks[answer.source], answer.source))
         except Violation as error:
             raise Violation(f"read from {answer.source}: {error}") from None
         if answer.source == "postgres":
@@ -92,7 +97,7 @@ class Expectation:
 
     def check_missing(self, answer: Answer, user_id: str) -> None:
         """Check a 404. Raises Violation when the player must exist."""
-        if self.ledger.players[user_id].must_exist(self.clock, answer.source):
+        if self.ledger.players[user_id].must_exist(self.clocks[answer.source], answer.source):
             raise Violation(f"{user_id} exists and was not found: {answer.source} said {answer.body}")
 
 

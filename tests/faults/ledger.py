@@ -7,15 +7,20 @@ says how often each single write was counted. The n-th write of a *setting* play
 from __future__ import annotations
 
 import sys
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 NEVER = sys.maxsize
 MOST_WRITES = 26
 """4^26 is the largest power of four whose sums stay under 2^53."""
+
+SNAPSHOT_SECONDS = 6.0
+"""Reads from Postgres are of a snapshot, a second old, or older in a replica that was stopped (decision 18)."""
+_CHECKPOINT_SECONDS = 0.1
 
 Source = Literal["redis", "postgres"]
 
@@ -107,6 +112,14 @@ class Player:
         return self.outcomes[number].value if number < len(self.outcomes) else "never sent"
 
 
+class Checkpoint(NamedTuple):
+    """The ledger's clock, and the players known to be saved by board, at a moment (monotonic)."""
+
+    at: float
+    clock: int
+    saved: Counter[str]
+
+
 class Ledger:
     """All players, how many must be on each board, and the violations found during the run."""
 
@@ -118,6 +131,8 @@ class Ledger:
         self.saved: Counter[str] = Counter()
         self.leaving: Counter[str] = Counter()
         self.clock = 0
+        self.snapshot_seconds = SNAPSHOT_SECONDS
+        self._checkpoints: deque[Checkpoint] = deque()
         self.acknowledged = 0
         self.answers: Counter[str] = Counter()
         self.violations: list[str] = []
@@ -151,6 +166,16 @@ class Ledger:
             self._advance()
             player.done_at[number] = self.clock
             self.acknowledged += 1
+
+    def before_snapshot(self) -> Checkpoint:
+        """Return what was known before any snapshot was taken that may answer a read of now from Postgres."""
+        now = time.monotonic()
+        checkpoints, oldest = self._checkpoints, now - self.snapshot_seconds
+        if not checkpoints or now - checkpoints[-1].at >= _CHECKPOINT_SECONDS or self.snapshot_seconds == 0:
+            checkpoints.append(Checkpoint(now, self.clock, Counter(self.saved)))
+        while len(checkpoints) > 1 and checkpoints[1].at <= oldest:
+            checkpoints.popleft()
+        return checkpoints[0] if checkpoints[0].at <= oldest else Checkpoint(oldest, 0, Counter())
 
     def _advance(self) -> None:
         self.clock += 1

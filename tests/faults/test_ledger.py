@@ -11,6 +11,7 @@ from tests.faults.ledger import Ledger, Outcome, Player, Violation, board_order,
 
 def a_player(*outcomes: Outcome, adds: bool = True) -> tuple[Ledger, Player]:
     ledger = Ledger(("EU", "GLOBAL"))
+    ledger.snapshot_seconds = 0
     player = ledger.new_player("p", "P", "EU", adds=adds)
     ledger.created(player)
     for outcome in outcomes:
@@ -69,6 +70,15 @@ def test_what_is_acknowledged_during_a_read_need_not_be_in_it_and_postgres_may_b
     check_rank(after, an_answer(ledger, 1, "postgres"), "p")
     with pytest.raises(Violation, match="acknowledged writes"):
         check_rank(after, an_answer(ledger, 1, "redis"), "p")
+
+
+def test_a_read_from_postgres_may_be_of_a_snapshot_that_is_some_seconds_old() -> None:
+    ledger, _ = a_player(Outcome.ACKNOWLEDGED)
+    check_rank(Expectation.now(ledger, "EU"), an_answer(ledger, 1, "postgres"), "p")
+    ledger.snapshot_seconds = 60
+    missing = Answer(404, {"found": False, "error": "user_not_found"}, "postgres")
+    check_rank(Expectation.now(ledger, "EU"), missing, "p")
+    check_rank(Expectation.now(ledger, "EU"), an_answer(ledger, 0, "postgres", total=0), "p")
 
 
 def test_postgres_never_forgets_what_it_was_seen_to_have() -> None:
