@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from leaderboard_core.http.client_address import ClientAddresses
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
@@ -60,6 +61,7 @@ class Services:
     databases: RegionDatabases
     regions: Regions
     tokens: Tokens
+    client_addresses: ClientAddresses
     score_writer: ScoreWriter
     batch_writer: BatchWriter
     board_reads: BoardReads
@@ -87,6 +89,7 @@ class Services:
             databases=databases,
             regions=Regions(settings.topology.regions),
             tokens=Tokens(settings.auth),
+            client_addresses=ClientAddresses(settings.process.trusted_proxies),
             score_writer=writer,
             batch_writer=BatchWriter(shard_map, settings.limits, writer),
             board_reads=reads,

@@ -37,3 +37,11 @@ class CurrentRequestId(Inline):
 
     def value(self, _: Scope) -> str:
         return logs.request_id.get()
+
+
+class CallerAddress(Inline):
+    """A dependency: the address of the client, behind trusted proxies; '' when none is known."""
+
+    def value(self, scope: Scope) -> str:
+        address: str = scope["state"]["client_addresses"].of(scope)
+        return address

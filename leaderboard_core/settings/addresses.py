@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Annotated
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 _UNREADABLE = (
     "cannot be read as a URL: the host is a name or an address (IPv6 in brackets), the port a number up to 65535, and "
@@ -96,6 +96,19 @@ def _is_host(text: str) -> bool:
     return len(text) <= _LONGEST_HOST and _HOST.fullmatch(text.removesuffix(".")) is not None
 
 
+def _networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = []
+    for part in filter(None, (part.strip() for part in value.split(","))):
+        try:
+            found.append(ip_network(part))
+        except ValueError:
+            raise ValueError("must be addresses or networks, as in 10.0.0.5,10.1.0.0/16") from None
+    return tuple(found)
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]

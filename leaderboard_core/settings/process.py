@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 
 from pydantic import Field
 
-from leaderboard_core.settings.addresses import CollectorUrl
+from leaderboard_core.settings.addresses import CollectorUrl, Networks
 from leaderboard_core.settings.loading import Group
 
 
@@ -27,6 +28,10 @@ class ProcessSettings(Group):
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body; more is 413.")
     client_timeout_seconds: float = Field(
         15, gt=0, description="Longest wait for the next bytes of a request's body; then it is 408."
+    )
+    trusted_proxies: Networks = Field(
+        (ip_network("127.0.0.0/8"), ip_network("::1/128")),
+        description="Addresses and networks, separated by commas, whose X-Forwarded-For is believed; Unix sockets are.",
     )
     instance_name: str = Field("", description="Name in logs and health answers; default <process>-<port>.")
     start_timeout_seconds: float = Field(

@@ -44,7 +44,7 @@ def variables() -> list[Variable]:
             if isinstance(value, SecretStr):
                 value = value.get_secret_value()
             if isinstance(value, tuple):
-                value = ",".join(value)
+                value = ",".join(map(str, value))
             if isinstance(value, bool):
                 value = str(value).lower()
             found.append(Variable(name.upper(), "" if value is None else str(value), description))
