@@ -22,6 +22,7 @@ from leaderboard_core.telemetry.gauges import Gauges
 from leaderboard_core.telemetry.health import HealthProbe
 from leaderboard_core.telemetry.queues import QueueProbe
 from leaderboard_core.tokens import Tokens
+from leaderboard_service.accounts.hashing import PasswordHashing
 from leaderboard_service.accounts.service import Accounts
 from leaderboard_service.boards.coalescing import RequestCoalescer
 from leaderboard_service.boards.postgres_boards import PostgresBoards
@@ -69,6 +70,7 @@ class Services:
     page_coalescer: RequestCoalescer[JSONReply]
     live_hub: Hub
     accounts: Accounts
+    password_hashing: PasswordHashing
     player_export: PlayerExporter
     player_deletion: PlayerDeleter
     system_status: SystemStatus
@@ -82,7 +84,7 @@ class Services:
         writer = ScoreWriter(shard_map, settings.limits, players)
         health, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
         gauges = Gauges(shard_map, health, queues)
-        postgres_boards = PostgresBoards(databases)
+        postgres_boards, hashing = PostgresBoards(databases), PasswordHashing(settings.auth)
         reads = BoardReads(RedisBoards(shard_map), postgres_boards)
         return cls(
             shard_map=shard_map,
@@ -96,7 +98,8 @@ class Services:
             postgres_boards=postgres_boards,
             page_coalescer=RequestCoalescer(),
             live_hub=Hub(reads, settings.stream),
-            accounts=Accounts(writer, players, databases, settings.auth),
+            accounts=Accounts(writer, players, databases, hashing, settings.auth),
+            password_hashing=hashing,
             player_export=PlayerExporter(players, databases, reads),
             player_deletion=PlayerDeleter(shard_map, databases, players, settings.auth, settings.limits),
             system_status=SystemStatus(settings.process.instance_name, health, queues, gauges),
@@ -114,6 +117,7 @@ class Services:
     async def close(self) -> None:
         """End all streams, and close the connections to the stores."""
         self.live_hub.stop()
+        self.password_hashing.close()
         await self.shard_map.close()
         await self.postgres_boards.close()
         await self.databases.close()

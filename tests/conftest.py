@@ -127,6 +127,7 @@ def environment_on(test_databases: TestDatabases) -> dict[str, str]:
         "USER_RATE_LIMIT_COUNT": "100000",
         "USER_RATE_LIMIT_WINDOW": "1",
         "REGION_RATE_LIMIT_PER_SEC": "1000000",
+        "PASSWORD_CPU_SHARE": "1",
         **{f"DATABASE_URL_{region}": test_databases.dsn(region) for region in REGIONS},
     }
 

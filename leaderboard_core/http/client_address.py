@@ -15,14 +15,18 @@ _KNOWN_ADDRESSES = 4096
 
 
 class ClientAddresses:
-    """Tells clients apart by address. `X-Forwarded-For` is believed as far as trusted proxies wrote it."""
+    """Tells clients apart by address. `X-Forwarded-For` is believed as far as trusted proxies wrote it.
+
+    A trusted proxy is no client: what comes from one without a word about its client is limited by nothing that goes
+    by address, so that a proxy that does not say whom it speaks for is not taken for one busy player.
+    """
 
     def __init__(self, trusted: Iterable[Network]) -> None:
         self._trusted = tuple(trusted)
         self._is_trusted = lru_cache(_KNOWN_ADDRESSES)(self._find_trusted)
 
     def of(self, scope: Scope) -> str:
-        """Return the address of a request's client; '' when none is known.
+        """Return the address of a request's client; '' when none but trusted ones are known.
 
         Each proxy adds whom it was called by at the end, so that the last address that is not a trusted proxy's is the
         client's, and what stands before it is the client's own word. Who comes through a Unix socket is trusted: its
@@ -40,7 +44,7 @@ class ClientAddresses:
             nearest = address
             if not self._is_trusted(address):
                 break
-        return _plain(nearest)
+        return "" if self._is_trusted(nearest) else _plain(nearest)
 
     def _find_trusted(self, text: str) -> bool:
         address = _parse(text)

@@ -40,7 +40,7 @@ class CurrentRequestId(Inline):
 
 
 class CallerAddress(Inline):
-    """A dependency: the address of the client, behind trusted proxies; '' when none is known."""
+    """A dependency: the address of the client, behind trusted proxies; '' when only trusted ones are known."""
 
     def value(self, scope: Scope) -> str:
         address: str = scope["state"]["client_addresses"].of(scope)

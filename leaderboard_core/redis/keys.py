@@ -29,8 +29,15 @@ class Keys:
     def user_bucket(self, user_id: str) -> str:
         return f"{self.prefix}bucket:user:{user_id}"
 
-    def login_bucket(self, user_id: str) -> str:
-        return f"{self.prefix}bucket:login:{user_id}"
+    def login_bucket(self, user_id: str, address: str | None = None) -> str:
+        """Failed logins into an account, from everywhere or from one address ('': unknown); a user_id has no "/"."""
+        return f"{self.prefix}bucket:login:{user_id}" + ("" if address is None else f"/{address}")
+
+    def registration_bucket(self, address: str) -> str:
+        return f"{self.prefix}bucket:registrations:{address}"
+
+    def password_bucket(self, address: str) -> str:
+        return f"{self.prefix}bucket:passwords:{address}"
 
     def region_bucket(self, region: str) -> str:
         return f"{self.prefix}bucket:region:{region}"

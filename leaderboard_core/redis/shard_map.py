@@ -64,7 +64,7 @@ class ShardMap:
         return tuple((shard, region) for shard in self.shards for region in shard.regions)
 
     def claim_shard_of(self, user_id: str) -> Shard:
-        """The shard that arbitrates who may register `user_id`, the same one for every process."""
+        """The shard that arbitrates who may register `user_id`, the same one for every process; so for addresses."""
         return self.shards[crc32(user_id.encode()) % len(self.shards)]
 
     async def close(self) -> None:

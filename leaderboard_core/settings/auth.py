@@ -26,6 +26,13 @@ class AuthSettings(Group):
     jwt_ttl_seconds: int = Field(86_400, ge=1, description="Life of a token.")
     auth_require_password: bool = Field(False, description="Refuse registration and login without a password.")
 
+    password_cpu_share: float = Field(
+        0.5, gt=0, le=1, description="Share of a core that one service spends on passwords at most."
+    )
+    password_queue_length: int = Field(
+        16, ge=1, le=1000, description="Logins, and registrations, with a password that may wait in one service."
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _read_secret_file(cls, values: dict[str, Any]) -> dict[str, Any]:

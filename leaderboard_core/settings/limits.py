@@ -18,9 +18,23 @@ class LimitSettings(Group):
     user_rate_limit_count: int = Field(100, ge=1, description="Score writes a player may make in a burst.")
     user_rate_limit_window: int = Field(10, ge=1, le=86_400, description="Seconds in which an empty user bucket fills.")
     region_rate_limit_per_sec: int = Field(20_000, ge=1, description="Score writes per second into one region.")
-    login_rate_limit_count: int = Field(10, ge=1, description="Failed logins into one account in a burst.")
+    login_rate_limit_count: int = Field(
+        10, ge=1, le=1_000_000, description="Failed logins into one account from one address in a burst."
+    )
+    login_account_rate_limit_count: int = Field(
+        100, ge=1, le=1_000_000, description="Failed logins into one account from all addresses in a burst."
+    )
     login_rate_limit_window: int = Field(
         60, ge=1, le=86_400, description="Seconds in which an empty bucket of login tries fills."
+    )
+    password_rate_limit_count: int = Field(
+        60, ge=1, le=1_000_000, description="Passwords that one address may have checked or saved in a burst."
+    )
+    password_rate_limit_window: int = Field(
+        60, ge=1, le=86_400, description="Seconds in which an empty bucket of an address's passwords fills."
+    )
+    registration_rate_limit_count: int = Field(
+        10_000, ge=1, le=1_000_000, description="Registrations that one address may make in a day, at once or not."
     )
     queue_reject_length: int = Field(
         500_000, ge=1, description="Length of a region's queue at which writes get 429 queue_full."

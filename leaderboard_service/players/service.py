@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 CLAIM_SECONDS = 10
 _CLAIM_POLL_SECONDS = 0.02
+_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +117,40 @@ class Players:
         """Find the player of a user_id on all shards. Raises WarmingUp or Unavailable."""
         return next((lookup.player for lookup in (await self._look_up(user_id)).values() if lookup.player), None)
 
-    async def count_login_attempt(self, user_id: str) -> None:
-        """Count a login attempt against the account. Raises RateLimited after too many."""
-        shard = self._map.claim_shard_of(user_id)
-        limits = self._limits
-        wait = await shard.run(
-            "count_login_attempt",
-            (shard.keys.login_bucket(user_id),),
-            (limits.login_rate_limit_count, limits.login_rate_limit_window * 1_000_000),
-        )
-        if wait:
-            raise RateLimited(
-                "Too many login tries for this account; wait 'retry_after' seconds.", retry_after=wait / 1e6
-            )
+    async def count_login_attempt(self, user_id: str, address: str) -> None:
+        """Count a login attempt against the account, and the account at this address. Raises RateLimited."""
+        shard, limits = self._map.claim_shard_of(user_id), self._limits
+        buckets = {
+            shard.keys.login_bucket(user_id): (limits.login_account_rate_limit_count, limits.login_rate_limit_window),
+            shard.keys.login_bucket(user_id, address): (limits.login_rate_limit_count, limits.login_rate_limit_window),
+        }
+        await _take_tokens(shard, buckets, "Too many login tries for this account; wait 'retry_after' seconds.")
 
-    async def reset_login_attempts(self, user_id: str) -> None:
+    async def reset_login_attempts(self, user_id: str, address: str = "") -> None:
         """Forget the attempts before a login that succeeded."""
         shard = self._map.claim_shard_of(user_id)
-        await shard.command("DEL", shard.keys.login_bucket(user_id))
+        await shard.command("DEL", shard.keys.login_bucket(user_id), shard.keys.login_bucket(user_id, address))
+
+    async def count_registration(self, address: str, *, password: bool) -> None:
+        """Count a registration against its address. Raises RateLimited."""
+        shard, limits = self._map.claim_shard_of(address), self._limits
+        buckets = {shard.keys.registration_bucket(address): (limits.registration_rate_limit_count, _DAY_SECONDS)}
+        if password:
+            buckets |= self._password_bucket(shard, address)
+        if address:
+            await _take_tokens(shard, buckets, "Too many registrations from this address; wait 'retry_after' seconds.")
+
+    async def count_password(self, address: str) -> None:
+        """Count a password that is checked against the address that sent it. Raises RateLimited."""
+        shard = self._map.claim_shard_of(address)
+        if address:
+            text = "Too many passwords from this address; wait 'retry_after' seconds."
+            await _take_tokens(shard, self._password_bucket(shard, address), text)
+
+    def _password_bucket(self, shard: Shard, address: str) -> dict[str, tuple[int, int]]:
+        limits = self._limits
+        bucket = (limits.password_rate_limit_count, limits.password_rate_limit_window)
+        return {shard.keys.password_bucket(address): bucket}
 
     async def _release_claim(self, shard: Shard, key: str, nonce: str) -> None:
         try:
@@ -178,3 +195,11 @@ async def _look_up_on(shard: Shard, user_id: str) -> ShardLookup:
             user_id, region, name, int(score), int(updated_at), protected == "1", read_at=now, deleted_before=deleted_at
         )
     return ShardLookup(now, deleted_at, player)
+
+
+async def _take_tokens(shard: Shard, buckets: Mapping[str, tuple[int, int]], refusal: str) -> None:
+    """Take a token from each bucket, given by key with its tokens and its window in seconds. Raises RateLimited."""
+    sizes = [number for count, seconds in buckets.values() for number in (count, seconds * 1_000_000)]
+    _, wait = await shard.run("take_tokens", tuple(buckets), sizes)
+    if wait:
+        raise RateLimited(refusal, retry_after=wait / 1e6)
