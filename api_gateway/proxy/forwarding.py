@@ -94,7 +94,7 @@ class Proxy:
         call = None
         if endpoint is not None:
             context.route, call = endpoint.path, endpoint.call(context.method)
-        largest = (call and call.largest_body) or self._max_body
+        largest = self._max_body if call is None else call.body_limit(self._max_body)
         try:
             if head.content_length is not None and head.content_length > largest:
                 raise too_large(largest)

@@ -177,7 +177,7 @@ class Application(FastAPI):
         limits = self._body_limits
         if entry is None or entry.largest_body is None:
             return limits
-        return BodyLimits(entry.largest_body, limits.seconds)
+        return BodyLimits(min(entry.largest_body, limits.max_bytes), limits.seconds)
 
     async def _answer_compiled(
         self,
