@@ -39,6 +39,7 @@ class Cycle(RequestResponseCycle):
     response_started = False
     waiting_for_100_continue = False
     _event: asyncio.Event | None = None
+    _given_up = False
     _head: Any = None
     _news = False
 
@@ -71,9 +72,22 @@ class Cycle(RequestResponseCycle):
         if self._event is not None:
             self._event.set()
 
+    def disconnect(self) -> None:
+        """The client has left."""
+        if not self.response_complete:
+            self.disconnected, self.waiting_for_100_continue = True, False
+            self.wake()
+
+    def give_up(self) -> None:
+        """The request turned out to be none; if the application has not seen it yet, it never will."""
+        self._given_up = True
+        self.disconnect()
+
     async def run_asgi(self, app: Any) -> None:
         """Run the application, as a task of its own. An answer that it leaves unfinished is cut off."""
         try:
+            if self._given_up:
+                return
             await app(self.scope, self.receive, self.send)
             if not (self.response_complete or self.disconnected):
                 self.logger.error("The application returned without completing its answer.")

@@ -1,4 +1,4 @@
-"""The HTTP protocol under every process: uvicorn's, with the envelope for what cannot be parsed.
+"""The HTTP protocol under every process: uvicorn's, with the envelope for what is refused before it is a request.
 
 Its cycles take the fast path (`cycle.py`) where a request and its answer are plain.
 """
@@ -6,17 +6,17 @@ Its cycles take the fast path (`cycle.py`) where a request and its answer are pl
 from __future__ import annotations
 
 import asyncio
-import secrets
 from math import inf
 from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
-import orjson
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from leaderboard_core.http import heads
 from leaderboard_core.http.cycle import TRANSPORT, Cycle
+from leaderboard_core.http.heads import Refusal
 
 
 class EnvelopeProtocol(HttpToolsProtocol):
@@ -28,6 +28,12 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     closing_after_response = False
     idle_since = inf
+    _refused = False
+    _last_words = b""
+    """A refusal that waits until the requests before it have been answered."""
+    _in_head = False
+    _running: Cycle | None = None
+    _without_upgrade = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -46,36 +52,85 @@ class EnvelopeProtocol(HttpToolsProtocol):
     def close_after_response(self) -> None:
         """Let this connection end with its next answer."""
         self.closing_after_response = True
-        if self.cycle is not None:
+        if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         # They and this refer to each other: without that they go at once, and not when the garbage collector looks.
         self.pipeline.clear()
-        self.cycle = None  # type: ignore[assignment]
+        self.cycle = self._running = None  # type: ignore[assignment]
+
+    # Bytes.
 
     def data_received(self, data: bytes) -> None:
+        if not self._refused:
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserError:
-            msg = "Invalid HTTP request received."
-            self.logger.warning(msg)
-            self.send_400_response(msg)
-        except httptools.HttpParserUpgrade:
-            self._unsupported_upgrade_warning()
+        except httptools.HttpParserUpgrade as stopped:
+            self._ignore_upgrade(data[stopped.args[0] :])
+        except httptools.HttpParserError as error:
+            reason = error.__context__
+            self._refuse(reason if isinstance(reason, Refusal) else heads.malformed())
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Parse a request once more without its wish for another protocol: the parser would take no body for it."""
+        parser = httptools.HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser = parser
+        head, self._without_upgrade = self._without_upgrade, b""
+        self._feed(head + rest)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer the refusal when it is its turn; nothing more is parsed."""
+        self.logger.warning("%s %s", refusal.status, refusal.message)
+        self._refused = True
+        self._last_words = refusal.encode()
+        running = self._running
+        if running is None or running.response_complete:
+            self._say_last_words()
+        elif not self._in_head and self.cycle.more_body:  # the broken message is the last that has begun
+            if self.cycle is not running:
+                self.pipeline.popleft()
+            else:
+                if running.response_started:
+                    self._last_words = b""
+                self._say_last_words()
+                running.give_up()
+
+    def _say_last_words(self) -> None:
+        transport = self.transport
+        if transport.is_closing():
+            return
+        if self._last_words:
+            transport.write(self._last_words)
+        transport.close()
 
     # What the parser tells.
 
     def on_message_begin(self) -> None:
         self.url = b""
-        self.expect_100_continue = False
         self.headers = []
+        self._in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self.idle_since = inf
-        parser, url = self.parser, self.url
+        headers, parser, url = self.headers, self.parser, self.url
+        self.headers = []  # of trailers, which nobody sees
         version = parser.get_http_version()
+        names = [name for name, _ in headers]
+        if names.count(b"host") != 1 or version != "1.1" or b"transfer-encoding" in names:
+            heads.check_framing(version, headers, names)
+        if parser.should_upgrade():
+            self._without_upgrade = heads.without_upgrade(parser.get_method(), url, version, headers)
+            return
+        self._in_head = False
+        self.idle_since = inf
         if url.startswith(b"/") and b"#" not in url:
             raw_path, _, query = url.partition(b"?")
         else:
@@ -88,7 +143,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
             "query_string": query,
-            "headers": self.headers,
+            "headers": headers,
             "state": self.app_state.copy(),
         }
         if version != "1.1":
@@ -98,7 +153,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
         self.cycle = Cycle(
             self, scope, version != "1.0" and not self.closing_after_response and parser.should_keep_alive()
         )
-        if self.expect_100_continue:
+        if b"expect" in names and any(value.lower() == b"100-continue" for name, value in headers if name == b"expect"):
             self.cycle.waiting_for_100_continue = True
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
@@ -122,12 +177,15 @@ class EnvelopeProtocol(HttpToolsProtocol):
         cycle.wake()
 
     def on_message_complete(self) -> None:
+        if self._in_head:
+            return  # it is parsed once more, without its upgrade
         if not self.cycle.response_complete:
             self.cycle.more_body = False
             cast(Cycle, self.cycle).wake()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        task = cast(Cycle, cycle).task = self.loop.create_task(cycle.run_asgi(app))
+        running = self._running = cast(Cycle, cycle)
+        task = running.task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
 
     # What the cycle tells.
@@ -139,17 +197,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif self._refused:
+            self._say_last_words()
         else:
             self.idle_since = self.loop.time()
-
-    def send_400_response(self, msg: str) -> None:
-        body = orjson.dumps({"error": "bad_request", "message": msg})
-        head = (
-            "HTTP/1.1 400 Bad Request\r\n"
-            "content-type: application/json\r\n"
-            f"content-length: {len(body)}\r\n"
-            f"x-request-id: {secrets.token_hex(16)}\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + body)
-        self.transport.close()
