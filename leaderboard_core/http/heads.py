@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import secrets
 from http import HTTPStatus
+from typing import Final
 
 import orjson
+
+MAX_HEAD_BYTES: Final = 65_536
+"""Of a request's line and headers; trailers and what frames the pieces of a body count too."""
+MAX_HEADERS: Final = 100
+MAX_URL_BYTES: Final = MAX_HEAD_BYTES // 2
+"""Of a head that is too large: a longer URL is what is said to be too long."""
 
 
 class Refusal(Exception):
@@ -33,9 +40,31 @@ def malformed(message: str = "This is not a well-formed HTTP request.") -> Refus
     return Refusal(400, "bad_request", message)
 
 
+def head_too_large(url: bytes) -> Refusal:
+    """The refusal of a head with too many bytes or headers."""
+    if len(url) > MAX_URL_BYTES:
+        return Refusal(414, "uri_too_long", "The URL is too long; send less in its query.")
+    limits = f"at most {MAX_HEADERS} headers and {MAX_HEAD_BYTES // 1024} KiB"
+    return Refusal(431, "headers_too_large", f"The head of a request may have {limits}.")
+
+
 def unknown_encoding() -> Refusal:
     """The refusal of a body in a coding that is not known here."""
     return Refusal(501, "not_implemented", "The only Transfer-Encoding known here is chunked.")
+
+
+def head_too_late() -> Refusal:
+    """The refusal of a head that does not come to its end."""
+    return Refusal(408, "request_timeout", "The request did not arrive in time; send it again.")
+
+
+def check_size(url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """Raise the Refusal of a head that is too large."""
+    if (
+        len(headers) > MAX_HEADERS
+        or len(url) + sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEAD_BYTES
+    ):
+        raise head_too_large(url)
 
 
 def check_framing(version: str, headers: list[tuple[bytes, bytes]], names: list[bytes]) -> None:

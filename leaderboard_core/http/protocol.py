@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
-from typing import Any, cast
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import httptools
@@ -16,24 +16,36 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from leaderboard_core.http import heads
 from leaderboard_core.http.cycle import TRANSPORT, Cycle
-from leaderboard_core.http.heads import Refusal
+from leaderboard_core.http.heads import MAX_HEAD_BYTES, MAX_HEADERS, Refusal
+
+_CHUNK_FRAMING: Final = 32
+"""Bytes around a piece of a body that nobody counts."""
+_PIECE_BYTES: Final = 65_536
+"""Fed to the parser at once."""
+_LINGER_SECONDS: Final = 2.0
 
 
 class EnvelopeProtocol(HttpToolsProtocol):
     """Answers what cannot be parsed in the envelope, as everything else is, and sends each answer at once.
 
     `idle_since` (of the loop's clock) is when the connection began to wait for a request's head, infinite while it has
-    a request. No timer runs for it: whoever owns the connections looks at all of them from time to time.
+    a request. No timer runs for it: whoever owns the connections calls `close_if_late` of all from time to time.
     """
 
     closing_after_response = False
     idle_since = inf
+    _lingers_until = inf
     _refused = False
     _last_words = b""
     """A refusal that waits until the requests before it have been answered."""
     _in_head = False
+    _overhead = 0
+    """Bytes since the message began that are no body, and what came before it in the same packet."""
+    _packet = 0
     _running: Cycle | None = None
     _without_upgrade = b""
+    _slow_head: Any = None
+    _slow_head_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -55,6 +67,18 @@ class EnvelopeProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
 
+    def close_if_late(self, now: float, idle_seconds: float, head_seconds: float) -> None:
+        """Close what is idle for too long, and refuse a head that does not come to its end."""
+        if self._lingers_until < now:
+            self.transport.close()
+        elif not self._in_head or self._refused:
+            if self.idle_since < now - idle_seconds:
+                self.transport.close()
+        elif self._slow_head is not self.headers:
+            self._slow_head, self._slow_head_since = self.headers, now
+        elif self._slow_head_since < now - head_seconds:
+            self._refuse(heads.head_too_late())
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         # They and this refer to each other: without that they go at once, and not when the garbage collector looks.
@@ -64,10 +88,14 @@ class EnvelopeProtocol(HttpToolsProtocol):
     # Bytes.
 
     def data_received(self, data: bytes) -> None:
-        if not self._refused:
+        if len(data) > _PIECE_BYTES:
+            self._feed_pieces(data)
+        elif not self._refused:
             self._feed(data)
 
     def _feed(self, data: bytes) -> None:
+        self._packet = size = len(data)
+        self._overhead += size
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stopped:
@@ -75,6 +103,14 @@ class EnvelopeProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             reason = error.__context__
             self._refuse(reason if isinstance(reason, Refusal) else heads.malformed())
+        else:
+            if self._overhead > MAX_HEAD_BYTES + _PIECE_BYTES:
+                self._refuse(heads.head_too_large(self.url if self._in_head else b""))
+
+    def _feed_pieces(self, data: bytes) -> None:
+        for start in range(0, len(data), _PIECE_BYTES):
+            if not self._refused:
+                self._feed(data[start : start + _PIECE_BYTES])
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Parse a request once more without its wish for another protocol: the parser would take no body for it."""
@@ -102,12 +138,18 @@ class EnvelopeProtocol(HttpToolsProtocol):
                 running.give_up()
 
     def _say_last_words(self) -> None:
+        """End the connection, and let the other side read that before its unread bytes cause a reset."""
         transport = self.transport
         if transport.is_closing():
             return
+        self._lingers_until = self.loop.time() + _LINGER_SECONDS
         if self._last_words:
             transport.write(self._last_words)
-        transport.close()
+        if transport.can_write_eof():
+            transport.write_eof()
+            transport.resume_reading()
+        else:
+            transport.close()
 
     # What the parser tells.
 
@@ -115,6 +157,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self._in_head = True
+        self._overhead = self._packet
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
@@ -124,6 +167,8 @@ class EnvelopeProtocol(HttpToolsProtocol):
         self.headers = []  # of trailers, which nobody sees
         version = parser.get_http_version()
         names = [name for name, _ in headers]
+        if len(names) > MAX_HEADERS or self._overhead > MAX_HEAD_BYTES:
+            heads.check_size(url, headers)
         if names.count(b"host") != 1 or version != "1.1" or b"transfer-encoding" in names:
             heads.check_framing(version, headers, names)
         if parser.should_upgrade():
@@ -163,6 +208,8 @@ class EnvelopeProtocol(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
+        if self._overhead:
+            self._overhead = max(self._overhead - len(body) - _CHUNK_FRAMING, 0)
         cycle = cast(Cycle, self.cycle)
         if cycle.response_complete:
             return
