@@ -49,6 +49,7 @@ class Cycle(RequestResponseCycle):
         self.flow = protocol.flow
         self.transport = protocol.transport
         self.on_response: Callable[..., None] = protocol.on_response_complete
+        self._protocol = protocol
         self._state = protocol.server_state
         self._tasks: set[Any] = protocol.tasks
         self.task: asyncio.Task[None] | None = None
@@ -128,6 +129,8 @@ class Cycle(RequestResponseCycle):
         return message
 
     async def send(self, message: Any) -> None:
+        if self.transport.is_closing():
+            self.disconnect()  # whoever writes now learns of it before the transport says so
         head = self._head
         if head is None:
             if self.response_started or message["type"] != "http.response.start":
@@ -146,11 +149,13 @@ class Cycle(RequestResponseCycle):
         if whole and self.answer(head["status"], head["headers"], message.get("body", b"")):
             return
         await super().send(head)
+        if not self.keep_alive:
+            self._protocol.on_last_answer()
         await super().send(message)
 
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
         """Write a whole answer at once; False, with nothing written, when there is something special about it."""
-        if self.response_started or self.disconnected or self.flow.write_paused:
+        if self.response_started or self.disconnected or self.flow.write_paused or self.transport.is_closing():
             return False
         pieces = [STATUS_LINE[status]]
         for name, value in self._state.default_headers:

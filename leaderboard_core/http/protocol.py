@@ -1,6 +1,7 @@
 """The HTTP protocol under every process: uvicorn's, with the envelope for what is refused before it is a request.
 
-Its cycles take the fast path (`cycle.py`) where a request and its answer are plain.
+Its cycles take the fast path (`cycle.py`) where a request and its answer are plain. One request is answered after the
+other: behind a second one that waits for its turn nothing is parsed or read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from leaderboard_core.http import heads
 from leaderboard_core.http.cycle import TRANSPORT, Cycle
 from leaderboard_core.http.heads import MAX_HEAD_BYTES, MAX_HEADERS, Refusal
 
+_HEAD_END: Final = b"\r\n\r\n"
 _CHUNK_FRAMING: Final = 32
 """Bytes around a piece of a body that nobody counts."""
 _PIECE_BYTES: Final = 65_536
@@ -43,6 +45,8 @@ class EnvelopeProtocol(HttpToolsProtocol):
     """Bytes since the message began that are no body, and what came before it in the same packet."""
     _packet = 0
     _running: Cycle | None = None
+    _held = b""
+    _held_from = 0
     _without_upgrade = b""
     _slow_head: Any = None
     _slow_head_since = 0.0
@@ -71,7 +75,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
         """Close what is idle for too long, and refuse a head that does not come to its end."""
         if self._lingers_until < now:
             self.transport.close()
-        elif not self._in_head or self._refused:
+        elif not self._in_head or not self._is_listening():
             if self.idle_since < now - idle_seconds:
                 self.transport.close()
         elif self._slow_head is not self.headers:
@@ -80,18 +84,30 @@ class EnvelopeProtocol(HttpToolsProtocol):
             self._refuse(heads.head_too_late())
 
     def connection_lost(self, exc: Exception | None) -> None:
+        waiting = [cast(Cycle, cycle) for cycle, _ in self.pipeline]
         super().connection_lost(exc)
+        for cycle in (self._running, *waiting):
+            if cycle is not None:
+                cycle.disconnect()
         # They and this refer to each other: without that they go at once, and not when the garbage collector looks.
         self.pipeline.clear()
         self.cycle = self._running = None  # type: ignore[assignment]
+        self._held = b""
 
     # Bytes.
 
     def data_received(self, data: bytes) -> None:
-        if len(data) > _PIECE_BYTES:
-            self._feed_pieces(data)
-        elif not self._refused:
+        if self.pipeline:
+            self._hold(data)
+        elif data.count(_HEAD_END) > 1 or len(data) > _PIECE_BYTES:
+            self._feed_pieces(data, 0)
+        elif self._is_listening():
             self._feed(data)
+
+    def _is_listening(self) -> bool:
+        """Whether what comes now is looked at; nothing is behind the request with which the connection ends."""
+        cycle = self.cycle
+        return not self._refused and (cycle is None or cycle.keep_alive or cycle.more_body)
 
     def _feed(self, data: bytes) -> None:
         self._packet = size = len(data)
@@ -107,10 +123,30 @@ class EnvelopeProtocol(HttpToolsProtocol):
             if self._overhead > MAX_HEAD_BYTES + _PIECE_BYTES:
                 self._refuse(heads.head_too_large(self.url if self._in_head else b""))
 
-    def _feed_pieces(self, data: bytes) -> None:
-        for start in range(0, len(data), _PIECE_BYTES):
-            if not self._refused:
-                self._feed(data[start : start + _PIECE_BYTES])
+    def _feed_pieces(self, data: bytes, start: int) -> None:
+        """Feed what may hold several requests one by one, up to the first that has to wait."""
+        while start < len(data) and self._is_listening():
+            if self.pipeline:
+                self._hold(data, start)
+                return
+            found = data.find(_HEAD_END, start, start + _PIECE_BYTES)
+            end = start + _PIECE_BYTES if found < 0 else found + len(_HEAD_END)
+            self._feed(data[start:end])
+            start = end
+
+    def _hold(self, data: bytes, start: int = 0) -> None:
+        """Keep what came behind a waiting request as it is, and read no more."""
+        if self._held:
+            data, start = self._held[self._held_from :] + data[start:], 0
+        self._held, self._held_from = data, start
+        self.transport.pause_reading()
+
+    def _release(self) -> None:
+        held, start = self._held, self._held_from
+        self._held, self._held_from = b"", 0
+        self._feed_pieces(held, start)
+        if not self.pipeline and not self.flow.read_paused:
+            self.transport.resume_reading()
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Parse a request once more without its wish for another protocol: the parser would take no body for it."""
@@ -203,8 +239,6 @@ class EnvelopeProtocol(HttpToolsProtocol):
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:
-            # Of pipelined requests, one is answered after the other.
-            self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
 
     def on_body(self, body: bytes) -> None:
@@ -237,6 +271,15 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     # What the cycle tells.
 
+    def on_last_answer(self) -> None:
+        """Drop what waits behind a request whose answer ends the connection, and read on: the client may leave."""
+        if self.pipeline:
+            self.pipeline.clear()
+            self.cycle = self._running  # type: ignore[assignment]
+            if self._held:
+                self._held = b""
+                self.transport.resume_reading()
+
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
@@ -244,6 +287,8 @@ class EnvelopeProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+            if self._held:
+                self._release()
         elif self._refused:
             self._say_last_words()
         else:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
+from collections.abc import Callable
 
 import pytest
 
 from leaderboard_core.http.heads import MAX_HEAD_BYTES, MAX_HEADERS
-from tests.integration.leaderboard_core.http.support import SOON, bodies, echo, request
+from leaderboard_core.http.protocol import EnvelopeProtocol
+from tests.integration.leaderboard_core.http.support import SOON, Running, bodies, echo, request
+from tests.support.waiting import eventually
 
 CHUNKED = b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -87,3 +92,98 @@ async def test_a_head_that_comes_byte_by_byte_has_an_end() -> None:
         assert loop.time() - begun > 0.4
         writer.close()
         assert bodies(await server.talk(request("/a", close=True))) == [b"POST /a "]
+
+
+async def connections(server: Running) -> list[EnvelopeProtocol]:
+    return [each for each in server.server.server_state.connections if isinstance(each, EnvelopeProtocol)]
+
+
+async def test_behind_a_request_that_waits_nothing_is_parsed_or_read() -> None:
+    async with echo() as server:
+        reader, writer = await server.connect()
+        writer.write(request("/slow") + request("/x") * 100_000)
+        begun = len(request("/x")) * 100_000
+        transport = writer.transport
+
+        async def stuck() -> bool:
+            (connection,) = await connections(server)
+            return bool(connection.pipeline) and not connection.transport.is_reading()
+
+        await eventually(stuck)
+        (connection,) = await connections(server)
+        assert len(connection.pipeline) <= 2
+        assert transport.get_write_buffer_size() > 0, f"of {begun} bytes some are not taken"
+        server.echo.go.set()
+        seen = 0
+        while seen < 1_000:
+            seen += (await asyncio.wait_for(reader.read(65_536), SOON)).count(b"HTTP/1.1 200")
+        assert server.echo.most_under_way == 1
+        transport.abort()
+
+
+def end(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    linger = b"\1\0\0\0\0\0\0\0"
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("leave", [end, reset])
+@pytest.mark.parametrize("behind", [1, 20_000])
+async def test_a_stream_ends_with_its_client_whatever_is_pipelined_behind_it(
+    leave: Callable[[asyncio.StreamWriter], None], behind: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with echo() as server:
+        reader, writer = await server.connect()
+        writer.write(request("/stream") + request("/x") * behind)
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SOON)
+        assert server.echo.under_way == 1
+        leave(writer)
+
+        async def ended() -> bool:
+            return server.echo.under_way == 0
+
+        await eventually(ended, "the end of the stream", seconds=1)
+        assert server.echo.seen == ["/stream"]
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_request_learns_that_its_client_left_though_another_waits_behind_it() -> None:
+    async with echo() as server:
+        _, writer = await server.connect()
+        writer.write(request("/listen") + request("/x"))
+
+        async def begun() -> bool:
+            return server.echo.seen == ["/listen"]
+
+        await eventually(begun)
+        writer.close()
+
+        async def ended() -> bool:
+            return server.echo.after == {"type": "http.disconnect"}
+
+        await eventually(ended, "the news", seconds=1)
+
+
+async def test_a_write_to_a_connection_that_is_closing_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with echo() as server:
+        _, writer = await server.connect()
+        writer.write(request("/events"))
+
+        async def begun() -> bool:
+            return server.echo.seen == ["/events"]
+
+        await eventually(begun)
+        (connection,) = await connections(server)
+        connection.transport.close()
+        server.echo.go.set()
+
+        async def ended() -> bool:
+            return server.echo.under_way == 0
+
+        await eventually(ended)
+        writer.close()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
