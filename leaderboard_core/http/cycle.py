@@ -17,6 +17,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 TRANSPORT: Final = "leaderboard.transport"
 """In an ASGI scope, the connection's transport: an answer without end may have to be cut off."""
 
+FIRST_HEADERS: Final = "leaderboard.first_headers"
+"""In an ASGI scope as the server made it, the first header of each name."""
+
 FLUSH_HEAD: Final = {"type": "http.response.body", "body": b"", "more_body": True}
 """A piece of a body that sends the head now: otherwise it waits for the first piece with something in it."""
 

@@ -67,11 +67,11 @@ def check_size(url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         raise head_too_large(url)
 
 
-def check_framing(version: str, headers: list[tuple[bytes, bytes]], names: list[bytes]) -> None:
+def check_framing(version: str, headers: list[tuple[bytes, bytes]]) -> None:
     """Raise the Refusal of a head of which two readers may think differently."""
     if version not in ("1.1", "1.0"):
         raise malformed("This version of HTTP is not spoken here; use HTTP/1.1.")
-    hosts = names.count(b"host")
+    hosts = sum(name == b"host" for name, _ in headers)
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         raise malformed("A request has one Host header.")
     encodings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
@@ -82,8 +82,6 @@ def check_framing(version: str, headers: list[tuple[bytes, bytes]], names: list[
 
 
 def without_upgrade(method: bytes, url: bytes, version: str, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """The same head without its wish for another protocol. Raises Refusal for CONNECT, which is nothing but that."""
-    if method == b"CONNECT":
-        raise malformed("This is no proxy.")
+    """The same head without its wish for another protocol."""
     lines = [b"%b: %b\r\n" % header for header in headers if header[0] != b"upgrade"]
     return b"".join((b"%b %b HTTP/%b\r\n" % (method, url, version.encode("ascii")), *lines, b"\r\n"))

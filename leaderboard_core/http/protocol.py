@@ -16,14 +16,16 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from leaderboard_core.http import heads
-from leaderboard_core.http.cycle import TRANSPORT, Cycle
+from leaderboard_core.http.cycle import FIRST_HEADERS, TRANSPORT, Cycle
 from leaderboard_core.http.heads import MAX_HEAD_BYTES, MAX_HEADERS, Refusal
 
 _HEAD_END: Final = b"\r\n\r\n"
 _CHUNK_FRAMING: Final = 32
 """Bytes around a piece of a body that nobody counts."""
 _PIECE_BYTES: Final = 65_536
-"""Fed to the parser at once."""
+"""Most that the parser gets at once."""
+_FEW_BYTES: Final = 2048
+"""Of which the requests are not counted: one of the usual size is not looked through for others behind it."""
 _LINGER_SECONDS: Final = 2.0
 
 
@@ -38,12 +40,13 @@ class EnvelopeProtocol(HttpToolsProtocol):
     idle_since = inf
     _lingers_until = inf
     _refused = False
+    _deaf = False
+    """Nothing that comes now is looked at: the connection ends with what came before it."""
     _last_words = b""
     """A refusal that waits until the requests before it have been answered."""
     _in_head = False
     _overhead = 0
-    """Bytes since the message began that are no body, and what came before it in the same packet."""
-    _packet = 0
+    """Bytes that are no body, of the packets since that in which the message began."""
     _running: Cycle | None = None
     _held = b""
     _held_from = 0
@@ -75,7 +78,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
         """Close what is idle for too long, and refuse a head that does not come to its end."""
         if self._lingers_until < now:
             self.transport.close()
-        elif not self._in_head or not self._is_listening():
+        elif not self._in_head or self._deaf:
             if self.idle_since < now - idle_seconds:
                 self.transport.close()
         elif self._slow_head is not self.headers:
@@ -99,19 +102,13 @@ class EnvelopeProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.pipeline:
             self._hold(data)
-        elif data.count(_HEAD_END) > 1 or len(data) > _PIECE_BYTES:
+        elif len(data) > _FEW_BYTES:
             self._feed_pieces(data, 0)
-        elif self._is_listening():
+        elif not self._deaf:
             self._feed(data)
 
-    def _is_listening(self) -> bool:
-        """Whether what comes now is looked at; nothing is behind the request with which the connection ends."""
-        cycle = self.cycle
-        return not self._refused and (cycle is None or cycle.keep_alive or cycle.more_body)
-
     def _feed(self, data: bytes) -> None:
-        self._packet = size = len(data)
-        self._overhead += size
+        self._overhead += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stopped:
@@ -120,12 +117,12 @@ class EnvelopeProtocol(HttpToolsProtocol):
             reason = error.__context__
             self._refuse(reason if isinstance(reason, Refusal) else heads.malformed())
         else:
-            if self._overhead > MAX_HEAD_BYTES + _PIECE_BYTES:
+            if self._overhead > MAX_HEAD_BYTES:
                 self._refuse(heads.head_too_large(self.url if self._in_head else b""))
 
     def _feed_pieces(self, data: bytes, start: int) -> None:
         """Feed what may hold several requests one by one, up to the first that has to wait."""
-        while start < len(data) and self._is_listening():
+        while start < len(data) and not self._deaf:
             if self.pipeline:
                 self._hold(data, start)
                 return
@@ -159,7 +156,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer the refusal when it is its turn; nothing more is parsed."""
         self.logger.warning("%s %s", refusal.status, refusal.message)
-        self._refused = True
+        self._refused = self._deaf = True
         self._last_words = refusal.encode()
         running = self._running
         if running is None or running.response_complete:
@@ -193,7 +190,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self._in_head = True
-        self._overhead = self._packet
+        self._overhead = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
@@ -202,12 +199,12 @@ class EnvelopeProtocol(HttpToolsProtocol):
         headers, parser, url = self.headers, self.parser, self.url
         self.headers = []  # of trailers, which nobody sees
         version = parser.get_http_version()
-        names = [name for name, _ in headers]
-        if len(names) > MAX_HEADERS or self._overhead > MAX_HEAD_BYTES:
+        first = dict(reversed(headers))
+        if self._overhead or len(headers) > MAX_HEADERS:
             heads.check_size(url, headers)
-        if names.count(b"host") != 1 or version != "1.1" or b"transfer-encoding" in names:
-            heads.check_framing(version, headers, names)
-        if parser.should_upgrade():
+        if len(first) != len(headers) or b"host" not in first or version != "1.1" or b"transfer-encoding" in first:
+            heads.check_framing(version, headers)
+        if b"upgrade" in first and parser.should_upgrade():
             self._without_upgrade = heads.without_upgrade(parser.get_method(), url, version, headers)
             return
         self._in_head = False
@@ -215,6 +212,8 @@ class EnvelopeProtocol(HttpToolsProtocol):
         if url.startswith(b"/") and b"#" not in url:
             raw_path, _, query = url.partition(b"?")
         else:
+            if parser.get_method() == b"CONNECT":
+                raise heads.malformed("This is no proxy.")
             parsed = httptools.parse_url(url)
             raw_path, query = parsed.path, parsed.query or b""
         path = raw_path.decode("ascii")
@@ -226,6 +225,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
             "query_string": query,
             "headers": headers,
             "state": self.app_state.copy(),
+            FIRST_HEADERS: first,
         }
         if version != "1.1":
             scope["http_version"] = version
@@ -234,7 +234,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
         self.cycle = Cycle(
             self, scope, version != "1.0" and not self.closing_after_response and parser.should_keep_alive()
         )
-        if b"expect" in names and any(value.lower() == b"100-continue" for name, value in headers if name == b"expect"):
+        if b"expect" in first and any(value.lower() == b"100-continue" for name, value in headers if name == b"expect"):
             self.cycle.waiting_for_100_continue = True
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
@@ -243,7 +243,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         if self._overhead:
-            self._overhead = max(self._overhead - len(body) - _CHUNK_FRAMING, 0)
+            self._overhead -= min(len(body) + _CHUNK_FRAMING, self._overhead)
         cycle = cast(Cycle, self.cycle)
         if cycle.response_complete:
             return
@@ -260,9 +260,12 @@ class EnvelopeProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._in_head:
             return  # it is parsed once more, without its upgrade
-        if not self.cycle.response_complete:
-            self.cycle.more_body = False
-            cast(Cycle, self.cycle).wake()
+        cycle = cast(Cycle, self.cycle)
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.wake()
+        if not cycle.keep_alive:
+            self._deaf = True
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         running = self._running = cast(Cycle, cycle)
@@ -279,6 +282,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
             if self._held:
                 self._held = b""
                 self.transport.resume_reading()
+        self._deaf = self._deaf or not self.cycle.more_body
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
