@@ -40,14 +40,13 @@ class EnvelopeProtocol(HttpToolsProtocol):
     idle_since = inf
     _lingers_until = inf
     _refused = False
-    _deaf = False
-    """Nothing that comes now is looked at: the connection ends with what came before it."""
-    _last_words = b""
-    """A refusal that waits until the requests before it have been answered."""
+    _deaf = False  # to all that comes now: the connection ends with what came before it
+    _last_words = b""  # a refusal, which waits until the requests before it have been answered
     _in_head = False
     _overhead = 0
     """Bytes that are no body, of the packets since that in which the message began."""
     _running: Cycle | None = None
+    _holds = False  # what came behind a waiting request, and reads no more
     _held = b""
     _held_from = 0
     _without_upgrade = b""
@@ -135,15 +134,17 @@ class EnvelopeProtocol(HttpToolsProtocol):
         """Keep what came behind a waiting request as it is, and read no more."""
         if self._held:
             data, start = self._held[self._held_from :] + data[start:], 0
-        self._held, self._held_from = data, start
+        self._held, self._held_from, self._holds = data, start, True
         self.transport.pause_reading()
 
     def _release(self) -> None:
         held, start = self._held, self._held_from
         self._held, self._held_from = b"", 0
         self._feed_pieces(held, start)
-        if not self.pipeline and not self.flow.read_paused:
-            self.transport.resume_reading()
+        if not self.pipeline:
+            self._holds = False
+            if not self.flow.read_paused:
+                self.transport.resume_reading()
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """Parse a request once more without its wish for another protocol: the parser would take no body for it."""
@@ -279,8 +280,8 @@ class EnvelopeProtocol(HttpToolsProtocol):
         if self.pipeline:
             self.pipeline.clear()
             self.cycle = self._running  # type: ignore[assignment]
-            if self._held:
-                self._held = b""
+            if self._holds:
+                self._held, self._holds = b"", False
                 self.transport.resume_reading()
         self._deaf = self._deaf or not self.cycle.more_body
 
@@ -291,7 +292,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-            if self._held:
+            if self._holds:
                 self._release()
         elif self._refused:
             self._say_last_words()

@@ -121,6 +121,28 @@ async def test_behind_a_request_that_waits_nothing_is_parsed_or_read() -> None:
         transport.abort()
 
 
+async def test_reading_goes_on_when_those_that_waited_have_their_turn() -> None:
+    async with echo() as server:
+        reader, writer = await server.connect()
+        writer.write(request("/slow") + request("/a"))
+
+        async def waits() -> bool:
+            return any(connection.pipeline for connection in await connections(server))
+
+        await eventually(waits)
+        writer.write(request("/b"))
+
+        async def stopped() -> bool:
+            return not any(connection.transport.is_reading() for connection in await connections(server))
+
+        await eventually(stopped)
+        server.echo.go.set()
+        await asyncio.wait_for(reader.readuntil(b"POST /b "), SOON)
+        writer.write(request("/c", close=True))
+        assert bodies(await asyncio.wait_for(reader.read(), SOON)) == [b"POST /c "]
+        writer.close()
+
+
 def end(writer: asyncio.StreamWriter) -> None:
     writer.close()
 
