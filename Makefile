@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-newest test-compose test-upgrade docs soak history bench bench-fallback bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-newest test-compose test-upgrade docs soak history fuzz bench bench-fallback bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ test-upgrade: .venv/.ready ## upgrade from the version before, process by proces
 
 history: .venv/.ready ## every pair of faults, what clients saw checked by Porcupine (SEED=n, OPTIONS=); needs Go, takes an hour
 	$(BIN)/python -m tests.history $(if $(SEED),--seed $(SEED)) $(OPTIONS)
+
+fuzz: .venv/.ready ## random byte streams to gateway and service, held against uvicorn's own protocols (STREAMS=20000, SEED=n)
+	$(BIN)/python -m tests.fuzz --streams $(or $(STREAMS),20000) $(if $(SEED),--seed $(SEED))
 
 bench-recovery: .venv/.ready ## rebuild, drain and memory per player, next to bare loops
 	$(BIN)/python -m benchmarks.recovery

@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+# The longest texts that are allowed, with every character escaped as two units of UTF-16: 12 bytes each.
+_AUTH_BODY: Final = 12 * (128 + 200 + 1024) + 512
+_SCORE_BODY: Final = 12 * (128 + 200) + 512
+# A thousand of the longest ids in UTF-8.
+_LIST_BODY: Final = 1000 * (4 * 128 + 4) + 512
+
 
 class Repeat(Enum):
     """Whether a request that may have been done already may be sent again."""
@@ -21,8 +27,8 @@ class Call:
     """One verb on one path, which may end in one parameter.
 
     `token`: a gateway refuses it without a valid token. `repeat`: whether a gateway or NGINX may send it to another
-    upstream when the first one broke off. `streams`: the answer has no end. `largest_body` is in bytes, None for
-    MAX_BODY_BYTES.
+    upstream when the first one broke off. `streams`: the answer has no end. `largest_body` is in bytes, never more
+    than MAX_BODY_BYTES, which is meant where it is None.
     """
 
     method: str
@@ -41,6 +47,10 @@ class Call:
     def has_parameter(self) -> bool:
         return "{" in self.path
 
+    def body_limit(self, most: int) -> int:
+        """The most bytes that its body may have, where no body may have more than `most`."""
+        return most if self.largest_body is None else min(self.largest_body, most)
+
     def may_repeat(self, *, has_key: bool) -> bool:
         """Whether one request of this call may be sent again; `has_key`: it carries an Idempotency-Key."""
         return self.repeat is Repeat.ALWAYS or (has_key and self.repeat is Repeat.WITH_KEY)
@@ -51,22 +61,22 @@ def read(path: str, *, streams: bool = False, token: bool = False) -> Call:
     return Call("GET", path, token=token, repeat=Repeat.ALWAYS, streams=streams)
 
 
-def write(path: str) -> Call:
+def write(path: str, largest_body: int | None = _SCORE_BODY) -> Call:
     """Declare a score write: a POST with a token, repeated when it carries an Idempotency-Key."""
-    return Call("POST", path, token=True, repeat=Repeat.WITH_KEY)
+    return Call("POST", path, token=True, repeat=Repeat.WITH_KEY, largest_body=largest_body)
 
 
-REGISTER: Final = Call("POST", "/auth/register")
-LOGIN: Final = Call("POST", "/auth/login")
+REGISTER: Final = Call("POST", "/auth/register", largest_body=_AUTH_BODY)
+LOGIN: Final = Call("POST", "/auth/login", largest_body=_AUTH_BODY)
 CREATE: Final = write("/score/create")
 UPDATE: Final = write("/score/update")
 ADD: Final = write("/score/add")
 SUBMIT: Final = write("/score")
-SUBMIT_MANY: Final = write("/scores")
+SUBMIT_MANY: Final = write("/scores", largest_body=None)
 TOP: Final = read("/top")
 RANGE: Final = read("/range")
 RANK: Final = read("/rank/{user_id}")
-RANKS: Final = Call("POST", "/ranks", repeat=Repeat.ALWAYS)
+RANKS: Final = Call("POST", "/ranks", repeat=Repeat.ALWAYS, largest_body=_LIST_BODY)
 AROUND: Final = read("/around/{user_id}")
 STREAM_TOP: Final = read("/stream/top", streams=True)
 STREAM_RANK: Final = read("/stream/rank/{user_id}", streams=True)

@@ -94,7 +94,7 @@ class Proxy:
         call = None
         if endpoint is not None:
             context.route, call = endpoint.path, endpoint.call(context.method)
-        largest = (call and call.largest_body) or self._max_body
+        largest = self._max_body if call is None else call.body_limit(self._max_body)
         try:
             if head.content_length is not None and head.content_length > largest:
                 raise too_large(largest)
@@ -127,9 +127,12 @@ class Proxy:
             if (rest := send_response(send, status, headers, whole)) is not None:
                 await rest
             return
+        events = (first_header(headers, b"content-type") or b"").startswith(b"text/event-stream")
+        if events:
+            headers.append((b"connection", b"close"))  # what comes behind them would wait without end
         try:
             await start_stream(send, status, headers)
-            await self._stream(answer, scope, receive, send, context)
+            await self._stream(answer, scope, receive, send, context, events=events)
         finally:
             answer.close()
 
@@ -193,10 +196,9 @@ class Proxy:
                 return answer, upstream
 
     async def _stream(
-        self, answer: Answer, scope: Scope, receive: Receive, send: Send, context: RequestContext
+        self, answer: Answer, scope: Scope, receive: Receive, send: Send, context: RequestContext, *, events: bool
     ) -> None:
         """Pass a body on piece by piece, until it ends, the client leaves or, for events, the gateway stops."""
-        events = (first_header(answer.headers, b"content-type") or b"").startswith(b"text/event-stream")
         if events:
             answer.set_read_timeout(self._longest_silence)
             limit_buffer(scope)

@@ -11,6 +11,8 @@ _STREAM = (
     "proxy_cache off;",
     "proxy_read_timeout 180s;",
 )
+_LIMITED = "/auth/"
+"""Has a location with a limit of requests, which one of its own would lose; the gateways limit its bodies."""
 _BY_KEY = 'if ($http_idempotency_key != "") { return 418; }'
 _REPEATABLE = ("proxy_next_upstream error timeout non_idempotent;",)
 
@@ -27,7 +29,7 @@ def _blocks(calls: Iterable[Call]) -> Iterator[str]:
             directives += _STREAM
         if call.method == "POST" and call.repeat is Repeat.ALWAYS:
             directives += _REPEATABLE  # a read with a body: NGINX does not send a POST again by itself
-        if call.largest_body is not None:
+        if call.largest_body is not None and not call.path.startswith(_LIMITED):
             directives.append(f"client_max_body_size {call.largest_body};")
         if directives:
             if call.repeat is Repeat.WITH_KEY:

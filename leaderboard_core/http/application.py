@@ -21,8 +21,9 @@ from leaderboard_core.calls import CallTable
 from leaderboard_core.errors import LeaderboardError
 from leaderboard_core.http.access_log import AccessLog
 from leaderboard_core.http.context import RequestContext
+from leaderboard_core.http.cycle import FIRST_HEADERS
 from leaderboard_core.http.exception_handlers import HANDLERS, reply_to
-from leaderboard_core.http.messages import BodyLimits, first_header, limit_body, send_response, without_body
+from leaderboard_core.http.messages import BodyLimits, limit_body, send_response, without_body
 from leaderboard_core.http.responses import CONTEXT, JSONReply, error_reply, reply_of
 from leaderboard_core.http.routing import Entry, RouteTable
 from leaderboard_core.settings import ProcessSettings
@@ -139,8 +140,10 @@ class Application(FastAPI):
         path: str = get_route_path(scope) if scope.get("root_path") else scope["path"]
         table = self._table or self.routes_by_path
         entry, path_value = table.find(method, path)
-        headers = dict(reversed(scope["headers"])) if entry is not None else None  # of a repeated one the first counts
-        given = first_header(scope["headers"], b"x-request-id") if headers is None else headers.get(b"x-request-id")
+        headers = scope.get(FIRST_HEADERS) if "app" not in scope else None
+        if headers is None:
+            headers = dict(reversed(scope["headers"]))  # of a repeated one the first counts
+        given = headers.get(b"x-request-id")
         if given is not None and _REQUEST_ID.fullmatch(given):
             request_id = given.decode("ascii")
         else:
@@ -155,7 +158,7 @@ class Application(FastAPI):
             if self.user_middleware or self.dependency_overrides:
                 await self._answer_through_layers(scope, receive, send, context)
                 return
-            if entry is not None and entry.function is not None and headers is not None:
+            if entry is not None and entry.function is not None:
                 context.route = entry.path
                 call = entry.function(scope, receive, headers, path_value, self._limits_of(entry))
                 await self._answer_compiled(call, entry, scope, receive, send, context)
@@ -177,7 +180,7 @@ class Application(FastAPI):
         limits = self._body_limits
         if entry is None or entry.largest_body is None:
             return limits
-        return BodyLimits(entry.largest_body, limits.seconds)
+        return BodyLimits(min(entry.largest_body, limits.max_bytes), limits.seconds)
 
     async def _answer_compiled(
         self,

@@ -34,6 +34,7 @@ Compiled = Callable[[Scope, Receive, Mapping[bytes, bytes], str, BodyLimits], Aw
 
 _CACHED_QUERY_BYTES: Final = 256
 _CACHED_QUERIES: Final = 1024
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _NOT_UNDERSTOOD: Final = {
     "cookie_params": "a cookie",
     "websocket_param_name": "a WebSocket",
@@ -180,6 +181,7 @@ class _Compiler:
             raise NotCompilable("its body is not one JSON model")
         name = f"b{len(self._lines)}"
         self._emit(f"{name} = await {self._request()}.body()")
+        self._emit(f"if {name}[:3] == {_BYTE_ORDER_MARK!r}:", f"    {name} = {name}[3:]")
         validate = self._constant(model.__pydantic_validator__.validate_json)
         return self._refusable_value(own, f"{validate}({name})", ("body",))
 

@@ -17,6 +17,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 TRANSPORT: Final = "leaderboard.transport"
 """In an ASGI scope, the connection's transport: an answer without end may have to be cut off."""
 
+FIRST_HEADERS: Final = "leaderboard.first_headers"
+"""In an ASGI scope as the server made it, the first header of each name."""
+
 FLUSH_HEAD: Final = {"type": "http.response.body", "body": b"", "more_body": True}
 """A piece of a body that sends the head now: otherwise it waits for the first piece with something in it."""
 
@@ -39,6 +42,7 @@ class Cycle(RequestResponseCycle):
     response_started = False
     waiting_for_100_continue = False
     _event: asyncio.Event | None = None
+    _given_up = False
     _head: Any = None
     _news = False
 
@@ -48,6 +52,7 @@ class Cycle(RequestResponseCycle):
         self.flow = protocol.flow
         self.transport = protocol.transport
         self.on_response: Callable[..., None] = protocol.on_response_complete
+        self._protocol = protocol
         self._state = protocol.server_state
         self._tasks: set[Any] = protocol.tasks
         self.task: asyncio.Task[None] | None = None
@@ -71,9 +76,22 @@ class Cycle(RequestResponseCycle):
         if self._event is not None:
             self._event.set()
 
+    def disconnect(self) -> None:
+        """The client has left."""
+        if not self.response_complete:
+            self.disconnected, self.waiting_for_100_continue = True, False
+            self.wake()
+
+    def give_up(self) -> None:
+        """The request turned out to be none; if the application has not seen it yet, it never will."""
+        self._given_up = True
+        self.disconnect()
+
     async def run_asgi(self, app: Any) -> None:
         """Run the application, as a task of its own. An answer that it leaves unfinished is cut off."""
         try:
+            if self._given_up:
+                return
             await app(self.scope, self.receive, self.send)
             if not (self.response_complete or self.disconnected):
                 self.logger.error("The application returned without completing its answer.")
@@ -114,6 +132,8 @@ class Cycle(RequestResponseCycle):
         return message
 
     async def send(self, message: Any) -> None:
+        if self.transport.is_closing():
+            self.disconnect()  # whoever writes now learns of it before the transport says so
         head = self._head
         if head is None:
             if self.response_started or message["type"] != "http.response.start":
@@ -132,11 +152,13 @@ class Cycle(RequestResponseCycle):
         if whole and self.answer(head["status"], head["headers"], message.get("body", b"")):
             return
         await super().send(head)
+        if not self.keep_alive:
+            self._protocol.on_last_answer()
         await super().send(message)
 
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
         """Write a whole answer at once; False, with nothing written, when there is something special about it."""
-        if self.response_started or self.disconnected or self.flow.write_paused:
+        if self.response_started or self.disconnected or self.flow.write_paused or self.transport.is_closing():
             return False
         pieces = [STATUS_LINE[status]]
         for name, value in self._state.default_headers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable
+from math import inf
 from typing import Final, NamedTuple
 
 from starlette.requests import ClientDisconnect
@@ -16,15 +17,24 @@ from leaderboard_core.http.server import limit_write_buffer
 Header = tuple[bytes, bytes]
 Headers = list[Header]
 
+_WHOLE_BODY: Final = 2
+"""Times the longest wait for the next bytes: the time for all of them."""
 _DRAIN_SECONDS: Final = 5.0
 _DRAIN_BYTES: Final = 64 * 2**20
 
 
 class BodyLimits(NamedTuple):
-    """The most bytes that a request's body may have, and the longest wait for the next of them in seconds."""
+    """The most bytes that a request's body may have, and the longest wait for the next of them in seconds.
+
+    The whole body must come in twice that time.
+    """
 
     max_bytes: int
     seconds: float
+
+    def deadline(self) -> float:
+        """When a body must be whole whose reading begins now, by the loop's clock."""
+        return asyncio.get_running_loop().time() + _WHOLE_BODY * self.seconds
 
 
 def first_header(headers: Iterable[Header], wanted: bytes) -> bytes | None:
@@ -53,9 +63,9 @@ async def read_body(receive: Receive, headers: Iterable[Header], limits: BodyLim
         return whole
     check_length(headers, max_bytes)
     pieces: list[bytes] = []
-    size, more = 0, True
+    size, more, deadline = 0, True, limits.deadline()
     while more:
-        message = await _receive_in_time(receive, limits.seconds)
+        message = await _receive_in_time(receive, limits.seconds, deadline)
         if message["type"] != "http.request":
             raise ClientDisconnect
         piece = message.get("body", b"")
@@ -76,15 +86,16 @@ def check_length(headers: Iterable[Header], max_bytes: int) -> None:
 
 def limit_body(receive: Receive, headers: Iterable[Header], limits: BodyLimits) -> Receive:
     """Receive a request for whoever reads its body by messages; raises PayloadTooLarge or RequestTimeout there."""
-    size, more = 0, True
+    size, more, deadline = 0, True, inf
 
     async def receive_limited() -> Message:
-        nonlocal size, more
+        nonlocal size, more, deadline
         if not more:
             return await receive()  # it waits until the client leaves
-        if size == 0:
+        if deadline == inf:
             check_length(headers, limits.max_bytes)
-        message = await _receive_in_time(receive, limits.seconds)
+            deadline = limits.deadline()
+        message = await _receive_in_time(receive, limits.seconds, deadline)
         size += len(message.get("body", b""))
         more = message.get("more_body", False)
         if size > limits.max_bytes:
@@ -171,9 +182,9 @@ async def wait_until_disconnected(receive: Receive) -> None:
         pass
 
 
-async def _receive_in_time(receive: Receive, seconds: float) -> Message:
+async def _receive_in_time(receive: Receive, seconds: float, deadline: float) -> Message:
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout_at(min(asyncio.get_running_loop().time() + seconds, deadline)):
             return await receive()
     except TimeoutError:
         raise RequestTimeout from None

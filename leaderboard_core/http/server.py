@@ -40,11 +40,19 @@ class DrainingServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, on_stop: Callable[[], None], notice_seconds: float, local: socket.socket | None
+        self,
+        config: uvicorn.Config,
+        on_stop: Callable[[], None],
+        *,
+        notice_seconds: float,
+        head_seconds: float,
+        local: socket.socket | None,
     ) -> None:
         super().__init__(config)
         self._on_stop = on_stop
         self._notice_seconds = notice_seconds
+        self.head_seconds = head_seconds
+        """The time in which the head of a request must have come, from its first byte."""
         self._local = local
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -58,7 +66,7 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS_PER_SWEEP == 0:
-            self._close_idle(self.server_state.connections)
+            self._close_late(self.server_state.connections)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -76,12 +84,11 @@ class DrainingServer(uvicorn.Server):
         if self._local is not None:
             Path(self._local.getsockname()).unlink(missing_ok=True)
 
-    def _close_idle(self, connections: Iterable[Any]) -> None:
+    def _close_late(self, connections: Iterable[Any]) -> None:
         """One look at all connections now and then: a timer for each answer would cost more than its parsing."""
-        latest = asyncio.get_running_loop().time() - self.config.timeout_keep_alive
+        now = asyncio.get_running_loop().time()
         for connection in list(connections):
-            if connection.idle_since < latest:
-                connection.transport.close()
+            connection.close_if_late(now, self.config.timeout_keep_alive, self.head_seconds)
 
     @staticmethod
     async def _drain(connections: set[Any], seconds: float, *, even_idle: bool) -> None:
@@ -98,6 +105,7 @@ def create_server(
     *,
     on_stop: Callable[[], None] = lambda: None,
     notice_seconds: float = 0,
+    head_seconds: float = 15,
     local: socket.socket | None = None,
     loop: Literal["uvloop", "asyncio"] = "uvloop",
 ) -> DrainingServer:
@@ -117,4 +125,4 @@ def create_server(
         timeout_graceful_shutdown=GRACE_SECONDS,
         backlog=BACKLOG,
     )
-    return DrainingServer(config, on_stop, notice_seconds, local)
+    return DrainingServer(config, on_stop, notice_seconds=notice_seconds, head_seconds=head_seconds, local=local)

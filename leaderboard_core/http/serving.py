@@ -52,7 +52,13 @@ async def serve(
     # After the port: whoever has that may take the place of what stands under the socket's name.
     folder = settings.socket_dir if is_reached_locally(settings.host) else None
     local = listen_locally(local_socket(folder, settings.port)) if folder else None
-    server = create_server(app, on_stop=on_stop, notice_seconds=notice_seconds, local=local)
+    server = create_server(
+        app,
+        on_stop=on_stop,
+        notice_seconds=notice_seconds,
+        head_seconds=settings.client_timeout_seconds,
+        local=local,
+    )
     # uvicorn raises the signal again when it is done, to die of it; the handler it finds then is this one.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -27,7 +27,10 @@ class ProcessSettings(Group):
     access_log: bool = Field(True, description="Log a line per request.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body; more is 413.")
     client_timeout_seconds: float = Field(
-        15, gt=0, description="Longest wait for the next bytes of a request's body; then it is 408."
+        15,
+        gt=0,
+        description="Longest wait for a request's head, and for the next bytes of its body, which has twice as long "
+        "for all of them; then it is 408.",
     )
     trusted_proxies: Networks = Field(
         (ip_network("127.0.0.0/8"), ip_network("::1/128")),

@@ -82,11 +82,25 @@ async def test_a_body_over_the_limit_is_413_and_goes_nowhere(chunked: bool) -> N
                 yield b"x" * 65_536
 
         content = pieces() if chunked else b"x" * 2**21
-        response = await gate.post("/auth/login", content=content)
+        response = await gate.post("/scores", content=content, headers=bearer())
         assert is_envelope(response, 413, "payload_too_large")
         assert service.requests == []
-        assert (await gate.post("/auth/login", content=b"x" * 65_536)).status_code == 200
+        assert (await gate.post("/scores", content=b"x" * 65_536, headers=bearer())).status_code == 200
         assert len(service.requests[0].body) == 65_536
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(("call", "largest"), [("/auth/register", 20_000), ("/score/add", 5_000), ("/ranks", 600_000)])
+async def test_a_call_takes_no_more_than_it_can_need(call: str, largest: int, chunked: bool) -> None:
+    async with services(1) as (service,), gateway(service, max_body_bytes=2**20) as gate:
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(largest // 1000):
+                yield b"x" * 1000
+
+        content = pieces() if chunked else b"x" * largest
+        assert is_envelope(await gate.post(call, content=content, headers=bearer()), 413, "payload_too_large")
+        assert service.requests == []
 
 
 async def test_a_declared_length_is_refused_before_the_body_is_sent() -> None:
@@ -102,7 +116,7 @@ async def test_a_declared_length_is_refused_before_the_body_is_sent() -> None:
 async def test_a_limit_over_a_mebibyte_works_too() -> None:
     async with services(1) as (service,), gateway(service, max_body_bytes=2**22) as gate:
         body = bytes(range(256)) * 2**13
-        assert (await gate.post("/auth/login", content=body)).status_code == 200
+        assert (await gate.post("/scores", content=body, headers=bearer())).status_code == 200
         assert service.requests[0].body == body
         assert service.requests[0].get("content-length") == str(len(body))
 

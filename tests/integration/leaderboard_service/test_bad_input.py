@@ -57,7 +57,7 @@ BAD_NUMBERS = (
     "9007199254740992",
     "-9007199254740992",
     "9" * 400,
-    "9" * 5000,
+    "9" * 4350,
     "0x10",
     "1_000",
     "01",
@@ -148,9 +148,14 @@ BAD_BODIES: dict[str, bytes] = {
     "not UTF-8": b'{"user_id": "\xff\xfe", "score": 5}',
     "UTF-16": json.dumps({"score": 5}).encode("utf-16"),
     "lone surrogate": b'{"user_id": "\\ud800", "name": "\\udfff", "region": "EU", "score": 5,"x": "\\udfff"}',
+    "deep list": b"[" * 4000,
+    "deep object": b'{"a":' * 700 + b"1" + b"}" * 700,
+    "deep field": b'{"score":' + b"[" * 2000 + b"]" * 2000 + b"}",
+}
+DEEP_BODIES: dict[str, bytes] = {
     "deep list": b"[" * 100_000,
     "deep object": b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
-    "deep field": b'{"score":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    "deep field": b'{"user_ids":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
 }
 
 
@@ -183,10 +188,24 @@ async def test_bodies_that_are_too_large(api: Api, redis_1: redis.Redis, path: s
     assert await dump(redis_1) == before
 
 
-async def test_large_bodies_that_are_allowed(api: Api) -> None:
+@pytest.mark.parametrize(("path", "largest"), [("/auth/register", 20_000), ("/score/add", 5_000), ("/ranks", 600_000)])
+async def test_a_call_takes_no_more_than_it_can_need(api: Api, path: str, largest: int) -> None:
     token = await api.register("alice", "EU", 3)
-    body = b'{"delta": 1, "padding": "' + b"x" * 1_000_000 + b'"}'
-    assert (await api.post_raw("/score/add", body, token=token)).status_code == 200
+    for content in (b"[" * largest, b"{}" + b" " * largest):
+        check_envelope(await api.post_raw(path, content, token=token), 413, "payload_too_large")
+
+
+async def test_the_longest_texts_that_are_allowed_fit(api: Api) -> None:
+    user_id, name = "🂡" * 128, "🂡" * 200
+    longest = {"user_id": user_id, "name": name, "region": "EU", "initialScore": -(2**53 - 1), "password": "🂡" * 1024}
+    made = await api.post_raw("/auth/register", json.dumps(longest).encode())
+    assert made.status_code == 201, made.text
+    body = {"user_id": user_id, "name": name, "region": "EU", "score": 2**53 - 1}
+    written = await api.post_raw("/score", json.dumps(body).encode(), token=made.json()["token"])
+    assert written.status_code == 200, written.text
+    ids = [f"{'🂡' * 124}{number:04}" for number in range(1000)]
+    listed = await api.post_raw("/ranks", json.dumps({"user_ids": ids}, ensure_ascii=False).encode())
+    assert len(listed.json()["unknown"]) == 1000
 
 
 def tokens_that_are_not_valid() -> dict[str, str]:
@@ -320,7 +339,7 @@ async def test_lists_of_players_that_are_not_valid(api: Api) -> None:
     check_envelope(await api.post("/ranks", {}), 422, "invalid_payload")
     check_envelope(await api.post("/ranks", {"user_ids": ["a"], "region": 5}), 422, "invalid_payload")
     check_envelope(await api.post("/ranks", {"user_ids": ["a"], "region": "MARS"}), 422, "unknown_region")
-    for what, content in BAD_BODIES.items():
+    for what, content in (BAD_BODIES | DEEP_BODIES).items():
         response = await api.post_raw("/ranks", content)
         assert response.status_code == 422, what
         assert len(response.content) < 5000, what

@@ -298,13 +298,13 @@ def test_connections_to_the_gateways_are_kept(start_nginx: StartNginx) -> None:
 def test_a_large_body_goes_through_whoever_runs_nginx(start_nginx: StartNginx) -> None:
     upstream = Upstream()
     server = start_nginx(upstream)
-    assert call(server, "POST", "/score", b"x" * 1_048_576)[0] == 200
+    assert call(server, "POST", "/scores", b"x" * 1_048_576)[0] == 200
     assert upstream.requests[-1][3] == 1_048_576
 
 
 def test_a_body_that_is_too_large_is_refused_in_the_envelope(start_nginx: StartNginx) -> None:
     upstream = Upstream()
-    status, headers, body = call(start_nginx(upstream), "POST", "/score", b"x" * 1_048_577, {"X-Request-ID": "req-1"})
+    status, headers, body = call(start_nginx(upstream), "POST", "/score", b"x" * 5_000, {"X-Request-ID": "req-1"})
     assert (status, json.loads(body)["error"]) == (413, "payload_too_large")
     assert headers["content-type"] == "application/json"
     assert headers["x-request-id"] == "req-1"

@@ -167,3 +167,17 @@ async def test_streams_are_a_route_of_the_metrics() -> None:
             counted = partial(gate.metric, "gateway_requests_total", method="GET", route=route, status="200")
             await eventually(lambda counted=counted: counted() == 1, route)
         never.set()
+
+
+@pytest.mark.parametrize("behind", [1, 20_000])
+async def test_a_stream_ends_with_its_client_whatever_is_pipelined_behind_it(behind: int) -> None:
+    async with services(1) as (service,), gateway(service) as gate:
+        never = asyncio.Event()
+        service.behave = says(event(1), then=never)
+        reader, writer = await gate.connect()
+        writer.write(b"GET /stream/top HTTP/1.1\r\nHost: h\r\n\r\n" + b"GET /top HTTP/1.1\r\nHost: h\r\n\r\n" * behind)
+        await asyncio.wait_for(reader.readuntil(b"data: "), SOON)
+        writer.close()
+        await eventually(lambda: not gate.server.server_state.tasks, "the end of the stream", seconds=1)
+        assert len(service.requests) == 1
+        never.set()

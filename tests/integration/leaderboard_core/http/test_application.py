@@ -233,6 +233,13 @@ def test_requests_are_answered_as_fastapi_answers_them(app: Application) -> None
         assert int(head.headers["content-length"]) > 0
 
 
+def test_a_byte_order_mark_in_front_of_json_is_ignored(app: Application) -> None:
+    with TestClient(app) as client:
+        marked = b'\xef\xbb\xbf{"name": "pen"}'
+        answer = client.post("/items", content=marked, headers={"Authorization": "me"})
+        assert (answer.status_code, answer.json()) == (201, {"name": "pen", "price": 1})
+
+
 def test_answers_of_every_kind(app: Application) -> None:
     with TestClient(app) as client:
         removed = client.delete("/removed/pen")

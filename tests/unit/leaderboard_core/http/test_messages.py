@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from leaderboard_core.errors import PayloadTooLarge, RequestTimeout
-from leaderboard_core.http.messages import BodyLimits, limit_body, read_body
+from leaderboard_core.http.messages import BodyLimits, limit_body, read_body, wait_until_disconnected
 
 
 def receiver(*messages: dict[str, Any]) -> Any:
@@ -42,6 +42,20 @@ async def test_a_body_that_stops_coming() -> None:
         await read_body(receiver(part(b"ab", more=True)), (), BodyLimits(10, 0.01))
     with pytest.raises(ClientDisconnect):
         await read_body(receiver(part(b"ab", more=True), {"type": "http.disconnect"}), (), BodyLimits(10, 1))
+
+
+async def trickle() -> dict[str, Any]:
+    await asyncio.sleep(0.02)
+    return part(b"a", more=True)
+
+
+async def test_a_body_that_comes_byte_by_byte_has_an_end() -> None:
+    async with asyncio.timeout(5):
+        with pytest.raises(RequestTimeout):
+            await read_body(trickle, (), BodyLimits(10_000, 0.1))
+        receive = limit_body(trickle, (), BodyLimits(10_000, 0.1))
+        with pytest.raises(RequestTimeout):
+            await wait_until_disconnected(receive)
 
 
 @pytest.mark.parametrize("complete", [True, False])
