@@ -18,8 +18,8 @@ _UNSURE = "A write may have been done or not: repeat it with its Idempotency-Key
 _REPLICA = f"A Redis server is a replica now; {_TRY_AGAIN}"
 _UNUSABLE = f"A Redis server cannot be used now; {_TRY_AGAIN}"
 _NO_WRITES = f"A Redis server takes no writes now; {_TRY_AGAIN}"
-# Redis 7 says so, without the code, of a command in a script.
-_REFUSED_IN_SCRIPT = re.compile(r"ACL failure in script")
+# Redis 7 says these without the code: of a command in a script, and of SORT's patterns.
+_REFUSED_BY_ACL = re.compile(r"ACL failure in script|denied due to insufficient ACL permissions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def meaning_of(error: BaseException | None) -> Meaning | None:
 def code_of(error: RedisError) -> str:
     """Read the code with which Redis began its error; redis-py takes some of them off the text."""
     text = str(error)
-    if _REFUSED_IN_SCRIPT.search(text):
+    if _REFUSED_BY_ACL.search(text):
         return "NOPERM"
     return error.status_code or text.partition(" ")[0]
 

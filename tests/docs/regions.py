@@ -51,6 +51,7 @@ GENERATED = (
     Region("README.md", "settings", tables.settings),
     Region("docs/operations.md", "metrics", tables.metrics),
     Region("docs/operations.md", "redis-errors", tables.redis_errors),
+    Region("docs/operations.md", "redis-rights", tables.redis_rights),
     Region("docs/api.md", "calls", reference.calls),
     Region("docs/api.md", "errors", tables.errors),
     Region("docs/api.md", "reference", reference.reference),

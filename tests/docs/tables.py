@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from leaderboard_core.errors import all_errors
+from leaderboard_core.redis.commands import acl_line
 from leaderboard_core.redis.error_codes import MEANINGS
 from leaderboard_core.settings import GROUPS, PER_REGION_PREFIXES
 from leaderboard_service.reference import examples
@@ -74,6 +75,11 @@ def redis_errors() -> str:
         what = [*(["leaves every connection"] if meaning.drops else []), *(["counts as away"] if meaning.away else [])]
         rows.append((f"`{code}`", meaning.health, ", ".join(what), meaning.remedy))
     return table("Redis answers, `/health` says, the process, do", *rows)
+
+
+def redis_rights() -> str:
+    """Format the command that makes a user of Redis with just the rights that the system needs."""
+    return f"```\n{acl_line('leaderboard', 'PASSWORD')}\n```"
 
 
 def errors() -> str:
