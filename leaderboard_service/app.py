@@ -54,6 +54,7 @@ def create_app(settings: Settings | None = None, *, calls: CallTable | None = No
         services = await Services.open(known)
         app.state.services = services
         app.on_stop(services.announce_stop)
+        services.shard_watch.start()
         try:
             yield services.state()
         finally:

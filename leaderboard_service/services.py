@@ -9,6 +9,7 @@ from leaderboard_core.http.client_address import ClientAddresses
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_core.redis.watch import Watch
 from leaderboard_core.settings import (
     AuthSettings,
     LimitSettings,
@@ -59,6 +60,7 @@ class Services:
     """The services of a replica; dependencies find each by the name of its field."""
 
     shard_map: ShardMap
+    shard_watch: Watch
     databases: RegionDatabases
     regions: Regions
     tokens: Tokens
@@ -88,6 +90,7 @@ class Services:
         reads = BoardReads(RedisBoards(shard_map), postgres_boards)
         return cls(
             shard_map=shard_map,
+            shard_watch=Watch(shard_map),
             databases=databases,
             regions=Regions(settings.topology.regions),
             tokens=Tokens(settings.auth),
@@ -118,6 +121,7 @@ class Services:
         """End all streams, and close the connections to the stores."""
         self.live_hub.stop()
         self.password_hashing.close()
+        await self.shard_watch.close()
         await self.shard_map.close()
         await self.postgres_boards.close()
         await self.databases.close()

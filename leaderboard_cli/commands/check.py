@@ -12,12 +12,13 @@ from leaderboard_cli.console import console
 from leaderboard_core.http.serving import wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import MAINTENANCE_DATABASE
+from leaderboard_core.redis.commands import refusals
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import GROUPS, SettingsError, TopologySettings, WorkerSettings, load
 
 
 def check(wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for Redis and Postgres.")] = 15) -> None:
-    """Say which settings are wrong and which server does not answer; exit 1 if any."""
+    """Say which settings are wrong, which server does not answer, and what Redis refuses to do; exit 1 if any."""
     environ = command_environment()
     complaints = []
     for group in GROUPS:
@@ -37,6 +38,13 @@ async def _reach(topology: TopologySettings, worker: WorkerSettings, wait: float
     shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(server)
     try:
         await wait_for(shard_map.wait_until_reachable, databases.wait_until_reachable, seconds=wait)
+        refused = [
+            f"{shard.variable}: {shard.name}: {refusal}."
+            for shard in shard_map.shards
+            for refusal in await refusals(shard)
+        ]
+        if refused:
+            raise SettingsError("\n".join((*refused, "docs/operations.md has the rights that a user of Redis needs.")))
         for shard in shard_map.shards:
             if not worker.allow_eviction and (policy := await shard.eviction_policy()):
                 raise SettingsError(

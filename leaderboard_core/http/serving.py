@@ -36,7 +36,8 @@ def run(process: str, main: Callable[[ProcessSettings], Coroutine[Any, Any, None
         finally:
             tracing.stop()
     except (SettingsError, Unavailable) as error:
-        print(f"{process} cannot start.\n{error}", file=sys.stderr)  # noqa: T201
+        words = "\n".join((str(error), *getattr(error, "__notes__", ())))  # the notes are for operators
+        print(f"{process} cannot start.\n{words}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
 
 

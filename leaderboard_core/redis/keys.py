@@ -78,6 +78,11 @@ class Keys:
         return f"{self.prefix}shard:incomplete"
 
     @property
+    def trial(self) -> str:
+        """Never exists: a write to it that takes nothing but an existing key tries whether writes are taken."""
+        return f"{self.prefix}shard:trial"
+
+    @property
     def rebuild_lock(self) -> str:
         return f"{self.prefix}shard:rebuild"
 

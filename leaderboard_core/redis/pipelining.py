@@ -22,6 +22,7 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
     TimeoutError,
 )
@@ -36,7 +37,7 @@ class ColdError(ResponseError):
 
 
 # redis-py's own classes for what its callers tell apart; all else is a ResponseError.
-_ERRORS: Final[dict[str, type[Exception]]] = {
+_ERRORS: Final[dict[str, type[RedisError]]] = {
     "COLD": ColdError,
     "LOADING": BusyLoadingError,
     "MASTERDOWN": MasterDownError,
@@ -65,6 +66,7 @@ class Pipeliner:
         self._asked: list[bytes] = []
         self._futures: list[asyncio.Future[Any]] = []
         self._replies: _Replies | None = None
+        self._left: set[_Replies] = set()
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -81,6 +83,13 @@ class Pipeliner:
         self._futures.append(future)
         return future
 
+    def renew(self) -> None:
+        """Leave the connection: the next command makes a new one, and what was asked on this one is answered."""
+        replies, self._replies = self._replies, None
+        if replies is not None:
+            self._left.add(replies)
+            replies.finish()
+
     async def close(self) -> None:
         """Close the connection; callers that still wait for an answer get ConnectionError."""
         if self._opening is not None:
@@ -89,6 +98,8 @@ class Pipeliner:
             self._opening = None  # if it had not begun, it cannot have said so itself
         if self._replies is not None:
             self._replies.abort(ConnectionError("closed"))
+        for replies in list(self._left):
+            replies.abort(ConnectionError("closed"))
         self._fail_asked(ConnectionError("closed"))
         await asyncio.gather(*self._closing)
 
@@ -136,6 +147,7 @@ class Pipeliner:
     def _lost(self, replies: _Replies) -> None:
         if self._replies is replies:
             self._replies = None
+        self._left.discard(replies)
         task = asyncio.get_running_loop().create_task(replies.connection.disconnect(nowait=True))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -193,6 +205,20 @@ class _Replies(asyncio.Protocol):
         self._waiting.extend(futures)
         self._transport.write(commands[0] if len(commands) == 1 else b"".join(commands))
 
+    def finish(self) -> None:
+        """Close as soon as everything that was asked is answered."""
+        if not self._waiting:
+            self.abort(ConnectionError("left"))
+            return
+        last: asyncio.Future[Any] = self._loop.create_future()
+        last.add_done_callback(self._finished)
+        self.ask([_PING], [last])
+
+    def _finished(self, last: asyncio.Future[Any]) -> None:
+        # Whatever Redis said to the PING, or why the connection broke first: there is nobody to hear of it.
+        last.exception()
+        self.abort(ConnectionError("left"))
+
     def abort(self, error: Exception) -> None:
         """Close at once: answers may still be on their way, and must not be taken for those of later commands."""
         if self._lost:
@@ -241,12 +267,13 @@ class _Replies(asyncio.Protocol):
 
 
 _MORE: Final = object()
+_PING: Final = pack_command(("PING",))
 
 
 def _error(message: str) -> Exception:
     code, _, rest = message.partition(" ")
     kind = _ERRORS.get(code)
-    return ResponseError(message) if kind is None else kind(rest)
+    return ResponseError(message, status_code=code) if kind is None else kind(rest, status_code=code)
 
 
 def _fail(futures: Sequence[asyncio.Future[Any]] | Waiting, error: Exception) -> None:

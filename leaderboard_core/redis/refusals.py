@@ -5,19 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from redis.exceptions import ResponseError
+
+from leaderboard_core.errors import Unavailable
+from leaderboard_core.redis.error_codes import UNKNOWN, meaning_of
 from leaderboard_core.redis.shard import Shard
 
 
 async def why_writes_are_refused(shard: Shard) -> str | None:
-    """Ask the Redis why it refuses every write; None when it takes them. Raises Unavailable."""
+    """Ask the Redis why it refuses every write; None when it takes them. Raises Unavailable.
+
+    A replica is left: a connection made anew may reach its primary.
+    """
     info = await shard.command("INFO", "memory", "persistence", "replication")
+    if info.get("role") == "slave":
+        shard.leave_connections()
     reason = _reason(info)
     if reason is None and info.get("rdb_last_bgsave_status") == "err":
         found = await shard.command("CONFIG GET", "save", "stop-writes-on-bgsave-error")
         # Without save points Redis writes on, whatever became of a snapshot that somebody asked for.
         if found.get("save") and found.get("stop-writes-on-bgsave-error") == "yes":
             return "its last snapshot could not be written to the disk"
-    return reason
+    return reason or await _refusal_of_a_write(shard)
+
+
+async def _refusal_of_a_write(shard: Shard) -> str | None:
+    try:
+        await shard.command("SET", shard.keys.trial, "", "XX")
+    except Unavailable as error:
+        meaning = meaning_of(error.__cause__)
+        if meaning is None and isinstance(error.__cause__, ResponseError):
+            meaning = UNKNOWN
+        if meaning is None or meaning.away:
+            raise
+        return meaning.health
+    return None
 
 
 def _reason(info: Mapping[str, Any]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,18 +12,22 @@ from typing import Any, NoReturn
 
 import redis.asyncio as redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import BusyLoadingError, MovedError, NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-from leaderboard_core.errors import Unavailable, WarmingUp, describe
+from leaderboard_core.errors import WarmingUp, describe
 from leaderboard_core.redis import lua
 from leaderboard_core.redis.admission import ServerState, encode_regions, look, look_keys, read_look
 from leaderboard_core.redis.breaker import CircuitBreaker
+from leaderboard_core.redis.error_codes import UNKNOWN, explain, meaning_of, refused, unreachable
 from leaderboard_core.redis.keys import Keys
 from leaderboard_core.redis.pipelining import ColdError, Pipeliner
+from leaderboard_core.redis.pooling import leave_connections
 
 log = logging.getLogger(__name__)
 
 NEARLY_FULL = 0.9
+LEAVE_SECONDS = 0.25
+"""How often all connections are left at most: new ones may reach the same server, for as long as a name leads there."""
 NO_EVICTION = "noeviction"
 CONNECTION_ERRORS = (RedisError, OSError, asyncio.TimeoutError)
 """What the driver raises when a Redis is unavailable."""
@@ -36,7 +41,8 @@ class Shard:
 
     The readiness gate: a script that trusts the boards holds the admission of the shard in its text, and runs only
     while `shard:admission` is that. It is loaded only after a look at the server has found the admission to be for
-    its present life, and a new connection, or a server that says that it is a replica, is a reason to look again. A
+    its present life, and a new connection, or a server that says that it is a replica, is a reason to look again. Such
+    a server may have a successor behind the same name, or a proxy, so all connections to it are left as well. A
     Redis that came back empty or older, or was a replica meanwhile, is thus neither read nor written before a worker
     has compared it with Postgres (docs/decisions/0016).
     """
@@ -50,7 +56,11 @@ class Shard:
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     _usable: dict[str, lua.Script] = field(default_factory=lambda: dict(_UNGATED))
     _loading: dict[str, asyncio.Task[lua.Script]] = field(default_factory=dict)
+    away_because: str = ""
+    """What was wrong when a call last failed."""
     _doubts: int = 0
+    _left_at: float = -LEAVE_SECONDS
+    _leaving: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
         self.pipeliner.greet = self._greet
@@ -74,7 +84,9 @@ class Shard:
         except ColdError as error:
             raise WarmingUp from error
         except NoScriptError as error:
-            raise unreachable(error) from error  # restarted again just now
+            # Restarted again just now; or the load went to another server than this connection leads to.
+            self.leave_connections()
+            raise unreachable(error) from error
 
     async def _pipelined(self, words: Sequence[str | int]) -> Any:
         # As `_guarded`, without its generator: every call of a request comes through here.
@@ -103,9 +115,30 @@ class Shard:
                 return await pipe.execute()
 
     async def look(self) -> ServerState:
-        """Look at the server; an admission of another life of it is closed by that. Raises Unavailable."""
+        """Look at the server; an admission of another life of it is closed by that. Raises Unavailable.
+
+        What is not open is not served by this process any more, and a replica is left.
+        """
         words = (encode_regions(self.regions),)
-        return read_look(await self.run("look_at_server", look_keys(self.keys), words))
+        state = read_look(await self.run("look_at_server", look_keys(self.keys), words))
+        if state.state == "replica":
+            self.leave_connections()
+        elif not state.is_open:
+            self._forget_gated()
+        return state
+
+    def leave_connections(self) -> None:
+        """Make new connections for what is asked from now on, to whichever server they then reach.
+
+        What is in flight gets its own answer. Before anything that trusts the boards is run again, the server is
+        looked at.
+        """
+        self._forget_gated()  # once it is written to again, it may have missed what another took
+        now = time.monotonic()
+        if now - self._left_at >= LEAVE_SECONDS:
+            self._left_at = now
+            self.pipeliner.renew()
+            self._leaving = asyncio.create_task(leave_connections(self.client.connection_pool))
 
     async def is_ready(self) -> bool:
         """Whether this life of the server is known to hold all its data. Raises Unavailable."""
@@ -122,11 +155,11 @@ class Shard:
         await self.command("ZADD", self.keys.incomplete, "NX", await self.now(), user_id)
 
     async def reachable(self) -> str | None:
-        """Ping Redis: None when it answers, else what is wrong."""
+        """Ping Redis: None when it answers, else what is wrong and what to do."""
         try:
             await self.client.ping()
         except CONNECTION_ERRORS as error:
-            return describe(error)
+            return explain(error) or f"{describe(error).rstrip('.')}. Start Redis, or set the variable to where it runs"
         return None
 
     async def eviction_policy(self) -> str:
@@ -210,7 +243,7 @@ class Shard:
                 if script.gated:
                     state = await look(connection.execute_command, self.keys, self.regions)
                     if state.state == "replica":
-                        raise ReadOnlyError("the server is a replica")
+                        raise ReadOnlyError("the server is a replica", status_code="READONLY")
                     if not state.is_open:
                         raise WarmingUp
                     script = script.under(state.text)
@@ -236,18 +269,20 @@ class Shard:
             case NoScriptError() | ColdError() | WarmingUp():
                 self.breaker.succeeded(permit)
                 raise error
-            case ReadOnlyError() | MovedError():
-                self.breaker.succeeded(permit)
-                self._forget_gated()  # once it is written to again, it may have missed what another took
-                log.warning("redis is no master: %s", error, extra={"shard": self.name})
-                raise Unavailable("A Redis server is a replica now; try again shortly. Nothing was done.") from error
+            case RedisError() if (meaning := meaning_of(error)) is not None:
+                if meaning.away:
+                    self.away_because = meaning.health
+                    self.breaker.failed(permit)
+                else:
+                    self.breaker.succeeded(permit)
+                if meaning.drops:
+                    self.leave_connections()
+                raise refused(error, meaning, self.variable, self.name) from error
             case ResponseError():
                 self.breaker.succeeded(permit)
-                log.warning("redis refused a command: %s", error, extra={"shard": self.name})
-                raise Unavailable(
-                    "A Redis server refuses commands (out of memory or read-only?); its log says why."
-                ) from error
+                raise refused(error, UNKNOWN, self.variable, self.name) from error
             case _ if isinstance(error, CONNECTION_ERRORS):
+                self.away_because = type(error).__name__
                 self.breaker.failed(permit)
                 problem = unreachable(error)
                 problem.add_note(f"{self.variable}: {self.name}: {describe(error)}")  # for operators, never for clients
@@ -255,14 +290,3 @@ class Shard:
             case _:
                 self.breaker.abandoned(permit)
                 raise error
-
-
-def unreachable(error: BaseException | None) -> Unavailable:
-    """Make the error a caller sees when a shard does not answer; the driver's own words stay in the log."""
-    if error is None:
-        return Unavailable("A Redis server did not answer the last calls; nothing was done. Try again shortly.")
-    reason = "is loading its data" if isinstance(error, BusyLoadingError) else "cannot be reached"
-    return Unavailable(
-        f"A Redis server {reason}; try again shortly. A write may have been done or not: repeat it with its "
-        "Idempotency-Key."
-    )

@@ -82,10 +82,7 @@ class ShardMap:
 
 
 def _explain(shard: Shard, problem: str) -> str:
-    return (
-        f"{shard.variable}: cannot reach Redis at {shard.name}: {problem.rstrip('.')}. "
-        "Start Redis, or set the variable to where it runs."
-    )
+    return f"{shard.variable}: cannot reach Redis at {shard.name}: {problem}."
 
 
 def _open_shard(make: Callable[..., Shard], url: str, regions: tuple[str, ...], settings: TopologySettings) -> Shard:

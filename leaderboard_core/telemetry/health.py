@@ -11,6 +11,7 @@ from typing import Any
 from leaderboard_core.concurrency.ttl_cache import TtlCache
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
+from leaderboard_core.redis.error_codes import meaning_of
 from leaderboard_core.redis.refusals import why_writes_are_refused
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
@@ -88,9 +89,19 @@ async def _shard_health(shard: Shard) -> dict[str, Any]:
                 shard.is_ready(), why_writes_are_refused(shard), shard.warnings()
             )
     except (Unavailable, TimeoutError) as error:
-        return {**entry, "error": type(error.__cause__ or error).__name__}
+        return {**entry, **_failure(shard, error)}
     ok = ready and refusal is None
     return {**entry, "ok": ok, "ready": ready, "warnings": warnings, **_refusal(refusal)}
+
+
+def _failure(shard: Shard, error: BaseException) -> dict[str, str]:
+    """Tell a server that answers, and refuses what is asked of it, from one that is away."""
+    if error.__cause__ is None and shard.breaker.is_open:
+        return {"error": shard.away_because}
+    meaning = meaning_of(error.__cause__)
+    if meaning is None:
+        return {"error": type(error.__cause__ or error).__name__}
+    return {"error" if meaning.away else "refuses_writes": meaning.health}
 
 
 async def _clock_offset(shard: Shard) -> float | None:

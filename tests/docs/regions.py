@@ -50,6 +50,8 @@ GENERATED = (
     Region("README.md", "calls", lambda: reference.calls("docs/api.md")),
     Region("README.md", "settings", tables.settings),
     Region("docs/operations.md", "metrics", tables.metrics),
+    Region("docs/operations.md", "redis-errors", tables.redis_errors),
+    Region("docs/operations.md", "redis-rights", tables.redis_rights),
     Region("docs/api.md", "calls", reference.calls),
     Region("docs/api.md", "errors", tables.errors),
     Region("docs/api.md", "reference", reference.reference),

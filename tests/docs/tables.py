@@ -9,6 +9,8 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from leaderboard_core.errors import all_errors
+from leaderboard_core.redis.commands import acl_line
+from leaderboard_core.redis.error_codes import MEANINGS
 from leaderboard_core.settings import GROUPS, PER_REGION_PREFIXES
 from leaderboard_service.reference import examples
 from tests.support.catalogue import catalogue
@@ -64,6 +66,20 @@ def metrics() -> str:
         for one in catalogue()
     ]
     return table("metric, type, labels, shown by, meaning", *rows)
+
+
+def redis_errors() -> str:
+    """Format the table of what each error code of Redis means."""
+    rows = []
+    for code, meaning in MEANINGS.items():
+        what = [*(["leaves every connection"] if meaning.drops else []), *(["counts as away"] if meaning.away else [])]
+        rows.append((f"`{code}`", meaning.health, ", ".join(what), meaning.remedy))
+    return table("Redis answers, `/health` says, the process, do", *rows)
+
+
+def redis_rights() -> str:
+    """Format the command that makes a user of Redis with just the rights that the system needs."""
+    return f"```\n{acl_line('leaderboard', 'PASSWORD')}\n```"
 
 
 def errors() -> str:

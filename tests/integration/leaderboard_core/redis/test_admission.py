@@ -69,6 +69,8 @@ async def demoted_without_the_last_write(
     """
     second.start()
     try:
+        async with client_of(second) as b:
+            await follow(b, own_redis)  # the first replica ever gives its master another replid
         await admit(environ, databases)
         async with (
             running_service(environ) as api,
@@ -80,7 +82,7 @@ async def demoted_without_the_last_write(
             assert (await idle.post("/score/add", {"delta": 0}, token=token)).status_code == 200
             async with working(environ):
                 await drained(a)
-            await follow(b, own_redis)
+            assert await a.wait(1, 5000) == 1
             await promote(b)
             assert (await api.post("/score/add", {"delta": 90}, token=token)).json()["score"] == 100
             async with working(environ):

@@ -27,6 +27,7 @@ def test_the_names_of_the_keys() -> None:
     assert keys.user_bucket("alice") == "bucket:user:alice"
     assert keys.region_bucket("EU") == "bucket:region:EU"
     assert keys.tombstone("alice") == "deleted:alice"
+    assert keys.trial == "shard:trial"
 
 
 def test_a_prefix_stands_before_every_name() -> None:
