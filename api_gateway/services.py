@@ -12,6 +12,7 @@ from api_gateway.upstream.client import UpstreamClient
 from api_gateway.upstream.health import HealthMonitor
 from api_gateway.upstream.pool import Pool, State, Upstream
 from leaderboard_core.calls import CallTable
+from leaderboard_core.http.client_address import ClientAddresses
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
 from leaderboard_core.tokens import Tokens
 
@@ -75,6 +76,7 @@ class Services:
             metrics,
             calls,
             Tokens(settings.auth),
+            ClientAddresses(process.trusted_proxies),
             max_body_bytes=process.max_body_bytes,
             client_timeout=process.client_timeout_seconds,
             longest_silence=settings.stream.stream_heartbeat_seconds * _HEARTBEATS_MISSED,

@@ -31,6 +31,7 @@ from leaderboard_core.errors import (
     RequestTimeout,
     Unavailable,
 )
+from leaderboard_core.http.client_address import ClientAddresses, peer_of
 from leaderboard_core.http.context import RequestContext
 from leaderboard_core.http.messages import (
     BodyLimits,
@@ -65,6 +66,7 @@ class Proxy:
         metrics: Metrics,
         calls: CallTable,
         tokens: Tokens,
+        addresses: ClientAddresses,
         *,
         max_body_bytes: int,
         client_timeout: float,
@@ -75,6 +77,7 @@ class Proxy:
         self._longest_silence = longest_silence
         self._calls = calls
         self._tokens = tokens
+        self._addresses = addresses
         self._pool = pool
         self._client = upstreams
         self._metrics = metrics
@@ -88,8 +91,9 @@ class Proxy:
         """
         fields: dict[str, Any] = {"upstream": None, "retries": 0}
         context.extra = fields
-        client = scope.get("client")
-        head = read_request_head(scope["headers"], client[0] if client else None, scope["scheme"], context.request_id)
+        peer = peer_of(scope)
+        trusted = self._addresses.trusts(peer)
+        head = read_request_head(scope["headers"], peer, scope["scheme"], context.request_id, trusted=trusted)
         endpoint = self._calls.find(context.path)
         call = None
         if endpoint is not None:

@@ -73,6 +73,23 @@ async def test_forwarding_headers() -> None:
         assert (second.get("x-forwarded-for"), second.get("x-forwarded-proto")) == ("9.9.9.9, 127.0.0.1", "https")
 
 
+async def test_a_stranger_cannot_say_who_it_is() -> None:
+    told = {
+        "X-Forwarded-For": "9.9.9.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.example",
+        "X-Real-IP": "9.9.9.9", "Forwarded": "for=9.9.9.9",
+    }  # fmt: skip
+    async with services(1) as (service,), gateway(service, process={"TRUSTED_PROXIES": "10.0.0.0/8"}) as gate:
+        await gate.get("/top", headers=told)
+        [request] = service.requests
+        assert (request.get("x-forwarded-for"), request.get("x-forwarded-proto")) == ("127.0.0.1", "http")
+        assert [request.get(name) for name in ("x-forwarded-host", "x-real-ip", "forwarded")] == [None] * 3
+    async with services(1) as (service,), gateway(service) as gate:
+        await gate.get("/top", headers=told)
+        [request] = service.requests
+        assert request.get("x-forwarded-for") == "9.9.9.9, 127.0.0.1", "loopback is trusted by default"
+        assert (request.get("x-forwarded-host"), request.get("x-real-ip")) == ("a.example", "9.9.9.9")
+
+
 @pytest.mark.parametrize(("sent", "kept"), [("abc-1", True), ("x" * 128, True), ("x" * 129, False), ("a b", False)])
 async def test_request_id_is_taken_or_made(sent: str, kept: bool) -> None:
     async with services(1) as (service,), gateway(service) as gate:

@@ -1,0 +1,51 @@
+"""Test what the compose file promises about addresses, without a Docker engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from ipaddress import IPv4Network, ip_address
+from typing import Any
+
+import pytest
+
+from tests.docs.regions import REPOSITORY
+
+pytestmark = pytest.mark.skipif(shutil.which("docker") is None, reason="there is no docker command")
+GATEWAYS = ("api-gateway-1", "api-gateway-2", "api-gateway-3")
+
+
+def compose(*profiles: str, **environ: str) -> dict[str, Any]:
+    """Return the file as compose understands it; that needs no engine."""
+    options = ["--env-file", os.devnull, "--file", str(REPOSITORY / "docker-compose.yml")]
+    options += [f"--profile={profile}" for profile in profiles]
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        ["docker", "compose", *options, "config", "--format", "json"],
+        env={**kept, "LEADERBOARD_ENV_FILE": os.devnull, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    content: dict[str, Any] = json.loads(done.stdout)
+    return content
+
+
+@pytest.mark.parametrize("network", ["", "10.9.8"])
+def test_exactly_the_proxies_are_trusted_and_they_keep_their_addresses(network: str) -> None:
+    file = compose(LEADERBOARD_NETWORK=network)
+    proxies = {
+        place["ipv4_address"] for name in ("nginx", *GATEWAYS) for place in file["services"][name]["networks"].values()
+    }
+    assert len(proxies) == 7
+    for name in (*GATEWAYS, "leaderboard-1", "worker"):
+        assert set(file["services"][name]["environment"]["TRUSTED_PROXIES"].split(",")) == proxies
+    for config in (config for one in file["networks"].values() for config in one["ipam"]["config"]):
+        subnet, others = IPv4Network(config["subnet"]), IPv4Network(config["ip_range"])
+        assert others.subnet_of(subnet)
+        assert config["gateway"] not in proxies
+        assert any(ip_address(address) in subnet for address in proxies)
+        assert not any(ip_address(address) in others for address in proxies), "another container could get it"
