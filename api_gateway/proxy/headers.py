@@ -40,11 +40,13 @@ class RequestHead:
     content_length: int | None
     has_body: bool
     has_idempotency_key: bool
+    forwarded_for: bytes
 
 
 def read_request_head(raw: Iterable[Header], peer: str, scheme: str, request_id: str, *, trusted: bool) -> RequestHead:
     """Sort a request's headers (names in lower case, as ASGI gives them) in one pass.
 
+    `forwarded_for` of the result is what `peer` says of its own client, empty when it is not trusted.
     `peer` is the address of whoever is connected, '' of a Unix socket; `trusted` says that it is a proxy whose word on
     its own client is passed on. Host is kept as the client wrote it.
     """
@@ -79,10 +81,11 @@ def read_request_head(raw: Iterable[Header], peer: str, scheme: str, request_id:
     if named:
         forward = [header for header in forward if header[0] not in named]
         has_key = has_key and b"idempotency-key" not in named
+    told = b", ".join(forwarded_for)
     if peer:
         forwarded_for.append(peer.encode("ascii"))
     if forwarded_for:
         forward.append((b"x-forwarded-for", b", ".join(forwarded_for)))
     forward.append((b"x-forwarded-proto", proto if proto in _PROTOCOLS else scheme.encode("ascii")))
     forward.append((b"x-request-id", request_id.encode("ascii")))
-    return RequestHead(forward, authorization, content_length, chunked or bool(content_length), has_key)
+    return RequestHead(forward, authorization, content_length, chunked or bool(content_length), has_key, told)

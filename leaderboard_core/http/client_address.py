@@ -41,7 +41,7 @@ class ClientAddresses:
             return nearest
         for text in reversed(forwarded.decode("latin-1").split(",")):
             address = text.strip()
-            if _parse(address) is None:
+            if parse_address(address) is None:
                 break
             nearest = address
             if not self._is_trusted(address):
@@ -49,7 +49,7 @@ class ClientAddresses:
         return nearest
 
     def _find_trusted(self, text: str) -> bool:
-        address = _parse(text)
+        address = parse_address(text)
         return address is not None and any(address in network for network in self._trusted)
 
 
@@ -66,13 +66,14 @@ def forwarded_for(scope: Scope) -> bytes:
 
 def _plain(text: str) -> str:
     """Return one spelling for each address; of IPv6 the /64, which is what one customer gets."""
-    address = _parse(text)
+    address = parse_address(text)
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, 64), strict=False))
     return text if address is None else str(address)
 
 
-def _parse(text: str) -> Address | None:
+def parse_address(text: str) -> Address | None:
+    """Return the address that a text spells, None when it spells none; IPv4 in IPv6 is IPv4."""
     if len(text) > _LONGEST_ADDRESS:
         return None
     try:

@@ -30,9 +30,10 @@ from leaderboard_cli.cluster.server import running
 
 @dataclass
 class Upstream:
-    """A gateway's stand-in: records requests, and may hang up instead of answering."""
+    """A gateway's stand-in: records requests, may hang up instead of answering, and be silent on who does."""
 
     breaks: bool = False
+    silent: bool = False
     requests: list[tuple[str, str, dict[str, str], int]] = field(default_factory=list)
     address: str = ""
     next_event: threading.Event = field(default_factory=threading.Event)
@@ -61,7 +62,8 @@ def handler_for(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
             self.send_response(200 if found else 404)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
-            self.send_header("X-Upstream-Addr", "service-of-" + upstream.address)
+            if not upstream.silent:
+                self.send_header("X-Upstream-Addr", "service-of-" + upstream.address)
             self.send_header("X-Request-ID", headers.get("x-request-id", "none"))
             self.end_headers()
             self.wfile.write(content)
@@ -197,6 +199,11 @@ def test_round_robin_and_the_headers(start_nginx: StartNginx) -> None:
     assert headers["x-forwarded-for"] == headers["x-real-ip"] == "127.0.0.1"
     assert headers["x-forwarded-proto"] == "http"
     assert "connection" not in headers
+
+
+def test_the_gateway_is_named_to_whom_it_names_the_service(start_nginx: StartNginx) -> None:
+    _, headers, _ = call(start_nginx(Upstream(silent=True)), "GET", "/top")
+    assert not {"x-upstream-addr", "x-service-addr"} & headers.keys()
 
 
 def test_a_request_id_is_passed_on_or_made(start_nginx: StartNginx) -> None:

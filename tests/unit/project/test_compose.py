@@ -34,6 +34,19 @@ def compose(*profiles: str, **environ: str) -> dict[str, Any]:
     return content
 
 
+def test_operators_are_this_machine_and_the_containers_but_for_the_proxies() -> None:
+    file = compose("observability")
+    trusted = file["services"]["api-gateway-1"]["environment"]["TRUSTED_PROXIES"].split(",")
+    bridges = {config["gateway"] for one in file["networks"].values() for config in one["ipam"]["config"]}
+    for given in ("", "10.0.0.0/8"):
+        environment = compose(STATUS_ALLOW=given)["services"]["api-gateway-1"]["environment"]
+        allowed = [IPv4Network(one) for one in environment["STATUS_ALLOW"].split(",") if ":" not in one]
+        shown = {address for address in bridges if any(ip_address(address) in network for network in allowed)}
+        assert shown == (set() if given else bridges)
+        assert IPv4Network(file["networks"]["default"]["ipam"]["config"][0]["ip_range"]) in allowed, "Prometheus"
+        assert not any(ip_address(address) in network for address in trusted for network in allowed)
+
+
 @pytest.mark.parametrize("network", ["", "10.9.8"])
 def test_exactly_the_proxies_are_trusted_and_they_keep_their_addresses(network: str) -> None:
     file = compose(LEADERBOARD_NETWORK=network)

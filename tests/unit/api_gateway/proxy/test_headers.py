@@ -21,6 +21,7 @@ def test_a_request_head_in_one_pass() -> None:
     )  # fmt: skip
     assert (head.authorization, head.content_length, head.has_body) == ("Bearer t", 12, True)
     assert head.has_idempotency_key
+    assert head.forwarded_for == b"1.1.1.1, 2.2.2.2"
     assert head.forward == [
         (b"host", b"h"), (b"authorization", b"Bearer t"), (b"idempotency-key", b"k"),
         (b"x-forwarded-for", b"1.1.1.1, 2.2.2.2, 3.3.3.3"), (b"x-forwarded-proto", b"http"), (b"x-request-id", b"id"),
