@@ -90,6 +90,10 @@ class Stack:
         """Start one stopped container and return when it is healthy."""
         self.compose("up", "--wait", "--no-deps", "--no-build", "--no-recreate", service, capture=True)
 
+    def recreate(self, service: str) -> None:
+        """Put a new container in the place of a running one, and nothing else, and return when it is healthy."""
+        self.compose("up", "--wait", "--no-deps", "--no-build", "--force-recreate", service, capture=True)
+
     def crash(self, service: str) -> None:
         """Kill a container's process from inside, and return when the engine has started it again by itself."""
         container = self.container(service)

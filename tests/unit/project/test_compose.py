@@ -47,6 +47,34 @@ def test_operators_are_this_machine_and_the_containers_but_for_the_proxies() -> 
         assert not any(ip_address(address) in network for address in trusted for network in allowed)
 
 
+@pytest.mark.parametrize(
+    ("variable", "opened"),
+    [
+        ("LEADERBOARD_BIND_ADDRESS", {"nginx"}),
+        ("LEADERBOARD_GATEWAY_BIND_ADDRESS", set(GATEWAYS)),
+        ("LEADERBOARD_PROMETHEUS_BIND_ADDRESS", {"prometheus"}),
+        ("LEADERBOARD_GRAFANA_BIND_ADDRESS", {"grafana"}),
+    ],
+)
+def test_one_variable_opens_one_role(variable: str, opened: set[str]) -> None:
+    found = compose("observability", **{variable: "0.0.0.0"})["services"]
+    published = {name: {port["host_ip"] for port in service.get("ports", ())} for name, service in found.items()}
+    assert {name for name, addresses in published.items() if "0.0.0.0" in addresses} == opened
+    assert {name for name, addresses in published.items() if addresses} == {"nginx", *GATEWAYS, "prometheus", "grafana"}
+
+
+def test_grafana_has_no_password_that_everybody_knows() -> None:
+    grafana = compose("observability")["services"]["grafana"]
+    assert grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD"] == ""
+    script = grafana["entrypoint"][-1].replace("$$", "$").replace("exec /run.sh", "env")
+    for given in ("", "mine"):
+        environ = {"PATH": os.environ["PATH"], "GF_SECURITY_ADMIN_PASSWORD": given}
+        done = subprocess.run(["sh", "-euc", script], env=environ, capture_output=True, text=True, check=True)
+        (made,) = [line for line in done.stdout.splitlines() if line.startswith("GF_SECURITY_ADMIN_PASSWORD=")]
+        password = made.partition("=")[2]
+        assert password == given if given else len(password) == 48
+
+
 @pytest.mark.parametrize("network", ["", "10.9.8"])
 def test_exactly_the_proxies_are_trusted_and_they_keep_their_addresses(network: str) -> None:
     file = compose(LEADERBOARD_NETWORK=network)
