@@ -8,10 +8,12 @@ from typing import Any, Final, Self
 
 from api_gateway.metrics import Metrics
 from api_gateway.proxy.forwarding import Proxy
+from api_gateway.proxy.operators import Operators
 from api_gateway.upstream.client import UpstreamClient
 from api_gateway.upstream.health import HealthMonitor
 from api_gateway.upstream.pool import Pool, State, Upstream
 from leaderboard_core.calls import CallTable
+from leaderboard_core.http.client_address import ClientAddresses
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
 from leaderboard_core.tokens import Tokens
 
@@ -45,6 +47,7 @@ class Services:
     upstreams: Pool
     client: UpstreamClient
     proxy: Proxy
+    operators: Operators
     health: HealthMonitor
 
     @classmethod
@@ -69,12 +72,16 @@ class Services:
             socket_dir=process.socket_dir,
             on_failure=metrics.sweep_failures.inc,
         )
+        addresses = ClientAddresses(process.trusted_proxies)
+        operators = Operators(addresses, gateway.status_allow)
         proxy = Proxy(
             pool,
             client,
             metrics,
             calls,
             Tokens(settings.auth),
+            addresses,
+            operators,
             max_body_bytes=process.max_body_bytes,
             client_timeout=process.client_timeout_seconds,
             longest_silence=settings.stream.stream_heartbeat_seconds * _HEARTBEATS_MISSED,
@@ -85,7 +92,9 @@ class Services:
             connect_timeout=gateway.upstream_connect_timeout_seconds,
             on_failure=metrics.health_task_failures.inc,
         )
-        started = cls(process.instance_name or f"{name}-{process.port}", metrics, pool, client, proxy, health)
+        started = cls(
+            process.instance_name or f"{name}-{process.port}", metrics, pool, client, proxy, operators, health
+        )
         client.start()
         try:
             await health.start()

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from api_gateway.metrics import Metrics
 from api_gateway.proxy.headers import RequestHead, read_request_head
+from api_gateway.proxy.operators import FOR_OPERATORS, Operators
 from api_gateway.upstream.answer import Answer
 from api_gateway.upstream.client import UpstreamClient
 from api_gateway.upstream.errors import (
@@ -22,15 +23,17 @@ from api_gateway.upstream.errors import (
     UpstreamError,
 )
 from api_gateway.upstream.pool import Pool, Upstream
-from leaderboard_core.calls import Call, CallTable
+from leaderboard_core.calls import STATUS, Call, CallTable
 from leaderboard_core.errors import (
     BadGateway,
+    Forbidden,
     GatewayTimeout,
     LeaderboardError,
     PayloadTooLarge,
     RequestTimeout,
     Unavailable,
 )
+from leaderboard_core.http.client_address import ClientAddresses, peer_of
 from leaderboard_core.http.context import RequestContext
 from leaderboard_core.http.messages import (
     BodyLimits,
@@ -65,6 +68,8 @@ class Proxy:
         metrics: Metrics,
         calls: CallTable,
         tokens: Tokens,
+        addresses: ClientAddresses,
+        operators: Operators,
         *,
         max_body_bytes: int,
         client_timeout: float,
@@ -75,6 +80,8 @@ class Proxy:
         self._longest_silence = longest_silence
         self._calls = calls
         self._tokens = tokens
+        self._addresses = addresses
+        self._operators = operators
         self._pool = pool
         self._client = upstreams
         self._metrics = metrics
@@ -83,17 +90,21 @@ class Proxy:
     async def forward(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
         """Answer one request with a service's answer.
 
-        Raises MissingToken, InvalidToken, BadGateway, Unavailable, GatewayTimeout or ClientDisconnect; when
+        Raises MissingToken, InvalidToken, Forbidden, BadGateway, Unavailable, GatewayTimeout or ClientDisconnect; when
         `context.response_started` is set by then, the answer is cut off and cannot be replaced.
         """
         fields: dict[str, Any] = {"upstream": None, "retries": 0}
         context.extra = fields
-        client = scope.get("client")
-        head = read_request_head(scope["headers"], client[0] if client else None, scope["scheme"], context.request_id)
+        peer = peer_of(scope)
+        trusted = self._addresses.trusts(peer)
+        head = read_request_head(scope["headers"], peer, scope["scheme"], context.request_id, trusted=trusted)
         endpoint = self._calls.find(context.path)
         call = None
         if endpoint is not None:
             context.route, call = endpoint.path, endpoint.call(context.method)
+        operator = self._operators.include(peer, head.forwarded_for)
+        if not operator and context.route == STATUS.path:
+            raise Forbidden(FOR_OPERATORS)
         largest = self._max_body if call is None else call.body_limit(self._max_body)
         try:
             if head.content_length is not None and head.content_length > largest:
@@ -117,7 +128,8 @@ class Proxy:
             # A length would announce a body.
             headers = [header for header in headers if header[0] != b"content-length"]
         headers.append((b"x-request-id", context.request_id.encode("ascii")))
-        headers.append((b"x-upstream-addr", upstream.address_bytes))
+        if operator:
+            headers.append((b"x-upstream-addr", upstream.address_bytes))
         context.status = status
         context.response_started = True
         if answer.complete:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv import dotenv_values
 
+from leaderboard_cli.cluster.secret_files import JWT_SECRET, kept_secret
 from leaderboard_core.settings import TopologySettings, load
-
-JWT_SECRET_NAME = "jwt_secret"  # noqa: S105 - the name of a file
 
 
 def read_environment(environ: Mapping[str, str], dotenv: Path) -> dict[str, str]:
@@ -48,12 +45,5 @@ def with_jwt_secret(environ: Mapping[str, str], data_dir: Path) -> dict[str, str
     """Add JWT_SECRET_FILE with a random secret, created once, when `environ` names no secret."""
     if environ.get("JWT_SECRET") or environ.get("JWT_SECRET_FILE"):
         return dict(environ)
-    path = data_dir.absolute() / JWT_SECRET_NAME
-    if not path.exists():
-        # Under another name first: a half-written secret would be used for ever.
-        draft = path.with_name(f"{path.name}.new")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
-        draft.replace(path)
-    return {**environ, "JWT_SECRET_FILE": str(path)}
+    kept_secret(data_dir, JWT_SECRET)
+    return {**environ, "JWT_SECRET_FILE": str(data_dir.absolute() / JWT_SECRET)}

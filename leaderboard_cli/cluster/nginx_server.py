@@ -12,6 +12,7 @@ import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 
 from leaderboard_cli.cluster import logfiles
@@ -29,6 +30,7 @@ _TEMPLATE_PLACES = (
 _TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 _PLAIN_PATH = re.compile(r"[\w./+@~-]+", re.ASCII)
 _WANTED_FILES = 32768
+TRUSTED_PROXIES = "NGINX_TRUSTED_PROXIES"
 TUNABLE = {"NGINX_AUTH_RATE": "50r/s", "NGINX_AUTH_BURST": "100", "NGINX_ACCESS_LOG": "off"}
 
 
@@ -56,11 +58,26 @@ def gateway_servers(addresses: Sequence[str]) -> str:
     return " ".join(f"server {address} max_fails=3 fail_timeout=2s;" for address in addresses)
 
 
+def real_ip(trusted: str) -> str:
+    """Return NGINX_REAL_IP for the networks of NGINX_TRUSTED_PROXIES, separated by commas: one directive each.
+
+    Raises ClusterError for what is no address or network.
+    """
+    networks = [part.strip() for part in trusted.split(",") if part.strip()]
+    try:
+        return " ".join(f"set_real_ip_from {ip_network(network)};" for network in networks)
+    except ValueError as error:
+        raise ClusterError(
+            f"{TRUSTED_PROXIES}: {error}; it must be addresses or networks, as in 10.0.0.5,10.1.0.0/16"
+        ) from None
+
+
 @dataclass(frozen=True)
 class NginxServer:
     """Run NGINX with its configuration and temporary folders in `<data_dir>/nginx/`.
 
-    `gateways` are `host:port` or `unix:<path>`; `environ` may set NGINX_AUTH_RATE, NGINX_AUTH_BURST, NGINX_ACCESS_LOG.
+    `gateways` are `host:port` or `unix:<path>`; `environ` may set NGINX_TRUSTED_PROXIES, NGINX_AUTH_RATE,
+    NGINX_AUTH_BURST and NGINX_ACCESS_LOG.
     """
 
     binary: Binary
@@ -93,6 +110,7 @@ class NginxServer:
         variables |= {
             "NGINX_LISTEN": f"{LOOPBACK}:{self.port}",
             "NGINX_GATEWAYS": gateway_servers(self.gateways),
+            "NGINX_REAL_IP": real_ip(self.environ.get(TRUSTED_PROXIES) or ""),
         }
         site = self.folder / "leaderboard.conf"
         site.write_text(render(template_path().read_text(), variables))

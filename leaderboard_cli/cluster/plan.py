@@ -18,6 +18,7 @@ from leaderboard_cli.cluster.postgres_server import PostgresServer
 from leaderboard_cli.cluster.probes import http_healthy
 from leaderboard_cli.cluster.process import Command
 from leaderboard_cli.cluster.redis_server import RedisServer
+from leaderboard_cli.cluster.secret_files import POSTGRES_PASSWORD, REDIS_PASSWORD, kept_secret
 from leaderboard_cli.cluster.server import Server
 from leaderboard_core.http.sockets import local_socket
 from leaderboard_core.settings import AuthSettings, TopologySettings, load
@@ -146,12 +147,14 @@ def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
     remarks: list[str] = []
     if wanted.redis:
         appendfsync = environ.get("REDIS_APPENDFSYNC") or RedisServer.appendfsync
-        redis = RedisServer(find_redis(options.servers, data_dir), data_dir, ports["redis"], appendfsync=appendfsync)
+        binary = find_redis(options.servers, data_dir)
+        password = kept_secret(data_dir, REDIS_PASSWORD)
+        redis = RedisServer(binary, data_dir, ports["redis"], appendfsync=appendfsync, password=password)
         children["REDIS_URL"] = redis.url
         remarks.append(redis.binary.describe())
     if wanted.postgres:
         binary = find_postgres(options.servers, data_dir)
-        password = environ.get("POSTGRES_PASSWORD") or PostgresServer.password
+        password = environ.get("POSTGRES_PASSWORD") or kept_secret(data_dir, POSTGRES_PASSWORD)
         postgres = PostgresServer(binary, data_dir, ports["postgres"], password)
         children |= {
             "POSTGRES_HOST": LOOPBACK,

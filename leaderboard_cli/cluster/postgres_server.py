@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+import asyncpg
+
 from leaderboard_cli.cluster import logfiles
 from leaderboard_cli.cluster.binaries import Binary
 from leaderboard_cli.cluster.errors import StartError
@@ -18,6 +20,8 @@ from leaderboard_cli.cluster.ports import LOOPBACK
 from leaderboard_cli.cluster.privileges import RunAs, choose_run_as
 from leaderboard_cli.cluster.probes import postgres_answers
 from leaderboard_cli.cluster.process import Command
+from leaderboard_cli.cluster.secret_files import PGPASS, write_secret
+from leaderboard_core.postgres import sql
 
 _INITDB_TIMEOUT_SECONDS = 120.0
 _SETTINGS = {
@@ -30,6 +34,8 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
 }
+FIXED_PASSWORD = "postgres"  # noqa: S105
+"""What earlier versions gave the superuser, and what servers of tests have."""
 _FAST_AND_LOOSE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -43,7 +49,7 @@ class PostgresServer:
     binary: Binary
     data_dir: Path
     port: int
-    password: str = "postgres"  # noqa: S105 - the documented default of POSTGRES_PASSWORD
+    password: str = field(default=FIXED_PASSWORD, repr=False)
     name: str = "postgres"
     durable: bool = True
     _run_as: RunAs | None = field(default=None, init=False, repr=False)
@@ -55,6 +61,11 @@ class PostgresServer:
     @property
     def log_path(self) -> Path:
         return logfiles.log_path(self.data_dir, self.name)
+
+    @property
+    def pgpass(self) -> Path:
+        """Return the file in which `psql` finds the password, as PGPASSFILE."""
+        return self.data_dir.absolute() / PGPASS
 
     @property
     def initialised(self) -> bool:
@@ -70,10 +81,35 @@ class PostgresServer:
         if not psql.exists():
             return None
         database = f"leaderboard_{region.lower()}"
-        return f"{shlex.quote(str(psql))} -h {LOOPBACK} -p {self.port} -U postgres {database}"
+        program = f"PGPASSFILE={shlex.quote(str(self.pgpass))} {shlex.quote(str(psql))}"
+        return f"{program} -h {LOOPBACK} -p {self.port} -U postgres {database}"
+
+    async def replace_fixed_password(self) -> bool:
+        """Give the superuser of an earlier version's data folder the password; tell whether it had the fixed one.
+
+        Raises asyncpg.PostgresError or OSError; what has another password is left alone.
+        """
+        try:
+            await (await asyncpg.connect(self.dsn())).close()
+        except asyncpg.InvalidPasswordError:
+            pass
+        else:
+            return False
+        try:
+            connection = await asyncpg.connect(self.dsn(), password=FIXED_PASSWORD)
+        except asyncpg.InvalidPasswordError:
+            return False
+        try:
+            await connection.execute(await connection.fetchval(sql.load("statement_of_a_new_password"), self.password))
+        finally:
+            await connection.close()
+        return True
 
     def prepare(self) -> None:
         """Initialise the folder the first time (about a second). Raises StartError or PrivilegeError."""
+        secret = self.password.replace("\\", r"\\").replace(":", r"\:")
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        write_secret(self.pgpass, f"{LOOPBACK}:{self.port}:*:postgres:{secret}\n")
         if self.initialised:
             self._run_as = choose_run_as(self.binary.path, self.folder)
             return

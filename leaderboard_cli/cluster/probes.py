@@ -10,12 +10,16 @@ _PROTOCOL_3 = 196608
 _CANNOT_CONNECT_NOW = b"57P03"
 
 
-def redis_answers(host: str, port: int, timeout: float = 1.0) -> bool:
+def redis_answers(host: str, port: int, password: str = "", timeout: float = 1.0) -> bool:
     """Tell whether PING is answered with PONG (not while the server still loads its data)."""
+    secret = password.encode()
+    login = b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%b\r\n" % (len(secret), secret) if secret else b""
     try:
-        with socket.create_connection((host, port), timeout) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+        with socket.create_connection((host, port), timeout) as connection, connection.makefile("rb") as answers:
+            connection.sendall(login + b"PING\r\n")
+            if login and not answers.readline(64).startswith(b"+OK"):
+                return False
+            return answers.readline(64).startswith(b"+PONG")
     except OSError:
         return False
 

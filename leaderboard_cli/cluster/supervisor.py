@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Mapping
@@ -36,7 +37,8 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def run_cluster(options: ClusterOptions, environ: Mapping[str, str], output: Output) -> int:
     """Run a cluster until a signal ends it; return the exit code, 0 after a clean stop, 1 after a failure."""
     try:
-        options.data_dir.mkdir(parents=True, exist_ok=True)
+        # As root's children Postgres and NGINX' workers are other users, who must get in.
+        options.data_dir.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
         with exclusive(options.data_dir):
             pid_file = PidFile(options.data_dir)
             state.remove(options.data_dir)  # one of a killed supervisor would still say that everything is ready
@@ -172,6 +174,9 @@ class Supervisor:
 
     async def _migrate(self) -> None:
         try:
+            postgres = self._plan.postgres
+            if postgres is not None and await postgres.replace_fixed_password():
+                self._output.note("Postgres' superuser had the fixed password of earlier versions, and has a new one")
             applied = await migrate_all(self._plan.topology, indexes=False)  # the worker builds those
         except asyncpg.InvalidPasswordError as error:
             raise ClusterError(

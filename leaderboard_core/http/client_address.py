@@ -12,6 +12,7 @@ Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 _KNOWN_ADDRESSES = 4096
+_LONGEST_ADDRESS = 64
 
 
 class ClientAddresses:
@@ -26,40 +27,60 @@ class ClientAddresses:
         self._is_trusted = lru_cache(_KNOWN_ADDRESSES)(self._find_trusted)
 
     def of(self, scope: Scope) -> str:
-        """Return the address of a request's client; '' when none but trusted ones are known.
+        """Return what stands for a client: its address, of IPv6 the /64; "" when only trusted ones are known."""
+        found = self.find(peer_of(scope), forwarded_for(scope))
+        return "" if self.trusts(found) else _plain(found)
+
+    def trusts(self, peer: str) -> bool:
+        """Tell whether a peer's word counts; '' is a Unix socket's, whose folder lets in whom it should."""
+        return not peer or self._is_trusted(peer)
+
+    def find(self, peer: str, forwarded: bytes) -> str:
+        """Return the address of the client behind a peer, '' when none is known; `forwarded` is `X-Forwarded-For`.
 
         Each proxy adds whom it was called by at the end, so that the last address that is not a trusted proxy's is the
-        client's, and what stands before it is the client's own word. Who comes through a Unix socket is trusted: its
-        folder lets in whom it should.
+        client's, and what stands before it is the client's own word.
         """
-        client = scope.get("client")
-        nearest = client[0] if client else ""
-        if nearest and not self._is_trusted(nearest):
-            return _plain(nearest)
-        named = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-        for text in reversed(named.decode("latin-1").split(",")):
+        nearest = peer
+        if not self.trusts(peer):
+            return nearest
+        for text in reversed(forwarded.decode("latin-1").split(",")):
             address = text.strip()
-            if _parse(address) is None:
+            if parse_address(address) is None:
                 break
             nearest = address
             if not self._is_trusted(address):
                 break
-        return "" if self._is_trusted(nearest) else _plain(nearest)
+        return nearest
 
     def _find_trusted(self, text: str) -> bool:
-        address = _parse(text)
+        address = parse_address(text)
         return address is not None and any(address in network for network in self._trusted)
+
+
+def peer_of(scope: Scope) -> str:
+    """Return the address at the other end of a request's connection; '' for a Unix socket."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def forwarded_for(scope: Scope) -> bytes:
+    """Return the addresses of a request's `X-Forwarded-For`, of all its lines."""
+    return b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
 
 
 def _plain(text: str) -> str:
     """Return one spelling for each address; of IPv6 the /64, which is what one customer gets."""
-    address = _parse(text)
+    address = parse_address(text)
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, 64), strict=False))
     return text if address is None else str(address)
 
 
-def _parse(text: str) -> Address | None:
+def parse_address(text: str) -> Address | None:
+    """Return the address that a text spells, None when it spells none; IPv4 in IPv6 is IPv4."""
+    if len(text) > _LONGEST_ADDRESS:
+        return None
     try:
         address = ip_address(text.removeprefix("[").removesuffix("]").partition("%")[0])
     except ValueError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from leaderboard_core.settings.addresses import HttpUrl
+from leaderboard_core.settings.addresses import HttpUrl, Networks
 from leaderboard_core.settings.loading import Group
 
 
@@ -24,4 +25,8 @@ class GatewaySettings(Group):
     )
     upstream_connect_timeout_seconds: float = Field(1, gt=0, description="Longest wait for a connection.")
     upstream_timeout_seconds: float = Field(15, gt=0, description="Longest wait for a service's next bytes.")
+    status_allow: Networks = Field(
+        (ip_network("127.0.0.0/8"), ip_network("::1/128")),
+        description="Client addresses and networks, separated by commas, that see /metrics, /status and addresses.",
+    )
     health_check_interval_seconds: float = Field(1, gt=0, description="Pause between two health checks.")

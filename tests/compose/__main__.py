@@ -11,7 +11,13 @@ from tests.compose import steps
 from tests.compose.commands import StepFailedError, run, say
 from tests.compose.stack import Stack
 
-STEPS = (steps.acceptance_tests, steps.runs_as_user, steps.rows_in_every_database, steps.survives_kills)
+STEPS = (
+    steps.acceptance_tests,
+    steps.runs_as_user,
+    steps.rows_in_every_database,
+    steps.finds_gateways_again,
+    steps.survives_kills,
+)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -33,7 +33,8 @@ class Stack:
         # Variables of the compose file and of compose come from here, not from the caller's shell.
         ours = set(re.findall(r"\$\{([A-Z][A-Z0-9_]*)", COMPOSE_FILE.read_text("utf-8")))
         kept = {key: value for key, value in os.environ.items() if key not in ours and not key.startswith("COMPOSE_")}
-        self.env = {**kept, **{key: str(port) for key, port in ports.items()}, "LEADERBOARD_ENV_FILE": os.devnull}
+        own = {"LEADERBOARD_ENV_FILE": os.devnull, "LEADERBOARD_NETWORK": f"172.16.{os.getpid() % 256}"}
+        self.env = {**kept, **{key: str(port) for key, port in ports.items()}, **own}
 
     def compose(self, *arguments: str, seconds: float = COMMAND_SECONDS, capture: bool = False) -> str:
         """Run `docker compose` on this project, without the developer's .env."""
@@ -88,6 +89,10 @@ class Stack:
     def start(self, service: str) -> None:
         """Start one stopped container and return when it is healthy."""
         self.compose("up", "--wait", "--no-deps", "--no-build", "--no-recreate", service, capture=True)
+
+    def recreate(self, service: str) -> None:
+        """Put a new container in the place of a running one, and nothing else, and return when it is healthy."""
+        self.compose("up", "--wait", "--no-deps", "--no-build", "--force-recreate", service, capture=True)
 
     def crash(self, service: str) -> None:
         """Kill a container's process from inside, and return when the engine has started it again by itself."""

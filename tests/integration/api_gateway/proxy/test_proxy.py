@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 
 import pytest
 
@@ -71,6 +72,50 @@ async def test_forwarding_headers() -> None:
         first, second = service.requests
         assert (first.get("x-forwarded-for"), first.get("x-forwarded-proto")) == ("127.0.0.1", "http")
         assert (second.get("x-forwarded-for"), second.get("x-forwarded-proto")) == ("9.9.9.9, 127.0.0.1", "https")
+
+
+async def test_a_stranger_cannot_say_who_it_is() -> None:
+    told = {
+        "X-Forwarded-For": "9.9.9.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.example",
+        "X-Real-IP": "9.9.9.9", "Forwarded": "for=9.9.9.9",
+    }  # fmt: skip
+    async with services(1) as (service,), gateway(service, process={"TRUSTED_PROXIES": "10.0.0.0/8"}) as gate:
+        await gate.get("/top", headers=told)
+        [request] = service.requests
+        assert (request.get("x-forwarded-for"), request.get("x-forwarded-proto")) == ("127.0.0.1", "http")
+        assert [request.get(name) for name in ("x-forwarded-host", "x-real-ip", "forwarded")] == [None] * 3
+    async with services(1) as (service,), gateway(service) as gate:
+        await gate.get("/top", headers=told)
+        [request] = service.requests
+        assert request.get("x-forwarded-for") == "9.9.9.9, 127.0.0.1", "loopback is trusted by default"
+        assert (request.get("x-forwarded-host"), request.get("x-real-ip")) == ("a.example", "9.9.9.9")
+
+
+async def test_only_operators_see_metrics_state_and_addresses() -> None:
+    strange, spoofed = {"X-Forwarded-For": "203.0.113.9"}, {"X-Forwarded-For": "127.0.0.1, 203.0.113.9"}
+    unknown = {"X-Forwarded-For": "unix:"}
+    async with services(1) as (service,), gateway(service) as gate:
+        for headers in ({}, {"X-Forwarded-For": "127.0.0.2"}):
+            assert [(await gate.get(path, headers=headers)).status_code for path in ("/metrics", "/status")] == [
+                200
+            ] * 2
+            assert (await gate.get("/top", headers=headers)).headers["x-upstream-addr"] == service.address
+            assert (await gate.get("/health", headers=headers)).json()["upstreams"][0]["url"] == service.url
+        for headers in (strange, spoofed, unknown):
+            for path in ("/metrics", "/status"):
+                refused = await gate.get(path, headers=headers)
+                assert (refused.status_code, refused.json()["error"]) == (403, "forbidden")
+            assert "x-upstream-addr" not in (await gate.get("/top", headers=headers)).headers
+            health = await gate.get("/health", headers=headers)
+            assert (health.status_code, health.json()["ok"]) == (200, True)
+            assert service.address not in health.text
+    far = (ip_network("10.0.0.0/8"),)
+    async with services(1) as (service,), gateway(service, status_allow=far) as gate:
+        assert (await gate.get("/status")).status_code == 403
+        assert (await gate.get("/status", headers={"X-Forwarded-For": "10.1.1.1"})).status_code == 200
+    nobody = {"TRUSTED_PROXIES": "192.0.2.1"}
+    async with services(1) as (service,), gateway(service, status_allow=far, process=nobody) as gate:
+        assert (await gate.get("/status", headers={"X-Forwarded-For": "10.1.1.1"})).status_code == 403
 
 
 @pytest.mark.parametrize(("sent", "kept"), [("abc-1", True), ("x" * 128, True), ("x" * 129, False), ("a b", False)])

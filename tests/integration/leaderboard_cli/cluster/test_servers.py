@@ -40,6 +40,20 @@ def test_redis_keeps_its_data_and_never_evicts(tmp_path: Path) -> None:
     assert not server.ready()
 
 
+def test_redis_wants_the_password(tmp_path: Path) -> None:
+    (tmp_path / "valkey-9").mkdir(mode=0o755)  # as an earlier version made it
+    plain = redis_server(tmp_path)
+    server = RedisServer(plain.binary, tmp_path, plain.port, password="of the owner / 1")
+    with running(server), redis.Redis(host="127.0.0.1", port=server.port) as stranger:
+        with pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+        with redis.Redis.from_url(server.url) as owner:
+            assert owner.ping()
+    assert server.folder.stat().st_mode & 0o777 == 0o700
+    assert server.config_path.stat().st_mode & 0o777 == 0o600
+    assert server.password not in " ".join(server.command().argv)
+
+
 def test_redis_on_a_busy_port_fails_with_its_log(tmp_path: Path) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
@@ -67,6 +81,20 @@ async def test_postgres_keeps_its_data_and_wants_the_password(tmp_path: Path) ->
                 await asyncpg.connect(server.dsn(), password="wrong")
     assert (tmp_path / "pg-18").stat().st_mode & 0o777 == 0o700
     assert not server.ready()
+
+
+async def test_the_fixed_password_of_an_earlier_version_is_replaced(tmp_path: Path) -> None:
+    with running(postgres_server(tmp_path)):
+        pass
+    with running(postgres_server(tmp_path, "it's new")) as server:
+        assert await server.replace_fixed_password()
+        assert not await server.replace_fixed_password()
+        await (await asyncpg.connect(server.dsn())).close()
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncpg.connect(server.dsn(), password="postgres")
+    with running(postgres_server(tmp_path, "another")) as server:
+        assert not await server.replace_fixed_password(), "what the owner chose stays"
+        await (await asyncpg.connect(server.dsn(), password="it's new")).close()
 
 
 def test_an_interrupted_initdb_is_done_again(tmp_path: Path) -> None:

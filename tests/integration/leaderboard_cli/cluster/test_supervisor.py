@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -148,6 +149,33 @@ def test_up_serves_restarts_what_crashes_and_leaves_nothing(cluster: Cluster) ->
     assert cluster.state() == {}
 
 
+def test_the_stores_ask_for_passwords_that_only_the_owner_of_the_folder_can_read(cluster: Cluster) -> None:
+    up = cluster.up("--free-ports", "--quiet")
+    state = cluster.ready(up)
+    secrets = [urlsplit(state[url]).password or "" for url in ("redis_url", "postgres_dsn")]
+    assert [len(secret) for secret in secrets] == [64, 64]
+    assert secrets[0] != secrets[1]
+    assert not redis_answers("127.0.0.1", state["ports"]["redis"]), "nobody gets in without it"
+    for name in ("redis", "postgres"):
+        shown = subprocess.run(["ps", "-o", "args=", "-p", str(state["pids"][name])], capture_output=True, check=True)
+        assert not [secret for secret in secrets if secret in shown.stdout.decode()], "everybody can list processes"
+    holders = [path for path in cluster.data.rglob("*") if path.is_file() and path.parent.name != "logs"]
+    holders = [path for path in holders if any(secret.encode() in path.read_bytes() for secret in secrets)]
+    assert {path.name for path in holders} >= {"cluster.json", "redis_password", "postgres_password", "pgpass"}
+    assert [path for path in holders if path.stat().st_mode & 0o077] == []
+    assert {cluster.data.stat().st_mode & 0o777} <= ({0o755} if os.geteuid() == 0 else {0o700})
+    if state["psql"]:
+        pasted = f"{state['psql'].removesuffix('leaderboard_asia')} postgres -At -c 'SELECT 6 * 7'"
+        done = subprocess.run(
+            ["sh", "-c", pasted], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+        assert (done.stdout, done.stderr) == ("42\n", "")
+    up.send_signal(signal.SIGTERM)
+    output_of(up)
+    again = cluster.ready(cluster.up("--free-ports", "--quiet"))
+    assert [urlsplit(again[url]).password for url in ("redis_url", "postgres_dsn")] == secrets
+
+
 def test_a_record_that_cannot_be_written_is_said_and_a_crashed_process_is_restarted(cluster: Cluster) -> None:
     up = cluster.up("--free-ports", "--quiet")
     state = cluster.ready(up)
@@ -157,7 +185,8 @@ def test_a_record_that_cannot_be_written_is_said_and_a_crashed_process_is_restar
     for name in ("service-2", "redis"):
         os.kill(state["pids"][name], signal.SIGKILL)
     wait_until(lambda: get_or_none(state["urls"]["service-2"]) == "service-2")
-    wait_until(lambda: redis_answers("127.0.0.1", state["ports"]["redis"]))
+    password = urlsplit(state["redis_url"]).password or ""
+    wait_until(lambda: redis_answers("127.0.0.1", state["ports"]["redis"], password))
     assert cluster.state()["pids"] == state["pids"], "the record is the old one"
     for place in in_the_way:
         place.rmdir()

@@ -154,6 +154,7 @@ async def test_a_folder_that_cannot_be_used_is_a_readable_message(folder: Path, 
 async def test_nginx_reaches_gateways_through_their_sockets_and_names_them_by_port(folder: Path) -> None:
     with ExitStack() as stack:
         async with services(1) as (service,):
+            service.behave = says(200, b"{}", "X-Upstream-Addr: 127.0.0.1:5001")
             path = local_socket(folder, 4001)
             gone = local_socket(folder, 4002)
             with socket.socket(socket.AF_UNIX) as left_over:

@@ -17,9 +17,11 @@ def test_a_request_head_in_one_pass() -> None:
         "3.3.3.3",
         "http",
         "id",
+        trusted=True,
     )  # fmt: skip
     assert (head.authorization, head.content_length, head.has_body) == ("Bearer t", 12, True)
     assert head.has_idempotency_key
+    assert head.forwarded_for == b"1.1.1.1, 2.2.2.2"
     assert head.forward == [
         (b"host", b"h"), (b"authorization", b"Bearer t"), (b"idempotency-key", b"k"),
         (b"x-forwarded-for", b"1.1.1.1, 2.2.2.2, 3.3.3.3"), (b"x-forwarded-proto", b"http"), (b"x-request-id", b"id"),
@@ -27,14 +29,14 @@ def test_a_request_head_in_one_pass() -> None:
 
 
 def test_a_request_without_a_body_has_none() -> None:
-    assert not read_request_head([], None, "http", "i").has_body
-    assert not read_request_head([(b"content-length", b"0")], None, "http", "i").has_body
-    assert read_request_head([(b"transfer-encoding", b"chunked")], None, "http", "i").has_body
+    assert not read_request_head([], "", "http", "i", trusted=True).has_body
+    assert not read_request_head([(b"content-length", b"0")], "", "http", "i", trusted=True).has_body
+    assert read_request_head([(b"transfer-encoding", b"chunked")], "", "http", "i", trusted=True).has_body
 
 
 @pytest.mark.parametrize("proto", [b"ftp", b"", b"https, http"])
 def test_a_strange_forwarded_proto_is_replaced(proto: bytes) -> None:
-    head = read_request_head([(b"x-forwarded-proto", proto)], None, "http", "i")
+    head = read_request_head([(b"x-forwarded-proto", proto)], "", "http", "i", trusted=True)
     assert dict(head.forward)[b"x-forwarded-proto"] == b"http"
 
 

@@ -97,7 +97,8 @@ def test_the_plan_has_its_processes_in_order_on_their_ports(tmp_path: Path) -> N
     gateway = plan.gateways[1].command().env
     assert gateway["LEADERBOARD_SERVICE_URLS"] == "http://127.0.0.1:5001,http://127.0.0.1:5002"
     assert (gateway["PORT"], gateway["INSTANCE_NAME"]) == ("4001", "gateway-2")
-    assert gateway["REDIS_URL"] == "redis://127.0.0.1:16379/0"
+    password = (tmp_path / "redis_password").read_text().strip()
+    assert gateway["REDIS_URL"] == f"redis://:{password}@127.0.0.1:16379/0"
     assert gateway["POSTGRES_PORT"] == "15432"
     assert plan.topology.database_url_of("EU").startswith("postgresql://postgres:s%20p%2F@127.0.0.1:15432/")
 

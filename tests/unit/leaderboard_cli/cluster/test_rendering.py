@@ -1,15 +1,18 @@
 """Test rendering of the NGINX template as the container's envsubst does it."""
 
+import os
 import re
+import subprocess
 
 import pytest
 
 from leaderboard_cli.cluster.errors import ClusterError
-from leaderboard_cli.cluster.nginx_server import TUNABLE, gateway_servers, render, template_path
+from leaderboard_cli.cluster.nginx_server import TUNABLE, gateway_servers, real_ip, render, template_path
 
 VARIABLES = {
     **TUNABLE,
     "NGINX_LISTEN": "8080",
+    "NGINX_REAL_IP": real_ip("10.0.0.0/8, 192.168.0.7"),
     "NGINX_GATEWAYS": gateway_servers(["api-gateway-1:4000", "api-gateway-2:4000"]),
 }
 
@@ -39,3 +42,19 @@ def test_the_rendered_template_lists_the_gateways() -> None:
     assert "server api-gateway-1:4000 max_fails=3 fail_timeout=2s; server api-gateway-2:4000" in rendered
     assert "rate=50r/s;" in rendered
     assert "$binary_remote_addr" in rendered
+    assert "set_real_ip_from 10.0.0.0/8; set_real_ip_from 192.168.0.7/32;" in rendered
+
+
+@pytest.mark.parametrize("trusted", ["10.0.0.1/8", "load-balancer", "10.0.0.1; include x"])
+def test_a_trusted_proxy_that_is_no_network_is_named(trusted: str) -> None:
+    with pytest.raises(ClusterError, match="NGINX_TRUSTED_PROXIES"):
+        real_ip(trusted)
+
+
+@pytest.mark.parametrize("trusted", ["", "10.0.0.0/8", "10.0.0.0/8, 192.168.0.7/32,2001:db8::/32,"])
+def test_the_container_makes_the_same_directives(trusted: str) -> None:
+    script = template_path().parents[1] / "entrypoint" / "10-trusted-proxies.envsh"
+    shell = ["sh", "-euc", f'. "{script}"; printf %s "$NGINX_REAL_IP"']
+    done = subprocess.run(shell, env={"NGINX_TRUSTED_PROXIES": trusted, **os.environ}, capture_output=True, check=True)
+    assert done.stdout.decode().split() == real_ip(trusted).split()
+    assert os.access(script, os.X_OK), "the image passes over what is not executable"
