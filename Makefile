@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-newest test-compose test-upgrade docs soak history fuzz bench bench-fallback bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-newest test-compose test-upgrade docs soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,12 @@ bench-recovery: .venv/.ready ## rebuild, drain and memory per player, next to ba
 
 bench-fallback: .venv/.ready ## reads from Postgres, one by one and by 64 readers, at 1,000,000 and 10,000,000 players
 	$(BIN)/python -m benchmarks.fallback
+
+bench-durability: .venv/.ready ## what appendfsync costs and loses with fsyncs of 1, 5 and 20 ms; needs wrk and a C compiler
+	$(BIN)/python -m benchmarks.durability
+
+bench-rebuild: .venv/.ready ## rebuilds of 1,000,000 and 10,000,000 players, and what others feel meanwhile; needs wrk
+	$(BIN)/python -m benchmarks.rebuilding
 
 bench: .venv/.ready ## the whole system under load, next to a bare floor (PLAYERS=, SECONDS=, ROUNDS=); needs wrk
 	@$(BENCH_SETUP)

@@ -90,7 +90,7 @@ def one_service(players: int, redis_servers: int = 1) -> Iterator[OneService]:
             "JWT_SECRET": secrets.token_hex(32),
             **{f"REDIS_URL_{region}": caches[place % redis_servers].url for place, region in enumerate(REGIONS)},
         }
-        with_stores(environ, lambda shards, databases: _fill(environ, shards, databases, players))
+        with_stores(environ, lambda shards, databases: fill(environ, shards, databases, players))
         write_material(folder, load(AuthSettings, environ), REGIONS, players)
         ours = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(REPOSITORY), "LOG_LEVEL": "WARNING"}
         service = AppServer("service-1", "leaderboard_service", port, folder, {**ours, **ENVIRONMENT, **environ})
@@ -102,7 +102,8 @@ def one_service(players: int, redis_servers: int = 1) -> Iterator[OneService]:
         yield OneService(service.url, folder, environ, players, pids)
 
 
-async def _fill(environ: Mapping[str, str], shard_map: ShardMap, databases: RegionDatabases, players: int) -> None:
+async def fill(environ: Mapping[str, str], shard_map: ShardMap, databases: RegionDatabases, players: int) -> None:
+    """Make the tables, put `players` into them, and rebuild Redis from them."""
     await migrate_all(load(TopologySettings, environ))
     await load_postgres(databases, players)
     console.print("filling Redis …")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -152,6 +153,81 @@ def fallback_markdown(found: dict[str, Any]) -> str:
     )
 
 
+def durability_tables(found: dict[str, Any]) -> list[tuple[tuple[str, ...], list[list[str]]]]:
+    """Return the tables of `appendfsync`, each as its head and lines: what it costs, and what it loses."""
+    rates = []
+    for each in found["rates"]:
+        line = [f"{each['title']}, {each['connections']} connections, +{each['delay_ms']:g} ms"]
+        everysec, always = each["everysec"], each["always"]
+        rate, other = (median(turn["rate"] for turn in turns) for turns in (everysec, always))
+        ratios = [b["rate"] / a["rate"] for a, b in zip(everysec, always, strict=True)]
+        line += [f"{rate:,.0f}", f"{other:,.0f}", f"{median(ratios):.2f}"]
+        for key in ("p50_ms", "p99_ms"):
+            line += [f"{median(turn[key] for turn in turns):,.1f}" for turns in (everysec, always)]
+        rates.append(line)
+    losses = []
+    for each in found["losses"]:
+        trials = each["trials"]
+        lossy = sum(1 for trial in trials if trial["system"])
+        cells_ = [f"{each['setting']}, {each['way']}, +{each['delay_ms']:g} ms", f"{lossy} of {len(trials)}"]
+        cells_.append(f"{median(trial['rate'] for trial in trials):,.0f}")
+        for key in ("redis", "system"):
+            lost = [trial[key] for trial in trials]
+            cells_.append(f"{median(lost):,.0f} ({max(lost):,})")
+        losses.append([*cells_, f"{max(trial['oldest_ms'] for trial in trials):,.0f}"])
+    rate_head = ("call, load, fsync", "everysec /s", "always /s", "ratio")
+    return [
+        ((*rate_head, "everysec p50 ms", "always p50 ms", "everysec p99 ms", "always p99 ms"), rates),
+        (("setting, end of Redis, fsync", "lost any", "writes/s", "lost by Redis", "by the system", "age, ms"), losses),
+    ]
+
+
+def rebuilding_tables(found: dict[str, Any]) -> list[tuple[tuple[str, ...], list[list[str]]]]:
+    """Return the tables of rebuilds, each as its head and lines: what they take, and what others feel."""
+    sizes = found["sizes"]
+    head = tuple(f"{size['players']:,}" for size in sizes)
+    rates = [size["whole"]["rate"] for size in sizes]
+    rows = {
+        "whole rebuild, s": [f"{size['whole']['seconds']:,.0f}" for size in sizes],
+        "players/s": [f"{rate:,.0f}" for rate in rates],
+        f"share of the rate at {head[0]}": [f"{rate / rates[0]:.2f}" for rate in rates],
+        "rewrites of the append-only file meanwhile": [str(size["whole"]["rewrites"]) for size in sizes],
+        "bytes of Redis a player": [f"{size['bytes_per_player']:,.0f}" for size in sizes],
+        "most memory of Redis, GiB": [f"{size['whole']['peak_bytes'] / 2**30:.1f}" for size in sizes],
+        "whole rebuild beside an open Redis, s": [f"{size['whole_of_open']['seconds']:,.0f}" for size in sizes],
+        "Redis' own restart, s": [f"{size['load_seconds']:,.1f}" for size in sizes],
+        "rebuild after it, s": [f"{size['incremental']['seconds']:,.1f}" for size in sizes],
+        "players that it read": [f"{size['incremental']['players']:,}" for size in sizes],
+    }
+    loads = {
+        "reads from Postgres beside a whole rebuild": "closed",
+        "9 reads, 1 write, no rebuild": "calm",
+        "the same beside a whole rebuild": "beside",
+    }
+    felt = []
+    for size in sizes:
+        for title, key in loads.items():
+            load = size[key]
+            times = [f"{load[name]:,.1f}" for name in ("p50_ms", "p99_ms", "max_ms")]
+            felt.append([f"{size['players']:,}: {title}", f"{load['rate']:,.0f}", *times, str(load["errors"])])
+    return [
+        (("players", *head), [[what, *cells_] for what, cells_ in rows.items()]),
+        (("calls", "/s", "p50 ms", "p99 ms", "longest ms", "errors"), felt),
+    ]
+
+
+def rebuilding_markdown(found: dict[str, Any]) -> str:
+    """Format rebuilds by number of players, with the machine."""
+    tables = (markdown_table(head, lines) for head, lines in rebuilding_tables(found))
+    return "\n\n".join([f"{describe(found['machine'])}.", *tables])
+
+
+def durability_markdown(found: dict[str, Any]) -> str:
+    """Format the price and the losses of `appendfsync`, with the machine."""
+    tables = (markdown_table(head, lines) for head, lines in durability_tables(found))
+    return "\n\n".join([f"{describe(found['machine'])}.", *tables])
+
+
 def _median(timed: dict[str, float] | None) -> str:
     return "refused" if timed is None else f"{timed['median_ms']:,.1f}"
 
@@ -160,10 +236,19 @@ def _service_and_redis(cpu: dict[str, float]) -> str:
     return f"{cpu['service']:.0f} + {cpu['redis']:.0f}" if cpu else ""
 
 
+RENDERERS = (
+    ("load", load_markdown),
+    ("scaling", scaling_markdown),
+    ("fallback", fallback_markdown),
+    ("durability", durability_markdown),
+    ("rebuilding", rebuilding_markdown),
+)
+
+
 def main() -> None:
     """Print the tables of all available results."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    for name, render in (("load", load_markdown), ("scaling", scaling_markdown), ("fallback", fallback_markdown)):
+    for name, render in RENDERERS:
         path = RESULTS / f"{name}.json"
         if path.exists():
             console.print(render(json.loads(path.read_text("utf-8"))) + "\n")

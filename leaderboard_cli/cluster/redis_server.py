@@ -32,7 +32,7 @@ class RedisServer:
     port: int
     name: str = "redis"
     durable: bool = True
-    appendfsync: str = "everysec"
+    appendfsync: str = "always"
     password: str = field(default="", repr=False)
 
     @property

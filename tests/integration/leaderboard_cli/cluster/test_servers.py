@@ -33,7 +33,7 @@ def test_redis_keeps_its_data_and_never_evicts(tmp_path: Path) -> None:
             assert client.incr("counter") == expected
             config = client.config_get("*")
             assert config["appendonly"] == "yes"
-            assert config["appendfsync"] == "everysec"
+            assert config["appendfsync"] == "always"
             assert config["maxmemory-policy"] == "noeviction"
             assert config["bind"] == "127.0.0.1"
     assert (tmp_path / server.binary.data_name / "appendonlydir").is_dir()
