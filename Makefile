@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-newest test-compose test-upgrade docs soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-newest test-pgbouncer test-compose test-upgrade docs soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,10 @@ test-newest: ## what we use of private parts of fastapi, uvicorn, redis and the 
 test-uvicorn: .venv/.ready ## the service's tests under uvicorn's own two protocols instead of ours (ten minutes)
 	TEST_HTTP=httptools $(BIN)/pytest -q tests/integration/leaderboard_service
 	TEST_HTTP=h11 $(BIN)/pytest -q tests/integration/leaderboard_service
+
+test-pgbouncer: .venv/.ready ## the tests of the stores with a PgBouncer in transaction mode before Postgres (ten minutes)
+	TEST_PGBOUNCER=1 $(BIN)/pytest -q tests/integration/leaderboard_core/postgres tests/integration/worker_service \
+		tests/integration/leaderboard_service/boards tests/integration/leaderboard_service/players
 
 test-compose: .venv/.ready ## build the containers, run the acceptance tests against them, take them down
 	$(BIN)/python -m tests.compose

@@ -6,8 +6,9 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -19,6 +20,7 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.support.infrastructure import Infrastructure, engine_answers, infrastructure
+from tests.support.pgbouncer import pgbouncer
 from tests.support.service import REGIONS, SECRET, Api, running_service
 from tests.support.worker import EAGER
 from worker_service.recovery.rebuild import rebuild
@@ -55,6 +57,8 @@ class TestDatabases:
 
     prefix: str
     infra: Infrastructure
+    pooler: str | None = None
+    """With TEST_PGBOUNCER: the DSN of a PgBouncer, through which processes reach the databases, not the tests."""
 
     @property
     def template(self) -> str:
@@ -62,6 +66,12 @@ class TestDatabases:
 
     def dsn(self, region: str) -> str:
         return self.infra.dsn(f"{self.prefix}_{region.lower()}")
+
+    def process_dsn(self, region: str) -> str:
+        """The DSN that a process is given for a region."""
+        if self.pooler is None:
+            return self.dsn(region)
+        return urlunsplit(urlsplit(self.dsn(region))._replace(netloc=urlsplit(self.pooler).netloc))
 
     async def execute(self, *statements: str) -> None:
         """Run statements on the server's own database, outside any transaction."""
@@ -95,12 +105,14 @@ class TestDatabases:
 
 @pytest.fixture(scope="session")
 def test_databases(infra: Infrastructure) -> Iterator[TestDatabases]:
-    made = TestDatabases(f"leaderboard_test_{secrets.token_hex(4)}", infra)
-    asyncio.run(made.make())
-    try:
-        yield made
-    finally:
-        asyncio.run(made.drop())
+    with ExitStack() as stack:
+        pooler = stack.enter_context(pgbouncer(infra.postgres_dsn)) if os.environ.get("TEST_PGBOUNCER") else None
+        made = TestDatabases(f"leaderboard_test_{secrets.token_hex(4)}", infra, pooler)
+        asyncio.run(made.make())
+        try:
+            yield made
+        finally:
+            asyncio.run(made.drop())
 
 
 @pytest.fixture
@@ -128,7 +140,8 @@ def environment_on(test_databases: TestDatabases) -> dict[str, str]:
         "USER_RATE_LIMIT_WINDOW": "1",
         "REGION_RATE_LIMIT_PER_SEC": "1000000",
         "PASSWORD_CPU_SHARE": "1",
-        **{f"DATABASE_URL_{region}": test_databases.dsn(region) for region in REGIONS},
+        **{f"DATABASE_URL_{region}": test_databases.process_dsn(region) for region in REGIONS},
+        **({"POSTGRES_STATEMENT_CACHE": "0"} if test_databases.pooler else {}),
     }
 
 

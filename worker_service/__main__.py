@@ -11,7 +11,7 @@ from functools import partial
 
 from leaderboard_core.backoff import keep_running
 from leaderboard_core.http.serving import run, serve, wait_for
-from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.databases import RegionDatabases, pooler_errors_explained
 from leaderboard_core.postgres.migrations import build_indexes, migrate_all
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import ProcessSettings, SettingsError, TopologySettings, WorkerSettings, load
@@ -36,7 +36,8 @@ async def main(process: ProcessSettings) -> None:
         await log_warnings(shard_map)
         await migrate_all(topology, create_databases=False, indexes=False)
         try:
-            await check_regions(databases)
+            with pooler_errors_explained():
+                await check_regions(databases)
         except RegionsChanged as problem:
             raise SettingsError(str(problem)) from problem
         await _work(process, topology, settings, shard_map, databases)

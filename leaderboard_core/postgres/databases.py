@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ import asyncpg
 from leaderboard_core.backoff import until_answers
 from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres import sql
-from leaderboard_core.settings import TopologySettings
+from leaderboard_core.settings import SettingsError, TopologySettings
 from leaderboard_core.urls import without_password
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 CLOSE_SECONDS = 1.0
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+POOLER_ERRORS = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
+"""What a driver meets that prepares statements where each transaction may be another session's."""
+POOLER_REMEDY = "Behind a pooler in transaction mode (PgBouncer) set POSTGRES_STATEMENT_CACHE=0."
 
 CONNECTION_ERRORS = (
     OSError,
@@ -37,6 +41,7 @@ CONNECTION_ERRORS = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.QueryCanceledError,
     asyncpg.ReadOnlySQLTransactionError,
+    *POOLER_ERRORS,
 )
 """What the driver raises when a Postgres is unavailable, starting, stopping or not ours; a retry may work."""
 
@@ -99,7 +104,7 @@ class RegionDatabases:
             async with asyncio.timeout(self.timeout_seconds):
                 yield
         except (*CONNECTION_ERRORS, asyncpg.UndefinedTableError, asyncpg.LockNotAvailableError) as error:
-            log.warning("postgres is away", extra={"error": describe(error)})
+            log.warning("postgres is away", extra={"error": explain(error)})
             raise Unavailable(f"{what} cannot be reached now; try again shortly.") from error
 
     async def close(self) -> None:
@@ -113,7 +118,7 @@ class RegionDatabases:
         try:
             await self._pools[region].fetchval("SELECT 1", timeout=self._settings.postgres_timeout_seconds)
         except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:  # whatever it has against a SELECT
-            return describe(error)
+            return explain(error)
         return None
 
     async def why_writes_are_refused(self, region: str) -> str | None:
@@ -133,14 +138,30 @@ class RegionDatabases:
         """
         for region in self.regions:
             await until_answers(partial(self.reachable, region), partial(self._explain, region), deadline, on_wait)
+        if self._settings.postgres_statement_cache:
+            await self._warn_of_poolers()
+
+    async def _warn_of_poolers(self) -> None:
+        """Log which databases are behind a pooler, which may give one statement's name to several processes."""
+        for pool in self.distinct():
+            try:
+                async with asyncio.timeout(self.timeout_seconds), pool.acquire() as connection:
+                    pooled = await connection.fetchval(sql.load("backend_pid")) != connection.get_server_pid()
+            except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+                log.warning("postgres is away", extra={"error": explain(error)})
+                continue
+            if pooled:
+                region = self.regions_of(pool)[0]
+                url = without_password(self._settings.database_url_of(region))
+                log.warning(
+                    "%s: a pooler answers at %s. %s", self._settings.database_variable_of(region), url, POOLER_REMEDY
+                )
 
     def _explain(self, region: str, problem: str) -> str:
         variable = self._settings.database_variable_of(region)
         url = without_password(self._settings.database_url_of(region))
-        return (
-            f"{variable}: cannot reach Postgres for region {region} at {url}: {problem.rstrip('.')}. "
-            "Start Postgres, or set the variable to where it runs."
-        )
+        said = f"{variable}: cannot reach Postgres for region {region} at {url}: {problem.rstrip('.')}."
+        return said if POOLER_REMEDY in said else f"{said} Start Postgres, or set the variable to where it runs."
 
 
 async def _make_pool(settings: TopologySettings, url: str, size: int) -> Pool:
@@ -150,8 +171,29 @@ async def _make_pool(settings: TopologySettings, url: str, size: int) -> Pool:
         max_size=size,
         timeout=settings.postgres_timeout_seconds,
         command_timeout=settings.postgres_timeout_seconds,
-        server_settings={"application_name": "leaderboard", "timezone": "UTC"},
+        statement_cache_size=settings.postgres_statement_cache,
+        # Behind a pooler the next statement may run in another session: nothing is set that a query relies on.
+        server_settings={"application_name": "leaderboard"},
+        reset=None if settings.postgres_statement_cache else _keep_session,
     )
+
+
+async def _keep_session(connection: object) -> None:
+    """Leave a session as it is: behind a pooler it is no connection's own. An open transaction was rolled back."""
+
+
+def explain(error: BaseException) -> str:
+    """Describe what the driver raised, with the remedy where we know one."""
+    return f"{describe(error)}. {POOLER_REMEDY}" if isinstance(error, POOLER_ERRORS) else describe(error)
+
+
+@contextmanager
+def pooler_errors_explained() -> Iterator[None]:
+    """Raise SettingsError, with the remedy, in the place of the errors of prepared statements behind a pooler."""
+    try:
+        yield
+    except POOLER_ERRORS as error:
+        raise SettingsError(explain(error)) from error
 
 
 async def _close(pool: Pool) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -15,7 +16,7 @@ import asyncpg
 from leaderboard_core.backoff import Backoff, Pauses
 from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres import sql
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, pooler_errors_explained
 from leaderboard_core.postgres.migration_lease import PATIENCE, MigrationLease, Patience
 from leaderboard_core.settings import TopologySettings
 
@@ -24,6 +25,8 @@ OLDER_LOCK = 0x1EADE4B0A4D
 """Key of the advisory lock under which versions before the lease migrate."""
 MAINTENANCE_DATABASE = "postgres"
 """The database that every server has; the others are made from it."""
+STATEMENT_CACHE = 100
+"""As POSTGRES_STATEMENT_CACHE, for who connects to a server itself."""
 _MADE_MEANWHILE = (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError)
 """What `CREATE TABLE IF NOT EXISTS` raises when another process makes the table, or its type, at that moment."""
 _RETRY = Backoff(first=1.0, most=10.0, jitter=0.5)
@@ -45,19 +48,20 @@ async def migrate_all(
 
     With `create_databases` a database that does not exist is made, which needs the CREATEDB right. Without `indexes`
     those that are built CONCURRENTLY are left to `build_indexes`.
-    Raises Unavailable when a lock cannot be had for too long, asyncpg's errors and OSError when a server cannot be
-    reached.
+    Raises Unavailable when a lock cannot be had for too long, SettingsError behind a pooler that asks for another
+    POSTGRES_STATEMENT_CACHE, asyncpg's errors and OSError when a server cannot be reached.
     """
     urls = {region: settings.database_url_of(region) for region in settings.regions}
-    timeout = settings.postgres_timeout_seconds
+    timeout, cache = settings.postgres_timeout_seconds, settings.postgres_statement_cache
     done: dict[str, list[str]] = {url: [] for url in urls.values()}
-    for url, names in done.items():
-        if create_databases:
-            await ensure_database(url, timeout=timeout)
-        names += await migrate(url, timeout=timeout, indexes=False, patience=patience)
-    if indexes:
+    with pooler_errors_explained():
         for url, names in done.items():
-            names += await migrate(url, timeout=timeout, patience=patience)
+            if create_databases:
+                await ensure_database(url, timeout=timeout, statement_cache=cache)
+            names += await migrate(url, timeout=timeout, indexes=False, patience=patience, statement_cache=cache)
+        if indexes:
+            for url, names in done.items():
+                names += await migrate(url, timeout=timeout, patience=patience, statement_cache=cache)
     return {region: done[url] for region, url in urls.items()}
 
 
@@ -90,11 +94,12 @@ async def _build_until_done(settings: TopologySettings, stop: asyncio.Event) -> 
             return
 
 
-async def ensure_database(url: str, *, timeout: float) -> bool:
+async def ensure_database(url: str, *, timeout: float, statement_cache: int = STATEMENT_CACHE) -> bool:
     """Make the database that `url` names if it is missing; True when it was made."""
     parts = urlsplit(url)
     database = unquote(parts.path.lstrip("/"))
-    connection = await asyncpg.connect(urlunsplit(parts._replace(path=f"/{MAINTENANCE_DATABASE}")), timeout=timeout)
+    maintenance = urlunsplit(parts._replace(path=f"/{MAINTENANCE_DATABASE}"))
+    connection = await asyncpg.connect(maintenance, timeout=timeout, statement_cache_size=statement_cache)
     try:
         if await connection.fetchval(sql.load("database_exists"), database):
             return False
@@ -107,24 +112,33 @@ async def ensure_database(url: str, *, timeout: float) -> bool:
     return True
 
 
-async def migrate(url: str, *, timeout: float, indexes: bool = True, patience: Patience = PATIENCE) -> list[str]:
+async def migrate(
+    url: str,
+    *,
+    timeout: float,
+    indexes: bool = True,
+    patience: Patience = PATIENCE,
+    statement_cache: int = STATEMENT_CACHE,
+) -> list[str]:
     """Apply what is missing to one database, without `indexes` only what runs in transactions; returns the names.
 
     The lease makes a second process wait and then find nothing to do; when nothing is missing, nobody waits.
     Raises Unavailable when a lock cannot be had for too long, and asyncpg's errors.
     """
-    session = await asyncpg.connect(url, timeout=timeout, server_settings={"application_name": "leaderboard migrate"})
+    connect = partial(asyncpg.connect, url, timeout=timeout, statement_cache_size=statement_cache)
+    session = await connect(server_settings={"application_name": "leaderboard migrate"})
     try:
         for table in ("create_migrations_table", "create_migration_lease"):
             with suppress(*_MADE_MEANWHILE):
                 await session.execute(sql.load(table))
         if not await _missing(session, indexes=indexes):
             return []
-        watcher = await asyncpg.connect(url, timeout=timeout, command_timeout=patience.lease)
+        watcher = await connect(command_timeout=patience.lease)
         try:
             lease = MigrationLease(watcher, urlsplit(url).path[1:], patience)
             await lease.take()
-            return await lease.during(_Run(session, lease, patience).apply(indexes=indexes), session)
+            run = _Run(session, lease, patience, owns_session=statement_cache > 0)
+            return await lease.during(run.apply(indexes=indexes), session)
         finally:
             await watcher.close()
     finally:
@@ -141,10 +155,11 @@ async def _missing(session: Any, *, indexes: bool) -> list[sql.Migration]:
 
 
 class _Run:
-    """One holder's work on one database."""
+    """One holder's work on one database; behind a pooler it does not own its session."""
 
-    def __init__(self, session: Any, lease: MigrationLease, patience: Patience) -> None:
+    def __init__(self, session: Any, lease: MigrationLease, patience: Patience, *, owns_session: bool) -> None:
         self._session = session
+        self._owns_session = owns_session
         self._lease = lease
         self._patience = patience
 
@@ -195,7 +210,8 @@ class _Run:
         if not index["valid"]:
             if old := await self._session.fetchval(sql.load("long_transactions"), self._patience.long_transaction):
                 raise _Blocked(f"an index build would wait for the transactions of {old}")
-            await self._limit_waits(self._patience.build_lock, in_transaction=False)
+            if self._owns_session:  # else it would be another's limit, and the build has none: nobody waits behind it
+                await self._limit_waits(self._patience.build_lock, in_transaction=False)
             if index["valid"] is False:
                 log.warning("%s: an invalid index is dropped: %s", self._lease.database, migration.index)
                 await self._session.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{migration.index}"')

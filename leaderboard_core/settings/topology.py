@@ -43,6 +43,11 @@ class TopologySettings(Group):
     postgres_password: SecretStr = Field(SecretStr("postgres"), description="Password of POSTGRES_USER.")
     postgres_timeout_seconds: float = Field(5, gt=0, description="Longest wait for one statement or connection.")
     postgres_pool_size: int = Field(4, ge=1, description="Connections of one process to one region's database.")
+    postgres_statement_cache: int = Field(
+        100,
+        ge=0,
+        description="Prepared statements that a connection keeps; 0 for a pooler in transaction mode (PgBouncer).",
+    )
     region_redis_urls: dict[str, RedisUrl] = Field(
         default_factory=dict, description="REDIS_URL_<REGION>: another Redis for this region."
     )

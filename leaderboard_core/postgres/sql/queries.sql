@@ -389,6 +389,10 @@ SELECT user_id, name, region, score,
 FROM leaderboard
 WHERE user_id = ANY($1::text[])
 
+-- name: backend_pid
+-- Result: the pid of the session that runs this
+SELECT pg_backend_pid()
+
 -- name: read_only
 -- Result: whether the server is in recovery, whether this connection's transactions are read-only
 SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean

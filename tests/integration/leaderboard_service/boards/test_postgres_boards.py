@@ -153,7 +153,7 @@ async def test_every_answer_is_of_one_moment_about_a_second_ago_at_most(
     await save(pools, {f"p{number}": ("EU", number) for number in range(base)})
     boards = PostgresBoards(pools)
     committed: list[float] = []
-    writer = await asyncpg.connect(environ["DATABASE_URL_EU"])
+    writer = await asyncpg.connect(environ["DATABASE_URL_EU"], statement_cache_size=0)
 
     async def write() -> None:
         """Commit one more player above all the others, again and again."""
@@ -192,7 +192,7 @@ async def test_a_transaction_under_way_is_seen_when_it_has_committed(
     rows = {f"p{number}": ("EU", number) for number in range(2 * STRIDE)}
     await save(pools, rows)
     boards = PostgresBoards(pools)
-    writer = await asyncpg.connect(environ["DATABASE_URL_EU"])
+    writer = await asyncpg.connect(environ["DATABASE_URL_EU"], statement_cache_size=0)
 
     async def is_committed() -> bool:
         entry = await boards.rank("EU", "p5")
@@ -217,7 +217,7 @@ async def test_a_board_that_stays_the_same_is_read_from_end_to_end_once(
     players = 20_000
     await save(pools, {f"p{number}": ("EU", number) for number in range(players)})
     boards = PostgresBoards(pools)
-    observer = await asyncpg.connect(environ["DATABASE_URL_EU"])
+    observer = await asyncpg.connect(environ["DATABASE_URL_EU"], statement_cache_size=0)
 
     async def entries_read() -> int:
         await boards.top("EU", 1, 0)
@@ -262,7 +262,7 @@ async def test_a_table_that_is_slow_to_read_by_its_index_is_sorted_with_the_same
 async def test_no_transaction_stays_open_when_nobody_reads(environ: dict[str, str], pools: RegionDatabases) -> None:
     boards = PostgresBoards(pools)
     await boards.top("EU", 1, 0)
-    observer = await asyncpg.connect(environ["DATABASE_URL_EU"])
+    observer = await asyncpg.connect(environ["DATABASE_URL_EU"], statement_cache_size=0)
 
     async def open_transactions() -> int:
         found: int = await observer.fetchval(
@@ -289,7 +289,7 @@ async def test_a_snapshot_that_is_ended_from_outside_is_replaced(
     await save(pools, {"p": ("EU", 1)})
     boards = PostgresBoards(pools)
     await boards.top("EU", 1, 0)
-    observer = await asyncpg.connect(environ["DATABASE_URL_EU"])
+    observer = await asyncpg.connect(environ["DATABASE_URL_EU"], statement_cache_size=0)
     try:
         await observer.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -321,7 +321,7 @@ async def test_a_player_who_is_not_there_is_not_found(pools: RegionDatabases) ->
 @asynccontextmanager
 async def held_table(url: str) -> AsyncIterator[Callable[[], Awaitable[list[int]]]]:
     """Lock EU's table against reads; yield what tells the connections that wait for it."""
-    holder, observer = await asyncpg.connect(url), await asyncpg.connect(url)
+    holder, observer = [await asyncpg.connect(url, statement_cache_size=0) for _ in range(2)]
 
     async def waiting() -> list[int]:
         found = await observer.fetch(
