@@ -320,6 +320,10 @@ async def refused(checked: Checked) -> None:
     for path, good in WRITES:
         elsewhere = {**good, "region": "MARS"} if "region" in good else good
         await checked.call("POST", path, json=elsewhere, headers=astray)
+    foreign = {"Origin": "https://another.example"}
+    for path in (*(path for path, _ in WRITES), "/scores", "/auth/register", "/auth/login"):
+        assert (await checked.call("POST", path, headers=foreign)).status_code == 403
+    await checked.call("DELETE", "/users/alice", "/users/{user_id}", headers=foreign)
     key = {"Authorization": f"Bearer {checked.api.player_token('keyed', 'EU')}", "Idempotency-Key": "one"}
     for score in (1, 2):
         await checked.call("POST", "/score/create", json={"region": "EU", "initialScore": score}, headers=key)
