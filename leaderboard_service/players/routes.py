@@ -29,6 +29,9 @@ from leaderboard_service.schemas import UserId
 
 _ERRORS: Final[Errors] = (*TOKEN_ERRORS, Forbidden, UserNotFound, RegionMismatch, InvalidPayload)
 
+_NOT_KEPT: Final = (b"cache-control", b"no-store")
+"""What is one player's stays in no browser and no proxy."""
+
 router = APIRouter(tags=["users"], route_class=CompiledRoute)
 
 
@@ -57,7 +60,7 @@ async def export(user_id: UserId, caller: Caller, exporter: PlayerExport) -> JSO
         "saved": saved
         and {"name": saved.name, "region": saved.region, "score": saved.score, "updated_at": saved.updated_at},
     }
-    return reply_from(source, content)
+    return reply_from(source, content, _NOT_KEPT)
 
 
 @router.delete(
