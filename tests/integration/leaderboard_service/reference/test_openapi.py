@@ -242,6 +242,10 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     await call("GET", "/status")
     await call("GET", "/metrics")
     await refused(checked)
+    checked.api = await start(REGISTRATION_RATE_LIMIT_COUNT=1)
+    for user_id in ("one-too", "many"):
+        body = {"user_id": user_id, "name": "x", "region": "EU"}
+        await call("POST", "/auth/register", json=body, headers={"X-Forwarded-For": "203.0.113.7"})
     for limit in ("USER_RATE_LIMIT_COUNT", "REGION_RATE_LIMIT_PER_SEC"):
         checked.api = await start(**{limit: 1})
         await write_everywhere(checked, twice=True)
