@@ -14,6 +14,7 @@ from api_gateway.upstream.health import HealthMonitor
 from api_gateway.upstream.pool import Pool, State, Upstream
 from leaderboard_core.calls import CallTable
 from leaderboard_core.http.client_address import ClientAddresses
+from leaderboard_core.http.origins import Origins
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
 from leaderboard_core.tokens import Tokens
 
@@ -82,6 +83,7 @@ class Services:
             Tokens(settings.auth),
             addresses,
             operators,
+            Origins(addresses, cors_origins=process.cors_origins, allowed_hosts=process.allowed_hosts),
             max_body_bytes=process.max_body_bytes,
             client_timeout=process.client_timeout_seconds,
             longest_silence=settings.stream.stream_heartbeat_seconds * _HEARTBEATS_MISSED,

@@ -14,6 +14,7 @@ LeaderboardError            500 internal_error
         InvalidToken        401 invalid_token
     InvalidCredentials      401 invalid_credentials
     Forbidden               403 forbidden
+    ForbiddenOrigin         403 forbidden_origin
     NotFound                404 not_found
     UserNotFound            404 user_not_found
     MethodNotAllowed        405 method_not_allowed
@@ -91,6 +92,11 @@ class InvalidCredentials(LeaderboardError):
 class Forbidden(LeaderboardError):
     status, code = 403, "forbidden"
     default_message = "This token may not do that."
+
+
+class ForbiddenOrigin(LeaderboardError):
+    status, code = 403, "forbidden_origin"
+    default_message = "A page of another site made this call; CORS_ORIGINS lists the sites that may."
 
 
 class NotFound(LeaderboardError):

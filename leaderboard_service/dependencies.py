@@ -10,9 +10,11 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPBearer
 from pydantic.json_schema import SkipJsonSchema
+from starlette.types import Scope
 
 from leaderboard_core.errors import Forbidden
-from leaderboard_core.http.dependencies import CurrentRequestId, FromState
+from leaderboard_core.http.dependencies import CurrentRequestId, CurrentScope, FromState
+from leaderboard_core.http.origins import Origins
 from leaderboard_core.tokens import Identity, Tokens
 from leaderboard_service.idempotency import HEADER, Idempotency
 from leaderboard_service.regions import Regions
@@ -22,6 +24,19 @@ KnownRegions = Annotated[Regions, Depends(known_regions)]
 
 tokens = FromState("tokens")
 TokenIssuer = Annotated[Tokens, Depends(tokens)]
+
+
+async def same_origin(
+    scope: Annotated[Scope, Depends(CurrentScope())],
+    origins: Annotated[Origins, Depends(FromState("origins"))],
+    origin: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> None:
+    """Refuse a page of another site. Raises ForbiddenOrigin."""
+    origins.check(origin, scope)
+
+
+SAME_ORIGIN = (Depends(same_origin),)
+"""Dependencies of each path operation that changes something."""
 
 
 class BearerToken(HTTPBearer):

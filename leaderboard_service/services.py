@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from leaderboard_core.http.client_address import ClientAddresses
+from leaderboard_core.http.origins import Origins
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
@@ -65,6 +66,7 @@ class Services:
     regions: Regions
     tokens: Tokens
     client_addresses: ClientAddresses
+    origins: Origins
     score_writer: ScoreWriter
     batch_writer: BatchWriter
     board_reads: BoardReads
@@ -85,6 +87,7 @@ class Services:
         players = Players(shard_map, settings.limits)
         writer = ScoreWriter(shard_map, settings.limits, players)
         health, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
+        process, addresses = settings.process, ClientAddresses(settings.process.trusted_proxies)
         gauges = Gauges(shard_map, health, queues)
         postgres_boards, hashing = PostgresBoards(databases), PasswordHashing(settings.auth)
         reads = BoardReads(RedisBoards(shard_map), postgres_boards)
@@ -94,7 +97,8 @@ class Services:
             databases=databases,
             regions=Regions(settings.topology.regions),
             tokens=Tokens(settings.auth),
-            client_addresses=ClientAddresses(settings.process.trusted_proxies),
+            client_addresses=addresses,
+            origins=Origins(addresses, cors_origins=process.cors_origins, allowed_hosts=process.allowed_hosts),
             score_writer=writer,
             batch_writer=BatchWriter(shard_map, settings.limits, writer),
             board_reads=reads,

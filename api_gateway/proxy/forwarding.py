@@ -23,7 +23,7 @@ from api_gateway.upstream.errors import (
     UpstreamError,
 )
 from api_gateway.upstream.pool import Pool, Upstream
-from leaderboard_core.calls import STATUS, Call, CallTable
+from leaderboard_core.calls import STATUS, Call, CallTable, Repeat
 from leaderboard_core.errors import (
     BadGateway,
     Forbidden,
@@ -48,11 +48,13 @@ from leaderboard_core.http.messages import (
     too_large,
     wait_until_disconnected,
 )
+from leaderboard_core.http.origins import Origins
 from leaderboard_core.http.responses import error_reply
 from leaderboard_core.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _BODILESS = frozenset({204, 304})
 _FINAL_CHUNK_SECONDS = 1.0
 _MAY_HAVE_BEEN_DONE = "The leaderboard service broke off; the request may or may not have been done."
@@ -70,6 +72,7 @@ class Proxy:
         tokens: Tokens,
         addresses: ClientAddresses,
         operators: Operators,
+        origins: Origins,
         *,
         max_body_bytes: int,
         client_timeout: float,
@@ -82,6 +85,7 @@ class Proxy:
         self._tokens = tokens
         self._addresses = addresses
         self._operators = operators
+        self._origins = origins
         self._pool = pool
         self._client = upstreams
         self._metrics = metrics
@@ -90,8 +94,8 @@ class Proxy:
     async def forward(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
         """Answer one request with a service's answer.
 
-        Raises MissingToken, InvalidToken, Forbidden, BadGateway, Unavailable, GatewayTimeout or ClientDisconnect; when
-        `context.response_started` is set by then, the answer is cut off and cannot be replaced.
+        Raises MissingToken, InvalidToken, Forbidden, ForbiddenOrigin, BadGateway, Unavailable, GatewayTimeout or
+        ClientDisconnect; when `context.response_started` is set by then, the answer is cut off and cannot be replaced.
         """
         fields: dict[str, Any] = {"upstream": None, "retries": 0}
         context.extra = fields
@@ -105,6 +109,8 @@ class Proxy:
         operator = self._operators.include(peer, head.forwarded_for)
         if not operator and context.route == STATUS.path:
             raise Forbidden(FOR_OPERATORS)
+        if context.method not in _SAFE and not (call and call.repeat is Repeat.ALWAYS and call.method == "POST"):
+            self._origins.check(head.origin, scope)
         largest = self._max_body if call is None else call.body_limit(self._max_body)
         try:
             if head.content_length is not None and head.content_length > largest:

@@ -41,6 +41,7 @@ class RequestHead:
     has_body: bool
     has_idempotency_key: bool
     forwarded_for: bytes
+    origin: str | None
 
 
 def read_request_head(raw: Iterable[Header], peer: str, scheme: str, request_id: str, *, trusted: bool) -> RequestHead:
@@ -52,6 +53,7 @@ def read_request_head(raw: Iterable[Header], peer: str, scheme: str, request_id:
     """
     forward: Headers = []
     authorization: str | None = None
+    origin: str | None = None
     content_length: int | None = None
     chunked = has_key = False
     named: set[bytes] = set()
@@ -63,6 +65,8 @@ def read_request_head(raw: Iterable[Header], peer: str, scheme: str, request_id:
             forward.append(header)
             if name == b"authorization":
                 authorization = value.decode("latin-1")
+            elif name == b"origin":
+                origin = value.decode("latin-1")
             elif name == b"idempotency-key":
                 has_key = bool(value.strip())
         elif name == b"content-length":
@@ -88,4 +92,4 @@ def read_request_head(raw: Iterable[Header], peer: str, scheme: str, request_id:
         forward.append((b"x-forwarded-for", b", ".join(forwarded_for)))
     forward.append((b"x-forwarded-proto", proto if proto in _PROTOCOLS else scheme.encode("ascii")))
     forward.append((b"x-request-id", request_id.encode("ascii")))
-    return RequestHead(forward, authorization, content_length, chunked or bool(content_length), has_key, told)
+    return RequestHead(forward, authorization, content_length, chunked or bool(content_length), has_key, told, origin)

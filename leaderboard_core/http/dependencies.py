@@ -39,6 +39,13 @@ class CurrentRequestId(Inline):
         return logs.request_id.get()
 
 
+class CurrentScope(Inline):
+    """A dependency: the ASGI scope of the request."""
+
+    def value(self, scope: Scope) -> Scope:
+        return scope
+
+
 class CallerAddress(Inline):
     """A dependency: the address of the client, behind trusted proxies; '' when only trusted ones are known."""
 

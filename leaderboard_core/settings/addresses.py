@@ -14,6 +14,7 @@ _UNREADABLE = (
     "in user and password / is %2F, # is %23, ? is %3F, @ is %40, : is %3A and % is %25"
 )
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _LONGEST_HOST = 253
 
 
@@ -108,6 +109,28 @@ def _networks(value: object) -> object:
     return tuple(found)
 
 
+def _names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip().lower().removesuffix("/") for part in value.split(",") if part.strip())
+
+
+def _origins(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name != "null" and not _ORIGIN.fullmatch(name):
+            raise ValueError("must be origins as browsers name them, as in https://play.example,http://localhost:3000")
+    return names
+
+
+def _hosts(names: tuple[str, ...]) -> tuple[str, ...]:
+    hosts = tuple(name.removeprefix("[").removesuffix("]") for name in names)
+    if not all(_is_host(host) or ":" in host for host in hosts):
+        raise ValueError("must be host names or addresses without a port, as in play.example,127.0.0.1")
+    return hosts
+
+
+Origins = Annotated[tuple[str, ...], BeforeValidator(_names), AfterValidator(_origins)]
+HostNames = Annotated[tuple[str, ...], BeforeValidator(_names), AfterValidator(_hosts)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from leaderboard_core.settings.addresses import CollectorUrl, Networks
+from leaderboard_core.settings.addresses import CollectorUrl, HostNames, Networks, Origins
 from leaderboard_core.settings.loading import Group
 
 
@@ -35,6 +35,12 @@ class ProcessSettings(Group):
     trusted_proxies: Networks = Field(
         (ip_network("127.0.0.0/8"), ip_network("::1/128")),
         description="Addresses and networks, separated by commas, whose X-Forwarded-For is believed; Unix sockets are.",
+    )
+    cors_origins: Origins = Field(
+        (), description="Other sites whose pages may change something, separated by commas, as in https://play.example."
+    )
+    allowed_hosts: HostNames = Field(
+        (), description="The only hosts that calls which change something may name, separated by commas; default any."
     )
     instance_name: str = Field("", description="Name in logs and health answers; default <process>-<port>.")
     start_timeout_seconds: float = Field(

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from leaderboard_core import calls
 from leaderboard_core.errors import (
+    ForbiddenOrigin,
     InvalidCredentials,
     LeaderboardError,
     QueueFull,
@@ -21,7 +22,7 @@ from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_core.telemetry.metrics import LOGINS
 from leaderboard_service.accounts.dependencies import AccountService, CurrentVisitor
 from leaderboard_service.accounts.schemas import LoggedIn, LoginBody, RegisterBody, Registered
-from leaderboard_service.dependencies import KnownRegions, RequestId, TokenIssuer
+from leaderboard_service.dependencies import SAME_ORIGIN, KnownRegions, RequestId, TokenIssuer
 from leaderboard_service.openapi import BODY_ERRORS, STORE_ERRORS, refused_with
 from leaderboard_service.scores.service import Write
 
@@ -30,9 +31,12 @@ router = APIRouter(tags=["auth"], route_class=CompiledRoute)
 
 @router.post(
     calls.REGISTER.path,
+    dependencies=SAME_ORIGIN,
     status_code=201,
     response_model=Registered,
-    responses=refused_with(UserExists, *BODY_ERRORS, RateLimited, RegionRateLimited, QueueFull, *STORE_ERRORS),
+    responses=refused_with(
+        UserExists, ForbiddenOrigin, *BODY_ERRORS, RateLimited, RegionRateLimited, QueueFull, *STORE_ERRORS
+    ),
 )
 async def register(
     body: RegisterBody,
@@ -66,8 +70,11 @@ async def register(
 
 @router.post(
     calls.LOGIN.path,
+    dependencies=SAME_ORIGIN,
     response_model=LoggedIn,
-    responses=refused_with(InvalidCredentials, UserNotFound, RegionMismatch, *BODY_ERRORS, RateLimited, *STORE_ERRORS),
+    responses=refused_with(
+        InvalidCredentials, UserNotFound, RegionMismatch, ForbiddenOrigin, *BODY_ERRORS, RateLimited, *STORE_ERRORS
+    ),
 )
 async def login(
     body: LoginBody, accounts: AccountService, tokens: TokenIssuer, regions: KnownRegions, visitor: CurrentVisitor

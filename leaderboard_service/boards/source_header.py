@@ -27,6 +27,6 @@ ANSWERED: Final[Responses] = {
 """The header as the OpenAPI document describes it."""
 
 
-def reply_from(source: Source, content: object) -> JSONReply:
-    """Build an answer whose header names the store that was read."""
-    return JSONReply(content, headers=_HEADERS[source])
+def reply_from(source: Source, content: object, *headers: Header) -> JSONReply:
+    """Build an answer whose header names the store that was read; `headers` come in addition."""
+    return JSONReply(content, headers=(*_HEADERS[source], *headers))

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from leaderboard_core import calls
 from leaderboard_core.errors import (
     Forbidden,
+    ForbiddenOrigin,
     IdempotencyKeyInUse,
     InvalidPayload,
     QueueFull,
@@ -20,13 +21,16 @@ from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_service.boards.ranking import percentile
 from leaderboard_service.boards.source_header import ANSWERED, reply_from
-from leaderboard_service.dependencies import Caller, IdempotencyKey, RequestId
+from leaderboard_service.dependencies import SAME_ORIGIN, Caller, IdempotencyKey, RequestId
 from leaderboard_service.openapi import STORE_ERRORS, TOKEN_ERRORS, Errors, refused_with
 from leaderboard_service.players.dependencies import PlayerDeletion, PlayerExport
 from leaderboard_service.players.schemas import UserDeleted, UserExport
 from leaderboard_service.schemas import UserId
 
 _ERRORS: Final[Errors] = (*TOKEN_ERRORS, Forbidden, UserNotFound, RegionMismatch, InvalidPayload)
+
+_NOT_KEPT: Final = (b"cache-control", b"no-store")
+"""What is one player's stays in no browser and no proxy."""
 
 router = APIRouter(tags=["users"], route_class=CompiledRoute)
 
@@ -56,13 +60,14 @@ async def export(user_id: UserId, caller: Caller, exporter: PlayerExport) -> JSO
         "saved": saved
         and {"name": saved.name, "region": saved.region, "score": saved.score, "updated_at": saved.updated_at},
     }
-    return reply_from(source, content)
+    return reply_from(source, content, _NOT_KEPT)
 
 
 @router.delete(
     calls.DELETE.path,
+    dependencies=SAME_ORIGIN,
     response_model=UserDeleted,
-    responses=refused_with(*_ERRORS, IdempotencyKeyInUse, QueueFull, *STORE_ERRORS),
+    responses=refused_with(*_ERRORS, ForbiddenOrigin, IdempotencyKeyInUse, QueueFull, *STORE_ERRORS),
 )
 async def delete(
     user_id: UserId, caller: Caller, idempotency: IdempotencyKey, deleter: PlayerDeletion, request_id: RequestId

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from leaderboard_core import calls
 from leaderboard_core.errors import (
     Forbidden,
+    ForbiddenOrigin,
     IdempotencyKeyInUse,
     InvalidPayload,
     LeaderboardError,
@@ -24,7 +25,15 @@ from leaderboard_core.errors import (
 )
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
-from leaderboard_service.dependencies import Caller, IdempotencyKey, KnownRegions, Player, RequestId, ServerToken
+from leaderboard_service.dependencies import (
+    SAME_ORIGIN,
+    Caller,
+    IdempotencyKey,
+    KnownRegions,
+    Player,
+    RequestId,
+    ServerToken,
+)
 from leaderboard_service.openapi import BODY_ERRORS, STORE_ERRORS, TOKEN_ERRORS, Errors, refused_with
 from leaderboard_service.scores.batches import Outcome, write_of
 from leaderboard_service.scores.dependencies import Batches, Writer
@@ -43,6 +52,7 @@ from leaderboard_service.scores.service import Write, Written, player_write
 _WRITE: Final[Errors] = (
     *TOKEN_ERRORS,
     Forbidden,
+    ForbiddenOrigin,
     RegionMismatch,
     *BODY_ERRORS,
     IdempotencyKeyInUse,
@@ -58,6 +68,7 @@ router = APIRouter(tags=["scores"], route_class=CompiledRoute)
 
 @router.post(
     calls.CREATE.path,
+    dependencies=SAME_ORIGIN,
     status_code=201,
     response_model=Created,
     responses=refused_with(*_WRITE)
@@ -86,7 +97,9 @@ async def create(
     return JSONReply({"ok": True, "created": written.created, "card": card}, 201 if written.created else 200)
 
 
-@router.post(calls.UPDATE.path, response_model=ScoreWritten, responses=refused_with(*_EXISTING))
+@router.post(
+    calls.UPDATE.path, dependencies=SAME_ORIGIN, response_model=ScoreWritten, responses=refused_with(*_EXISTING)
+)
 async def update(
     body: UpdateBody, player: Player, idempotency: IdempotencyKey, writer: Writer, request_id: RequestId
 ) -> JSONReply:
@@ -97,7 +110,12 @@ async def update(
     return JSONReply(_written(await writer.write(player_write("set", player, body.score, request_id, idempotency))))
 
 
-@router.post(calls.ADD.path, response_model=ScoreWritten, responses=refused_with(*_EXISTING, ScoreOutOfRange))
+@router.post(
+    calls.ADD.path,
+    dependencies=SAME_ORIGIN,
+    response_model=ScoreWritten,
+    responses=refused_with(*_EXISTING, ScoreOutOfRange),
+)
 async def add(
     body: AddBody, player: Player, idempotency: IdempotencyKey, writer: Writer, request_id: RequestId
 ) -> JSONReply:
@@ -111,8 +129,9 @@ async def add(
 
 @router.post(
     calls.SUBMIT_MANY.path,
+    dependencies=SAME_ORIGIN,
     response_model=BatchWritten,
-    responses=refused_with(*TOKEN_ERRORS, Forbidden, PayloadTooLarge, InvalidPayload, *STORE_ERRORS),
+    responses=refused_with(*TOKEN_ERRORS, Forbidden, ForbiddenOrigin, PayloadTooLarge, InvalidPayload, *STORE_ERRORS),
 )
 async def submit_many(
     body: BatchBody,
@@ -155,7 +174,9 @@ async def submit_many(
     )
 
 
-@router.post(calls.SUBMIT.path, response_model=ScoreWritten, responses=refused_with(*_EXISTING))
+@router.post(
+    calls.SUBMIT.path, dependencies=SAME_ORIGIN, response_model=ScoreWritten, responses=refused_with(*_EXISTING)
+)
 async def submit(
     body: SubmitBody,
     caller: Caller,

@@ -12,17 +12,23 @@ from leaderboard_service.schemas import Region
 class Health(BaseModel):
     model_config = ConfigDict(extra="allow")
 
-    ok: Annotated[bool, Field(description="This replica can serve.")]
+    ok: Annotated[bool, Field(description="This process can serve.")]
     instance: Annotated[str, Field(description="INSTANCE_NAME, or the process and its port.")]
     stopping: Annotated[bool, Field(description="A stop was asked for.")]
     redis: Annotated[
         list[dict[str, Any]],
         Field(
-            description="Each Redis: its regions, whether it answers, holds its data (`ready`) and takes writes "
-            "(`refuses_writes` says why not), and what could lose data."
+            description="Of a service. Each Redis: its regions, whether it answers, holds its data (`ready`) and takes "
+            "writes (`refuses_writes` says why not), and what could lose data."
         ),
-    ]
-    postgres: Annotated[list[dict[str, Any]], Field(description="Each region's database; `refuses_writes` as above.")]
+    ] = []
+    postgres: Annotated[
+        list[dict[str, Any]], Field(description="Of a service. Each region's database; `refuses_writes` as above.")
+    ] = []
+    health_task: Annotated[bool, Field(description="Of a gateway: the task that checks the services runs.")] = True
+    upstreams: Annotated[
+        list[dict[str, Any]], Field(description="Of a gateway: each service and its state; for STATUS_ALLOW only.")
+    ] = []
 
 
 class QueueStatus(BaseModel):

@@ -75,12 +75,22 @@ class Recorder:
         self._keep(call=call, title=title, target=target, status=200, answer="\n\n".join(text) + "\n\n")
 
     async def error(
-        self, api: Api, code: str, call: str, body: object = None, *, token: str = "", key: str = "", raw: bytes = b""
+        self,
+        api: Api,
+        code: str,
+        call: str,
+        body: object = None,
+        *,
+        token: str = "",
+        key: str = "",
+        origin: str = "",
+        raw: bytes = b"",
     ) -> None:
         """Record an example of the error `code`."""
         method, _, target = call.partition(" ")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         headers |= {"Idempotency-Key": key} if key else {}
+        headers |= {"Origin": origin} if origin else {}
         content = raw or (orjson.dumps(body) if body is not None else None)
         answer = await api.http.request(method, target, content=content, headers=headers)
         assert answer.json()["error"] == code, answer.text

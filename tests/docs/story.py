@@ -96,6 +96,7 @@ async def _refusals(recorder: Recorder, api: Api) -> None:
     await error(api, "invalid_token", "POST /score/add", {"delta": 1}, token="abc")
     wrong = {"user_id": "alice", "name": "Alice", "password": "wrong horse battery"}
     await error(api, "invalid_credentials", "POST /auth/login", wrong)
+    await error(api, "forbidden_origin", "POST /auth/login", ALICE, origin="https://another.example")
     await error(api, "forbidden", "POST /score", {"user_id": "bob", "region": "EU", "score": 1}, token=alice)
     await error(api, "user_not_found", "GET /rank/zoe")
     await error(api, "not_found", "GET /nothing/here")

@@ -13,6 +13,7 @@ import pytest
 
 from api_gateway.app import create_app
 from api_gateway.upstream.health import HealthMonitor
+from leaderboard_service.system.schemas import Health
 from tests.integration.api_gateway.support import (
     SECRET,
     SOON,
@@ -193,6 +194,14 @@ async def test_health_page_shows_every_upstream() -> None:
         async with gateway(f"http://127.0.0.1:{port}") as gate:
             response = await gate.get("/health")
             assert (response.status_code, response.json()["ok"]) == (503, False)
+
+
+async def test_the_health_page_is_as_the_api_describes_it() -> None:
+    async with services(1) as (service,), gateway(service) as gate:
+        for headers in ({}, {"X-Forwarded-For": "203.0.113.9"}):
+            page = (await gate.get("/health", headers=headers)).json()
+            Health.model_validate(page)
+            assert page.keys() <= Health.model_fields.keys()
 
 
 async def test_own_pages_take_get_and_head_only() -> None:

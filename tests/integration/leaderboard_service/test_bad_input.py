@@ -367,6 +367,7 @@ async def test_lists_of_players_that_are_not_valid(api: Api) -> None:
         ("GET", "/auth/login", 405, "method_not_allowed"),
         ("PATCH", "/score/update", 405, "method_not_allowed"),
         ("OPTIONS", "/score", 405, "method_not_allowed"),
+        ("POST", "/openapi.json", 405, "method_not_allowed"),
     ],
 )
 async def test_unknown_paths_and_wrong_verbs(api: Api, method: str, path: str, status: int, code: str) -> None:
@@ -374,6 +375,14 @@ async def test_unknown_paths_and_wrong_verbs(api: Api, method: str, path: str, s
     check_envelope(response, status, code)
     if status == 405:
         assert response.headers["allow"]
+
+
+async def test_allow_names_all_verbs_of_a_path(api: Api) -> None:
+    paths: dict[str, dict[str, object]] = (await api.get("/openapi.json")).json()["paths"]
+    for path, operations in paths.items():
+        verbs = {verb.upper() for verb in operations}
+        found = await api.http.put(path.replace("{user_id}", "alice"))
+        assert set(found.headers["allow"].split(", ")) == verbs | ({"HEAD"} if "GET" in verbs else set()), path
 
 
 async def test_a_request_id_is_kept_or_made(api: Api) -> None:

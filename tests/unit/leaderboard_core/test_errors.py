@@ -17,6 +17,7 @@ PINNED = {
     "invalid_token": 401,
     "invalid_credentials": 401,
     "forbidden": 403,
+    "forbidden_origin": 403,
     "not_found": 404,
     "user_not_found": 404,
     "method_not_allowed": 405,

@@ -91,6 +91,21 @@ async def test_a_stranger_cannot_say_who_it_is() -> None:
         assert (request.get("x-forwarded-host"), request.get("x-real-ip")) == ("a.example", "9.9.9.9")
 
 
+async def test_a_page_of_another_site_changes_nothing() -> None:
+    listed = {"CORS_ORIGINS": "https://game.example, https://other.example/"}
+    async with services(1) as (service,), gateway(service, process=listed) as gate:
+        for origin in ("https://evil.example", "null", f"http://localhost:{gate.port}"):
+            for method, path in (("POST", "/auth/register"), ("DELETE", "/users/alice"), ("POST", "/score")):
+                headers = {"Origin": origin, "Content-Type": "text/plain", **bearer()}
+                refused = await gate.request(method, path, headers=headers)
+                assert (refused.status_code, refused.json()["error"]) == (403, "forbidden_origin")
+            assert (await gate.get("/top", headers={"Origin": origin})).status_code == 200
+            assert (await gate.post("/ranks", headers={"Origin": origin})).status_code == 200, "a read with a body"
+        assert {request.method + request.target for request in service.requests} == {"GET/top", "POST/ranks"}
+        for origin in ("https://game.example", f"https://127.0.0.1:{gate.port}"):
+            assert (await gate.post("/auth/register", headers={"Origin": origin})).status_code == 200
+
+
 async def test_only_operators_see_metrics_state_and_addresses() -> None:
     strange, spoofed = {"X-Forwarded-For": "203.0.113.9"}, {"X-Forwarded-For": "127.0.0.1, 203.0.113.9"}
     unknown = {"X-Forwarded-For": "unix:"}

@@ -119,6 +119,7 @@ async def test_an_export_shows_all_that_is_kept_and_no_secret(
         await drained(redis_1, redis_2)
     response = await any_api.export("alice", token)
     assert response.headers["x-leaderboard-source"] == "redis"
+    assert response.headers["cache-control"] == "no-store"
     assert response.json() == {
         "user": {**first["user"], "user_id": "alice", "name": "Alice", "region": "EU", "score": 7},
         "ranks": {

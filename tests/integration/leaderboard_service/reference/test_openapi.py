@@ -242,6 +242,10 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     await call("GET", "/status")
     await call("GET", "/metrics")
     await refused(checked)
+    checked.api = await start(REGISTRATION_RATE_LIMIT_COUNT=1)
+    for user_id in ("one-too", "many"):
+        body = {"user_id": user_id, "name": "x", "region": "EU"}
+        await call("POST", "/auth/register", json=body, headers={"X-Forwarded-For": "203.0.113.7"})
     for limit in ("USER_RATE_LIMIT_COUNT", "REGION_RATE_LIMIT_PER_SEC"):
         checked.api = await start(**{limit: 1})
         await write_everywhere(checked, twice=True)
@@ -320,6 +324,10 @@ async def refused(checked: Checked) -> None:
     for path, good in WRITES:
         elsewhere = {**good, "region": "MARS"} if "region" in good else good
         await checked.call("POST", path, json=elsewhere, headers=astray)
+    foreign = {"Origin": "https://another.example"}
+    for path in (*(path for path, _ in WRITES), "/scores", "/auth/register", "/auth/login"):
+        assert (await checked.call("POST", path, headers=foreign)).status_code == 403
+    await checked.call("DELETE", "/users/alice", "/users/{user_id}", headers=foreign)
     key = {"Authorization": f"Bearer {checked.api.player_token('keyed', 'EU')}", "Idempotency-Key": "one"}
     for score in (1, 2):
         await checked.call("POST", "/score/create", json={"region": "EU", "initialScore": score}, headers=key)
