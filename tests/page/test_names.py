@@ -58,7 +58,7 @@ def test_the_policy_stops_what_would_run_all_the_same(page: Page) -> None:
     page.allowed += ["Content Security Policy", "TrustedHTML", "TrustedScript", "Trusted Type", *page.violations()]
 
 
-RIGHT_TO_LEFT = ("نور الهدى", "יעל 42", "\u202etxt.exe\u202c!", "\u2067abc", "abc\u202e")
+RIGHT_TO_LEFT = ("نور الهدى", "יעל 42", "\u202etxt.exe\u202c!", "\u2067abc\u2069", "abc\u202e\u202c")
 
 
 def test_right_to_left_names_turn_nothing_around(page: Page, register: Register, region: str) -> None:

@@ -1,8 +1,9 @@
 --[[
 Take a token from each of some buckets, or none if one of them is empty.
 
-KEYS  buckets
-ARGV  for each bucket: tokens, window in microseconds
+KEYS  none of its own
+      then for each bucket: 1 the bucket
+ARGV  none of its own, then for each bucket: tokens, window in microseconds
 Result {0, 0} when they were taken, else {number of the bucket that is empty for longest, microseconds to wait}
 ]]
 --@include token_bucket

@@ -38,7 +38,7 @@ async def test_every_write_of_the_service_reaches_its_database(
     players = {
         "top": ("ASIA", MAX_EXACT_INTEGER, "T"),
         "low": ("EU", -MAX_EXACT_INTEGER, "L"),
-        "odd": ("NA", MAX_EXACT_INTEGER - 1, "q\"uo'te {} % \\ 🎮 e\u0301 \u202eא"),
+        "odd": ("NA", MAX_EXACT_INTEGER - 1, "q\"uo'te {} % \\ 🎮 e\u0301 \u202eא\u202c"),
         "日本:%s": ("GLOBAL", 0, "名" * 200),
         "𝔘" * 128: ("EU", -1, "x"),
     }
