@@ -27,7 +27,7 @@ class AuthSettings(Group):
     auth_require_password: bool = Field(False, description="Refuse registration and login without a password.")
 
     password_cpu_share: float = Field(
-        0.5, gt=0, le=1, description="Share of a core that one service spends on passwords at most."
+        0.25, gt=0, le=1, description="Share of a core that one service spends on passwords at most."
     )
     password_queue_length: int = Field(
         16, ge=1, le=1000, description="Logins, and registrations, with a password that may wait in one service."

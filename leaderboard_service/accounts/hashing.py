@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -25,6 +28,7 @@ log = logging.getLogger(__name__)
 TURN_SECONDS = 5.0
 """How long a caller waits for its turn; with the hash it must stay below every time-out of a gateway or client."""
 _FIRST_ESTIMATE_SECONDS = 0.05
+_NICENESS = 10
 
 IsGone = Callable[[], Awaitable[bool]]
 """Tells whether the caller has left."""
@@ -41,7 +45,7 @@ class _Job:
 
 
 class PasswordHashing:
-    """Runs argon2id (RFC 9106), one hash at a time, in a thread of its own.
+    """Runs argon2id (RFC 9106), one hash at a time, in a thread of low priority.
 
     After each hash the thread rests, so that hashes take no more than a share of a core. At most `waiting` logins and
     as many registrations wait; more are refused at once. Logins go first: registrations cannot keep owners out.
@@ -52,7 +56,7 @@ class PasswordHashing:
         self._most_waiting = settings.password_queue_length
         # One lane: with several the work is done by threads of their own, whose time cannot be told.
         self._hasher = PasswordHasher(parallelism=1)
-        self._executor = ThreadPoolExecutor(1, "passwords")
+        self._executor = ThreadPoolExecutor(1, "passwords", initializer=_step_back)
         self._logins: deque[_Job] = deque()
         self._registrations: deque[_Job] = deque()
         self._worker: asyncio.Task[None] | None = None
@@ -141,3 +145,9 @@ def _timed(work: Callable[[], Any], lanes: int) -> tuple[Any, float]:
     started = clock()
     outcome = work()
     return outcome, clock() - started
+
+
+def _step_back() -> None:
+    """Let the event loop's thread go first where both want a core; only on Linux a thread has a priority of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
