@@ -30,9 +30,10 @@ def main(arguments: list[str]) -> None:
             raise OSError("prctl(PR_SET_PDEATHSIG) failed")
         if os.getppid() != parent:  # it died before the request was in place
             os._exit(0)
-    # The interpreter ignores these two; a program started from here must not inherit that.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    # The interpreter ignores the first two, and a shell that puts `leaderboard up` into the background the others: a
+    # program started from here must not inherit that.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     os.execv(argv[0], argv)  # noqa: S606 - a shell is what must not come between
 
 

@@ -118,6 +118,19 @@ def test_a_program_that_is_missing_is_named() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is a Linux feature")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc")
+def test_a_child_heeds_the_signals_that_a_shell_has_its_background_ignore() -> None:
+    command = Command(("/bin/cat", "/proc/self/status"), dict(os.environ))
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        status = subprocess.run(command.launch_argv(), capture_output=True, text=True, check=True).stdout
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    ignored = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn")), 16)
+    assert not ignored & (1 << signal.SIGINT - 1 | 1 << signal.SIGQUIT - 1)
+
+
 def test_a_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     parent = (
         "import subprocess, sys, time, os; from leaderboard_cli.cluster.process import Command\n"
