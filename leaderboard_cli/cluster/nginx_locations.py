@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from leaderboard_core.calls import CALLS, Call, Repeat
 
 _STREAM = (
+    "limit_conn streams ${NGINX_STREAMS};",
     "proxy_buffering off;",
     "proxy_cache off;",
     "proxy_read_timeout 180s;",
@@ -14,7 +15,10 @@ _STREAM = (
 _LIMITED = "/auth/"
 """Has a location with a limit of requests, which one of its own would lose; the gateways limit its bodies."""
 _BY_KEY = 'if ($http_idempotency_key != "") { return 418; }'
-_REPEATABLE = ("proxy_next_upstream error timeout non_idempotent;",)
+_READ_WITH_BODY = (
+    "limit_req zone=lists burst=${NGINX_LISTS_BURST} nodelay;",
+    "proxy_next_upstream error timeout non_idempotent;",
+)
 
 
 def locations(calls: Iterable[Call] = CALLS) -> str:
@@ -28,7 +32,7 @@ def _blocks(calls: Iterable[Call]) -> Iterator[str]:
         if call.streams:
             directives += _STREAM
         if call.method == "POST" and call.repeat is Repeat.ALWAYS:
-            directives += _REPEATABLE  # a read with a body: NGINX does not send a POST again by itself
+            directives += _READ_WITH_BODY  # NGINX does not send a POST again by itself
         if call.largest_body is not None and not call.path.startswith(_LIMITED):
             directives.append(f"client_max_body_size {call.largest_body};")
         if directives:

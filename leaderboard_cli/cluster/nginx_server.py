@@ -31,7 +31,15 @@ _TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 _PLAIN_PATH = re.compile(r"[\w./+@~-]+", re.ASCII)
 _WANTED_FILES = 32768
 TRUSTED_PROXIES = "NGINX_TRUSTED_PROXIES"
-TUNABLE = {"NGINX_AUTH_RATE": "50r/s", "NGINX_AUTH_BURST": "100", "NGINX_ACCESS_LOG": "off"}
+TUNABLE = {
+    "NGINX_AUTH_RATE": "50r/s",
+    "NGINX_AUTH_BURST": "100",
+    "NGINX_LISTS_RATE": "200r/s",
+    "NGINX_LISTS_BURST": "400",
+    "NGINX_STREAMS": "1000",
+    "NGINX_ACCESS_LOG": "off",
+}
+"""What may be set for the template, with its defaults."""
 
 
 def template_path() -> Path:
@@ -76,8 +84,7 @@ def real_ip(trusted: str) -> str:
 class NginxServer:
     """Run NGINX with its configuration and temporary folders in `<data_dir>/nginx/`.
 
-    `gateways` are `host:port` or `unix:<path>`; `environ` may set NGINX_TRUSTED_PROXIES, NGINX_AUTH_RATE,
-    NGINX_AUTH_BURST and NGINX_ACCESS_LOG.
+    `gateways` are `host:port` or `unix:<path>`; `environ` may set NGINX_TRUSTED_PROXIES and what TUNABLE names.
     """
 
     binary: Binary

@@ -26,6 +26,7 @@ from leaderboard_cli.cluster.nginx_server import (
 )
 from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_cli.cluster.server import running
+from tests.support.waiting import wait_until
 
 
 @dataclass
@@ -366,6 +367,35 @@ def test_logins_are_limited_per_address_and_other_calls_are_not(start_nginx: Sta
     content = json.loads(body)
     assert (content["error"], content["retry_after"]) == ("rate_limited", 1)
     assert {call(server, "GET", "/top")[0] for _ in range(8)} == {200}
+
+
+def test_reads_with_a_body_are_limited_per_address(start_nginx: StartNginx) -> None:
+    server = start_nginx(Upstream(), NGINX_LISTS_RATE="1r/s", NGINX_LISTS_BURST="3")
+    replies = [call(server, "POST", "/ranks", b"{}") for _ in range(8)]
+    assert [reply[0] for reply in replies[:4]] == [200] * 4
+    assert [reply[0] for reply in replies].count(429) >= 3
+    assert json.loads(replies[-1][2])["error"] == "rate_limited"
+
+
+def test_live_streams_are_limited_per_address(start_nginx: StartNginx) -> None:
+    upstream = Upstream()
+    server = start_nginx(upstream, NGINX_STREAMS="2")
+
+    def open_stream(path: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        stack.callback(connection.close)
+        connection.request("GET", path)
+        return connection.getresponse()
+
+    with ExitStack() as stack:
+        streams = [open_stream("/stream/top"), open_stream("/stream/rank/alice")]
+        assert [stream.status for stream in streams] == [200, 200]
+        refused = open_stream("/stream/top")
+        assert (refused.status, json.loads(refused.read())["error"]) == (429, "rate_limited")
+        assert call(server, "GET", "/top")[0] == 200
+        upstream.next_event.set()
+        assert b"data: 2" in streams[0].read()
+        wait_until(lambda: open_stream("/stream/top").status == 200, "a place for another stream")
 
 
 FORWARDED = {
