@@ -12,7 +12,7 @@ from tests.conftest import Start
 from tests.support.callers import Caller, Kind, calling
 from tests.support.service import Api
 
-STRANGE_IDS = ["%41", "a?b=c&d", "a#b", "..", ".", "a;b+c", "😀", "مَاهِر", "a\\b", "%2F", "\"'<x>", "ö" * 128]
+STRANGE_IDS = ["%41", "a?b=c&d", "a#b", "...", "a;b+c", "😀", "مَاهِر", "a\\b", "%2F", "\"'<x>", "ö" * 128]
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -42,7 +42,8 @@ class FullableRedis(RedisServer):
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[OwnRedis]:
     own = OwnRedis(tmp_path)
-    own.server = FullableRedis(own.server.binary, own.server.data_dir, own.server.port)
+    # With `always` it would end instead.
+    own.server = FullableRedis(own.server.binary, own.server.data_dir, own.server.port, appendfsync="everysec")
     own.start()
     yield own
     own.stop()

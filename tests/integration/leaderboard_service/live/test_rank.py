@@ -8,7 +8,7 @@ from urllib.parse import quote
 import redis.asyncio as redis
 
 from tests.conftest import Start
-from tests.integration.leaderboard_service.live.test_top import base, scripts_run, set_score
+from tests.integration.leaderboard_service.live.test_top import base, boards_read, set_score
 from tests.support.events import connect, listening
 from tests.support.metrics import sample
 from tests.support.service import Api
@@ -120,15 +120,15 @@ async def test_one_read_per_player_and_range_however_many_listen(start: Start, r
     await five(api)
     async with listening(base(api), "/stream/rank/a") as first:
         await first.next()
-        before = await scripts_run(redis_1)
+        before = await boards_read(redis_1)
         others = [await connect(base(api), "/stream/rank/a") for _ in range(10)]
         for listener in others:
             assert (await listener.next()).id == first.last_id
-        assert await scripts_run(redis_1) == before, "a later listener gets what was fetched"
+        assert await boards_read(redis_1) == before, "a later listener gets what was fetched"
         async with listening(base(api), "/stream/rank/a?range=1") as near, listening(base(api), "/stream/rank/b") as b:
             await near.next()
             await b.next()
-            assert await scripts_run(redis_1) == before + 2
+            assert await boards_read(redis_1) == before + 2
         for listener in others:
             await listener.close()
 
