@@ -88,7 +88,7 @@ def test_forged_tokens(http: httpx.Client, victim: Player, kind: str) -> None:
         b"not json",
         b'{"score": 1',
         b'\xff\xfe{"score": 1}',
-        b"[" * 100_000,
+        b"[" * 4_000,
     ],
 )
 def test_bodies_that_are_no_score(victim: Player, raw: bytes) -> None:
