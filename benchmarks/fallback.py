@@ -27,6 +27,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.machine import machine_facts
+from benchmarks.material import FILL
 from benchmarks.recovery import console
 from benchmarks.report import RESULTS, fallback_tables, rich_table
 from leaderboard_cli.cluster.binaries import Servers, find_postgres
@@ -44,13 +45,6 @@ REGION = "EU"
 READERS = 64
 WRITES_PER_SECOND = 20
 MOST_SECONDS_PER_READ = 10.0
-
-# Scores of 7919 × number modulo a prime: some ten players of each score at 10,000,000.
-LOAD = """
-INSERT INTO leaderboard (user_id, name, region, score)
-SELECT 'eu-' || lpad(number::text, 8, '0'), 'Player ' || number, 'EU', (number * 7919) % 1000003
-FROM generate_series(0, $1::bigint - 1) AS number
-"""
 
 
 @dataclass
@@ -96,7 +90,7 @@ async def loaded(environ: dict[str, str], players: int) -> AsyncIterator[RegionD
             if await connection.fetchval("SELECT count(*) FROM leaderboard", timeout=600) != players:
                 console.print(f"loading {players:,} players …")
                 await connection.execute("TRUNCATE leaderboard")
-                await connection.execute(LOAD, players, timeout=3600)
+                await connection.execute(FILL, players, REGION, timeout=3600)
             await connection.execute("VACUUM ANALYZE leaderboard", timeout=3600)
         yield databases
     finally:

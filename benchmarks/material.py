@@ -16,6 +16,13 @@ TOKENS = 2_000
 READ_PLAYERS = 20_000
 TOKEN_SECONDS = 86_400
 
+# As `benchmarks.recovery.players_of`, made in Postgres: at 10,000,000 some ten players of each score.
+FILL = """
+INSERT INTO leaderboard (user_id, name, region, score)
+SELECT lower($2) || '-' || lpad(number::text, 8, '0'), 'Player ' || number, $2::text, (number * 7919) % 1000003
+FROM generate_series(0, $1::bigint - 1) AS number
+"""
+
 
 def player_id(regions: Sequence[str], players: int, place: int) -> str:
     """Return the user_id that `benchmarks.recovery.players_of` gives the player number `place`."""

@@ -28,11 +28,11 @@ from rich.console import Console
 
 from benchmarks.floor import REPOSITORY
 from benchmarks.machine import machine_facts
-from benchmarks.material import write_material
+from benchmarks.material import FILL, write_material
 from benchmarks.recovery import console
 from benchmarks.report import RESULTS, rebuilding_tables, rich_table
 from benchmarks.scenarios import material_folder
-from benchmarks.system import ENVIRONMENT, with_stores
+from benchmarks.system import ENVIRONMENT, tidy, with_stores
 from benchmarks.wrk import run_wrk
 from leaderboard_cli.cluster.binaries import Servers, find_postgres, find_redis
 from leaderboard_cli.cluster.plan import AppServer
@@ -52,12 +52,6 @@ CHANGED = 100_000
 READS_PER_SECOND, MIX_PER_SECOND = 50.0, 200.0
 LOAD_SECONDS = 15.0
 
-# Ten players of each score at 10,000,000, in an order that is not that of their ids.
-FILL = """
-INSERT INTO leaderboard (user_id, name, region, score)
-SELECT lower($2) || '-' || lpad(number::text, 8, '0'), 'Player ' || number, $2::text, (number * 7919) % 1000003
-FROM generate_series(0, $1::bigint - 1) AS number
-"""
 CHANGE = """
 UPDATE leaderboard SET score = score + 1, updated_at = now() AT TIME ZONE 'utc'
 WHERE user_id IN (SELECT user_id FROM leaderboard ORDER BY md5(user_id) LIMIT $1)
@@ -119,14 +113,13 @@ def servers() -> Iterator[Parts]:
         yield Parts(folder, cache, cache_runs, environ, service.url)
 
 
-async def fill_postgres(_: ShardMap, databases: RegionDatabases, players: int) -> None:
+async def fill_postgres(shard_map: ShardMap, databases: RegionDatabases, players: int) -> None:
     """Bring the tables to `players`, tidy."""
     for region in databases.regions:
         console.print(f"loading {players // len(REGIONS):,} players of {region} into Postgres …")
         await databases[region].execute("TRUNCATE leaderboard")
         await databases[region].execute(FILL, players // len(REGIONS), region, timeout=3600)
-        await databases[region].execute("VACUUM ANALYZE leaderboard", timeout=3600)
-        await databases[region].execute("CHECKPOINT", timeout=600)
+    await tidy(shard_map, databases)
 
 
 async def change_rows(_: ShardMap, databases: RegionDatabases) -> None:

@@ -24,6 +24,7 @@ from leaderboard_core.settings import AuthSettings, load
 from tests.acceptance.cluster import LocalCluster, command, local_cluster
 
 SETTLE_SECONDS = 120
+TIDY_SECONDS = 3600
 ENVIRONMENT = {
     # Every write checks the buckets, which are never empty.
     "USER_RATE_LIMIT_COUNT": "1000000",
@@ -108,7 +109,7 @@ def loaded_system(folder: Path, players: int) -> Iterator[System]:
         environ = environment_of(cluster)
         before = with_stores(environ, _used_memory)
         with_stores(environ, lambda _, databases: load_postgres(databases, players))
-        with_stores(environ, _tidy)
+        with_stores(environ, tidy)
         console.print("filling Redis from Postgres (leaderboard rebuild --whole) …")
         started = time.monotonic()
         subprocess.run(command("rebuild", "--whole"), env=cluster.environment(), check=True, capture_output=True)
@@ -131,8 +132,8 @@ async def _used_memory(shard_map: ShardMap, _: RegionDatabases) -> int:
     return sum([int((await shard.command("INFO", "memory"))["used_memory"]) for shard in shard_map.shards])
 
 
-async def _tidy(_: ShardMap, databases: RegionDatabases) -> None:
+async def tidy(_: ShardMap, databases: RegionDatabases) -> None:
     """Vacuum and checkpoint Postgres now rather than during the measurements."""
     for region in databases.regions:
-        await databases[region].execute("VACUUM ANALYZE leaderboard", timeout=SETTLE_SECONDS)
-        await databases[region].execute("CHECKPOINT", timeout=SETTLE_SECONDS)
+        await databases[region].execute("VACUUM ANALYZE leaderboard", timeout=TIDY_SECONDS)
+        await databases[region].execute("CHECKPOINT", timeout=TIDY_SECONDS)

@@ -18,10 +18,10 @@ import os
 import random
 import secrets
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,7 +39,7 @@ from benchmarks.one_service import BY_NAME, REGIONS, fill
 from benchmarks.recovery import console
 from benchmarks.report import RESULTS, durability_tables, rich_table
 from benchmarks.scenarios import material_folder
-from benchmarks.system import ENVIRONMENT, with_stores
+from benchmarks.system import ENVIRONMENT, SETTLE_SECONDS, with_stores
 from benchmarks.wrk import run_wrk
 from leaderboard_cli.cluster.binaries import Servers, find_postgres, find_redis
 from leaderboard_cli.cluster.plan import AppServer
@@ -49,6 +49,7 @@ from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import running
 from leaderboard_core.settings import AuthSettings, load
 from leaderboard_core.tokens import Tokens
+from tests.support.waiting import wait_until
 
 PLAYERS = 100_000
 LOADS = (("add", 1), ("add", 64), ("add", 512), ("mix", 64))
@@ -74,8 +75,7 @@ class Bench:
         """Have the append-only file rewritten, so that each restart of a trial is short."""
         with redis.Redis.from_url(self.server.url) as client:
             client.bgrewriteaof()
-            while client.info("persistence")["aof_rewrite_in_progress"]:
-                time.sleep(0.1)
+            wait_until(lambda: not client.info("persistence")["aof_rewrite_in_progress"], "the rewrite")
 
 
 @contextmanager
@@ -133,12 +133,15 @@ def measure_rates(bench: Bench, seconds: float, rounds: int) -> Iterator[dict[st
                 found = run_wrk(script, bench.url, bench.folder, connections=connections, seconds=seconds)
                 cpu_us = microseconds_each(before, cpu_seconds(bench.pids), found.requests)
                 turns[setting].append({**asdict(found), "rate": found.rate, "cpu_us": cpu_us})
-                while any(client.llen(f"queue:scores:{region}") for region in REGIONS):
-                    time.sleep(0.02)
+                wait_until(partial(_is_drained, client), "an empty queue", seconds=SETTLE_SECONDS)
             rates = {setting: round(median(turn["rate"] for turn in turns[setting])) for setting in SETTINGS}
             console.print(f"{script}, fsync +{delay:g} ms, {connections} connections: {rates}")
             title = BY_NAME[script].title
             yield {"title": title, "delay_ms": delay, "connections": connections, **turns}
+
+
+def _is_drained(client: redis.Redis) -> bool:
+    return not any(client.llen(f"queue:scores:{region}") for region in REGIONS)
 
 
 def measure_losses(bench: Bench, trials: int, chance: random.Random) -> Iterator[dict[str, Any]]:

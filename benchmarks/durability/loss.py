@@ -8,10 +8,9 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 import redis
@@ -20,6 +19,7 @@ from benchmarks.durability.disk import SlowRedis
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import running
 from leaderboard_core.redis.keys import Keys
+from tests.support.waiting import wait_until
 
 WRITERS = 32
 WAYS = ("killed process", "power cut", "failover")
@@ -95,7 +95,11 @@ class Trial:
         """Attach the replica and wait until it has everything."""
         with redis.Redis.from_url(self.replica.url) as client:
             client.replicaof("127.0.0.1", self.server.port)
-            _wait(lambda: client.info("replication").get("master_link_status") == "up", "the replica")
+            wait_until(
+                lambda: client.info("replication").get("master_link_status") == "up",
+                "the replica",
+                seconds=_RECOVERY_SECONDS,
+            )
 
     def _wait_writable(self) -> None:
         """Wait until writes are answered; the write of it counts for a player who writes nothing later."""
@@ -107,7 +111,7 @@ class Trial:
                 return False
             return response.status_code == 200
 
-        _wait(writes, "the first write")
+        wait_until(writes, "the first write", seconds=_RECOVERY_SECONDS)
 
     async def _write_until_killed(self, seconds: float) -> float:
         """Write for so long, then kill Redis in the middle; return the time of the kill."""
@@ -137,11 +141,3 @@ async def _write(http: httpx.AsyncClient, writer: Writer, stop: asyncio.Event) -
 
 def _bearer(writer: Writer) -> dict[str, str]:
     return {"Authorization": f"Bearer {writer.token}"}
-
-
-def _wait(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + _RECOVERY_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not come within {_RECOVERY_SECONDS:.0f} s")
-        time.sleep(0.05)

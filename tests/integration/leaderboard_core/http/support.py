@@ -10,6 +10,7 @@ from typing import Any
 
 from leaderboard_core.http.cycle import FLUSH_HEAD, send_whole, take_whole_body
 from tests.support.serving import serving, talk
+from tests.support.waiting import eventually
 
 SOON = 5.0
 START = {"type": "http.response.start", "status": 200}
@@ -25,6 +26,14 @@ class Echo:
         self.seen: list[str] = []
         self.missed: list[str] = []
         self.after: dict[str, Any] = {}
+
+    async def begun(self, *paths: str) -> None:
+        """Wait until the requests of exactly these paths have begun."""
+
+        async def seen() -> bool:
+            return self.seen == [*paths]
+
+        await eventually(seen, f"the beginning of {paths}")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

@@ -98,10 +98,7 @@ async def test_a_refusal_waits_for_the_answers_before_it() -> None:
         reader, writer = await server.connect()
         writer.write(request("/slow") + b"nonsense\r\n\r\n")
 
-        async def begun() -> bool:
-            return server.echo.seen == ["/slow"]
-
-        await eventually(begun)
+        await server.echo.begun("/slow")
         server.echo.go.set()
         said = await asyncio.wait_for(reader.read(), SOON)
         writer.close()

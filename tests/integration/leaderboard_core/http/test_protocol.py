@@ -35,10 +35,7 @@ async def test_pipelined_requests_are_answered_one_after_the_other_in_order() ->
         reader, writer = await server.connect()
         writer.write(sent)
 
-        async def begun() -> bool:
-            return server.echo.seen == ["/slow"]
-
-        await eventually(begun)
+        await server.echo.begun("/slow")
         server.echo.go.set()
         said = await asyncio.wait_for(reader.read(), SOON)
         writer.close()
