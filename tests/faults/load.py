@@ -15,8 +15,8 @@ import httpx
 from leaderboard_core.tokens import Tokens
 from tests.faults import answers
 from tests.faults.answers import Answer, Expectation
+from tests.faults.gate import Gate
 from tests.faults.ledger import MOST_WRITES, NEVER, Ledger, Outcome, Player, Violation
-from tests.support.waiting import eventually
 
 REQUEST_TIMEOUT_SECONDS = 40.0
 """Longer than any time-out on the way: within it comes an answer, or the connection breaks."""
@@ -60,14 +60,7 @@ class LoadGenerator:
         self._pause_seconds = pause_seconds
         self._url = url
         self._stop = asyncio.Event()
-        self._writing_allowed = asyncio.Event()
-        self._writing_allowed.set()
-        self._pauses = 0
-        self._writes_in_flight = 0
-        self._reading_allowed = asyncio.Event()
-        self._reading_allowed.set()
-        self._read_pauses = 0
-        self._reads_in_flight = 0
+        self._writes, self._reads = Gate("writes", SETTLE_SECONDS), Gate("reads", SETTLE_SECONDS)
         self._server = tokens.issue("server-1", "Game server", "GLOBAL", role="server")
         self.repeatable: list[Repeatable] = []
         # A connection for each client and one to spare: the pool must not be what a request waits for.
@@ -85,44 +78,27 @@ class LoadGenerator:
     def stop(self) -> None:
         """Begin no new request."""
         self._stop.set()
-        self._writing_allowed.set()
-        self._reading_allowed.set()
+        self._writes.let_go()
+        self._reads.let_go()
 
     @asynccontextmanager
     async def writes_paused(self) -> AsyncIterator[None]:
         """Let no write be in flight inside this block, of which there may be several at once; reads go on."""
-        self._pauses += 1
-        self._writing_allowed.clear()
-        try:
-            await eventually(lambda: not self._writes_in_flight, "the end of all writes", seconds=SETTLE_SECONDS)
+        async with self._writes.closed():
             yield
-        finally:
-            self._pauses -= 1
-            if not self._pauses:
-                self._writing_allowed.set()
 
     @asynccontextmanager
     async def reads_paused(self) -> AsyncIterator[None]:
         """Let no read be in flight inside this block, of which there may be several at once."""
-        self._read_pauses += 1
-        self._reading_allowed.clear()
-        try:
-            await eventually(lambda: not self._reads_in_flight, "the end of all reads", seconds=SETTLE_SECONDS)
+        async with self._reads.closed():
             yield
-        finally:
-            self._read_pauses -= 1
-            if not self._read_pauses:
-                self._reading_allowed.set()
 
     @asynccontextmanager
     async def _one_read(self) -> AsyncIterator[None]:
         """Wait until reading is allowed, and count as in flight inside this block."""
-        await self._reading_allowed.wait()
-        self._reads_in_flight += 1
-        try:
+        await self._reads.opened()
+        with self._reads.inside():
             yield
-        finally:
-            self._reads_in_flight -= 1
 
     async def repeat_some(self, count: int, among: Sequence[Repeatable] | None = None) -> None:
         """Repeat acknowledged writes (all, or those named) with their keys: each must get its first answer.
@@ -180,8 +156,7 @@ class LoadGenerator:
         kind = rng.random()
         if not await self._write_allowed():
             return None
-        self._writes_in_flight += 1
-        try:
+        with self._writes.inside():
             player = self._ledger.new_player(user_id, f"Name of {user_id}", region, adds=kind < 0.6)
             player.token = self._tokens.issue(user_id, player.name, region)
             if kind > 0.85:
@@ -189,8 +164,6 @@ class LoadGenerator:
             else:
                 await self._register(player)
             return player
-        finally:
-            self._writes_in_flight -= 1
 
     async def _register(self, player: Player) -> None:
         body = {"user_id": player.user_id, "name": player.name, "region": player.region}
@@ -223,13 +196,10 @@ class LoadGenerator:
             writes -= together
             if not await self._write_allowed():
                 return
-            self._writes_in_flight += together
-            try:
+            with self._writes.inside(together):
                 async with asyncio.TaskGroup() as group:
                     for _ in range(together):
                         group.create_task(self._guarded(self._write(player, keyed=keyed, by_server=by_server)))
-            finally:
-                self._writes_in_flight -= together
             if rng.random() < _READ_SHARE:
                 async with self._one_read():
                     await self._read(player)
@@ -299,7 +269,7 @@ class LoadGenerator:
         await self._until(once, f"write {number} of {player.user_id} with key {key}")
 
     async def _write_allowed(self) -> bool:
-        await self._writing_allowed.wait()
+        await self._writes.opened()
         return not self._stop.is_set()
 
     async def _until(self, once: Callable[[], Any], what: str) -> None:

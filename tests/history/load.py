@@ -122,11 +122,8 @@ class HistoryLoad(LoadGenerator):
                     async with self._one_read():
                         await self._look(number, rng)
                 elif await self._write_allowed():
-                    self._writes_in_flight += 1
-                    try:
+                    with self._writes.inside():
                         await self._change(number, rng)
-                    finally:
-                        self._writes_in_flight -= 1
             except Violation as error:
                 self._ledger.report(str(error))
                 return

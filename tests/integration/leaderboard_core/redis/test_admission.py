@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import redis.asyncio as redis
@@ -18,7 +17,7 @@ from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings, load
 from tests.conftest import admit
 from tests.support.own_redis import OwnRedis
-from tests.support.proxy import proxy
+from tests.support.replication import behind_one_address, client_of, follow, promote
 from tests.support.service import Api, running_service
 from tests.support.waiting import eventually
 from tests.support.worker import drained, working
@@ -30,33 +29,6 @@ from worker_service.recovery.restore import RebuildInterrupted
 def second(tmp_path: Path) -> OwnRedis:
     """Another Redis of the test's own, not started."""
     return OwnRedis(tmp_path / "second")
-
-
-async def follow(replica: redis.Redis, master: OwnRedis) -> None:
-    """Make a server the replica of another, and wait until it has its data."""
-    port = urlsplit(master.url).port
-    with master.client() as client:
-        client.config_set("repl-diskless-sync-delay", 0)
-    await replica.replicaof("127.0.0.1", port)
-
-    async def in_sync() -> bool:
-        found = await replica.info("replication")
-        return bool(found["role"] == "slave" and found["master_link_status"] == "up")
-
-    await eventually(in_sync, "a replica in sync")
-
-
-async def promote(replica: redis.Redis) -> None:
-    await replica.replicaof("NO", "ONE")
-
-
-@asynccontextmanager
-async def client_of(server: OwnRedis) -> AsyncIterator[redis.Redis]:
-    client = redis.Redis.from_url(server.url, decode_responses=True)
-    try:
-        yield client
-    finally:
-        await client.aclose()
 
 
 @asynccontextmanager
@@ -145,28 +117,23 @@ async def test_a_new_connection_to_another_life_is_a_reason_to_look(
     environ: dict[str, str], databases: RegionDatabases, own_redis: OwnRedis, second: OwnRedis
 ) -> None:
     """Behind one address stands another server: it has the scripts, and an admission that names the first one."""
-    second.start()
-    try:
-        async with proxy(own_redis.url) as front, client_of(own_redis) as a, client_of(second) as b:
-            own = {**environ, "REDIS_URL": front.url}
-            await follow(b, own_redis)
-            await admit(own, databases)
-            async with running_service(own) as api:
-                token = await api.register("alice", "EU", 10)
-                assert await a.wait(1, 5000) == 1
-                await promote(b)
-                assert (await api.post("/score/add", {"delta": 5}, token=token)).json()["score"] == 15
-                for script in await _scripts(api):
-                    await b.script_load(script)
-                assert await a.get("shard:admission") == await b.get("shard:admission")
-                await front.cut()
-                front.lead_to(second.url)
-                await front.open()
-                refused = await api.post("/score/add", {"delta": 1}, token=token)
-                assert (refused.status_code, refused.json()["error"]) == (503, "warming_up")
-                assert await b.hget("user:alice", "score") == "10"
-    finally:
-        second.stop()
+    async with (
+        behind_one_address(environ, databases, own_redis, second) as (front, a, b, own),
+        running_service(own) as api,
+    ):
+        token = await api.register("alice", "EU", 10)
+        assert await a.wait(1, 5000) == 1
+        await promote(b)
+        assert (await api.post("/score/add", {"delta": 5}, token=token)).json()["score"] == 15
+        for script in await _scripts(api):
+            await b.script_load(script)
+        assert await a.get("shard:admission") == await b.get("shard:admission")
+        await front.cut()
+        front.lead_to(second.url)
+        await front.open()
+        refused = await api.post("/score/add", {"delta": 1}, token=token)
+        assert (refused.status_code, refused.json()["error"]) == (503, "warming_up")
+        assert await b.hget("user:alice", "score") == "10"
 
 
 async def _scripts(api: Api) -> list[str]:

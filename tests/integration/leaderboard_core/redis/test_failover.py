@@ -20,9 +20,8 @@ from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from leaderboard_core.telemetry.health import HealthProbe
 from tests.conftest import admit
-from tests.integration.leaderboard_core.redis.test_admission import client_of, follow, promote
 from tests.support.own_redis import OwnRedis
-from tests.support.proxy import proxy
+from tests.support.replication import behind_one_address, client_of, follow, promote
 from tests.support.service import running_service
 from tests.support.waiting import eventually
 from tests.support.worker import working
@@ -47,36 +46,32 @@ async def test_a_failover_behind_a_proxy_that_keeps_connections_is_followed(
     environ: dict[str, str], databases: RegionDatabases, own_redis: OwnRedis, second: OwnRedis
 ) -> None:
     """Service and worker hold connections to the demoted server, which never breaks them."""
-    second.start()
-    try:
-        async with proxy(own_redis.url) as front, client_of(own_redis) as a, client_of(second) as b:
-            own = {**environ, "REDIS_URL": front.url}
-            await follow(b, own_redis)
-            await admit(own, databases)
-            async with running_service(own) as api, working(own, heartbeats=True):
-                token = await api.register("alice", "EU", 10)
-                assert (await api.get("/health")).status_code == 200
-                assert await a.wait(1, 5000) == 1
-                await promote(b)
-                await follow(a, second)
+    async with (
+        behind_one_address(environ, databases, own_redis, second) as (front, a, b, own),
+        running_service(own) as api,
+        working(own, heartbeats=True),
+    ):
+        token = await api.register("alice", "EU", 10)
+        assert (await api.get("/health")).status_code == 200
+        assert await a.wait(1, 5000) == 1
+        await promote(b)
+        await follow(a, second)
 
-                async def shown() -> Any:
-                    health = (await api.get("/health")).json()
-                    return not health["ok"] and health["redis"][0].get("refuses_writes")
+        async def shown() -> Any:
+            health = (await api.get("/health")).json()
+            return not health["ok"] and health["redis"][0].get("refuses_writes")
 
-                assert await eventually(shown, "the health of a replica") == MEANINGS["READONLY"].health
-                refused = await api.post("/score/add", {"delta": 1}, token=token)
-                assert (refused.status_code, refused.json()["error"]) == (503, "unavailable")
-                front.lead_to(second.url)
+        assert await eventually(shown, "the health of a replica") == MEANINGS["READONLY"].health
+        refused = await api.post("/score/add", {"delta": 1}, token=token)
+        assert (refused.status_code, refused.json()["error"]) == (503, "unavailable")
+        front.lead_to(second.url)
 
-                async def written() -> bool:
-                    return (await api.post("/score/add", {"delta": 5}, token=token)).status_code == 200
+        async def written() -> bool:
+            return (await api.post("/score/add", {"delta": 5}, token=token)).status_code == 200
 
-                await eventually(written, "a write to the new primary", seconds=15)
-                assert await b.hget("user:alice", "score") == "15"
-                await eventually(lambda: _is_well(api), "a healthy service")
-    finally:
-        second.stop()
+        await eventually(written, "a write to the new primary", seconds=15)
+        assert await b.hget("user:alice", "score") == "15"
+        await eventually(lambda: _is_well(api), "a healthy service")
 
 
 async def _is_well(api: Any) -> bool:
