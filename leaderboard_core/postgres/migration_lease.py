@@ -68,7 +68,8 @@ class MigrationLease:
         Raises Unavailable when one that has it makes no progress for too long.
         """
         loop = asyncio.get_running_loop()
-        seen, deadline, next_line = "", 0.0, loop.time()
+        seen, next_line = "", loop.time()
+        deadline = loop.time() + self._patience.blocked
         for attempt in count():
             if await self._connection.fetchval(sql.load("take_migration_lease"), self.holder, self._patience.lease):
                 return
@@ -79,7 +80,7 @@ class MigrationLease:
                 seen, deadline = found, loop.time() + self._patience.blocked
             if loop.time() >= deadline:
                 raise Unavailable(f"{self.database}: another process migrates and makes no progress. {seen}")
-            if loop.time() >= next_line:
+            if other and loop.time() >= next_line:
                 next_line = loop.time() + LOG_SECONDS
                 log.warning("%s: another process migrates: %s", self.database, seen)
             await asyncio.sleep(_POLL.pause(attempt))

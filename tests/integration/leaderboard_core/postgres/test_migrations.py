@@ -159,6 +159,17 @@ async def test_who_waits_for_a_holder_without_progress_gives_up(without_index: s
     assert await admin.fetchval("SELECT holder FROM migration_lease") == "other"
 
 
+async def test_a_lease_that_ends_between_two_looks_is_taken(without_index: str, admin: Any) -> None:
+    # Who waits shortens a lease from before a step back of the clock, and here that ends it.
+    await admin.execute("INSERT INTO migration_lease VALUES (TRUE, 'other', 'done', clock_timestamp() + '1 hour')")
+    await admin.execute(
+        "CREATE FUNCTION released() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN DELETE FROM migration_lease WHERE holder = ''other''; RETURN NULL; END';"
+        "CREATE TRIGGER released AFTER UPDATE ON migration_lease FOR EACH ROW EXECUTE FUNCTION released()"
+    )
+    assert len(await migrate(without_index, timeout=10, patience=QUICK)) == 1
+
+
 async def test_the_lease_is_renewed_while_a_migration_runs(migrated: str, monkeypatch: pytest.MonkeyPatch) -> None:
     also(monkeypatch, SLOW)
     results = await asyncio.gather(*(migrate(migrated, timeout=10, patience=QUICK) for _ in range(2)))
