@@ -108,7 +108,8 @@ class BoardSnapshots:
             async with self._bulkheads[pool].entered():
                 held = await self._current[region].get()
                 async with held.used(), self._transaction(pool) as connection:
-                    await connection.execute(sql.load("import_snapshot").replace("$1", held.snapshot))
+                    import_snapshot = sql.load("import_snapshot").replace("$1", held.snapshot)
+                    await connection.execute(f"{import_snapshot}; {sql.load('go_by_order')}")
                     yield RegionSnapshot(connection, region, held.index)
         except BulkheadFull as error:
             raise Unavailable(BUSY) from error
@@ -123,6 +124,7 @@ class BoardSnapshots:
         started, last = loop.time(), self._held.get(region)
         async with AsyncExitStack() as stack:
             connection = await stack.enter_async_context(self._transaction(self._databases.held(region)))
+            await connection.execute(sql.load("go_by_order"))
             snapshot, version = await connection.fetchrow(sql.load("export_snapshot"))
             known = None if last is None or version is None or version != last.index.version else last.index
             index = await read_index(connection, region, version) if known is None else known

@@ -302,8 +302,13 @@ DELETE FROM accounts WHERE user_id = $1 AND password_hash = $2
 SELECT pg_export_snapshot() AS snapshot,
        CASE WHEN NOT pg_is_in_recovery() THEN concat(pg_current_snapshot(), ' ', pg_postmaster_start_time()) END AS version
 
+-- name: go_by_order
+-- For the rest of the transaction. In a table without statistics (new, or just restored) the planner takes a region for a
+-- few rows, which it would gather in a bitmap and sort: all of the board for each of these reads.
+SET LOCAL enable_bitmapscan = off
+
 -- name: import_snapshot
--- $1 what export_snapshot gave, put in as text: this statement takes no parameters. The first of its transaction.
+-- $1 what export_snapshot gave, put in as text: this statement takes no parameters. Before any query of its transaction.
 SET TRANSACTION SNAPSHOT '$1'
 
 -- name: board_marks
