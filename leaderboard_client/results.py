@@ -19,10 +19,11 @@ class Player:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A new player and the token that speaks for it."""
+    """A new player, the token that speaks for it, and without a password the secret to log in with, told this once."""
 
     token: str
     user: Player
+    secret: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Writes(Session):
 
         user_id: 1-128 characters without white space, control characters or "/"; name: 1-200 characters without
         control characters; both in any script. region: the home region. initial_score: within ±(2^53-1).
-        password: 8-1024 characters; without one, user_id and name are enough to log in.
+        password: 8-1024 characters; without one, keep the answer's `secret`: it logs the player in.
         Raises Conflict when the user_id is taken. A registration whose answer was lost (ConnectionFailed with
         `maybe_done`) is not repeated: try `login`.
         """
@@ -41,16 +41,26 @@ class Writes(Session):
             repeatable=False,
         )
 
-    def login(self, user_id: str, name: str, region: str | None = None, *, password: str | None = None) -> Call[str]:
+    def login(
+        self,
+        user_id: str,
+        name: str | None = None,
+        region: str | None = None,
+        *,
+        password: str | None = None,
+        secret: str | None = None,
+    ) -> Call[str]:
         """Log an existing player in and use its token, valid for JWT_TTL_SECONDS, from now on; return the token.
 
-        Raises NotFound when there is no such player, Unauthorized when name or password is not its own.
+        With its password, or the secret of its registration. With a name alone, where the server takes that for a
+        login, the token can neither export nor delete the player.
+        Raises NotFound when there is no such player, Unauthorized when this is not its own.
         """
         return Call(
             "POST",
             "/auth/login",
             self.entering(user_id, reading.token, lambda token: token),
-            body=_given({"user_id": user_id, "name": name}, region=region, password=password),
+            body=_given({"user_id": user_id}, name=name, region=region, password=password, secret=secret),
         )
 
     def create(self, region: str, initial_score: int = 0, *, key: str | None = None) -> Call[Created]:

@@ -25,7 +25,8 @@ class ScoreEvent:
 
     `protected` says that the account has a password. `traceparent` names the trace of the write's request, if any.
     `key` is the write's Idempotency-Key, if any: hash of subject and key, fingerprint of the request, '1' when it made
-    the player, and the timestamp, with blanks between them.
+    the player, and the timestamp, with blanks between them. `credential` says who made the player, and after a
+    blank the hash of its secret, if it has one.
     """
 
     user_id: str
@@ -37,6 +38,7 @@ class ScoreEvent:
     protected: bool = False
     traceparent: str = ""
     key: str = ""
+    credential: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ def decode(raw: str | bytes, region: str) -> ScoreEvent | Deletion:
             fields.get("protected", False) is True,
             str(fields.get("traceparent", "")),
             str(fields.get("key", "")),
+            str(fields.get("credential", "")),
         )
     except KeyError as error:
         raise PoisonedEvent(f"no {error.args[0]}") from error
@@ -113,8 +116,9 @@ def _check(event: ScoreEvent, region: str) -> None:
     if len(event.name) > MAX_NAME_LENGTH:
         raise PoisonedEvent(f"name is longer than {MAX_NAME_LENGTH} characters")
     _check_place(event, region)
-    if "\0" in event.key:
-        raise PoisonedEvent("key has a NUL character, which Postgres cannot store")
+    for field in ("key", "credential"):
+        if "\0" in getattr(event, field):
+            raise PoisonedEvent(f"{field} has a NUL character, which Postgres cannot store")
     if type(event.score) is not int or not -MAX_BIGINT - 1 <= event.score <= MAX_BIGINT:
         raise PoisonedEvent("score is not a whole number that fits a BIGINT")
 

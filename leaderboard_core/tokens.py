@@ -15,6 +15,8 @@ from leaderboard_core.settings import AuthSettings
 
 ALGORITHM = "HS256"
 ROLES = ("player", "server")
+METHODS = (PASSWORD, SECRET, NAME, OPERATOR) = ("pwd", "secret", "name", "operator")
+"""How a player got a token, as the first of its claim `amr` (RFC 8176 names `pwd`)."""
 _REQUIRED = ["exp", "user_id", "name", "region"]
 _CACHE_SIZE = 50_000
 
@@ -24,7 +26,7 @@ class Identity:
     """Who a token speaks for; `role` is "player" or "server".
 
     A player's token is worth nothing once the player was deleted after `issued_at` (µs; 0 for a token that does
-    not say when).
+    not say when). `method` is how the player logged in, '' for a token that does not say.
     """
 
     user_id: str
@@ -33,6 +35,7 @@ class Identity:
     role: str
     expires_at: float
     issued_at: int = 0
+    method: str = ""
 
     @property
     def is_server(self) -> bool:
@@ -61,19 +64,22 @@ class Tokens:
         role: str = "player",
         ttl_seconds: int | None = None,
         issued_at: int | None = None,
+        method: str = "",
     ) -> str:
         """A signed token that lives `ttl_seconds` (JWT_TTL_SECONDS if None).
 
         `issued_at` is in µs on the clock of the player's Redis, as a deletion's time is, so that the two compare;
-        None takes the clock of this process.
+        None takes the clock of this process. `method` is one of METHODS, '' for a server's token.
         """
         now = time.time()
         issued = now if issued_at is None else issued_at / 1_000_000
-        claims: dict[str, str | int | float] = {"user_id": user_id, "name": name, "region": region}
+        claims: dict[str, Any] = {"user_id": user_id, "name": name, "region": region}
         claims["iat"] = round(issued, 6)
         claims["exp"] = int(now) + (self._ttl if ttl_seconds is None else ttl_seconds)
         if role != "player":
             claims["role"] = role
+        if method:
+            claims["amr"] = [method]
         return jwt.encode(claims, self._secret, algorithm=ALGORITHM)
 
     def verify(self, token: str) -> Identity:
@@ -124,4 +130,11 @@ class Tokens:
         # Tokens may be made elsewhere with our secret: what could not be registered cannot be played either.
         if not is_user_id(user_id) or not is_name(name):
             raise InvalidToken("The token's user_id or name is not one that this system takes.")
-        return Identity(user_id, name, region.upper(), role, expires_at, issued_at)
+        return Identity(user_id, name, region.upper(), role, expires_at, issued_at, _method_in(claims.get("amr")))
+
+
+def _method_in(amr: object) -> str:
+    """Read the claim: a list of methods, or one; the weakest of them is what the token is worth."""
+    methods = amr if isinstance(amr, list) else [amr]
+    named = [method for method in methods if isinstance(method, str)]
+    return NAME if NAME in named else "".join(named[:1])

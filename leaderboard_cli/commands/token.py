@@ -12,7 +12,7 @@ from leaderboard_cli.console import fail
 from leaderboard_core.errors import UnknownRegion
 from leaderboard_core.names import is_name, is_user_id
 from leaderboard_core.settings import AuthSettings, TopologySettings, load
-from leaderboard_core.tokens import Tokens
+from leaderboard_core.tokens import OPERATOR, Tokens
 
 
 class Role(StrEnum):
@@ -37,4 +37,6 @@ def token(
     if name and not is_name(name):
         fail("A name has 1 to 200 characters without control characters.")
     tokens = Tokens(load(AuthSettings, environ))
-    typer.echo(tokens.issue(user_id, name or user_id, region.upper(), role=role.value, ttl_seconds=ttl))
+    method = OPERATOR if role is Role.player else ""
+    signed = tokens.issue(user_id, name or user_id, region.upper(), role=role.value, ttl_seconds=ttl, method=method)
+    typer.echo(signed)

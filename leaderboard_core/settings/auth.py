@@ -25,7 +25,9 @@ class AuthSettings(Group):
     jwt_secret_file: Path | None = Field(None, description="File to read JWT_SECRET from instead.")
     jwt_ttl_seconds: int = Field(86_400, ge=1, description="Life of a token.")
     auth_require_password: bool = Field(False, description="Refuse registration and login without a password.")
-
+    auth_name_login: bool = Field(
+        True, description="Let user_id and name log in who registered itself without a password."
+    )
     password_cpu_share: float = Field(
         0.25, gt=0, le=1, description="Share of a core that one service spends on passwords at most."
     )

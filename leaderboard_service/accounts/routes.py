@@ -20,8 +20,10 @@ from leaderboard_core.errors import (
 )
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_core.telemetry.metrics import LOGINS
+from leaderboard_core.tokens import Tokens
 from leaderboard_service.accounts.dependencies import AccountService, CurrentVisitor
 from leaderboard_service.accounts.schemas import LoggedIn, LoginBody, RegisterBody, Registered
+from leaderboard_service.accounts.service import Entered, Proof
 from leaderboard_service.dependencies import SAME_ORIGIN, KnownRegions, RequestId, TokenIssuer
 from leaderboard_service.openapi import BODY_ERRORS, STORE_ERRORS, refused_with
 from leaderboard_service.scores.service import Write
@@ -48,10 +50,13 @@ async def register(
 ) -> dict[str, Any]:
     """Register a player and get a token.
 
-    The score is on the boards at once. A registration without a `password` makes an account that anybody enters who
-    knows `user_id` and `name`; AUTH_REQUIRE_PASSWORD forbids such accounts. A registration takes no Idempotency-Key:
-    after a lost answer, try to log in. Registrations of one address are limited (REGISTRATION_RATE_LIMIT_COUNT,
-    PASSWORD_RATE_LIMIT_COUNT).
+    The score is on the boards at once. A registration without a `password` answers a `secret`, this once: keep it, it
+    logs the player in. Until AUTH_NAME_LOGIN=false, so do `user_id` and `name`, which every board shows: that tells
+    players apart and keeps nobody out, so such a token can neither export nor delete the player. AUTH_REQUIRE_PASSWORD
+    forbids accounts without a password.
+
+    A registration takes no Idempotency-Key: after a lost answer, try to log in. Registrations of one address are
+    limited (REGISTRATION_RATE_LIMIT_COUNT, PASSWORD_RATE_LIMIT_COUNT).
     """
     write = Write(
         operation="register",
@@ -62,10 +67,9 @@ async def register(
         request_id=request_id,
         user_bucket=False,
     )
-    player = await accounts.register(write, body.password, visitor)
-    token = tokens.issue(player.user_id, player.name, player.region, issued_at=player.updated_at)
-    user = {"user_id": player.user_id, "name": player.name, "region": player.region, "score": player.score}
-    return {"ok": True, "token": token, "user": user}
+    entered = await accounts.register(write, body.password, visitor)
+    secret = {} if entered.secret is None else {"secret": entered.secret}
+    return {"ok": True, **_token_and_user(entered, tokens), **secret}
 
 
 @router.post(
@@ -81,17 +85,25 @@ async def login(
 ) -> dict[str, Any]:
     """Log in: get a token for an existing player.
 
-    `name` must be the stored one, and an account with a password is entered only with it. Failed tries are limited
-    per account and address (LOGIN_RATE_LIMIT_COUNT) and per account (LOGIN_ACCOUNT_RATE_LIMIT_COUNT), passwords per
-    address (PASSWORD_RATE_LIMIT_COUNT).
+    With `password` or `secret`, whichever the player has. With neither, `name` must be the stored one: that enters only
+    a player that registered itself without a password, and no one where AUTH_NAME_LOGIN=false; such a token can neither
+    export nor delete the player.
+
+    Failed tries are limited per account and address (LOGIN_RATE_LIMIT_COUNT) and per account
+    (LOGIN_ACCOUNT_RATE_LIMIT_COUNT), passwords per address (PASSWORD_RATE_LIMIT_COUNT).
     """
     region = None if body.region is None else regions.resolve(body.region)
     try:
-        player = await accounts.login(body.user_id, body.name, region, body.password, visitor)
+        proof = Proof(body.name, body.password, body.secret)
+        entered = await accounts.login(body.user_id, region, proof, visitor)
     except LeaderboardError as error:
         LOGINS.labels(error.code).inc()
         raise
     LOGINS.labels("ok").inc()
-    # Later than any deletion before this player was made, also when the clock has stepped back since.
-    issued_at = max(player.read_at, player.updated_at)
-    return {"token": tokens.issue(player.user_id, player.name, player.region, issued_at=issued_at)}
+    return _token_and_user(entered, tokens)
+
+
+def _token_and_user(entered: Entered, tokens: Tokens) -> dict[str, Any]:
+    user_id, name, region = (player := entered.player).user_id, player.name, player.region
+    token = tokens.issue(user_id, name, region, issued_at=entered.issued_at, method=entered.method)
+    return {"token": token, "user": {"user_id": user_id, "name": name, "region": region, "score": player.score}}

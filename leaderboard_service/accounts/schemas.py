@@ -10,6 +10,16 @@ from leaderboard_service.schemas import Body, Card, InitialScore, Name, NewName,
 
 Password = Annotated[str, Field(min_length=8, max_length=1024, examples=["correct horse battery"])]
 
+Secret = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=128,
+        examples=["0f1e2d3c4b5a69788796a5b4c3d2e1f0"],
+        description="The player's secret, as the registration answered it.",
+    ),
+]
+
 Token = Annotated[str, Field(description="A JSON Web Token, good for JWT_TTL_SECONDS.")]
 
 
@@ -18,23 +28,29 @@ class RegisterBody(Body):
     name: NewName
     region: Region
     initialScore: InitialScore = 0  # noqa: N815 - the API's name
-    password: Annotated[
-        Password | None, Field(description="Without one, `user_id` and `name` are enough to log in.")
-    ] = None
+    password: Annotated[Password | None, Field(description="Without one the answer has a `secret` to log in with.")] = (
+        None
+    )
 
 
 class LoginBody(Body):
     user_id: UserId
-    name: Name
+    name: Annotated[Name | None, Field(description="Needed, and compared, only without password and secret.")] = None
     region: Annotated[Region | None, Field(description="When given, a player of another region is refused.")] = None
-    password: Annotated[Password | None, Field(description="Needed when the account has one.")] = None
+    password: Annotated[Password | None, Field(description="The account's, if it has one.")] = None
+    secret: Annotated[Secret | None, Field(description="What a registration without a password answered.")] = None
 
 
 class Registered(BaseModel):
     ok: bool
     token: Token
+    secret: Annotated[
+        Secret | None,
+        Field(description="Answered this once, to a registration without a password: whoever has it is this player."),
+    ] = None
     user: Annotated[Card, Field(description="The player.")]
 
 
 class LoggedIn(BaseModel):
     token: Token
+    user: Annotated[Card, Field(description="The player.")]

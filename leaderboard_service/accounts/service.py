@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from leaderboard_core.errors import (
     InvalidCredentials,
@@ -17,7 +18,9 @@ from leaderboard_core.errors import (
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.settings import AuthSettings
+from leaderboard_core.tokens import NAME, PASSWORD, SECRET
 from leaderboard_service.accounts.hashing import IsGone, PasswordHashing
+from leaderboard_service.players.credentials import SELF, hash_of, new_secret
 from leaderboard_service.players.service import Players, StoredPlayer
 from leaderboard_service.scores.service import ScoreWriter, Write, Written
 
@@ -32,6 +35,23 @@ class Visitor:
 
     address: str
     is_gone: IsGone
+
+
+class Proof(NamedTuple):
+    """What a login rests on: a password, else a secret, else the name."""
+
+    name: str | None = None
+    password: str | None = None
+    secret: str | None = None
+
+
+class Entered(NamedTuple):
+    """A player that registered or logged in: how (tokens.METHODS), and from when (µs) its token is to be."""
+
+    player: Written | StoredPlayer
+    issued_at: int
+    method: str
+    secret: str | None = None
 
 
 class Accounts:
@@ -51,9 +71,10 @@ class Accounts:
         self._settings = settings
         self._hashing = hashing
 
-    async def register(self, write: Write, password: str | None, visitor: Visitor) -> Written:
-        """Make a player. Raises UserExists, RateLimited, or Unavailable when a password cannot be saved.
+    async def register(self, write: Write, password: str | None, visitor: Visitor) -> Entered:
+        """Make a player; one without a password gets a secret.
 
+        Raises UserExists, RateLimited, or Unavailable when a password cannot be saved.
         A password is saved before the player exists, so that the account can never be entered without it; the
         claim keeps other requests off the user_id meanwhile.
         """
@@ -63,40 +84,65 @@ class Accounts:
             raise UserExists  # before its password costs anything
         await self._players.count_registration(visitor.address, password=password is not None)
         if password is None:
-            return await self._writer.write(write)
+            secret = new_secret()
+            made = await self._writer.write(write._replace(credential=f"{SELF} {hash_of(secret)}"))
+            return Entered(made, made.updated_at, SECRET, secret)
         password_hash = await self._hashing.hash(password, visitor.is_gone)
         async with self._players.claim(write.user_id, write.region, new=True) as claim:
             saved = await self._execute(write.region, "save_account", write.user_id, password_hash, claim.taken_at)
             if not saved:
                 raise UserExists("This user_id is being registered by another request.")
             try:
-                return await self._writer.write_claimed(write._replace(protected=True), claim)
+                made = await self._writer.write_claimed(write._replace(protected=True, credential=SELF), claim)
+                return Entered(made, made.updated_at, PASSWORD)
             except Unavailable:
                 raise  # the player may exist now: its password must stay
             except LeaderboardError:
                 await self._execute(write.region, "delete_account", write.user_id, password_hash)
                 raise
 
-    async def login(
-        self, user_id: str, name: str, region: str | None, password: str | None, visitor: Visitor
-    ) -> StoredPlayer:
+    async def login(self, user_id: str, region: str | None, proof: Proof, visitor: Visitor) -> Entered:
         """Return the player that these credentials are of.
 
-        Raises UserNotFound, InvalidCredentials, RegionMismatch, or RateLimited after too many failed attempts on the
-        account or passwords from the address.
+        Raises UserNotFound, InvalidCredentials, InvalidPayload, RegionMismatch, or RateLimited after too many failed
+        attempts on the account or passwords from the address.
         """
-        if password is None:
-            self._refuse_without_password()
+        self._check(proof)
         player = await self._players.find(user_id)
         if player is None:
             raise UserNotFound
         await self._players.count_login_attempt(user_id, visitor.address)
-        if player.name != name or not await self._password_fits(player, password, visitor):
+        if proof.password is not None:
+            method, fits = PASSWORD, await self._password_fits(player, proof.password, visitor)
+        elif proof.secret is not None:
+            method, fits = SECRET, player.credential.fits(proof.secret)
+        else:
+            method, fits = NAME, player.name == proof.name and not player.protected
+            if fits and player.credential.made_by_server:
+                raise InvalidCredentials("A game server made this player; its name alone enters nobody.")
+        if not fits:
             raise InvalidCredentials
         await self._players.reset_login_attempts(user_id, visitor.address)
         if region is not None and region != player.region:
             raise RegionMismatch(region=player.region)
-        return player
+        # Later than any deletion before this player was made, also when the clock has stepped back since.
+        return Entered(player, max(player.read_at, player.updated_at), method)
+
+    def _check(self, proof: Proof) -> None:
+        """Refuse what this server does not take for a login. Raises InvalidPayload."""
+        if proof.password is not None and proof.secret is not None:
+            raise InvalidPayload(fields=[{"field": "secret", "message": "is sent beside a password; send one"}])
+        if proof.password is None:
+            self._refuse_without_password()
+        if proof.password is not None or proof.secret is not None:
+            return
+        if not self._settings.auth_name_login:
+            raise InvalidPayload(
+                "This server takes logins with a password or a secret only.",
+                fields=[{"field": "password", "message": "is required, or secret"}],
+            )
+        if proof.name is None:
+            raise InvalidPayload(fields=[{"field": "name", "message": "is required without a password or a secret"}])
 
     def _refuse_without_password(self) -> None:
         if self._settings.auth_require_password:
@@ -105,10 +151,8 @@ class Accounts:
                 fields=[{"field": "password", "message": "is required"}],
             )
 
-    async def _password_fits(self, player: StoredPlayer, password: str | None, visitor: Visitor) -> bool:
+    async def _password_fits(self, player: StoredPlayer, password: str, visitor: Visitor) -> bool:
         if not player.protected:
-            return password is None and not self._settings.auth_require_password
-        if password is None:
             return False
         await self._players.count_password(visitor.address)
         async with self._databases.answering(_PASSWORD_STORE):

@@ -26,7 +26,7 @@ from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import AuthSettings, LimitSettings
 from leaderboard_core.tokens import Identity, revoked_token
 from leaderboard_service.idempotency import Idempotency
-from leaderboard_service.players.export import check_owner
+from leaderboard_service.players.export import check_owner, check_proof
 from leaderboard_service.players.service import Players, StoredPlayer
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class PlayerDeleter:
                 return deleted_at or await self._answered_before(caller, idempotency)
             if not caller.is_server and caller.region != player.region:
                 raise RegionMismatch(region=player.region)
+            check_proof(player, caller)
             try:
                 return await self._delete(player, caller, request_id, idempotency)
             except ConcurrentModification:

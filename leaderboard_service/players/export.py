@@ -8,10 +8,11 @@ from leaderboard_core.errors import Forbidden, RegionMismatch, Unavailable, User
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.redis.shard_map import GLOBAL
-from leaderboard_core.tokens import Identity, revoked_token
+from leaderboard_core.tokens import NAME, Identity, revoked_token
 from leaderboard_service.boards.results import RankEntry
 from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.boards.source_header import Source
+from leaderboard_service.players.credentials import Credential
 from leaderboard_service.players.service import Players, StoredPlayer
 
 
@@ -24,6 +25,7 @@ class Saved:
     score: int
     updated_at: int
     protected: bool
+    credential: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class PlayerExporter:
                     saved.score,
                     saved.updated_at,
                     saved.protected,
+                    Credential.parse(saved.credential),
                     read_at=saved.updated_at,
                     deleted_before=deletions[0]["micros"] if deletions else 0,
                 )
@@ -98,6 +101,7 @@ def _checked(player: StoredPlayer | None, caller: Identity, source: Source) -> S
             raise RegionMismatch(region=player.region)
         if caller.issued_at <= player.deleted_before:
             raise revoked_token()
+        check_proof(player, caller)
     return player
 
 
@@ -111,9 +115,23 @@ def check_owner(user_id: str, caller: Identity) -> None:
         raise Forbidden("A player's token is for that player only; use a token with role 'server'.")
 
 
+def check_proof(player: StoredPlayer, caller: Identity) -> None:
+    """Raise Forbidden for a player's token that rests on a name only, which everybody can read on the boards.
+
+    One that does not say what it rests on is from before tokens did, or from elsewhere: it counts where there is a
+    password, which it cannot have been got without.
+    """
+    proven = caller.is_server or (player.protected if not caller.method else caller.method != NAME)
+    if not proven:
+        raise Forbidden(
+            "This token was got with a name alone. Log in with the player's secret or password, or use a token with "
+            "role 'server'."
+        )
+
+
 async def _saved(pool: Pool, user_id: str) -> Saved | None:
     rows = await pool.fetch(sql.load("players_by_id"), [user_id])
     if not rows:
         return None
     row = rows[0]
-    return Saved(row["name"], row["region"], row["score"], row["micros"], row["protected"])
+    return Saved(row["name"], row["region"], row["score"], row["micros"], row["protected"], row["credential"])

@@ -51,6 +51,7 @@ async def export(user_id: UserId, caller: Caller, exporter: PlayerExport) -> JSO
             "score": player.score,
             "updated_at": player.updated_at,
             "protected": player.protected,
+            "has_secret": bool(player.credential.secret_hash),
         },
         "ranks": {
             board: {"rank": entry.row.rank, "total": entry.total, "percentile": percentile(entry.row.rank, entry.total)}

@@ -16,6 +16,7 @@ class ExportedUser(BaseModel):
     score: Score
     updated_at: Micros
     protected: Annotated[bool, Field(description="Whether the player has a password.")]
+    has_secret: Annotated[bool, Field(description="Whether the player has a secret to log in with.")]
 
 
 class ExportedRank(BaseModel):

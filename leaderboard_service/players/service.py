@@ -14,6 +14,7 @@ from leaderboard_core.errors import LeaderboardError, RateLimited, RegionMismatc
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import LimitSettings
+from leaderboard_service.players.credentials import Credential
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class StoredPlayer:
     score: int
     updated_at: int
     protected: bool
+    credential: Credential
     read_at: int
     deleted_before: int
 
@@ -190,9 +192,17 @@ async def _look_up_on(shard: Shard, user_id: str) -> ShardLookup:
         raise WarmingUp
     now, deleted_at, player = int(answer[1]), int(answer[2]), None
     if answer[0] == "ok":
-        region, name, score, updated_at, protected = answer[3:]
+        region, name, score, updated_at, protected, credential = answer[3:]
         player = StoredPlayer(
-            user_id, region, name, int(score), int(updated_at), protected == "1", read_at=now, deleted_before=deleted_at
+            user_id,
+            region,
+            name,
+            int(score),
+            int(updated_at),
+            protected == "1",
+            Credential.parse(credential),
+            read_at=now,
+            deleted_before=deleted_at,
         )
     return ShardLookup(now, deleted_at, player)
 

@@ -31,17 +31,20 @@ from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.metrics import SCORE_WRITES
 from leaderboard_core.tokens import Identity, revoked_token
 from leaderboard_service.idempotency import Idempotency
+from leaderboard_service.players.credentials import SERVER
 from leaderboard_service.players.service import Claim, Players
 
 log = logging.getLogger(__name__)
 
 
-Operation = Literal["register", "create", "set", "add"]
+Operation = Literal["register", "create", "set", "add", "secret", "password"]
 
 
 class Write(NamedTuple):
-    """One score write. `amount` is the score, or the delta for "add"; an empty `name` keeps the stored one.
+    """One write of a player. `amount` is the score, or the delta for "add"; an empty `name` keeps the stored one.
 
+    "secret" and "password" keep the score: they give the player the secret whose hash is `credential`, or say that it
+    has a password. Else `credential` is that of a player whom the write makes: a server, if it does not register.
     `issued_at` is when the player's token was issued (µs); None for a server's, and where there is none.
     """
 
@@ -57,6 +60,7 @@ class Write(NamedTuple):
     may_create: bool = False
     protected: bool = False
     issued_at: int | None = None
+    credential: str = SERVER
 
 
 def player_write(
@@ -179,6 +183,7 @@ class ScoreWriter:
                 keys.tombstone(""),
                 "" if write.issued_at is None else write.issued_at,
                 key_hash(write),
+                write.credential,
             ),
         )
         if answer[1] == "incomplete":

@@ -55,6 +55,20 @@ def test_somebody_registers_plays_and_comes_back(page: Page, cluster: LocalClust
     assert page.text("#me-region") == region
 
 
+def test_who_has_no_password_is_told_a_secret_that_signs_in(page: Page, cluster: LocalCluster, region: str) -> None:
+    user_id = f"form-{secrets.token_hex(4)}"
+    page.open(region=region).until_live()
+    enter(page, user_id, "Zoë")
+    page.until_text("#submit-message", "Keep this secret")
+    secret = page.text("#submit-message .secret")
+    assert len(secret) == 32
+    page.click("#leave")
+    page.click("#enter .choice label:last-of-type")
+    assert "secret" in page.text("#password-label")
+    enter(page, user_id, "", password=secret)
+    page.until_text("#submit-message", "Zoë is signed in.")
+
+
 def test_mistakes_are_said_beside_the_field(page: Page, register: Register, region: str) -> None:
     taken = register(region, 5)
     page.open(region=region).until_live()

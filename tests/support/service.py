@@ -63,7 +63,7 @@ class Api:
         return self.services.tokens
 
     def player_token(self, user_id: str, region: str = "ASIA", name: str | None = None, **claims: Any) -> str:
-        return self.tokens.issue(user_id, user_id if name is None else name, region, **claims)
+        return self.tokens.issue(user_id, user_id if name is None else name, region, **{"method": "secret", **claims})
 
     def server_token(self, user_id: str = "game-server") -> str:
         return self.tokens.issue(user_id, user_id, "GLOBAL", role="server")

@@ -22,6 +22,7 @@ class Row(NamedTuple):
     micros: int
     protected: bool
     last_key: str
+    credential: str
     deleted_micros: int
 
 
@@ -47,6 +48,7 @@ async def reconcile(shard: Shard, databases: RegionDatabases, region: str, user_
             gone.get(user_id, 0),
             MIN_TOMBSTONE_SECONDS,
             row.last_key if row else "",
+            row.credential if row else "",
         ),
     )
     return outcome

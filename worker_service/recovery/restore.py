@@ -81,8 +81,9 @@ async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
     page = [row for row in page if row["region"] == region]
     for first in range(0, len(page), PLAYERS_PER_CALL):
         players = (
-            f"{user_id}\0{name}\0{score}\0{micros}\0{'1' if protected else '0'}\0{deleted_micros}\0{last_key}"
-            for user_id, name, _, score, micros, protected, last_key, deleted_micros in page[
+            f"{user_id}\0{name}\0{score}\0{micros}\0{'1' if protected else '0'}\0{deleted_micros}"
+            f"\0{last_key}\0{credential}"
+            for user_id, name, _, score, micros, protected, last_key, credential, deleted_micros in page[
                 first : first + PLAYERS_PER_CALL
             ]
         )

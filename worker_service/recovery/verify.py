@@ -42,6 +42,7 @@ class RedisState(NamedTuple):
     on_global: str
     protected: str
     since: str
+    credential: str
 
 
 @dataclass(slots=True)
@@ -86,6 +87,8 @@ def compare(region: str, row: Row | None, state: RedisState, deleted_at: int = 0
         ):
             if ours != theirs:
                 problems.append(f"{what} {ours} in Redis, {theirs} in Postgres")
+        if state.credential != row.credential:
+            problems.append("the secret in Redis is not that in Postgres")
     return "; ".join(problems) or None
 
 
@@ -213,7 +216,7 @@ async def _redis_states(shard: Shard, region: str, user_ids: Sequence[str]) -> l
     if not user_ids:
         return []
     flat: list[str] = await shard.run("inspect_players", boards, (keys.user(""), *user_ids))
-    return [RedisState(*flat[first : first + 8]) for first in range(0, len(flat), 8)]
+    return [RedisState(*flat[first : first + 9]) for first in range(0, len(flat), 9)]
 
 
 async def _compare_rows(shard: Shard, region: str, rows: Sequence[Row]) -> list[Difference]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import orjson
@@ -80,6 +80,8 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
             superseded += 1
             if kept[0].timestamp >= event.timestamp:
                 continue
+            if not event.credential and event.user_id not in gone:  # it is a service's of an earlier version
+                event = replace(event, credential=kept[0].credential)
         newest[event.user_id] = (event, raw)
     for user_id, (deletion, _) in gone.items():
         if user_id in newest and newest[user_id][0].timestamp <= deletion.timestamp:
@@ -99,8 +101,8 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
 
 def columns(
     events: Sequence[ScoreEvent],
-) -> tuple[list[str], list[str], list[str], list[int], list[int], list[bool], list[str]]:
-    """Build the arrays of `upsert_scores`: user_ids, names, regions, scores, µs, protected, last keys."""
+) -> tuple[list[str], list[str], list[str], list[int], list[int], list[bool], list[str], list[str]]:
+    """Build the arrays of `upsert_scores`: user_ids, names, regions, scores, µs, protected, last keys, credentials."""
     return (
         [event.user_id for event in events],
         [event.name for event in events],
@@ -109,4 +111,5 @@ def columns(
         [event.timestamp for event in events],
         [event.protected for event in events],
         [event.key for event in events],
+        [event.credential for event in events],
     )

@@ -7,6 +7,8 @@ import { Form, Mistake, setOptions, wholeNumber } from "./forms.js";
 // The token lasts as long as this tab: a shared computer forgets it.
 const memory = storage("sessionStorage", "leaderboard.me");
 
+const SECRET = /^[0-9a-f]{32}$/;
+
 export class Account {
   #me = null;
   #enter;
@@ -42,29 +44,33 @@ export class Account {
     checkId(values.user_id);
     if (values.password && [...values.password].length < 8) throw new Mistake("password", "At least 8 characters.");
     const body = { user_id: values.user_id, name: values.name };
-    if (values.password) body.password = values.password;
+    let secret;
     if (way === "login") {
-      const { token } = await call("POST", "/auth/login", { body });
-      this.#show({ ...claimsOf(token), token });
+      if (values.password) body[SECRET.test(values.password) ? "secret" : "password"] = values.password;
+      if (!body.name) delete body.name;
+      const { token, user } = await call("POST", "/auth/login", { body });
+      this.#show({ user_id: user.user_id, name: user.name, region: user.region, token });
     } else {
+      if (values.password) body.password = values.password;
       body.region = values.region;
       body.initialScore = wholeNumber(values.initialScore, "initialScore");
-      this.#show(await this.#register(body));
+      const { secret: told, ...me } = await this.#register(body);
+      secret = told;
+      this.#show(me);
     }
     byId("enter-password").value = "";
     byId("submit-amount").focus();
     this.#onPlayer(this.#me.user_id, this.#me.region);
-    this.#score.say(
-      [isolated(this.#me.name), way === "login" ? " is signed in." : ` is on the ${this.#me.region} board.`],
-      "good",
-    );
+    const done = [isolated(this.#me.name), way === "login" ? " is signed in." : ` is on the ${this.#me.region} board.`];
+    if (secret) done.push(" Keep this secret, it signs you in again: ", make("code", "secret", secret));
+    this.#score.say(done, "good");
     return "";
   }
 
   async #register(body) {
     try {
-      const { user, token } = await call("POST", "/auth/register", { body });
-      return { user_id: user.user_id, name: user.name, region: user.region, token };
+      const { user, token, secret } = await call("POST", "/auth/register", { body });
+      return { user_id: user.user_id, name: user.name, region: user.region, token, secret };
     } catch (error) {
       if (error.code === "user_exists") error.words = this.#taken();
       throw error;
@@ -118,6 +124,8 @@ export class Account {
   #showWay() {
     const login = byId("enter").elements.way.value === "login";
     byId("enter").querySelector(".for-new").hidden = login;
+    byId("enter-name").required = !login;
+    setText(byId("password-label"), login ? "Password or secret" : "Password");
     byId("enter-password").autocomplete = login ? "current-password" : "new-password";
     this.#enter.label = login ? "Sign in" : "Register";
   }
@@ -129,12 +137,4 @@ export class Account {
 
 function checkId(userId) {
   if (/[\s/]/.test(userId)) throw new Mistake("user_id", "No spaces and no slash, please.");
-}
-
-// The token says who it was made for; the server checks it, not we.
-function claimsOf(token) {
-  const [, payload] = token.split(".");
-  const bytes = Uint8Array.from(atob(payload.replace(/-/g, "+").replace(/_/g, "/")), (char) => char.charCodeAt(0));
-  const { user_id, name, region } = JSON.parse(new TextDecoder().decode(bytes));
-  return { user_id, name, region };
 }

@@ -101,14 +101,15 @@ WHERE datname = current_database() AND backend_type = 'client backend' AND backe
 SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)
 
 -- name: upsert_scores
--- $1 user_ids, $2 names, $3 regions, $4 scores, $5 µs, $6 protected, $7 last keys: arrays of one length, each user_id
--- once.
+-- $1 user_ids, $2 names, $3 regions, $4 scores, $5 µs, $6 protected, $7 last keys, $8 credentials: arrays of one length,
+-- each user_id once.
 -- An event that is not newer than the row, or than the player's deletion, changes nothing, so events may come twice or
 -- out of order. A player's deletion is looked up only for events that are not newer than the last deletion of all.
-INSERT INTO leaderboard (user_id, name, region, score, updated_at, protected, last_key)
-SELECT user_id, name, region, score, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond', protected, last_key
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[])
-     AS event (user_id, name, region, score, micros, protected, last_key)
+INSERT INTO leaderboard (user_id, name, region, score, updated_at, protected, last_key, credential)
+SELECT user_id, name, region, score, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond', protected, last_key,
+       credential
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[], $8::text[])
+     AS event (user_id, name, region, score, micros, protected, last_key, credential)
 WHERE event.micros > (
         SELECT COALESCE((EXTRACT(EPOCH FROM max(deleted_at)) * 1000000)::bigint, -1) FROM deleted_players
     )
@@ -119,7 +120,9 @@ WHERE event.micros > (
     )
 ON CONFLICT (user_id) DO UPDATE
 SET name = EXCLUDED.name, region = EXCLUDED.region, score = EXCLUDED.score, updated_at = EXCLUDED.updated_at,
-    protected = EXCLUDED.protected, last_key = EXCLUDED.last_key
+    protected = EXCLUDED.protected, last_key = EXCLUDED.last_key,
+    -- Services of an earlier version write events without one; only a deletion removes it.
+    credential = COALESCE(NULLIF(EXCLUDED.credential, ''), leaderboard.credential)
 WHERE leaderboard.updated_at IS NULL OR leaderboard.updated_at < EXCLUDED.updated_at
 
 -- name: hold_admission
@@ -182,10 +185,11 @@ WHERE user_id = ANY($1::text[])
 
 -- name: page_players
 -- $1 last user_id of the page before ('' at first), $2 rows a page
--- Result: user_id, name, region, score, micros, protected (has a password), last_key,
+-- Result: user_id, name, region, score, micros, protected (has a password), last_key, credential,
 --         deleted_micros (when a predecessor was deleted, 0 if none was), by user_id
 SELECT user_id, name, region, score,
-       (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros, protected, last_key,
+       (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros,
+       protected, last_key, credential,
        COALESCE((
            SELECT EXTRACT(EPOCH FROM deleted_at) * 1000000 FROM deleted_players
            WHERE deleted_players.user_id = leaderboard.user_id
@@ -202,7 +206,7 @@ LIMIT $2
 -- updated_at has not changed since it was made by hand, and is not among them.
 -- The deletion is looked up row by row: a join may cost the order, and then every page sorts what is left.
 SELECT user_id, name, region, score, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
-       protected, last_key, COALESCE((
+       protected, last_key, credential, COALESCE((
            SELECT EXTRACT(EPOCH FROM deleted_at) * 1000000 FROM deleted_players
            WHERE deleted_players.user_id = leaderboard.user_id
        ), 0)::bigint AS deleted_micros
@@ -386,7 +390,8 @@ LIMIT $5
 -- name: players_by_id
 -- $1 user_ids. Result: as page_players
 SELECT user_id, name, region, score,
-       (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros, protected, last_key,
+       (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros,
+       protected, last_key, credential,
        COALESCE((
            SELECT EXTRACT(EPOCH FROM deleted_at) * 1000000 FROM deleted_players
            WHERE deleted_players.user_id = leaderboard.user_id

@@ -51,7 +51,9 @@ local function write(raw, event, key, timestamp, score)
   -- A time of its own: whatever asks for the latest writes only has to find it among them.
   local stamp = string.format('%.0f', math.max(now, last + 1, tonumber(timestamp) + 1))
   local last_key = type(event.key) == 'string' and string.gsub(event.key, '%d+$', stamp) or ''
-  restore_player(key, kept[1], ARGV[3], event.name, score, stamp, event.protected and '1' or '0', deleted_at, last_key)
+  local protected, credential = event.protected == true and '1' or '0', event.credential
+  credential = type(credential) == 'string' and credential or ''
+  restore_player(key, kept[1], ARGV[3], event.name, score, stamp, protected, deleted_at, last_key, credential)
   call('HSET', key, 'returned', timestamp .. ' ' .. stamp)
   call('ZADD', KEYS[3], score, event.user_id)
   if KEYS[3] ~= KEYS[4] then

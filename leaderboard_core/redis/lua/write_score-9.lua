@@ -4,7 +4,7 @@ One score write: every check, the boards, the player's hash and the event, in on
 KEYS  1 admission           4 GLOBAL board    7 region's bucket
       2 player's hash       5 queue           8 idempotency answer
       3 region's board      6 player's bucket 9 registration claim
-ARGV  1 operation: register | create | set | add
+ARGV  1 operation: register | create | set | add | secret (a new one, the score stays) | password (there is one now)
       2 user_id   3 region   4 name ('' keeps the stored one)   5 score, or delta for add
       6 start of the event's JSON: user_id, region, request_id, without the closing brace
       7 queue length at which writes are refused
@@ -19,6 +19,7 @@ ARGV  1 operation: register | create | set | add
      17 prefix of the tombstones
      18 microseconds at which the player's token was issued ('' when it is a server's, or there is none)
      19 hash of the subject and its Idempotency-Key ('' when there is none)
+     20 credential of a player that is made; for 'secret' the hash of it
 Result {'ok' | 'unchanged', region, name, score, updated_at, created '1' | '0'}
        {'replay', fingerprint, 'ok' | 'unchanged', region, name, score, updated_at, created}
        {'refused', code, detail...}; nothing has changed:

@@ -24,6 +24,7 @@ Result a result of write_score for each write, in their order
 local keys = {KEYS[1], '', KEYS[2], KEYS[3], KEYS[4], '', KEYS[5], '', ''}
 local args = {
   '', '', ARGV[1], '', '', '', ARGV[2], '0', '0', ARGV[3], ARGV[4], ARGV[5], '1', '', ARGV[6], '0', ARGV[7], '', '',
+  'server',
 }
 local results = {}
 for n = 1, (#KEYS - 5) / 3 do

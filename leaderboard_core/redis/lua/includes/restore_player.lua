@@ -2,7 +2,7 @@
 Write a player as a row of Postgres has it into its hash, or as an event of it: what the hash had is replaced as a
 whole, so that nothing of a predecessor stays, but for a clock that is ahead of the row.
 ]]
-local function restore_player(key, kept, region, name, score, updated_at, protected, since, last_key)
+local function restore_player(key, kept, region, name, score, updated_at, protected, since, last_key, credential)
   local fields = {'name', name, 'region', region, 'score', score, 'updated_at', updated_at}
   local function add(field, value)
     fields[#fields + 1], fields[#fields + 2] = field, value
@@ -15,6 +15,9 @@ local function restore_player(key, kept, region, name, score, updated_at, protec
   end
   if last_key ~= '' then
     add('key', last_key)
+  end
+  if credential ~= '' then
+    add('credential', credential)
   end
   if kept then
     local clock = redis.call('HGET', key, 'clock')

@@ -14,7 +14,7 @@ local function write_score(KEYS, ARGV)
 
   local time = call('TIME')
   local now = time[1] * 1000000 + time[2]
-  local stored = call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at', 'protected', 'since', 'clock')
+  local stored = call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at', 'protected', 'since', 'clock', 'credential')
   local exists = stored[1] and true or false
 
   local keep_answer = tonumber(ARGV[11])
@@ -83,6 +83,8 @@ local function write_score(KEYS, ARGV)
     return {'refused', 'user_not_found'}
   elseif stored[1] ~= region then
     return {'refused', 'region_mismatch', stored[1]}
+  elseif operation == 'secret' or operation == 'password' then
+    score = stored[3]
   elseif operation == 'create' then
     return {'unchanged', stored[1], stored[2], stored[3], stored[4], '0'}
   elseif operation == 'add' then
@@ -137,9 +139,21 @@ local function write_score(KEYS, ARGV)
   local protected = ''
   if stored[5] then
     protected = ',"protected":true'
-  elseif not exists and ARGV[16] == '1' then
+  elseif ARGV[16] == '1' and (not exists or operation == 'password') then
     protected = ',"protected":true'
     call('HSET', KEYS[2], 'protected', '1')
+  end
+  local credential = stored[8] or ''
+  if not exists then
+    credential = ARGV[20]
+  elseif operation == 'secret' then
+    credential = (string.match(credential, '^%l+') or 'self') .. ' ' .. ARGV[20]
+  end
+  if credential ~= '' then
+    if credential ~= stored[8] then
+      call('HSET', KEYS[2], 'credential', credential)
+    end
+    credential = ',"credential":"' .. credential .. '"'
   end
   call('ZADD', KEYS[3], score, user_id)
   if KEYS[4] ~= KEYS[3] then
@@ -153,7 +167,7 @@ local function write_score(KEYS, ARGV)
   end
   call('LPUSH', KEYS[5],
     ARGV[6] .. ',"name":' .. cjson.encode(name) .. ',"score":' .. score
-    .. ',"timestamp":' .. updated_at .. protected .. key .. '}')
+    .. ',"timestamp":' .. updated_at .. protected .. credential .. key .. '}')
 
   if keep_answer > 0 then
     call('SET', KEYS[8],

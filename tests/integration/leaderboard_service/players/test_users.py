@@ -210,8 +210,8 @@ async def test_a_token_from_before_the_deletion_is_dead(
         again = (await any_api.login(user_id)).json()["token"]
         for token in (new, again):
             assert {response.status_code for response in await writes_of(any_api, token, region, user_id)} == {200}
-            assert (await any_api.export(user_id, token)).json()["user"]["score"] == 77
-        assert (await any_api.delete(user_id, again)).status_code == 200
+        assert (await any_api.export(user_id, new)).json()["user"]["score"] == 77
+        assert (await any_api.delete(user_id, new)).status_code == 200
 
 
 async def test_a_token_of_another_issuer_made_after_the_deletion_makes_a_player(api: Api) -> None:

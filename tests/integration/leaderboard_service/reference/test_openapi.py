@@ -349,7 +349,7 @@ def codes_of(answer: dict[str, Any]) -> list[str]:
 async def test_bodies_and_parameters_are_documented(document: dict[str, Any]) -> None:
     expected = {
         "/auth/register": ({"user_id", "name", "region"}, {"initialScore", "password"}),
-        "/auth/login": ({"user_id", "name"}, {"region", "password"}),
+        "/auth/login": ({"user_id"}, {"name", "region", "password", "secret"}),
         "/score/create": ({"region"}, {"initialScore"}),
         "/score/update": ({"score"}, set()),
         "/score/add": ({"delta"}, set()),

@@ -178,7 +178,9 @@ def test_poisoned_events_do_not_hold_up_their_neighbours() -> None:
 
 
 def test_columns() -> None:
-    batch = build([raw(user_id="a", score=1), raw(user_id="b", score=2, protected=True, key="k")], "EU")
+    batch = build(
+        [raw(user_id="a", score=1), raw(user_id="b", score=2, protected=True, key="k", credential="self")], "EU"
+    )
     assert columns(batch.events) == (
         ["a", "b"],
         ["Alice", "Alice"],
@@ -187,8 +189,9 @@ def test_columns() -> None:
         [1_700_000_000_000_001] * 2,
         [False, True],
         ["", "k"],
+        ["", "self"],
     )
-    assert columns([]) == ([], [], [], [], [], [], [])
+    assert columns([]) == ([], [], [], [], [], [], [], [])
 
 
 def test_a_dead_letter() -> None:
