@@ -11,6 +11,7 @@ from leaderboard_cli.commands.check import check
 from leaderboard_cli.commands.check_queue import check_queue
 from leaderboard_cli.commands.dead_letters import app as dead_letters
 from leaderboard_cli.commands.migrate import migrate
+from leaderboard_cli.commands.players import app as players
 from leaderboard_cli.commands.rebuild import rebuild_command
 from leaderboard_cli.commands.regions import app as regions
 from leaderboard_cli.commands.seed import seed
@@ -37,6 +38,7 @@ app.command()(verify)
 app.command("rebuild")(rebuild_command)
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(regions, name="regions")
+app.add_typer(players, name="players")
 app.command()(token)
 app.command()(seed)
 

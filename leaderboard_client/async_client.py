@@ -147,6 +147,8 @@ class AsyncClient(Settings[httpx.AsyncClient]):
     submit = _call(Api.submit)
     submit_many = _call(Api.submit_many)
     delete_user = _call(Api.delete_user)
+    set_password = _call(Api.set_password)
+    new_secret = _call(Api.new_secret)
     top = _call(Api.top)
     iter_top = _rows(Api.iter_top)
     range_by_score = _call(Api.range_by_score)

@@ -41,6 +41,14 @@ def token(answer: Answer) -> str:
     return str(answer.json()["token"])
 
 
+def secret(answer: Answer) -> str:
+    return str(answer.json()["secret"])
+
+
+def nothing(answer: Answer) -> None:
+    """Read no more than that it was done."""
+
+
 def created(answer: Answer) -> Created:
     data = answer.json()
     return pick(Created, data, card=pick(Player, data["card"]))

@@ -120,6 +120,31 @@ class Writes(Session):
         """
         return self._write(f"/users/{segment(user_id)}", reading.deleted, None, key, method="DELETE")
 
+    def set_password(
+        self, password: str, user_id: str | None = None, *, old_password: str | None = None, secret: str | None = None
+    ) -> Call[None]:
+        """Give a player (the token's, if no user_id is named) its first password, or another one.
+
+        A server's token needs nothing more; others send the old password, or for the first one the secret unless the
+        token was got by it. Raises Unauthorized when these are not the player's, Forbidden when they are not enough.
+        """
+        return Call(
+            "PUT",
+            f"/users/{segment(self.own(user_id))}/password",
+            reading.nothing,
+            body=_given({"password": password}, old_password=old_password, secret=secret),
+            token=self.token,
+            repeatable=False,
+        )
+
+    def new_secret(self, user_id: str) -> Call[str]:
+        """Return a new secret of a player, with a server's token; the one before is worth nothing from now on.
+
+        Raises NotFound when there is no such player, Forbidden with a player's token.
+        """
+        path = f"/users/{segment(user_id)}/secret"
+        return Call("POST", path, reading.secret, token=self.token, repeatable=False)
+
     def _write(
         self,
         path: str,

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final
 
 # The longest texts that are allowed, with every character escaped as two units of UTF-16: 12 bytes each.
-_AUTH_BODY: Final = 12 * (128 + 200 + 1024) + 512
+_AUTH_BODY: Final = 12 * (128 + 200 + 2 * 1024) + 512
 _SCORE_BODY: Final = 12 * (128 + 200) + 512
 # A thousand of the longest ids in UTF-8.
 _LIST_BODY: Final = 1000 * (4 * 128 + 4) + 512
@@ -24,7 +24,7 @@ class Repeat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One verb on one path, which may end in one parameter.
+    """One verb on one path, which may have one parameter: at its end, or with one segment behind it.
 
     `token`: a gateway refuses it without a valid token. `repeat`: whether a gateway or NGINX may send it to another
     upstream when the first one broke off. `streams`: the answer has no end. `largest_body` is in bytes, never more
@@ -42,6 +42,11 @@ class Call:
     def prefix(self) -> str:
         """The path up to its parameter."""
         return self.path.partition("{")[0]
+
+    @property
+    def suffix(self) -> str:
+        """The path behind its parameter."""
+        return self.path.partition("}")[2]
 
     @property
     def has_parameter(self) -> bool:
@@ -83,6 +88,9 @@ STREAM_RANK: Final = read("/stream/rank/{user_id}", streams=True)
 EXPORT: Final = read("/users/{user_id}", token=True)
 # Who deletes twice is told 404 the second time, unless a key asks for the first answer: nothing is done twice.
 DELETE: Final = Call("DELETE", "/users/{user_id}", token=True, repeat=Repeat.ALWAYS)
+# Whose token it is may be said in the body instead: by the old password, or the secret.
+SET_PASSWORD: Final = Call("PUT", "/users/{user_id}/password", largest_body=_AUTH_BODY)
+NEW_SECRET: Final = Call("POST", "/users/{user_id}/secret", token=True, largest_body=_SCORE_BODY)
 HEALTH: Final = read("/health")
 STATUS: Final = read("/status")
 METRICS: Final = read("/metrics")
@@ -90,7 +98,8 @@ METRICS: Final = read("/metrics")
 CALLS: Final[tuple[Call, ...]] = (
     *(REGISTER, LOGIN, CREATE, UPDATE, ADD, SUBMIT, SUBMIT_MANY),
     *(TOP, RANGE, RANK, RANKS, AROUND, STREAM_TOP, STREAM_RANK),
-    *(EXPORT, DELETE, HEALTH, STATUS, METRICS),
+    *(EXPORT, DELETE, SET_PASSWORD, NEW_SECRET),
+    *(HEALTH, STATUS, METRICS),
 )
 
 
@@ -114,9 +123,13 @@ class CallTable:
         self._calls = tuple(calls)
         self._exact: dict[str, Endpoint] = {}
         self._by_prefix: dict[str, Endpoint] = {}
+        self._by_ends: dict[tuple[str, str], Endpoint] = {}
         for call in self._calls:
-            table = self._by_prefix if call.has_parameter else self._exact
-            endpoint = table.setdefault(call.prefix, Endpoint(call.path))
+            if call.suffix:
+                endpoint = self._by_ends.setdefault((call.prefix, call.suffix), Endpoint(call.path))
+            else:
+                table = self._by_prefix if call.has_parameter else self._exact
+                endpoint = table.setdefault(call.prefix, Endpoint(call.path))
             endpoint.calls[call.method] = call
             endpoint.token = endpoint.token or call.token
 
@@ -130,9 +143,17 @@ class CallTable:
             cut = path.rfind("/") + 1
             if cut != len(path):
                 found = self._by_prefix.get(path[:cut])
+                if found is None and (ends := ends_of(path, cut)) is not None:
+                    found = self._by_ends.get(ends)
         return found
 
     def route_of(self, path: str) -> str:
         """The path as it is declared: one of a few names, "other" for what no call has."""
         found = self.find(path)
         return "other" if found is None else found.path
+
+
+def ends_of(path: str, cut: int) -> tuple[str, str] | None:
+    """What is before and behind the last segment but one, if that is not empty; `cut` is behind the last slash."""
+    start = path.rfind("/", 0, cut - 1) + 1 if cut > 1 else 0
+    return (path[:start], path[cut - 1 :]) if 0 < start < cut - 1 else None

@@ -59,6 +59,16 @@ async def identity(authorization: Annotated[str | None, Security(bearer)], token
 Caller = Annotated[Identity, Depends(identity)]
 
 
+async def optional_identity(
+    authorization: Annotated[str | None, Security(bearer)], tokens: TokenIssuer
+) -> Identity | None:
+    """Return the identity that the token is of, None without a token. Raises InvalidToken."""
+    return None if authorization is None else tokens.verify_header(authorization)
+
+
+OptionalCaller = Annotated[Identity | None, Depends(optional_identity)]
+
+
 async def server(caller: Caller) -> Identity:
     """Return a game server's identity. Raises MissingToken, InvalidToken or Forbidden."""
     if not caller.is_server:

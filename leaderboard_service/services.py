@@ -24,7 +24,9 @@ from leaderboard_core.telemetry.gauges import Gauges
 from leaderboard_core.telemetry.health import HealthProbe
 from leaderboard_core.telemetry.queues import QueueProbe
 from leaderboard_core.tokens import Tokens
+from leaderboard_service.accounts.changes import CredentialChanges
 from leaderboard_service.accounts.hashing import PasswordHashing
+from leaderboard_service.accounts.passwords import PasswordStore
 from leaderboard_service.accounts.service import Accounts
 from leaderboard_service.boards.coalescing import RequestCoalescer
 from leaderboard_service.boards.postgres_boards import PostgresBoards
@@ -74,6 +76,7 @@ class Services:
     page_coalescer: RequestCoalescer[JSONReply]
     live_hub: Hub
     accounts: Accounts
+    credential_changes: CredentialChanges
     password_hashing: PasswordHashing
     player_export: PlayerExporter
     player_deletion: PlayerDeleter
@@ -91,6 +94,8 @@ class Services:
         gauges = Gauges(shard_map, health, queues)
         postgres_boards, hashing = PostgresBoards(databases), PasswordHashing(settings.auth)
         reads = BoardReads(RedisBoards(shard_map), postgres_boards)
+        passwords = PasswordStore(databases, hashing)
+        accounts = Accounts(writer, players, passwords, settings.auth)
         return cls(
             shard_map=shard_map,
             shard_watch=Watch(shard_map),
@@ -105,7 +110,8 @@ class Services:
             postgres_boards=postgres_boards,
             page_coalescer=RequestCoalescer(),
             live_hub=Hub(reads, settings.stream),
-            accounts=Accounts(writer, players, databases, hashing, settings.auth),
+            accounts=accounts,
+            credential_changes=CredentialChanges(accounts, passwords, players, writer),
             password_hashing=hashing,
             player_export=PlayerExporter(players, databases, reads),
             player_deletion=PlayerDeleter(shard_map, databases, players, settings.auth, settings.limits),

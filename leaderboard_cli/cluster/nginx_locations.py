@@ -13,7 +13,8 @@ _STREAM = (
     "proxy_read_timeout 180s;",
 )
 _LIMITED = "/auth/"
-"""Has a location with a limit of requests, which one of its own would lose; the gateways limit its bodies."""
+"""Has a location with a limit of requests, which one of its own would lose; the gateways limit its bodies, and those of
+calls with a segment behind their parameter, which would need a regular expression."""
 _BY_KEY = 'if ($http_idempotency_key != "") { return 418; }'
 _READ_WITH_BODY = (
     "limit_req zone=lists burst=${NGINX_LISTS_BURST} nodelay;",
@@ -33,7 +34,7 @@ def _blocks(calls: Iterable[Call]) -> Iterator[str]:
             directives += _STREAM
         if call.method == "POST" and call.repeat is Repeat.ALWAYS:
             directives += _READ_WITH_BODY  # NGINX does not send a POST again by itself
-        if call.largest_body is not None and not call.path.startswith(_LIMITED):
+        if call.largest_body is not None and not call.path.startswith(_LIMITED) and not call.suffix:
             directives.append(f"client_max_body_size {call.largest_body};")
         if directives:
             if call.repeat is Repeat.WITH_KEY:

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from leaderboard_core.calls import CallTable
+from leaderboard_core.calls import CallTable, ends_of
 from leaderboard_core.http.compiling import Compiled, NotCompilable, compile_route
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,8 @@ class RouteTable:
         self._prefixes: set[str] = set()
         self._exact: dict[tuple[str, str], Entry] = {}
         self._by_prefix: dict[tuple[str, str], Entry] = {}
+        self._by_ends: dict[tuple[str, str, str], Entry] = {}
+        self._ends: set[tuple[str, str]] = set()
         self._has_text_parameters = False
         self._trees: tuple[str, ...] = ()
         """Prefixes of paths whose parameter may have slashes."""
@@ -95,7 +97,10 @@ class RouteTable:
         if self._has_text_parameters:
             cut = path.rfind("/") + 1
             if cut != len(path):
-                return self._by_prefix.get((method, path[:cut])), path[cut:]
+                entry = self._by_prefix.get((method, path[:cut]))
+                if entry is None and self._ends and (ends := ends_of(path, cut)) is not None:
+                    return self._by_ends.get((method, *ends)), path[len(ends[0]) : cut - 1]
+                return entry, path[cut:]
         return None, ""
 
     def allowed(self, path: str) -> set[str]:
@@ -106,8 +111,11 @@ class RouteTable:
         """Whether some route has this path, with whatever verb."""
         if path in self._paths or (self._trees and path.startswith(self._trees)):
             return True
-        if self._has_text_parameters and path[: path.rfind("/") + 1] in self._prefixes and path[-1:] != "/":
-            return True
+        cut = path.rfind("/") + 1
+        if self._has_text_parameters and cut != len(path):
+            known = path[:cut] in self._prefixes or ends_of(path, cut) in self._ends
+            if known:
+                return True
         others = self.others
         return bool(others) and any(one.matches(scope)[0] is not Match.NONE for one in others)
 
@@ -120,9 +128,11 @@ class RouteTable:
         path = route.path_format or ""
         prefix, parameter, rest = path.partition("{")
         kinds = [type(one).__name__ for one in route.param_convertors.values()]
-        if parameter and (rest.partition("}")[2] or kinds not in (["StringConvertor"], ["PathConvertor"])):
+        suffix = rest.partition("}")[2]
+        known = kinds == ["StringConvertor"] or (kinds == ["PathConvertor"] and not suffix)
+        if parameter and (not known or suffix.rfind("/") > 0):
             self.others.append(route)
-            self._say(route, "its path is not one parameter at its end")
+            self._say(route, "its path has more than one parameter with a segment behind it")
             return
         if kinds == ["PathConvertor"]:
             self._trees = (*self._trees, prefix)
@@ -131,12 +141,18 @@ class RouteTable:
         methods = set(route.methods or ())
         endpoint = calls.find(path)
         function = self._compile(route)
-        table = self._by_prefix if parameter else self._exact
-        (self._prefixes if parameter else self._paths).add(prefix)
+        if suffix:
+            self._ends.add((prefix, suffix))
+        else:
+            (self._prefixes if parameter else self._paths).add(prefix)
         for method in methods | ({"HEAD"} if "GET" in methods else set()):
             call = None if endpoint is None else endpoint.call(method)
+            entry = Entry(route, function, None if call is None else call.largest_body)
             # As in FastAPI, of two routes of one path the first answers.
-            table.setdefault((method, prefix), Entry(route, function, None if call is None else call.largest_body))
+            if suffix:
+                self._by_ends.setdefault((method, prefix, suffix), entry)
+            else:
+                (self._by_prefix if parameter else self._exact).setdefault((method, prefix), entry)
             self._methods.add(method)
 
     def _compile(self, route: RouteContext) -> Compiled | None:

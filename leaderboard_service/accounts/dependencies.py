@@ -7,10 +7,14 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from leaderboard_core.http.dependencies import CallerAddress, FromState
+from leaderboard_service.accounts.changes import CredentialChanges
 from leaderboard_service.accounts.service import Accounts, Visitor
 
 accounts = FromState("accounts")
 AccountService = Annotated[Accounts, Depends(accounts)]
+
+credential_changes = FromState("credential_changes")
+Changes = Annotated[CredentialChanges, Depends(credential_changes)]
 
 caller_address = CallerAddress()
 

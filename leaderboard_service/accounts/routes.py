@@ -1,4 +1,4 @@
-"""Serves registration and login."""
+"""Serves registration, login, and the change of a password or secret."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from fastapi import APIRouter
 
 from leaderboard_core import calls
 from leaderboard_core.errors import (
+    Forbidden,
     ForbiddenOrigin,
     InvalidCredentials,
+    InvalidPayload,
     LeaderboardError,
+    PayloadTooLarge,
     QueueFull,
     RateLimited,
     RegionMismatch,
@@ -21,11 +24,20 @@ from leaderboard_core.errors import (
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_core.telemetry.metrics import LOGINS
 from leaderboard_core.tokens import Tokens
-from leaderboard_service.accounts.dependencies import AccountService, CurrentVisitor
-from leaderboard_service.accounts.schemas import LoggedIn, LoginBody, RegisterBody, Registered
+from leaderboard_service.accounts.dependencies import AccountService, Changes, CurrentVisitor
+from leaderboard_service.accounts.schemas import (
+    LoggedIn,
+    LoginBody,
+    NewSecret,
+    PasswordSet,
+    RegisterBody,
+    Registered,
+    SetPasswordBody,
+)
 from leaderboard_service.accounts.service import Entered, Proof
-from leaderboard_service.dependencies import SAME_ORIGIN, KnownRegions, RequestId, TokenIssuer
-from leaderboard_service.openapi import BODY_ERRORS, STORE_ERRORS, refused_with
+from leaderboard_service.dependencies import SAME_ORIGIN, Caller, KnownRegions, OptionalCaller, RequestId, TokenIssuer
+from leaderboard_service.openapi import BODY_ERRORS, STORE_ERRORS, TOKEN_ERRORS, refused_with
+from leaderboard_service.schemas import UserId
 from leaderboard_service.scores.service import Write
 
 router = APIRouter(tags=["auth"], route_class=CompiledRoute)
@@ -101,6 +113,54 @@ async def login(
         raise
     LOGINS.labels("ok").inc()
     return _token_and_user(entered, tokens)
+
+
+@router.put(
+    calls.SET_PASSWORD.path,
+    dependencies=SAME_ORIGIN,
+    response_model=PasswordSet,
+    responses=refused_with(
+        *TOKEN_ERRORS,
+        *(InvalidCredentials, Forbidden, ForbiddenOrigin, UserNotFound, RegionMismatch),
+        *(PayloadTooLarge, InvalidPayload, RateLimited, QueueFull),
+        *STORE_ERRORS,
+    ),
+)
+async def set_password(
+    user_id: UserId,
+    body: SetPasswordBody,
+    changes: Changes,
+    caller: OptionalCaller,
+    visitor: CurrentVisitor,
+    request_id: RequestId,
+) -> dict[str, Any]:
+    """Give a player its first password, or another one.
+
+    A server's token needs nothing more: that is how support helps who has forgotten one. A player sends the
+    `old_password`, and needs no token then. The first password takes the `secret`, or a token that was got by it.
+    """
+    proof = Proof(password=body.old_password, secret=body.secret)
+    await changes.set_password(user_id, body.password, proof, caller, visitor, request_id)
+    return {"ok": True, "user_id": user_id}
+
+
+@router.post(
+    calls.NEW_SECRET.path,
+    dependencies=SAME_ORIGIN,
+    response_model=NewSecret,
+    responses=refused_with(
+        *TOKEN_ERRORS,
+        *(Forbidden, ForbiddenOrigin, UserNotFound, InvalidPayload, RegionRateLimited, QueueFull),
+        *STORE_ERRORS,
+    ),
+)
+async def new_secret(user_id: UserId, caller: Caller, changes: Changes, request_id: RequestId) -> dict[str, Any]:
+    """Get a new secret of a player, for a game server.
+
+    It is answered this once, and the one before is worth nothing from then on: for players that the server made, and
+    for who has lost theirs. The server hands it to whom it knows to be that player.
+    """
+    return {"secret": await changes.new_secret(user_id, caller, request_id)}
 
 
 def _token_and_user(entered: Entered, tokens: Tokens) -> dict[str, Any]:

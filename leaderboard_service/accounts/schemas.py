@@ -41,6 +41,21 @@ class LoginBody(Body):
     secret: Annotated[Secret | None, Field(description="What a registration without a password answered.")] = None
 
 
+class SetPasswordBody(Body):
+    password: Annotated[Password, Field(description="The new one.")]
+    old_password: Annotated[Password | None, Field(description="The present one, if the player has one.")] = None
+    secret: Annotated[Secret | None, Field(description="Instead of a token, for the first password.")] = None
+
+
+class PasswordSet(BaseModel):
+    ok: bool
+    user_id: UserId
+
+
+class NewSecret(BaseModel):
+    secret: Secret
+
+
 class Registered(BaseModel):
     ok: bool
     token: Token

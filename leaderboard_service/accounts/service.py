@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,18 +14,13 @@ from leaderboard_core.errors import (
     UserExists,
     UserNotFound,
 )
-from leaderboard_core.postgres import sql
-from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.settings import AuthSettings
 from leaderboard_core.tokens import NAME, PASSWORD, SECRET
-from leaderboard_service.accounts.hashing import IsGone, PasswordHashing
+from leaderboard_service.accounts.hashing import IsGone
+from leaderboard_service.accounts.passwords import PasswordStore
 from leaderboard_service.players.credentials import SELF, hash_of, new_secret
 from leaderboard_service.players.service import Players, StoredPlayer
 from leaderboard_service.scores.service import ScoreWriter, Write, Written
-
-log = logging.getLogger(__name__)
-
-_PASSWORD_STORE = "Passwords are kept in Postgres, which"  # noqa: S105 - words of a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +38,13 @@ class Proof(NamedTuple):
     password: str | None = None
     secret: str | None = None
 
+    @property
+    def method(self) -> str:
+        """How who has proven this got in, as tokens say it."""
+        if self.password is not None:
+            return PASSWORD
+        return NAME if self.secret is None else SECRET
+
 
 class Entered(NamedTuple):
     """A player that registered or logged in: how (tokens.METHODS), and from when (µs) its token is to be."""
@@ -55,21 +56,13 @@ class Entered(NamedTuple):
 
 
 class Accounts:
-    """Registration and login; passwords are argon2id hashes in the home region's Postgres and nowhere else."""
+    """Registration and login."""
 
-    def __init__(
-        self,
-        writer: ScoreWriter,
-        players: Players,
-        databases: RegionDatabases,
-        hashing: PasswordHashing,
-        settings: AuthSettings,
-    ) -> None:
+    def __init__(self, writer: ScoreWriter, players: Players, passwords: PasswordStore, settings: AuthSettings) -> None:
         self._writer = writer
         self._players = players
-        self._databases = databases
+        self._passwords = passwords
         self._settings = settings
-        self._hashing = hashing
 
     async def register(self, write: Write, password: str | None, visitor: Visitor) -> Entered:
         """Make a player; one without a password gets a secret.
@@ -87,10 +80,9 @@ class Accounts:
             secret = new_secret()
             made = await self._writer.write(write._replace(credential=f"{SELF} {hash_of(secret)}"))
             return Entered(made, made.updated_at, SECRET, secret)
-        password_hash = await self._hashing.hash(password, visitor.is_gone)
+        password_hash = await self._passwords.hash(password, visitor.is_gone)
         async with self._players.claim(write.user_id, write.region, new=True) as claim:
-            saved = await self._execute(write.region, "save_account", write.user_id, password_hash, claim.taken_at)
-            if not saved:
+            if not await self._passwords.save(write.user_id, write.region, password_hash, claim.taken_at):
                 raise UserExists("This user_id is being registered by another request.")
             try:
                 made = await self._writer.write_claimed(write._replace(protected=True, credential=SELF), claim)
@@ -98,7 +90,7 @@ class Accounts:
             except Unavailable:
                 raise  # the player may exist now: its password must stay
             except LeaderboardError:
-                await self._execute(write.region, "delete_account", write.user_id, password_hash)
+                await self._passwords.delete(write.user_id, write.region, password_hash)
                 raise
 
     async def login(self, user_id: str, region: str | None, proof: Proof, visitor: Visitor) -> Entered:
@@ -111,22 +103,31 @@ class Accounts:
         player = await self._players.find(user_id)
         if player is None:
             raise UserNotFound
-        await self._players.count_login_attempt(user_id, visitor.address)
-        if proof.password is not None:
-            method, fits = PASSWORD, await self._password_fits(player, proof.password, visitor)
-        elif proof.secret is not None:
-            method, fits = SECRET, player.credential.fits(proof.secret)
-        else:
-            method, fits = NAME, player.name == proof.name and not player.protected
-            if fits and player.credential.made_by_server:
-                raise InvalidCredentials("A game server made this player; its name alone enters nobody.")
-        if not fits:
+        if not await self.proves(player, proof, visitor):
             raise InvalidCredentials
-        await self._players.reset_login_attempts(user_id, visitor.address)
         if region is not None and region != player.region:
             raise RegionMismatch(region=player.region)
         # Later than any deletion before this player was made, also when the clock has stepped back since.
-        return Entered(player, max(player.read_at, player.updated_at), method)
+        return Entered(player, max(player.read_at, player.updated_at), proof.method)
+
+    async def proves(self, player: StoredPlayer, proof: Proof, visitor: Visitor) -> bool:
+        """Whether these credentials are the player's; counts the attempt, and forgets it if so. Raises RateLimited."""
+        await self._players.count_login_attempt(player.user_id, visitor.address)
+        if proof.password is not None:
+            fits = player.protected and await self._password_fits(player, proof.password, visitor)
+        elif proof.secret is not None:
+            fits = player.credential.fits(proof.secret)
+        else:
+            fits = player.name == proof.name and not player.protected
+            if fits and player.credential.made_by_server:
+                raise InvalidCredentials("A game server made this player; its name alone enters nobody.")
+        if fits:
+            await self._players.reset_login_attempts(player.user_id, visitor.address)
+        return fits
+
+    async def _password_fits(self, player: StoredPlayer, password: str, visitor: Visitor) -> bool:
+        await self._players.count_password(visitor.address)
+        return await self._passwords.verify(player.user_id, player.region, password, visitor.is_gone)
 
     def _check(self, proof: Proof) -> None:
         """Refuse what this server does not take for a login. Raises InvalidPayload."""
@@ -150,20 +151,3 @@ class Accounts:
                 "This server takes accounts with a password only.",
                 fields=[{"field": "password", "message": "is required"}],
             )
-
-    async def _password_fits(self, player: StoredPlayer, password: str, visitor: Visitor) -> bool:
-        if not player.protected:
-            return False
-        await self._players.count_password(visitor.address)
-        async with self._databases.answering(_PASSWORD_STORE):
-            password_hash = await self._databases[player.region].fetchval(sql.load("password_hash_of"), player.user_id)
-        if password_hash is None:
-            log.error("a protected account has no password in Postgres", extra={"user_id": player.user_id})
-            return False
-        return await self._hashing.verify(password_hash, password, visitor.is_gone)
-
-    async def _execute(self, region: str, statement: str, *args: str | int) -> int:
-        """Run a statement; return the number of rows that it changed."""
-        async with self._databases.answering(_PASSWORD_STORE):
-            done = await self._databases[region].execute(sql.load(statement), *args)
-        return int(done.rpartition(" ")[2])

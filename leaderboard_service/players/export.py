@@ -96,12 +96,8 @@ def _checked(player: StoredPlayer | None, caller: Identity, source: Source) -> S
         error = UserNotFound()
         error.source = source
         raise error
-    if not caller.is_server:
-        if caller.region != player.region:
-            raise RegionMismatch(region=player.region)
-        if caller.issued_at <= player.deleted_before:
-            raise revoked_token()
-        check_proof(player, caller)
+    check_current(player, caller)
+    check_proof(player, caller)
     return player
 
 
@@ -113,6 +109,16 @@ def check_owner(user_id: str, caller: Identity) -> None:
     """Raise Forbidden unless the token is the player's own or a server's."""
     if not caller.is_server and caller.user_id != user_id:
         raise Forbidden("A player's token is for that player only; use a token with role 'server'.")
+
+
+def check_current(player: StoredPlayer, caller: Identity) -> None:
+    """Raise RegionMismatch or InvalidToken for a player's token of another region, or from before a deletion."""
+    if caller.is_server:
+        return
+    if caller.region != player.region:
+        raise RegionMismatch(region=player.region)
+    if player.deleted_before and caller.issued_at <= player.deleted_before:
+        raise revoked_token()
 
 
 def check_proof(player: StoredPlayer, caller: Identity) -> None:

@@ -86,6 +86,14 @@ async def _whole_players(recorder: Recorder, api: Api) -> None:
     alice, server = api.player_token("alice", "EU", "Alice"), api.server_token()
     await call(api, f"GET {path}", "/users/alice", token=alice, title="One's own")
     await call(
+        api,
+        f"PUT {path}/password",
+        "/users/alice/password",
+        body={"password": "a better one", "old_password": PASSWORD},
+        title="By oneself",
+    )
+    await call(api, f"POST {path}/secret", "/users/dave/secret", token=server, server=True, title="By a game server")
+    await call(
         api, f"DELETE {path}", "/users/carol", token=server, server=True, key="carol-left", title="By a game server"
     )
 

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 
 import pytest
 
-from tests.acceptance.cluster import REPOSITORY, clean_environment
 from tests.conftest import Start
 from tests.integration.api_gateway.support import refusing_port
+from tests.support.command import run_command
 from tests.support.service import SECRET
 
 
 async def seed(*words: str, secret: str = SECRET) -> tuple[int | None, str, str]:
     """Return exit code, output and error output, on one line each."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "leaderboard_cli", "seed", *words),
-        cwd=REPOSITORY,
-        env=clean_environment(JWT_SECRET=secret, COLUMNS="200"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, complaint = await process.communicate()
-    return process.returncode, " ".join(output.decode().split()), " ".join(complaint.decode().split())
+    return await run_command("seed", *words, JWT_SECRET=secret)
 
 
 async def test_players_of_every_region_and_again_with_other_scores(start: Start) -> None:

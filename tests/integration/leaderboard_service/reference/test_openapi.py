@@ -12,6 +12,7 @@ import httpx
 import pytest
 import redis.asyncio as redis
 
+from leaderboard_core import calls
 from leaderboard_core.calls import CALLS
 from leaderboard_core.errors import all_errors
 from leaderboard_core.settings import MAX_EXACT_INTEGER
@@ -139,6 +140,8 @@ async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dic
         ("GET", "/stream/rank/{user_id}"),
         ("GET", "/users/{user_id}"),
         ("DELETE", "/users/{user_id}"),
+        ("PUT", "/users/{user_id}/password"),
+        ("POST", "/users/{user_id}/secret"),
         ("GET", "/health"),
         ("GET", "/status"),
         ("GET", "/metrics"),
@@ -224,6 +227,22 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     locked = {"user_id": "locked", "name": "Locked", "region": "EU", "password": "correct horse battery"}
     await call("POST", "/auth/register", json=locked)
     moved = {"Authorization": f"Bearer {api.player_token('alice', 'NA')}"}
+    for path in (PASSWORD_OF, SECRET_OF):
+        for user_id, headers in (
+            ("alice", {}),
+            ("alice", {"Authorization": "Bearer abc"}),
+            ("alice", new),
+            ("alice", moved),
+            ("nobody", server),
+            ("a%20b", server),
+            ("locked", own),
+            ("locked", server),
+        ):
+            await change(checked, path, user_id, headers=headers)
+    await change(checked, PASSWORD_OF, "alice", secret="not the secret")
+    await change(checked, PASSWORD_OF, "alice", content=b"x" * 2_000_000)
+    for _ in range(10):
+        await change(checked, PASSWORD_OF, "locked", old_password="not the password")
     for method, who in (("GET", server), ("DELETE", {**server, "Idempotency-Key": "bye"})):
         for user_id, headers in (
             ("alice", {}),
@@ -257,8 +276,10 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
             await call("POST", "/score/create", json={"region": "EU"}, headers=new)
     checked.api = api
 
+    await call("POST", "/auth/register", json={"user_id": "late", "name": "Late", "region": "EU"})
     await redis_1.lpush("queue:scores:EU", *["x"] * 50)
     await write_everywhere(checked)
+    await change(checked, PASSWORD_OF, "late", headers=server)
     await call("DELETE", "/users/alice", "/users/{user_id}", headers=own)
     await redis_1.delete("shard:admission")
     await write_everywhere(checked)
@@ -300,6 +321,9 @@ WRITES: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
+PASSWORD_OF, SECRET_OF = calls.SET_PASSWORD.path, calls.NEW_SECRET.path
+
+
 async def write_everywhere(checked: Checked, *, twice: bool = False) -> None:
     """Every write once, or twice at once, which a limit of one write refuses."""
     own = {"Authorization": f"Bearer {checked.api.player_token('alice', 'EU')}"}
@@ -313,6 +337,19 @@ async def write_everywhere(checked: Checked, *, twice: bool = False) -> None:
         token = checked.api.player_token(f"new-{secrets.token_hex(4)}", "EU")
         await checked.call("POST", "/score/create", json={"region": "EU"}, headers={"Authorization": f"Bearer {token}"})
     await checked.call("POST", "/auth/login", json={"user_id": "alice", "name": "Alice"})
+    for path in (PASSWORD_OF, SECRET_OF) * (1 + twice):
+        await change(checked, path, "alice", headers=server)
+
+
+async def change(
+    checked: Checked, path: str, user_id: str, *, headers: Any = None, content: Any = None, **proof: str
+) -> None:
+    """Set a player's password, or ask for a new secret."""
+    body: dict[str, Any] = {"content": content}
+    if path == PASSWORD_OF and content is None:
+        body = {"json": {"password": "another long password", **proof}}
+    method = "PUT" if path == PASSWORD_OF else "POST"
+    await checked.call(method, path.replace("{user_id}", user_id), path, headers=headers or {}, **body)
 
 
 async def refused(checked: Checked) -> None:
@@ -328,6 +365,8 @@ async def refused(checked: Checked) -> None:
     for path in (*(path for path, _ in WRITES), "/scores", "/auth/register", "/auth/login"):
         assert (await checked.call("POST", path, headers=foreign)).status_code == 403
     await checked.call("DELETE", "/users/alice", "/users/{user_id}", headers=foreign)
+    for path in (PASSWORD_OF, SECRET_OF):
+        await change(checked, path, "alice", headers=foreign)
     key = {"Authorization": f"Bearer {checked.api.player_token('keyed', 'EU')}", "Idempotency-Key": "one"}
     for score in (1, 2):
         await checked.call("POST", "/score/create", json={"region": "EU", "initialScore": score}, headers=key)

@@ -1,0 +1,55 @@
+"""`leaderboard players`: help a player who cannot log in any more."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from leaderboard_cli.commands.environment import command_environment
+from leaderboard_cli.console import console, fail
+from leaderboard_client import Client, ConnectionFailed, LeaderboardError
+from leaderboard_core.settings import AuthSettings, load
+from leaderboard_core.tokens import Tokens
+
+app = typer.Typer(no_args_is_help=True, help="Players who cannot log in any more: a new password, a new secret.")
+
+UserId = Annotated[str, typer.Argument(help="The player's user_id.")]
+Url = Annotated[str, typer.Option(help="Where the system answers; default the local cluster.")]
+
+
+@app.command()
+def password(
+    user_id: UserId,
+    url: Url = "",
+    stdin: Annotated[bool, typer.Option("--stdin", help="Read it from standard input, one line.")] = False,
+) -> None:
+    """Give a player another password; asks for it, so that it stands in no shell's history."""
+    new = sys.stdin.readline().rstrip("\n") if stdin else getpass.getpass("New password: ")
+    if not stdin and getpass.getpass("Once more: ") != new:
+        fail("These are two different passwords; nothing was changed.")
+    _call(url, lambda client: client.set_password(new, user_id))
+    console.print(f"{user_id} has a new password.", markup=False)
+
+
+@app.command()
+def secret(user_id: UserId, url: Url = "") -> None:
+    """Print a new secret of a player, and nothing else; the one before is worth nothing from now on."""
+    typer.echo(_call(url, lambda client: client.new_secret(user_id)))
+
+
+def _call(url: str, call: Callable[[Client], str | None]) -> str | None:
+    environ = command_environment()
+    token = Tokens(load(AuthSettings, environ)).issue("support", "support", "GLOBAL", role="server")
+    base = url or environ.get("LEADERBOARD_URL", "http://127.0.0.1:8080")
+    try:
+        with Client(base, token=token) as client:
+            return call(client)
+    except ConnectionFailed as error:
+        fail(f"Cannot reach {base}: {error.__cause__}. Start the system with 'make up', or give --url.")
+    except LeaderboardError as error:
+        fields = [f"{one['field']} {one['message']}." for one in error.details.get("fields", ())]
+        fail(" ".join([str(error), *fields]))
