@@ -26,6 +26,7 @@ LeaderboardError            500 internal_error
     InvalidPayload          422 invalid_payload
     UnknownRegion           422 unknown_region
     ScoreOutOfRange         422 score_out_of_range
+    ScoreOutOfBounds        422 score_out_of_bounds
     BadGateway              502 bad_gateway
     GatewayTimeout          504 gateway_timeout
 """
@@ -174,6 +175,11 @@ class UnknownRegion(LeaderboardError):
 class ScoreOutOfRange(LeaderboardError):
     status, code = 422, "score_out_of_range"
     default_message = "The score would leave ±(2^53-1); nothing was changed."
+
+
+class ScoreOutOfBounds(LeaderboardError):
+    status, code = 422, "score_out_of_bounds"
+    default_message = "This server takes scores from 'min' to 'max' only; nothing was changed."
 
 
 class RateLimited(RetryLater):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -24,6 +24,9 @@ class AuthSettings(Group):
     )
     jwt_secret_file: Path | None = Field(None, description="File to read JWT_SECRET from instead.")
     jwt_ttl_seconds: int = Field(86_400, ge=1, description="Life of a token.")
+    registration: Literal["open", "closed"] = Field(
+        "open", description="Who makes players: anybody (open), or game servers alone (closed)."
+    )
     auth_require_password: bool = Field(False, description="Refuse registration and login without a password.")
     auth_name_login: bool = Field(
         True, description="Let user_id and name log in who registered itself without a password."

@@ -36,6 +36,15 @@ class LimitSettings(Group):
     registration_rate_limit_count: int = Field(
         10_000, ge=1, le=1_000_000, description="Registrations that one address may make in a day, at once or not."
     )
+    player_writes: bool = Field(
+        True, description="Let players send their own scores; else game servers alone do, and players begin with 0."
+    )
+    min_score: int = Field(
+        -MAX_EXACT_INTEGER, ge=-MAX_EXACT_INTEGER, le=MAX_EXACT_INTEGER, description="The lowest score to take."
+    )
+    max_score: int = Field(
+        MAX_EXACT_INTEGER, ge=-MAX_EXACT_INTEGER, le=MAX_EXACT_INTEGER, description="The highest score to take."
+    )
     queue_reject_length: int = Field(
         500_000, ge=1, description="Length of a region's queue at which writes get 429 queue_full."
     )
@@ -47,4 +56,6 @@ class LimitSettings(Group):
             raise ValueError("USER_RATE_LIMIT_COUNT: times USER_RATE_LIMIT_WINDOW must stay under 9,000,000,000.")
         if self.region_rate_limit_per_sec * 1_000_000 > MAX_EXACT_INTEGER:
             raise ValueError("REGION_RATE_LIMIT_PER_SEC: must stay under 9,000,000,000.")
+        if self.min_score > self.max_score:
+            raise ValueError("MIN_SCORE: must not be above MAX_SCORE.")
         return self

@@ -18,6 +18,7 @@ from leaderboard_core.errors import (
     RateLimited,
     RegionMismatch,
     RegionRateLimited,
+    ScoreOutOfBounds,
     UserExists,
     UserNotFound,
 )
@@ -49,7 +50,10 @@ router = APIRouter(tags=["auth"], route_class=CompiledRoute)
     status_code=201,
     response_model=Registered,
     responses=refused_with(
-        UserExists, ForbiddenOrigin, *BODY_ERRORS, RateLimited, RegionRateLimited, QueueFull, *STORE_ERRORS
+        *(UserExists, Forbidden, ForbiddenOrigin),
+        *BODY_ERRORS,
+        *(ScoreOutOfBounds, RateLimited, RegionRateLimited, QueueFull),
+        *STORE_ERRORS,
     ),
 )
 async def register(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from leaderboard_core.errors import (
+    Forbidden,
     InvalidCredentials,
     InvalidPayload,
     LeaderboardError,
@@ -71,6 +72,8 @@ class Accounts:
         A password is saved before the player exists, so that the account can never be entered without it; the
         claim keeps other requests off the user_id meanwhile.
         """
+        if self._settings.registration == "closed":
+            raise Forbidden("The game's servers make the players here (REGISTRATION=closed).")
         if password is None:
             self._refuse_without_password()
         elif await self._players.find(write.user_id) is not None:

@@ -156,6 +156,7 @@ class BatchWriter:
             first.idempotency.fingerprint if first.idempotency else "",
             self._writer.unclaimed.period,
             keys.tombstone(""),
+            self._writer.bounds,
         ]
         for write in writes:
             kept = keys.idempotency(write.subject, write.idempotency.key if write.idempotency else "")

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from leaderboard_core.errors import (
+    Forbidden,
     IdempotencyKeyInUse,
     InvalidPayload,
     LeaderboardError,
@@ -18,6 +19,7 @@ from leaderboard_core.errors import (
     RateLimited,
     RegionMismatch,
     RegionRateLimited,
+    ScoreOutOfBounds,
     ScoreOutOfRange,
     Unavailable,
     UserExists,
@@ -26,7 +28,7 @@ from leaderboard_core.errors import (
 )
 from leaderboard_core.names import why_no_new_name, why_no_new_user_id
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
-from leaderboard_core.settings import LimitSettings
+from leaderboard_core.settings import MAX_EXACT_INTEGER, LimitSettings
 from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.metrics import SCORE_WRITES
 from leaderboard_core.tokens import Identity, revoked_token
@@ -97,6 +99,18 @@ def problems_of_new(write: Write) -> dict[str, str]:
     return problems
 
 
+def is_players_own(write: Write) -> bool:
+    """Whether a score that is not the 0 of a beginning comes from the player itself."""
+    match write.operation:
+        case "register":
+            return write.amount != 0
+        case "create":
+            return write.amount != 0 and write.issued_at is not None
+        case "set" | "add":
+            return write.issued_at is not None
+    return False
+
+
 class Written(NamedTuple):
     """The player's state after a write; `updated_at` is µs since the epoch."""
 
@@ -119,10 +133,14 @@ class ScoreWriter:
         self._map = shard_map
         self._limits = limits
         self._players = players
+        bounded = (limits.min_score, limits.max_score) != (-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)
+        self.bounds = f"{limits.min_score} {limits.max_score}" if bounded else ""
         self.unclaimed = Claim() if len(shard_map.shards) == 1 else Claim(deadline=1)
 
     async def write(self, write: Write) -> Written:
         """Do one write. Raises the error of the refusal; a refused write has changed nothing."""
+        if not self._limits.player_writes and is_players_own(write):
+            raise Forbidden("Scores come from the game's servers here, and players begin with 0 (PLAYER_WRITES=false).")
         if problems := problems_of_new(write):
             write = await self._for_existing(write, problems)
         try:
@@ -184,6 +202,7 @@ class ScoreWriter:
                 "" if write.issued_at is None else write.issued_at,
                 key_hash(write),
                 write.credential,
+                self.bounds,
             ),
         )
         if answer[1] == "incomplete":
@@ -254,4 +273,6 @@ def _refusal(code: str, detail: Sequence[str]) -> LeaderboardError | ClaimNeeded
             return RegionMismatch(region=detail[0])
         case "score_out_of_range":
             return ScoreOutOfRange()
+        case "score_out_of_bounds":
+            return ScoreOutOfBounds(min=int(detail[0]), max=int(detail[1]))
     raise ValueError(f"write_score refused with an unknown code: {code}")

@@ -29,7 +29,7 @@ async def tell(start: Start, redis_1: redis.Redis, environ: dict[str, str]) -> R
         await drained(redis_1)
         await recorder.call(api, "GET /health", title="A replica that serves")
         await recorder.call(api, "GET /status", title="Everything is saved")
-    await _refusals(recorder, api)
+    await _refusals(recorder, api, start)
     await _limits(recorder, start, api)
     await recorder.error(await start(ready=False, REDIS_URL=NOWHERE), "unavailable", "POST /auth/register", ALICE)
     await redis_1.delete("shard:admission")
@@ -98,7 +98,7 @@ async def _whole_players(recorder: Recorder, api: Api) -> None:
     )
 
 
-async def _refusals(recorder: Recorder, api: Api) -> None:
+async def _refusals(recorder: Recorder, api: Api, start: Start) -> None:
     error, alice, server = recorder.error, api.player_token("alice", "EU", "Alice"), api.server_token()
     await error(api, "missing_token", "POST /score/add", {"delta": 1})
     await error(api, "invalid_token", "POST /score/add", {"delta": 1}, token="abc")
@@ -114,6 +114,8 @@ async def _refusals(recorder: Recorder, api: Api) -> None:
     await error(api, "payload_too_large", "POST /score/update", raw=b"x" * 1_048_577, token=alice)
     await error(api, "invalid_payload", "POST /score/update", {"score": 1.5}, token=alice)
     await error(api, "unknown_region", "GET /top?region=MARS")
+    bounded = await start(MAX_SCORE="1000", INSTANCE_NAME="service-1")
+    await error(bounded, "score_out_of_bounds", "POST /score/update", {"score": 1001}, token=alice)
     await error(api, "score_out_of_range", "POST /score/add", {"delta": MAX_EXACT_INTEGER}, token=alice)
     await error(api, "idempotency_key_reused", "POST /score/add", {"delta": 51}, token=alice, key="match-17")
 

@@ -13,6 +13,7 @@ const WORDS = {
   invalid_token: "Your sign-in has expired. Sign in again.",
   invalid_credentials: "ID, name and password do not belong together.",
   user_not_found: "There is no player with this ID.",
+  score_out_of_bounds: "This game does not take such a score. Nothing was changed.",
   score_out_of_range: "The score would leave the range of ±9,007,199,254,740,991. Nothing was changed.",
 };
 

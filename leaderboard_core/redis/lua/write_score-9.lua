@@ -20,11 +20,12 @@ ARGV  1 operation: register | create | set | add | secret (a new one, the score 
      18 microseconds at which the player's token was issued ('' when it is a server's, or there is none)
      19 hash of the subject and its Idempotency-Key ('' when there is none)
      20 credential of a player that is made; for 'secret' the hash of it
+     21 lowest and highest score to take, '' for any; a player may begin with 0 whatever they are
 Result {'ok' | 'unchanged', region, name, score, updated_at, created '1' | '0'}
        {'replay', fingerprint, 'ok' | 'unchanged', region, name, score, updated_at, created}
        {'refused', code, detail...}; nothing has changed:
          queue_full length | incomplete (on the board without a hash) | rate_limited us | region_rate_limited us | user_exists | claimed
-         | user_not_found | region_mismatch region | score_out_of_range | claim_lost | invalid_token
+         | user_not_found | region_mismatch region | score_out_of_range | score_out_of_bounds lowest highest | claim_lost | invalid_token
 ]]
 --@include admitted
 --@include token_bucket

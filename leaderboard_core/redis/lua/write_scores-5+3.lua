@@ -11,7 +11,7 @@ ARGV  1 region
       4 seconds to keep the answers for Idempotency-Keys ('0' when there are none)
       5 fingerprint of the request, to tell a reused key
       6 from when to when claims held elsewhere hold, in microseconds of this Redis ('0' when there can be none)
-      7 prefix of the tombstones
+      7 prefix of the tombstones   8 lowest and highest score to take, '' for any
       then for each write:
       1 operation: set | add; a missing player is made   2 user_id   3 name ('' keeps the stored one)
       4 score, or delta for add   5 start of the event's JSON, without the closing brace
@@ -24,11 +24,11 @@ Result a result of write_score for each write, in their order
 local keys = {KEYS[1], '', KEYS[2], KEYS[3], KEYS[4], '', KEYS[5], '', ''}
 local args = {
   '', '', ARGV[1], '', '', '', ARGV[2], '0', '0', ARGV[3], ARGV[4], ARGV[5], '1', '', ARGV[6], '0', ARGV[7], '', '',
-  'server',
+  'server', ARGV[8],
 }
 local results = {}
 for n = 1, (#KEYS - 5) / 3 do
-  local key, arg = 5 + 3 * (n - 1), 7 + 6 * (n - 1)
+  local key, arg = 5 + 3 * (n - 1), 8 + 6 * (n - 1)
   keys[2], keys[8], keys[9] = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3]
   args[1], args[2], args[4], args[5], args[6] = ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4], ARGV[arg + 5]
   args[19] = ARGV[arg + 6]

@@ -29,6 +29,7 @@ PINNED = {
     "invalid_payload": 422,
     "unknown_region": 422,
     "score_out_of_range": 422,
+    "score_out_of_bounds": 422,
     "rate_limited": 429,
     "region_rate_limited": 429,
     "queue_full": 429,

@@ -96,6 +96,12 @@ local function write_score(KEYS, ARGV)
   else
     score = amount
   end
+  if ARGV[21] ~= '' and operation ~= 'secret' and operation ~= 'password' and (exists or operation == 'set' or score ~= '0') then
+    local lowest, highest = string.match(ARGV[21], '^(%S+) (%S+)$')
+    if tonumber(score) < tonumber(lowest) or tonumber(score) > tonumber(highest) then
+      return {'refused', 'score_out_of_bounds', lowest, highest}
+    end
+  end
   if name == '' then
     name = stored[2] or user_id
   end

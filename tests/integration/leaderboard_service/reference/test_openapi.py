@@ -261,6 +261,13 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     await call("GET", "/status")
     await call("GET", "/metrics")
     await refused(checked)
+    checked.api = await start(MAX_SCORE=-1)
+    await write_everywhere(checked)
+    token = {"Authorization": f"Bearer {api.player_token('bound', 'EU')}"}
+    await call("POST", "/score/create", json={"region": "EU", "initialScore": 1}, headers=token)
+    await call("POST", "/auth/register", json={"user_id": "bound", "name": "x", "region": "EU", "initialScore": 1})
+    checked.api = await start(REGISTRATION="closed")
+    await call("POST", "/auth/register", json={"user_id": "bound", "name": "x", "region": "EU"})
     checked.api = await start(REGISTRATION_RATE_LIMIT_COUNT=1)
     for user_id in ("one-too", "many"):
         body = {"user_id": user_id, "name": "x", "region": "EU"}

@@ -73,6 +73,7 @@ async def test_every_write_is_on_the_board_in_the_hash_and_in_the_queue(api: Api
     updated_at = response.json()["updated_at"]
     assert await redis_1.zscore("leaderboard:EU", "alice") == await redis_1.zscore("leaderboard:GLOBAL", "alice") == 15
     stored = await redis_1.hgetall("user:alice")
+    credential = stored.pop("credential")
     assert stored == {"name": "Alice", "region": "EU", "score": "15", "updated_at": str(updated_at)}
     newest = (await events(redis_1, "EU"))[-1]
     assert newest == {
@@ -82,6 +83,7 @@ async def test_every_write_is_on_the_board_in_the_hash_and_in_the_queue(api: Api
         "score": 15,
         "timestamp": updated_at,
         "request_id": "req-1",
+        "credential": credential,
     }
     assert {key async for key in redis_1.scan_iter()} == {
         "leaderboard:EU",
