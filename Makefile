@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-newest test-pgbouncer test-compose test-upgrade docs soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-containers test-newest test-pgbouncer test-compose test-upgrade docs soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -24,15 +24,19 @@ fix: .venv/.ready ## mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: .venv/.ready ## every test, against real servers; with a Docker engine also against containers
+test: .venv/.ready ## every test, against real servers; with a Docker engine those of the stores also against containers
 	$(BIN)/pytest
 	@if docker info >/dev/null 2>&1; then \
-		echo "A Docker engine answers: the integration tests once more, against containers ..."; \
-		TEST_INFRA=containers $(BIN)/pytest -q tests/integration/leaderboard_service tests/integration/worker_service \
-			tests/integration/leaderboard_core/postgres tests/integration/test_containers.py; \
+		echo "A Docker engine answers: the tests of the stores once more, against containers ..."; \
+		TEST_INFRA=containers $(BIN)/pytest -q $(addprefix tests/integration/leaderboard_service/,scores players boards) \
+			tests/integration/worker_service tests/integration/leaderboard_core/postgres tests/integration/test_containers.py; \
 	else \
 		echo "No Docker engine answers: the run against containers is left out."; \
 	fi
+
+test-containers: .venv/.ready ## all integration tests of service and worker against containers (eight minutes)
+	TEST_INFRA=containers $(BIN)/pytest -q tests/integration/leaderboard_service tests/integration/worker_service \
+		tests/integration/leaderboard_core/postgres tests/integration/test_containers.py
 
 test-newest: ## what we use of private parts of fastapi, uvicorn, redis and the like, on their newest releases
 	@PYTHON="$(PYTHON)" sh .ci/newest
