@@ -95,8 +95,8 @@ class AsyncClient(Settings[httpx.AsyncClient]):
     """
 
     @staticmethod
-    def _own_http() -> httpx.AsyncClient:
-        return httpx.AsyncClient(headers=USER_AGENT)
+    def _own_http(*, heed_environment: bool) -> httpx.AsyncClient:
+        return httpx.AsyncClient(headers=USER_AGENT, trust_env=heed_environment)
 
     async def close(self) -> None:
         """Close the connections."""

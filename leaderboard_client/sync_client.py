@@ -93,8 +93,8 @@ class Client(Settings[httpx.Client]):
     """
 
     @staticmethod
-    def _own_http() -> httpx.Client:
-        return httpx.Client(headers=USER_AGENT)
+    def _own_http(*, heed_environment: bool) -> httpx.Client:
+        return httpx.Client(headers=USER_AGENT, trust_env=heed_environment)
 
     def close(self) -> None:
         """Close the connections."""

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from leaderboard_client.loopback import is_loopback
 from leaderboard_client.reads import Reads
 from leaderboard_client.retrying import RetryPolicy
 from leaderboard_client.steps import Failure, Open, Send
@@ -48,12 +49,13 @@ class Settings(ABC, Generic[H]):
         self._api = Api(token)
         self._policy = RetryPolicy(timeout=timeout, max_wait=max_wait)
         self._stream_policy = replace(self._policy, timeout=stream_timeout)
-        self._http: H = self._own_http() if http is None else http
+        # What is on this machine is not asked for through a proxy.
+        self._http: H = self._own_http(heed_environment=not is_loopback(base_url)) if http is None else http
         self._owns_http = http is None
 
     @staticmethod
     @abstractmethod
-    def _own_http() -> H:
+    def _own_http(*, heed_environment: bool) -> H:
         """Return the httpx client that is closed with this one."""
 
     @property

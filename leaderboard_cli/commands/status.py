@@ -17,6 +17,7 @@ from leaderboard_cli.status.poller import TIMEOUT_SECONDS, Snapshot, poll
 from leaderboard_cli.status.report import Report, make_report
 from leaderboard_cli.status.screen import draw
 from leaderboard_cli.status.sources import DEFAULT_URL, Sources, find_sources
+from leaderboard_client.loopback import is_loopback
 
 
 def status(
@@ -43,7 +44,7 @@ def status(
 
 
 async def _once(sources: Sources, interval: float) -> Report:
-    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(sources.url)) as client:
         before = await _first(client, sources)
         if not before.metrics:
             return make_report(None, before)
@@ -52,7 +53,7 @@ async def _once(sources: Sources, interval: float) -> Report:
 
 
 async def _live(sources: Sources, interval: float) -> None:
-    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(sources.url)) as client:
         before = await _first(client, sources)
         now = make_report(None, before)
         with Live(console=console, screen=True, auto_refresh=False) as live:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -17,6 +18,7 @@ from leaderboard_core.http import open_files
 from leaderboard_core.http.server import create_server
 from leaderboard_core.http.sockets import is_reached_locally, listen, listen_locally, local_socket
 from leaderboard_core.settings import ProcessSettings, SettingsError, TracingSettings, load
+from leaderboard_core.settings.foreign import keep_out
 from leaderboard_core.telemetry import logs, tracing
 
 log = logging.getLogger(__name__)
@@ -24,11 +26,14 @@ log = logging.getLogger(__name__)
 
 def run(process: str, main: Callable[[ProcessSettings], Coroutine[Any, Any, None]], default_port: int) -> None:
     """Load the process's settings, set up logging and run `main` until it returns; exits 1 on a bad start."""
+    kept_out = keep_out(os.environ)
     try:
         settings = load(ProcessSettings, port=default_port)
         if not settings.instance_name:
             settings = settings.model_copy(update={"instance_name": f"{process}-{settings.port}"})
         logs.setup(settings.instance_name, settings.log_level)
+        if kept_out:
+            log.info("these variables of the environment are not heeded: %s", ", ".join(kept_out))
         open_files.raise_limit()
         tracing.start(load(TracingSettings), process, settings.instance_name)
         try:
