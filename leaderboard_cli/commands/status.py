@@ -28,7 +28,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print it once, as JSON.")] = False,
     interval: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between two looks.")] = 2.0,
 ) -> None:
-    """Queues and their age, workers, stores, services, and request rates: is everything well, and saved?"""
+    """Queues and their age, workers, stores, services, and request rates: is everything well, and saved?
+
+    Printed once, it exits with 1 when it is not well.
+    """
     sources = find_sources(url, command_environment())
     try:
         if once or as_json or not console.is_terminal:
@@ -37,6 +40,8 @@ def status(
                 typer.echo(json.dumps({"url": sources.url, **report.as_dict()}))
             else:
                 console.print(draw(report, sources, datetime.now()), soft_wrap=False)
+            if not report.ok:
+                raise typer.Exit(1)
         else:
             asyncio.run(_live(sources, interval))
     except KeyboardInterrupt:

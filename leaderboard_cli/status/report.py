@@ -58,8 +58,9 @@ def make_report(before: Snapshot | None, after: Snapshot) -> Report:
     """Make a report; without `before` it has no rates."""
     upstreams = _upstreams(after)
     well = after.status is not None and after.status.get("ok") is True
-    ok = well and not after.problems and all(upstream.state == "healthy" for upstream in upstreams)
-    report = Report(ok, after.status, upstreams, rebuilding=_rebuilding(after.metrics), problems=after.problems)
+    problems = [*after.problems, *_refused(after)]
+    ok = well and not problems and all(upstream.state == "healthy" for upstream in upstreams)
+    report = Report(ok, after.status, upstreams, rebuilding=_rebuilding(after.metrics), problems=problems)
     if before is None or not after.metrics:
         return report
     pairs = [(before.metrics[name], now) for name, now in after.metrics.items() if name in before.metrics]
@@ -90,6 +91,16 @@ def _upstreams(snapshot: Snapshot) -> list[Upstream]:
             next((view["last_error"] for view in seen if view["last_error"]), None),
         )
         for url, seen in sorted(views.items())
+    ]
+
+
+def _refused(snapshot: Snapshot) -> list[str]:
+    """Say where Postgres has refused scores."""
+    queues = (snapshot.status or {}).get("queues", ())
+    return [
+        f"Postgres refused {queue['dead']} of {queue['region']}: see `leaderboard dead-letters list`"
+        for queue in queues
+        if queue["dead"]
     ]
 
 

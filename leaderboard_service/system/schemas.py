@@ -61,6 +61,9 @@ class PostgresStatus(BaseModel):
 
 class Status(BaseModel):
     ok: Annotated[bool, Field(description="Every store answers and takes writes, and a worker is alive.")]
+    saved: Annotated[
+        bool, Field(description="Every write is in Postgres: none waits, none was refused, and every Redis was asked.")
+    ]
     reads: Annotated[str, Field(pattern="^(redis|postgres)$", description="Where boards are read from now.")]
     queues: Annotated[
         list[QueueStatus], Field(description="One per region, but for those whose Redis does not answer.")

@@ -39,6 +39,7 @@ class SystemStatus:
         stores, report = await asyncio.gather(self._stores.stores(), self._queues.report())
         return {
             "ok": stores.ok and not report.missing and report.workers_alive > 0,
+            "saved": not report.missing and not any(q.waiting or q.processing or q.dead for q in report.queues),
             "reads": "redis" if stores.redis_ready else "postgres",
             "queues": [_rounded(queue.as_dict()) for queue in report.queues],
             "workers": [_rounded(worker.as_dict()) for worker in report.workers],

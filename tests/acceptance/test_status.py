@@ -24,8 +24,8 @@ def run(*words: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str
 
 def as_json(cluster: LocalCluster, *words: str) -> dict[str, Any]:
     done = run("--json", *words, environ=cluster.environment())
-    assert (done.returncode, done.stderr) == (0, "")
     found: dict[str, Any] = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0 if found["ok"] else 1, "")
     return found
 
 

@@ -80,6 +80,7 @@ async def test_a_working_worker_is_seen_and_the_lag_ends(
     assert (await api.post("/score/add", {"delta": 1}, token=token)).status_code == 200
     before = await status(api)
     assert by_region(before)["EU"]["waiting"] == 2
+    assert before["saved"] is False
     assert 0 < by_region(before)["EU"]["lag_seconds"] < 10
     assert before["ok"] is False
     async with working(environ, "worker-7", heartbeats=True):
@@ -94,6 +95,14 @@ async def test_a_working_worker_is_seen_and_the_lag_ends(
             "region": "EU", "waiting": 0, "processing": 0, "dead": 0, "lag_seconds": 0,
         }  # fmt: skip
         assert [worker["name"] for worker in after["workers"]] == ["worker-7"]
+        assert after["saved"] is True
+        await redis_1.lpush("queue:scores:EU:dead", "{}")
+
+        async def refused() -> bool:
+            return by_region(await status(api))["EU"]["dead"] == 1
+
+        await eventually(refused, "a status with the dead letter")
+        assert (await status(api))["saved"] is False
 
 
 async def test_what_does_not_answer_is_left_out_and_said(start: Start) -> None:
@@ -101,7 +110,7 @@ async def test_what_does_not_answer_is_left_out_and_said(start: Start) -> None:
     found = await status(api)
     assert "EU" not in by_region(found)
     assert len(found["queues"]) == 3
-    assert (found["ok"], found["reads"]) == (False, "postgres")
+    assert (found["ok"], found["saved"], found["reads"]) == (False, False, "postgres")
     assert {"regions": ["EU"], "ok": False} in found["redis"]
 
 

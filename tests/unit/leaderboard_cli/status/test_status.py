@@ -133,6 +133,9 @@ def test_an_upstream_is_what_all_gateways_say_of_it() -> None:
     assert make_report(None, Snapshot(status=WELL, health={"g": views["gateway-1"]})).ok
     assert not make_report(None, Snapshot(status=WELL, problems=["x"])).ok
     assert not make_report(None, Snapshot(status={**WELL, "ok": False})).ok
+    refused = {**WELL, "queues": [{**WELL["queues"][0], "dead": 2}]}
+    report = make_report(None, Snapshot(status=refused, health={"g": views["gateway-1"]}))
+    assert (report.ok, report.problems) == (False, ["Postgres refused 2 of EU: see `leaderboard dead-letters list`"])
     assert not make_report(None, Snapshot(health={"g": views["gateway-1"]})).ok
 
 
