@@ -50,6 +50,7 @@ class Player:
     region: str
     adds: bool
     token: str = ""
+    secret: str = ""
     outcomes: list[Outcome] = field(default_factory=list)
     created_at: int = NEVER
     saved_at: int = NEVER

@@ -175,6 +175,8 @@ class LoadGenerator:
         async def once() -> bool:
             nonlocal unsure
             answer = await self._send("POST", "/auth/register", json=body)
+            if answer is not None and answer.ok:
+                player.secret = str(answer.body.get("secret", ""))
             if answer is not None and answer.status == 409:
                 if not unsure:
                     raise Violation(f"{player.user_id} is new, and registering it once said {answer.body}")

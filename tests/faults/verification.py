@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 
 from tests.faults.answers import check_order
 from tests.faults.harness import Harness
-from tests.faults.ledger import NEVER, Violation, board_order, ranks
+from tests.faults.ledger import NEVER, Player, Violation, board_order, ranks
 from tests.faults.system import REGIONS
 
 _SAMPLE = 12
@@ -74,6 +75,8 @@ async def _problems(harness: Harness) -> list[str]:
             except Violation as error:
                 found.append(f"{player.region}: {error}")
         if not found:
+            with_secret = [one for one in ledger.players.values() if one.secret and one.user_id in everybody]
+            found += await _check_secrets(http, harness.chaos.rng.sample(with_secret, min(_SAMPLE, len(with_secret))))
             found += await _check_ranks(http, rows, harness.chaos.rng)
     return found
 
@@ -90,6 +93,16 @@ async def _whole_board(http: httpx.AsyncClient, region: str) -> list[tuple[str, 
             break
     check_order(rows, first_rank=1)
     return [(row["user_id"], row["score"]) for row in rows]
+
+
+async def _check_secrets(http: httpx.AsyncClient, players: Sequence[Player]) -> list[str]:
+    """Log players in with the secrets of their registrations."""
+    found = []
+    for player in players:
+        answer = await http.post("/auth/login", json={"user_id": player.user_id, "secret": player.secret})
+        if answer.status_code != 200:
+            found.append(f"{player.user_id} of {player.region} with its secret: {answer.status_code} {answer.text}")
+    return found
 
 
 async def _check_ranks(http: httpx.AsyncClient, rows: dict[str, dict[str, int]], rng: random.Random) -> list[str]:

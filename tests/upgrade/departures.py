@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from leaderboard_core.tokens import Tokens
+from leaderboard_core.tokens import SECRET, Tokens
 from tests.faults.answers import Answer, read_answer
 from tests.faults.ledger import Ledger, Violation
 from tests.faults.load import REQUEST_TIMEOUT_SECONDS, SETTLE_SECONDS
@@ -91,7 +91,7 @@ class Departures:
             player.begin()
         body = {"user_id": user_id, "region": region, "name": player.name}
         await self._until_done(http, "POST", "/score", json={**body, "score": _FIRST}, headers=keyed(server))
-        own = {"Authorization": f"Bearer {self.tokens.issue(user_id, player.name, region)}"}
+        own = {"Authorization": f"Bearer {self.tokens.issue(user_id, player.name, region, method=SECRET)}"}
         if self.rng.random() < 0.5:
             await self._until_done(http, "POST", "/score/add", json={"delta": _ADDED}, headers=keyed(own))
         headers = keyed(own)
