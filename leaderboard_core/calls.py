@@ -111,6 +111,11 @@ class Endpoint:
     calls: dict[str, Call] = field(default_factory=dict)
     token: bool = False
 
+    @property
+    def verbs(self) -> set[str]:
+        """Every verb that is answered."""
+        return {*self.calls, *(("HEAD",) if "GET" in self.calls else ())}
+
     def call(self, method: str) -> Call | None:
         """The call of that verb; HEAD is answered wherever GET is."""
         return self.calls.get("GET" if method == "HEAD" else method)

@@ -21,6 +21,7 @@ from leaderboard_cli.cluster.errors import ClusterError, StartError
 from leaderboard_cli.cluster.ports import LOOPBACK
 from leaderboard_cli.cluster.probes import http_healthy
 from leaderboard_cli.cluster.process import Command
+from leaderboard_core.settings import ProcessSettings, load
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _TEMPLATE_PLACES = (
@@ -31,6 +32,7 @@ _TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 _PLAIN_PATH = re.compile(r"[\w./+@~-]+", re.ASCII)
 _WANTED_FILES = 32768
 TRUSTED_PROXIES = "NGINX_TRUSTED_PROXIES"
+CORS_ORIGINS = "CORS_ORIGINS"
 TUNABLE = {
     "NGINX_AUTH_RATE": "50r/s",
     "NGINX_AUTH_BURST": "100",
@@ -80,11 +82,18 @@ def real_ip(trusted: str) -> str:
         ) from None
 
 
+def shared_with(origins: str) -> str:
+    """Return NGINX_ORIGINS for the sites of CORS_ORIGINS, separated by commas. Raises SettingsError."""
+    listed = load(ProcessSettings, {CORS_ORIGINS: origins}).cors_origins
+    return " ".join(f'"{origin}" $http_origin;' for origin in listed)
+
+
 @dataclass(frozen=True)
 class NginxServer:
     """Run NGINX with its configuration and temporary folders in `<data_dir>/nginx/`.
 
-    `gateways` are `host:port` or `unix:<path>`; `environ` may set NGINX_TRUSTED_PROXIES and what TUNABLE names.
+    `gateways` are `host:port` or `unix:<path>`; `environ` may set NGINX_TRUSTED_PROXIES, CORS_ORIGINS and what TUNABLE
+    names.
     """
 
     binary: Binary
@@ -118,6 +127,7 @@ class NginxServer:
             "NGINX_LISTEN": f"{LOOPBACK}:{self.port}",
             "NGINX_GATEWAYS": gateway_servers(self.gateways),
             "NGINX_REAL_IP": real_ip(self.environ.get(TRUSTED_PROXIES) or ""),
+            "NGINX_ORIGINS": shared_with(self.environ.get(CORS_ORIGINS) or ""),
         }
         site = self.folder / "leaderboard.conf"
         site.write_text(render(template_path().read_text(), variables))

@@ -22,6 +22,7 @@ from leaderboard_cli.cluster.nginx_server import (
     gateway_servers,
     real_ip,
     render,
+    shared_with,
     template_path,
 )
 from leaderboard_cli.cluster.ports import find_free_ports
@@ -398,6 +399,27 @@ def test_live_streams_are_limited_per_address(start_nginx: StartNginx) -> None:
         wait_until(lambda: open_stream("/stream/top").status == 200, "a place for another stream")
 
 
+def test_errors_of_nginx_are_shared_with_listed_sites(start_nginx: StartNginx) -> None:
+    game, long = "https://game.example", f"https://{'a' * 60}.{'b' * 60}.example"
+    limits = {"NGINX_AUTH_RATE": "1r/m", "NGINX_AUTH_BURST": "1"}
+    server = start_nginx(Upstream(), closed_address(), CORS_ORIGINS=f"{game}/, {long}", **limits)
+
+    def shared(reply: Reply) -> str | None:
+        names = ("access-control-allow-origin", "access-control-expose-headers", "vary")
+        found = [reply[1].get(name) for name in names]
+        assert found == [None] * 3 or (found[2] == "Origin" and "Retry-After" in (found[1] or "")), found
+        return found[0]
+
+    for _ in range(2):
+        assert call(server, "POST", "/auth/login", b"{}", {"Origin": game})[0] == 200
+    for origin in (game, long, "https://evil.example", "null", None):
+        headers = {"Origin": origin} if origin else {}
+        for status, path, body in ((413, "/score", b"x" * 5_000), (429, "/auth/login", b"{}")):
+            reply = call(server, "POST", path, body, headers)
+            assert (reply[0], shared(reply)) == (status, origin if origin in (game, long) else None)
+        assert shared(call(server, "GET", "/missing", headers=headers)) is None, "that is for the gateway to say"
+
+
 FORWARDED = {
     "X-Forwarded-For": "192.0.2.1, 203.0.113.9, 10.0.0.7",
     "X-Forwarded-Proto": "https",
@@ -449,6 +471,7 @@ def test_nginx_accepts_what_the_container_gets(tmp_path: Path) -> None:
     root = template_path().parents[1]
     variables = {**TUNABLE, "NGINX_LISTEN": "8080", "NGINX_ACCESS_LOG": "/dev/stdout leaderboard"}
     variables["NGINX_REAL_IP"] = real_ip("10.0.0.0/8,::1")
+    variables["NGINX_ORIGINS"] = shared_with("https://game.example,http://localhost:3000")
     variables["NGINX_GATEWAYS"] = gateway_servers([f"127.0.0.1:400{number}" for number in range(3)])
     (tmp_path / "default.conf").write_text(render(template_path().read_text(), variables))
     temp_paths = "".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy"))
