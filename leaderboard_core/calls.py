@@ -141,6 +141,11 @@ class CallTable:
     def __iter__(self) -> Iterator[Call]:
         return iter(self._calls)
 
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """All paths, each with its calls."""
+        return (*self._exact.values(), *self._by_prefix.values(), *self._by_ends.values())
+
     def find(self, path: str) -> Endpoint | None:
         """The calls of a request's path, None for a path that no call has."""
         found = self._exact.get(path)

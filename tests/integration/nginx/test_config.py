@@ -355,6 +355,25 @@ def test_refusals_of_nginx_are_json(start_nginx: StartNginx, request_bytes: byte
     assert [request[1] for request in upstream.requests] == ["/health"]
 
 
+@pytest.mark.parametrize(
+    ("target", "verbs"),
+    [
+        ("/top?limit=1", "GET, HEAD"),
+        ("/users/%C3%A9", "DELETE, GET, HEAD"),
+        ("/score", "POST"),
+        ("/users/alice/password", "PUT"),
+        ("http://game.example/auth/login", "POST"),
+        ("/docs", "GET, HEAD"),
+        ("/score/no", "GET, HEAD"),
+    ],
+)
+def test_a_verb_that_nginx_refuses_is_told_the_others(start_nginx: StartNginx, target: str, verbs: str) -> None:
+    server = start_nginx(Upstream())
+    status, headers, body = call(server, "TRACE", target, headers={"X-Request-ID": "req-1"})
+    assert (status, headers["allow"], json.loads(body)["error"]) == (405, verbs, "method_not_allowed")
+    assert headers["x-request-id"] == "req-1"
+
+
 def test_logins_are_limited_per_address_and_other_calls_are_not(start_nginx: StartNginx) -> None:
     server = start_nginx(Upstream(), NGINX_AUTH_RATE="1r/s", NGINX_AUTH_BURST="3")
     replies = [call(server, "POST", "/auth/login", b"{}") for _ in range(8)]
