@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 from api_gateway.metrics import Metrics
 from api_gateway.proxy.forwarding import Proxy
 from api_gateway.proxy.operators import Operators
+from api_gateway.proxy.streams import StreamPlaces
 from api_gateway.upstream.client import UpstreamClient
 from api_gateway.upstream.health import HealthMonitor
 from api_gateway.upstream.pool import Pool, State, Upstream
@@ -84,6 +85,7 @@ class Services:
             addresses,
             operators,
             Origins(addresses, cors_origins=process.cors_origins, allowed_hosts=process.allowed_hosts),
+            StreamPlaces(gateway.streams_per_address),
             max_body_bytes=process.max_body_bytes,
             client_timeout=process.client_timeout_seconds,
             longest_silence=settings.stream.stream_heartbeat_seconds * _HEARTBEATS_MISSED,

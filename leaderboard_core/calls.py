@@ -111,6 +111,11 @@ class Endpoint:
     calls: dict[str, Call] = field(default_factory=dict)
     token: bool = False
 
+    @property
+    def verbs(self) -> set[str]:
+        """Every verb that is answered."""
+        return {*self.calls, *(("HEAD",) if "GET" in self.calls else ())}
+
     def call(self, method: str) -> Call | None:
         """The call of that verb; HEAD is answered wherever GET is."""
         return self.calls.get("GET" if method == "HEAD" else method)
@@ -135,6 +140,11 @@ class CallTable:
 
     def __iter__(self) -> Iterator[Call]:
         return iter(self._calls)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """All paths, each with its calls."""
+        return (*self._exact.values(), *self._by_prefix.values(), *self._by_ends.values())
 
     def find(self, path: str) -> Endpoint | None:
         """The calls of a request's path, None for a path that no call has."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from time import perf_counter
 from typing import Any
 
@@ -13,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 from api_gateway.metrics import Metrics
 from api_gateway.proxy.headers import RequestHead, read_request_head
 from api_gateway.proxy.operators import FOR_OPERATORS, Operators
+from api_gateway.proxy.refusals import refuse, refuse_unread
+from api_gateway.proxy.streams import StreamPlaces
 from api_gateway.upstream.answer import Answer
 from api_gateway.upstream.client import UpstreamClient
 from api_gateway.upstream.errors import (
@@ -23,12 +26,11 @@ from api_gateway.upstream.errors import (
     UpstreamError,
 )
 from api_gateway.upstream.pool import Pool, Upstream
-from leaderboard_core.calls import STATUS, Call, CallTable, Repeat
+from leaderboard_core.calls import STATUS, Call, CallTable, Endpoint, Repeat
 from leaderboard_core.errors import (
     BadGateway,
     Forbidden,
     GatewayTimeout,
-    LeaderboardError,
     PayloadTooLarge,
     RequestTimeout,
     Unavailable,
@@ -37,8 +39,6 @@ from leaderboard_core.http.client_address import ClientAddresses, peer_of
 from leaderboard_core.http.context import RequestContext
 from leaderboard_core.http.messages import (
     BodyLimits,
-    Header,
-    drain_body,
     first_header,
     limit_buffer,
     read_body,
@@ -49,7 +49,6 @@ from leaderboard_core.http.messages import (
     wait_until_disconnected,
 )
 from leaderboard_core.http.origins import Origins
-from leaderboard_core.http.responses import error_reply
 from leaderboard_core.tokens import Tokens
 
 logger = logging.getLogger(__name__)
@@ -73,6 +72,7 @@ class Proxy:
         addresses: ClientAddresses,
         operators: Operators,
         origins: Origins,
+        streams: StreamPlaces,
         *,
         max_body_bytes: int,
         client_timeout: float,
@@ -86,26 +86,47 @@ class Proxy:
         self._addresses = addresses
         self._operators = operators
         self._origins = origins
+        self.streams = streams
         self._pool = pool
         self._client = upstreams
         self._metrics = metrics
         self.stopping = asyncio.Event()
 
-    async def forward(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> None:
+    def forward(self, scope: Scope, receive: Receive, send: Send, context: RequestContext) -> Awaitable[None]:
         """Answer one request with a service's answer.
 
-        Raises MissingToken, InvalidToken, Forbidden, ForbiddenOrigin, BadGateway, Unavailable, GatewayTimeout or
-        ClientDisconnect; when `context.response_started` is set by then, the answer is cut off and cannot be replaced.
+        Raises MissingToken, InvalidToken, Forbidden, ForbiddenOrigin, RateLimited, BadGateway, Unavailable,
+        GatewayTimeout or ClientDisconnect; when `context.response_started` is set by then, the answer is cut off and
+        cannot be replaced.
         """
+        endpoint = self._calls.find(context.path)
+        call = None
+        if endpoint is not None:
+            context.route, call = endpoint.path, endpoint.call(context.method)
+        if endpoint is not None and call is not None and call.streams:
+            return self._forward_stream(scope, receive, send, context, endpoint, call)
+        return self._forward(scope, receive, send, context, endpoint, call)
+
+    async def _forward_stream(
+        self, scope: Scope, receive: Receive, send: Send, context: RequestContext, endpoint: Endpoint, call: Call
+    ) -> None:
+        with self.streams.place(self._addresses.of(scope)):
+            await self._forward(scope, receive, send, context, endpoint, call)
+
+    async def _forward(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        context: RequestContext,
+        endpoint: Endpoint | None,
+        call: Call | None,
+    ) -> None:
         fields: dict[str, Any] = {"upstream": None, "retries": 0}
         context.extra = fields
         peer = peer_of(scope)
         trusted = self._addresses.trusts(peer)
         head = read_request_head(scope["headers"], peer, scope["scheme"], context.request_id, trusted=trusted)
-        endpoint = self._calls.find(context.path)
-        call = None
-        if endpoint is not None:
-            context.route, call = endpoint.path, endpoint.call(context.method)
         operator = self._operators.include(peer, head.forwarded_for)
         if not operator and context.route == STATUS.path:
             raise Forbidden(FOR_OPERATORS)
@@ -123,11 +144,11 @@ class Proxy:
                 body = await read_body(receive, (), BodyLimits(largest, self._client_timeout))
             answer, upstream = await self._ask(scope, head, body, call, context, fields)
         except (PayloadTooLarge, RequestTimeout) as error:
-            await _refuse_unread(error, receive, send, context)
+            await refuse_unread(error, receive, send, context)
             return
         except asyncio.CancelledError:
             # The server's limit for a graceful stop is over: the client still gets to know.
-            await _refuse(Unavailable("This gateway is stopping; send it again."), send, context)
+            await refuse(Unavailable("This gateway is stopping; send it again."), send, context)
             raise
         status, headers = answer.status, answer.headers
         if status in _BODILESS:
@@ -263,27 +284,3 @@ def _gateway_error(failure: UpstreamError | None) -> BadGateway | Unavailable:
     if isinstance(failure, BrokenOffError):
         return BadGateway(_MAY_HAVE_BEEN_DONE)
     return Unavailable("No leaderboard service can be reached; try again shortly.")
-
-
-async def _refuse_unread(
-    error: PayloadTooLarge | RequestTimeout, receive: Receive, send: Send, context: RequestContext
-) -> None:
-    """Refuse a request whose body was not read to its end; the connection ends after the answer."""
-    if isinstance(error, RequestTimeout):
-        await _refuse(error, send, context)
-        return
-    await _refuse(error, send, context, (b"connection", b"close"), more_body=True)
-    await drain_body(receive)
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _refuse(
-    error: LeaderboardError, send: Send, context: RequestContext, *headers: Header, more_body: bool = False
-) -> None:
-    reply = error_reply(error)
-    context.note(note=error.code)
-    context.status = reply.status_code
-    context.response_started = True
-    sent = [*reply.raw_headers, (b"x-request-id", context.request_id.encode("ascii")), *headers]
-    await send({"type": "http.response.start", "status": reply.status_code, "headers": sent})
-    await send({"type": "http.response.body", "body": reply.body, "more_body": more_body})

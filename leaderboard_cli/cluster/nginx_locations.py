@@ -1,11 +1,13 @@
-"""What NGINX must know of a call, as its declaration says it: the generated part of the template."""
+"""What NGINX must know of a call, as its declaration says it: the generated parts of the template."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
-from leaderboard_core.calls import CALLS, Call, Repeat
+from leaderboard_core.calls import CALLS, Call, CallTable, Repeat
 
+_PARAMETER = re.compile(r"\{\w+\}")
 _STREAM = (
     "limit_conn streams ${NGINX_STREAMS};",
     "proxy_buffering off;",
@@ -25,6 +27,14 @@ _READ_WITH_BODY = (
 def locations(calls: Iterable[Call] = CALLS) -> str:
     """The `location` blocks of the calls that NGINX must not treat as any other, in the order of their declaration."""
     return "\n\n".join(_blocks(calls))
+
+
+def verbs(calls: Iterable[Call] = CALLS) -> str:
+    """The lines of a `map` from `$request_uri` to the verbs of each path, for the `Allow` of a refused one."""
+    return "\n".join(
+        f'    "~^{_PARAMETER.sub("[^/?]+", endpoint.path)}(\\?|$)" "{", ".join(sorted(endpoint.verbs))}";'
+        for endpoint in CallTable(calls).endpoints
+    )
 
 
 def _blocks(calls: Iterable[Call]) -> Iterator[str]:

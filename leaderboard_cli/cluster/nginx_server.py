@@ -19,8 +19,9 @@ from leaderboard_cli.cluster import logfiles
 from leaderboard_cli.cluster.binaries import Binary
 from leaderboard_cli.cluster.errors import ClusterError, StartError
 from leaderboard_cli.cluster.ports import LOOPBACK
-from leaderboard_cli.cluster.probes import http_healthy
+from leaderboard_cli.cluster.probes import UNKNOWN_CLIENT, http_healthy
 from leaderboard_cli.cluster.process import Command
+from leaderboard_core.settings import ProcessSettings, load
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _TEMPLATE_PLACES = (
@@ -31,6 +32,8 @@ _TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 _PLAIN_PATH = re.compile(r"[\w./+@~-]+", re.ASCII)
 _WANTED_FILES = 32768
 TRUSTED_PROXIES = "NGINX_TRUSTED_PROXIES"
+CORS_ORIGINS = "CORS_ORIGINS"
+PROXY_PROTOCOL = "NGINX_PROXY_PROTOCOL"
 TUNABLE = {
     "NGINX_AUTH_RATE": "50r/s",
     "NGINX_AUTH_BURST": "100",
@@ -80,11 +83,39 @@ def real_ip(trusted: str) -> str:
         ) from None
 
 
+def connections(listen: str, spoken: str, trusted: str) -> dict[str, str]:
+    """Return NGINX_LISTEN and NGINX_REAL_IP_HEADER; `spoken` is what NGINX_PROXY_PROTOCOL says.
+
+    Raises ClusterError for what is no yes or no, and for the PROXY protocol without a trusted proxy.
+    """
+    if not is_yes(spoken):
+        return {"NGINX_LISTEN": listen, "NGINX_REAL_IP_HEADER": "X-Forwarded-For"}
+    if not real_ip(trusted):
+        raise ClusterError(f"{PROXY_PROTOCOL}: also set {TRUSTED_PROXIES}, the load balancers that speak it")
+    return {"NGINX_LISTEN": f"{listen} proxy_protocol", "NGINX_REAL_IP_HEADER": "proxy_protocol"}
+
+
+def is_yes(text: str) -> bool:
+    """Tell whether NGINX_PROXY_PROTOCOL is on. Raises ClusterError for what is no yes or no."""
+    found = {**dict.fromkeys(("true", "yes", "on", "1"), True), **dict.fromkeys(("", "false", "no", "off", "0"), False)}
+    try:
+        return found[text.lower()]
+    except KeyError:
+        raise ClusterError(f"{PROXY_PROTOCOL}: must be true or false") from None
+
+
+def shared_with(origins: str) -> str:
+    """Return NGINX_ORIGINS for the sites of CORS_ORIGINS, separated by commas. Raises SettingsError."""
+    listed = load(ProcessSettings, {CORS_ORIGINS: origins}).cors_origins
+    return " ".join(f'"{origin}" $http_origin;' for origin in listed)
+
+
 @dataclass(frozen=True)
 class NginxServer:
     """Run NGINX with its configuration and temporary folders in `<data_dir>/nginx/`.
 
-    `gateways` are `host:port` or `unix:<path>`; `environ` may set NGINX_TRUSTED_PROXIES and what TUNABLE names.
+    `gateways` are `host:port` or `unix:<path>`; `environ` may set NGINX_TRUSTED_PROXIES, NGINX_PROXY_PROTOCOL,
+    CORS_ORIGINS and what TUNABLE names.
     """
 
     binary: Binary
@@ -93,6 +124,11 @@ class NginxServer:
     gateways: Sequence[str]
     environ: Mapping[str, str] = field(default_factory=dict)
     name: str = "nginx"
+
+    @property
+    def proxied(self) -> bool:
+        """Whether it takes nothing but connections that begin with the PROXY protocol."""
+        return is_yes(self.environ.get(PROXY_PROTOCOL) or "")
 
     @property
     def folder(self) -> Path:
@@ -114,10 +150,12 @@ class NginxServer:
         """Write the configuration and let NGINX check it. Raises StartError with NGINX' message."""
         (self.folder / "temp").mkdir(parents=True, exist_ok=True)
         variables = {name: self.environ.get(name) or default for name, default in TUNABLE.items()}
+        trusted = self.environ.get(TRUSTED_PROXIES) or ""
         variables |= {
-            "NGINX_LISTEN": f"{LOOPBACK}:{self.port}",
+            **connections(f"{LOOPBACK}:{self.port}", self.environ.get(PROXY_PROTOCOL) or "", trusted),
             "NGINX_GATEWAYS": gateway_servers(self.gateways),
-            "NGINX_REAL_IP": real_ip(self.environ.get(TRUSTED_PROXIES) or ""),
+            "NGINX_REAL_IP": real_ip(trusted),
+            "NGINX_ORIGINS": shared_with(self.environ.get(CORS_ORIGINS) or ""),
         }
         site = self.folder / "leaderboard.conf"
         site.write_text(render(template_path().read_text(), variables))
@@ -144,7 +182,7 @@ class NginxServer:
 
     def ready(self) -> bool:
         """Tell whether a request gets through to a healthy gateway."""
-        return http_healthy(LOOPBACK, self.port)
+        return http_healthy(LOOPBACK, self.port, preamble=UNKNOWN_CLIENT if self.proxied else b"")
 
     def _argv(self) -> tuple[str, ...]:
         return (str(self.binary.path), "-p", f"{self.folder}/", "-c", str(self.config_path), "-e", "stderr")

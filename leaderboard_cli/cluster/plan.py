@@ -121,6 +121,12 @@ class Plan:
         )
 
     @property
+    def url(self) -> str:
+        """The address for whoever is on this machine: NGINX', or a gateway's where NGINX takes load balancers only."""
+        proxied = isinstance(self.front, NginxServer) and self.front.proxied
+        return (self.gateways[0] if proxied else self.front).url
+
+    @property
     def all_servers(self) -> tuple[Server, ...]:
         return tuple(server for layer in self.layers for server in layer)
 

@@ -8,6 +8,8 @@ import struct
 
 _PROTOCOL_3 = 196608
 _CANNOT_CONNECT_NOW = b"57P03"
+UNKNOWN_CLIENT = b"PROXY UNKNOWN\r\n"
+"""What the PROXY protocol wants before a request that comes from nobody else."""
 
 
 def redis_answers(host: str, port: int, password: str = "", timeout: float = 1.0) -> bool:
@@ -38,10 +40,12 @@ def postgres_answers(host: str, port: int, timeout: float = 1.0) -> bool:
     return answer[:1] == b"R"
 
 
-def http_status(host: str, port: int, path: str = "/health", timeout: float = 2.0) -> int | None:
-    """Return the status code of `GET path`; None without an answer."""
+def http_status(host: str, port: int, path: str = "/health", timeout: float = 2.0, preamble: bytes = b"") -> int | None:
+    """Return the status code of `GET path`, asked after `preamble`; None without an answer."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
+        connection.connect()
+        connection.sock.sendall(preamble)
         connection.request("GET", path, headers={"Connection": "close"})
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
@@ -50,6 +54,6 @@ def http_status(host: str, port: int, path: str = "/health", timeout: float = 2.
         connection.close()
 
 
-def http_healthy(host: str, port: int, path: str = "/health", timeout: float = 2.0) -> bool:
-    """Tell whether `GET path` answers 200."""
-    return http_status(host, port, path, timeout) == http.client.OK
+def http_healthy(host: str, port: int, path: str = "/health", timeout: float = 2.0, preamble: bytes = b"") -> bool:
+    """Tell whether `GET path`, asked after `preamble`, answers 200."""
+    return http_status(host, port, path, timeout, preamble) == http.client.OK

@@ -22,7 +22,7 @@ def describe(plan: Plan, pids: Mapping[str, int | None], state: State) -> dict[s
     return {
         "state": state,
         "supervisor_pid": os.getpid(),
-        "url": f"http://{LOOPBACK}:{plan.front.port}",
+        "url": plan.url,
         "ports": ports,
         "urls": {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items() if name not in stores},
         "pids": dict(pids),

@@ -140,9 +140,7 @@ class Supervisor:
         if postgres is not None and (psql := postgres.psql_command(self._plan.topology.regions[0])):
             self._output.note(f"to look into Postgres: {psql}")
         seconds = time.monotonic() - began
-        self._output.note(
-            f"ready after {seconds:.1f} s at http://127.0.0.1:{self._plan.front.port}  (Ctrl-C stops everything)"
-        )
+        self._output.note(f"ready after {seconds:.1f} s at {self._plan.url}  (Ctrl-C stops everything)")
 
     async def _start_layer(self, servers: tuple[Server, ...]) -> None:
         layer: list[Child] = []

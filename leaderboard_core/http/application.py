@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from fastapi import FastAPI
@@ -20,7 +18,8 @@ from starlette.types import Message, Receive, Scope, Send
 from leaderboard_core.calls import CallTable
 from leaderboard_core.errors import LeaderboardError
 from leaderboard_core.http.access_log import AccessLog
-from leaderboard_core.http.context import RequestContext
+from leaderboard_core.http.context import RequestContext, choose_request_id
+from leaderboard_core.http.cross_origin import VARY, CrossOrigin, is_preflight
 from leaderboard_core.http.cycle import FIRST_HEADERS
 from leaderboard_core.http.exception_handlers import HANDLERS, reply_to
 from leaderboard_core.http.messages import BodyLimits, limit_body, send_response, without_body
@@ -36,8 +35,6 @@ State = Mapping[str, Any]
 Lifespan = Callable[[Any], AbstractAsyncContextManager[State]]
 Fallback = Callable[[Scope, Receive, Send, RequestContext], Awaitable[None]]
 """Answers the requests of no route; what it raises is answered as what a route raises."""
-
-_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 class Application(FastAPI):
@@ -78,7 +75,9 @@ class Application(FastAPI):
             enabled=process.access_log and process.log_level in ("DEBUG", "INFO"),
             probes=process.log_level == "DEBUG",
         )
-        self._body_limits = BodyLimits(process.max_body_bytes, process.client_timeout_seconds)
+        self._limits = BodyLimits(process.max_body_bytes, process.client_timeout_seconds)
+        self._cross_origin = CrossOrigin(self, process.cors_origins) if process.cors_origins else None
+        self._vary = (VARY,) if process.cors_origins else ()
         self.fallback: Fallback | None = None
         """Answers what no route of this application answers, and names its route; set when the lifespan starts."""
         self._table: RouteTable | None = None
@@ -105,6 +104,11 @@ class Application(FastAPI):
         if entry is not None:
             return entry.path
         return "other" if self.fallback is None else self.calls.route_of(path)
+
+    def verbs_of(self, path: str) -> set[str]:
+        """The verbs of a path, as far as this application and the API know it."""
+        endpoint = None if self.fallback is None else self.calls.find(path)
+        return self.routes_by_path.allowed(path) | (endpoint.verbs if endpoint is not None else set())
 
     @property
     def routes_by_path(self) -> RouteTable:
@@ -143,11 +147,7 @@ class Application(FastAPI):
         headers = scope.get(FIRST_HEADERS) if "app" not in scope else None
         if headers is None:
             headers = dict(reversed(scope["headers"]))  # of a repeated one the first counts
-        given = headers.get(b"x-request-id")
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            request_id = given.decode("ascii")
-        else:
-            request_id = secrets.token_hex(16)
+        request_id = choose_request_id(headers.get(b"x-request-id"))
         logs.request_id.set(request_id)
         context = scope[CONTEXT] = RequestContext(method, path, request_id, started_at)
         if self._state is not None and ("app" in scope or "state" not in scope):
@@ -155,12 +155,18 @@ class Application(FastAPI):
             scope["state"] = {**scope.get("state", {}), **self._state}
         scope["app"] = self
         try:
+            if self._cross_origin is not None and self._cross_origin.lists(headers):
+                send = self._cross_origin.shared(scope, send)
+                if entry is None and is_preflight(method, headers) and (verbs := self.verbs_of(path)):
+                    context.route = self.route_of(min(verbs), path)
+                    await self._send_response(self._cross_origin.preflight(verbs), scope, receive, send, context)
+                    return
             if self.user_middleware or self.dependency_overrides:
                 await self._answer_through_layers(scope, receive, send, context)
                 return
             if entry is not None and entry.function is not None:
                 context.route = entry.path
-                call = entry.function(scope, receive, headers, path_value, self._limits_of(entry))
+                call = entry.function(scope, receive, headers, path_value, self._limits.at_most(entry.largest_body))
                 await self._answer_compiled(call, entry, scope, receive, send, context)
             elif entry is None and self.fallback is not None and not table.matches(path, scope):
                 await self.fallback(scope, receive, send, context)
@@ -175,12 +181,6 @@ class Application(FastAPI):
                 context.seconds = perf_counter() - started_at
             self.metrics.answered(context)
             self.access_log.answered(path, context.log_fields())
-
-    def _limits_of(self, entry: Entry | None) -> BodyLimits:
-        limits = self._body_limits
-        if entry is None or entry.largest_body is None:
-            return limits
-        return BodyLimits(min(entry.largest_body, limits.max_bytes), limits.seconds)
 
     async def _answer_compiled(
         self,
@@ -207,7 +207,7 @@ class Application(FastAPI):
         context.status = answer.status_code
         context.response_started = True
         # A list of its own: a reply may be shared by requests that were coalesced.
-        sent = [*answer.raw_headers, (b"x-request-id", context.request_id.encode("ascii"))]
+        sent = [*answer.raw_headers, *self._vary, (b"x-request-id", context.request_id.encode("ascii"))]
         body = b"" if context.method == "HEAD" else answer.body
         if (rest := send_response(send, answer.status_code, sent, body)) is not None:
             await rest
@@ -254,7 +254,7 @@ class Application(FastAPI):
         entry, _ = self.routes_by_path.find(context.method, context.path)
         if entry is not None:
             context.route = entry.path
-        receive = limit_body(receive, scope["headers"], self._limits_of(entry))
+        receive = limit_body(receive, scope["headers"], self._limits.at_most(entry.largest_body if entry else None))
         request_id = (b"x-request-id", context.request_id.encode("ascii"))
 
         async def send_with_id(message: Message) -> None:
@@ -289,7 +289,7 @@ class Application(FastAPI):
         entry, path_value = self.routes_by_path.find(context.method, context.path)
         if entry is not None and entry.function is not None and not self.dependency_overrides:
             headers = dict(reversed(scope["headers"]))
-            answer = await entry.function(scope, receive, headers, path_value, self._limits_of(entry))
+            answer = await entry.function(scope, receive, headers, path_value, self._limits.at_most(entry.largest_body))
             response = answer if isinstance(answer, Response) else reply_of(answer, entry.status)
             await response(scope, receive, send)
         elif entry is None and self.fallback is not None and not self.routes_by_path.matches(context.path, scope):

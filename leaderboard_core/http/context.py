@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 CLIENT_LEFT = 499
 """The status of a request whose client left without an answer; NGINX' code for it."""
+
+_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+def choose_request_id(given: bytes | None) -> str:
+    """Return the id that the client gives its request, if it is harmless, else a new one."""
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given.decode("ascii")
+    return secrets.token_hex(16)
 
 
 class RequestContext:

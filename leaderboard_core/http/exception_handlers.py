@@ -48,10 +48,7 @@ async def on_http_exception(request: Request, error: HTTPException) -> Response:
     if status == 404:
         return error_reply(NotFound(said))
     if status == 405:
-        named = (error.headers or {}).get("Allow", "")  # of a route that only matching can find
-        allowed = request.app.routes_by_path.allowed(get_route_path(request.scope)) | set(
-            filter(None, named.split(", "))
-        )
+        allowed = request.app.routes_by_path.allowed(get_route_path(request.scope))
         return error_reply(MethodNotAllowed(said, allow=", ".join(sorted(allowed))))
     envelope = {"error": _CODES.get(status) or _snake_case(phrase), "message": str(error.detail)}
     return JSONReply(envelope, status, encode_headers(error.headers or {}))

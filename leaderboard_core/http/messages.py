@@ -32,6 +32,10 @@ class BodyLimits(NamedTuple):
     max_bytes: int
     seconds: float
 
+    def at_most(self, max_bytes: int | None) -> BodyLimits:
+        """Return these limits where no body may have more than `max_bytes`, if that is given."""
+        return self if max_bytes is None else BodyLimits(min(max_bytes, self.max_bytes), self.seconds)
+
     def deadline(self) -> float:
         """When a body must be whole whose reading begins now, by the loop's clock."""
         return asyncio.get_running_loop().time() + _WHOLE_BODY * self.seconds

@@ -199,28 +199,28 @@ class EnvelopeProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         headers, parser, url = self.headers, self.parser, self.url
         self.headers = []  # of trailers, which nobody sees
-        version = parser.get_http_version()
+        version, method = parser.get_http_version(), parser.get_method()
         first = dict(reversed(headers))
         if self._overhead or len(headers) > MAX_HEADERS:
             heads.check_size(url, headers)
         if len(first) != len(headers) or b"host" not in first or version != "1.1" or b"transfer-encoding" in first:
             heads.check_framing(version, headers)
+        if method == b"CONNECT":  # of whatever: the parser would take its body for a request
+            raise heads.malformed("This is no proxy.")
         if b"upgrade" in first and parser.should_upgrade():
-            self._without_upgrade = heads.without_upgrade(parser.get_method(), url, version, headers)
+            self._without_upgrade = heads.without_upgrade(method, url, version, headers)
             return
         self._in_head = False
         self.idle_since = inf
         if url.startswith(b"/") and b"#" not in url:
             raw_path, _, query = url.partition(b"?")
         else:
-            if parser.get_method() == b"CONNECT":
-                raise heads.malformed("This is no proxy.")
             parsed = httptools.parse_url(url)
             raw_path, query = parsed.path, parsed.query or b""
         path = raw_path.decode("ascii")
         scope: Any = {
             **self._scope,
-            "method": parser.get_method().decode("ascii"),
+            "method": method.decode("ascii"),
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
             "query_string": query,

@@ -105,7 +105,11 @@ class RouteTable:
 
     def allowed(self, path: str) -> set[str]:
         """The verbs of a path; empty when no route has it."""
-        return {method for method in self._methods if self.find(method, path)[0] is not None}
+        scope = {"type": "http", "method": "", "path": path}
+        named = {
+            method for one in self.others if one.matches(scope)[0] is not Match.NONE for method in one.methods or ()
+        }
+        return named | {method for method in self._methods if self.find(method, path)[0] is not None}
 
     def matches(self, path: str, scope: Scope) -> bool:
         """Whether some route has this path, with whatever verb."""

@@ -29,4 +29,7 @@ class GatewaySettings(Group):
         (ip_network("127.0.0.0/8"), ip_network("::1/128")),
         description="Client addresses and networks, separated by commas, that see /metrics, /status and addresses.",
     )
+    streams_per_address: int = Field(
+        1000, ge=1, description="Live streams that one client address may have through one gateway; more get 429."
+    )
     health_check_interval_seconds: float = Field(1, gt=0, description="Pause between two health checks.")

@@ -37,7 +37,8 @@ class ProcessSettings(Group):
         description="Addresses and networks, separated by commas, whose X-Forwarded-For is believed; Unix sockets are.",
     )
     cors_origins: Origins = Field(
-        (), description="Other sites whose pages may change something, separated by commas, as in https://play.example."
+        (),
+        description="Other sites whose pages may call the API (CORS), separated by commas, as in https://play.example.",
     )
     allowed_hosts: HostNames = Field(
         (), description="The only hosts that calls which change something may name, separated by commas; default any."

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from leaderboard_cli.cluster.nginx_locations import locations
+from leaderboard_cli.cluster.nginx_locations import locations, verbs
 from tests.docs import reference, tables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -56,4 +56,5 @@ GENERATED = (
     Region("docs/api.md", "errors", tables.errors),
     Region("docs/api.md", "reference", reference.reference),
     Region("nginx/templates/default.conf.template", "calls", locations, NGINX_MARKS),
+    Region("nginx/templates/default.conf.template", "verbs", verbs, NGINX_MARKS),
 )

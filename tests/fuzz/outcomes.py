@@ -95,7 +95,17 @@ def _classes(outcome: Outcome) -> list[int]:
     return [status // 100 for status in outcome.statuses]
 
 
+def _blank_line_behind_a_body(whole: bytes) -> bool:
+    """Whether a body, by its length, ends just before the end of a line."""
+    for found in re.finditer(rb"content-length: *(\d{1,6})\r\n", whole, re.IGNORECASE):
+        end = whole.find(b"\r\n\r\n", found.start()) + 4 + int(found[1])
+        if whole[end : end + 1] in (b"\r", b"\n"):
+            return True
+    return False
+
+
 _LAST = re.compile(rb"connection: close|HTTP/1\.0\r\n", re.IGNORECASE)
+_BLANKS = re.compile(rb" /[^ \r\n]* {2,}HTTP/1")
 _EMPTY_LINE = re.compile(rb"\A[\r\n]|\n\r?\n[\r\n]|\}[\r\n]+[A-Z]")
 _OTHER_VERSION = re.compile(rb" HTTP/(?:0\.9|1\.0|2\.0)\r\n| /[^ \r\n]*\r\n", re.IGNORECASE)
 
@@ -116,8 +126,20 @@ WANTED: tuple[Wanted, ...] = (
         "empty lines before a request are skipped, as RFC 9112 asks for; h11 refuses them",
         lambda ours, h11, httptools, whole: (
             _refuses_earlier(h11, ours)
-            and (bool(_EMPTY_LINE.search(whole)) or (whole.endswith(b"\n") and not ours.closed))
+            and (
+                bool(_EMPTY_LINE.search(whole))
+                or (whole.endswith(b"\n") and not ours.closed)
+                or _blank_line_behind_a_body(whole)
+            )
         ),
+    ),
+    Wanted(
+        "CONNECT is refused, as this is no proxy: uvicorn says 405 and goes on",
+        lambda ours, h11, httptools, whole: _refuses_earlier(ours, h11) and b"CONNECT " in whole,
+    ),
+    Wanted(
+        "blanks before the version may be several, as RFC 9112 allows; h11 refuses them",
+        lambda ours, h11, httptools, whole: _refuses_earlier(h11, ours) and bool(_BLANKS.search(whole)),
     ),
     Wanted(
         "what comes behind the last request of a connection is not looked at; h11 refuses it in place of the answer",

@@ -22,6 +22,7 @@ from leaderboard_cli.cluster.nginx_server import (
     gateway_servers,
     real_ip,
     render,
+    shared_with,
     template_path,
 )
 from leaderboard_cli.cluster.ports import find_free_ports
@@ -354,6 +355,25 @@ def test_refusals_of_nginx_are_json(start_nginx: StartNginx, request_bytes: byte
     assert [request[1] for request in upstream.requests] == ["/health"]
 
 
+@pytest.mark.parametrize(
+    ("target", "verbs"),
+    [
+        ("/top?limit=1", "GET, HEAD"),
+        ("/users/%C3%A9", "DELETE, GET, HEAD"),
+        ("/score", "POST"),
+        ("/users/alice/password", "PUT"),
+        ("http://game.example/auth/login", "POST"),
+        ("/docs", "GET, HEAD"),
+        ("/score/no", "GET, HEAD"),
+    ],
+)
+def test_a_verb_that_nginx_refuses_is_told_the_others(start_nginx: StartNginx, target: str, verbs: str) -> None:
+    server = start_nginx(Upstream())
+    status, headers, body = call(server, "TRACE", target, headers={"X-Request-ID": "req-1"})
+    assert (status, headers["allow"], json.loads(body)["error"]) == (405, verbs, "method_not_allowed")
+    assert headers["x-request-id"] == "req-1"
+
+
 def test_logins_are_limited_per_address_and_other_calls_are_not(start_nginx: StartNginx) -> None:
     server = start_nginx(Upstream(), NGINX_AUTH_RATE="1r/s", NGINX_AUTH_BURST="3")
     replies = [call(server, "POST", "/auth/login", b"{}") for _ in range(8)]
@@ -398,6 +418,27 @@ def test_live_streams_are_limited_per_address(start_nginx: StartNginx) -> None:
         wait_until(lambda: open_stream("/stream/top").status == 200, "a place for another stream")
 
 
+def test_errors_of_nginx_are_shared_with_listed_sites(start_nginx: StartNginx) -> None:
+    game, long = "https://game.example", f"https://{'a' * 60}.{'b' * 60}.example"
+    limits = {"NGINX_AUTH_RATE": "1r/m", "NGINX_AUTH_BURST": "1"}
+    server = start_nginx(Upstream(), closed_address(), CORS_ORIGINS=f"{game}/, {long}", **limits)
+
+    def shared(reply: Reply) -> str | None:
+        names = ("access-control-allow-origin", "access-control-expose-headers", "vary")
+        found = [reply[1].get(name) for name in names]
+        assert found == [None] * 3 or (found[2] == "Origin" and "Retry-After" in (found[1] or "")), found
+        return found[0]
+
+    for _ in range(2):
+        assert call(server, "POST", "/auth/login", b"{}", {"Origin": game})[0] == 200
+    for origin in (game, long, "https://evil.example", "null", None):
+        headers = {"Origin": origin} if origin else {}
+        for status, path, body in ((413, "/score", b"x" * 5_000), (429, "/auth/login", b"{}")):
+            reply = call(server, "POST", path, body, headers)
+            assert (reply[0], shared(reply)) == (status, origin if origin in (game, long) else None)
+        assert shared(call(server, "GET", "/missing", headers=headers)) is None, "that is for the gateway to say"
+
+
 FORWARDED = {
     "X-Forwarded-For": "192.0.2.1, 203.0.113.9, 10.0.0.7",
     "X-Forwarded-Proto": "https",
@@ -432,6 +473,60 @@ def test_behind_a_trusted_load_balancer_its_client_counts(start_nginx: StartNgin
     assert login("203.0.113.10") == 200
 
 
+def through_balancer(server: NginxServer, line: bytes, method: str, path: str, headers: dict[str, str]) -> Reply:
+    """Call as a load balancer does that speaks the PROXY protocol: `line`, and then what its client sends."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.connect()
+        connection.sock.sendall(line)
+        connection.request(method, path, b"{}" if method == "POST" else None, headers)
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def client(address: str) -> bytes:
+    family = 6 if ":" in address else 4
+    return f"PROXY TCP{family} {address} {'::1' if family == 6 else '127.0.0.1'} 4711 80\r\n".encode()
+
+
+PROXY_PROTOCOL = {"NGINX_PROXY_PROTOCOL": "true", "NGINX_AUTH_RATE": "1r/m", "NGINX_AUTH_BURST": "1"}
+
+
+def test_the_client_of_a_load_balancer_that_speaks_the_proxy_protocol_counts(start_nginx: StartNginx) -> None:
+    upstream = Upstream()
+    log = "/dev/stderr leaderboard"
+    server = start_nginx(upstream, NGINX_TRUSTED_PROXIES="127.0.0.1", NGINX_ACCESS_LOG=log, **PROXY_PROTOCOL)
+    assert server.ready()
+    for address in ("203.0.113.9", "2001:db8::9"):
+        assert through_balancer(server, client(address), "GET", "/top", FORWARDED)[0] == 200
+        headers = upstream.requests[-1][2]
+        assert headers["x-forwarded-for"] == headers["x-real-ip"] == address
+        assert headers["x-forwarded-proto"] == "http", "what the client wrote came through untouched"
+        assert headers["x-forwarded-host"] == headers["host"]
+
+    def login(address: str) -> int:
+        return through_balancer(server, client(address), "POST", "/auth/login", FORWARDED)[0]
+
+    assert [login("203.0.113.9") for _ in range(3)] == [200, 200, 429]
+    assert login("203.0.113.10") == 200
+    wait_until(lambda: '"client":"2001:db8::9"' in server.log_path.read_text(), "the access log")
+    assert through_balancer(server, b"PROXY UNKNOWN\r\n", "GET", "/top", FORWARDED)[0] == 200
+    assert upstream.requests[-1][2]["x-forwarded-for"] == "127.0.0.1"
+    with pytest.raises((http.client.HTTPException, ConnectionError)):
+        call(server, "GET", "/top")
+
+
+def test_a_stranger_cannot_say_by_the_proxy_protocol_who_it_is(start_nginx: StartNginx) -> None:
+    upstream = Upstream()
+    server = start_nginx(upstream, NGINX_TRUSTED_PROXIES="10.0.0.0/8", **PROXY_PROTOCOL)
+    assert through_balancer(server, client("203.0.113.9"), "GET", "/top", FORWARDED)[0] == 200
+    headers = upstream.requests[-1][2]
+    assert headers["x-forwarded-for"] == headers["x-real-ip"] == "127.0.0.1"
+    assert (headers["x-forwarded-proto"], headers["x-forwarded-host"]) == ("http", headers["host"])
+
+
 def test_an_event_arrives_before_the_next_one_is_made(start_nginx: StartNginx) -> None:
     upstream = Upstream()
     server = start_nginx(upstream)
@@ -444,11 +539,20 @@ def test_an_event_arrives_before_the_next_one_is_made(start_nginx: StartNginx) -
     connection.close()
 
 
-def test_nginx_accepts_what_the_container_gets(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "connections",
+    [
+        {"NGINX_LISTEN": "8080", "NGINX_REAL_IP_HEADER": "X-Forwarded-For"},
+        {"NGINX_LISTEN": "8080 proxy_protocol; listen 127.0.0.1:8079", "NGINX_REAL_IP_HEADER": "proxy_protocol"},
+    ],
+    ids=["http", "proxy-protocol"],
+)
+def test_nginx_accepts_what_the_container_gets(tmp_path: Path, connections: dict[str, str]) -> None:
     """Check `nginx/nginx.conf` with the template rendered as the image does it; only paths differ."""
     root = template_path().parents[1]
-    variables = {**TUNABLE, "NGINX_LISTEN": "8080", "NGINX_ACCESS_LOG": "/dev/stdout leaderboard"}
+    variables = {**TUNABLE, **connections, "NGINX_ACCESS_LOG": "/dev/stdout leaderboard"}
     variables["NGINX_REAL_IP"] = real_ip("10.0.0.0/8,::1")
+    variables["NGINX_ORIGINS"] = shared_with("https://game.example,http://localhost:3000")
     variables["NGINX_GATEWAYS"] = gateway_servers([f"127.0.0.1:400{number}" for number in range(3)])
     (tmp_path / "default.conf").write_text(render(template_path().read_text(), variables))
     temp_paths = "".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy"))

@@ -18,6 +18,7 @@ from tests.integration.api_gateway.support import (
     gateway,
     services,
 )
+from tests.integration.api_gateway.support import says as answers
 from tests.support.events import EndedError, listening
 from tests.support.waiting import eventually
 
@@ -181,3 +182,71 @@ async def test_a_stream_ends_with_its_client_whatever_is_pipelined_behind_it(beh
         await eventually(lambda: not gate.server.server_state.tasks, "the end of the stream", seconds=1)
         assert len(service.requests) == 1
         never.set()
+
+
+async def open_stream(gate: Running, address: str, path: str = "/stream/top") -> tuple[int, asyncio.StreamWriter]:
+    """Ask for a stream as a client behind a trusted proxy; return the status, when the head has come."""
+    reader, writer = await gate.connect()
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: {address}\r\n\r\n".encode())
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SOON)
+    return int(head.split()[1]), writer
+
+
+async def test_an_address_has_so_many_streams_and_others_have_theirs() -> None:
+    async with services(1) as (service,), gateway(service, streams_per_address=2) as gate:
+        never = asyncio.Event()
+        service.behave = says(event(1), then=never)
+        opened = [await open_stream(gate, "203.0.113.9", path) for path in ("/stream/top", "/stream/rank/alice")]
+        refused = await gate.get("/stream/top", headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.9"})
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+        assert (refused.json()["error"], refused.json()["retry_after"]) == ("rate_limited", 5.0)
+        assert len(service.requests) == 2, "no service is asked"
+        service.behave = says(event(1), then=never)
+        opened += [await open_stream(gate, address) for address in ("203.0.113.10", "2001:db8::1", "2001:db8::2")]
+        status, last = await open_stream(gate, "2001:db8::3")
+        assert status == 429, "the /64 of a customer is one client"
+        opened += [await open_stream(gate, "127.0.0.1") for _ in range(4)]
+        assert {status for status, _ in opened} == {200}
+        assert gate.parts.proxy.streams.taken == {"203.0.113.9": 2, "203.0.113.10": 1, "2001:db8::/64": 2}
+        for writer in (last, *(writer for _, writer in opened)):
+            writer.close()
+        await eventually(lambda: not gate.parts.proxy.streams.taken, "free places")
+        never.set()
+
+
+@pytest.mark.parametrize(
+    "end", ["client closes", "client resets", "client takes nothing", "service ends", "service dies", "gateway stops"]
+)
+async def test_a_place_is_free_again_however_a_stream_ends(end: str) -> None:
+    async with services(1) as (service,), gateway(service, streams_per_address=1, client_timeout_seconds=0.3) as gate:
+        ends = asyncio.Event()
+        service.behave = says(event(1), *([b"0\r\n\r\n"] if end == "service ends" else []), then=ends)
+        if end == "client takes nothing":
+            await flood(service)
+        status, writer = await open_stream(gate, "203.0.113.9")
+        assert status == 200
+        if end == "client closes":
+            writer.close()
+        elif end == "client resets":
+            writer.transport.abort()
+        elif end == "client takes nothing":
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+        elif end == "service dies":
+            await service.kill()
+        elif end == "gateway stops":
+            gate.app.announce_stop()
+        await eventually(lambda: not gate.parts.proxy.streams.taken, "a free place")
+        ends.set()
+        writer.close()
+
+
+async def test_what_is_refused_takes_no_place() -> None:
+    async with services(1) as (service,), gateway(service, streams_per_address=1) as gate:
+        headers = {"X-Forwarded-For": "203.0.113.9"}
+        service.behave = answers(404, b"{}")
+        for _ in range(3):
+            assert (await gate.get("/stream/rank/nobody", headers=headers)).status_code == 404
+        await service.kill()
+        for _ in range(3):
+            assert (await gate.get("/stream/top", headers=headers)).status_code == 503
+        assert gate.parts.proxy.streams.taken == {}

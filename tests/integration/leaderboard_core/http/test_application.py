@@ -410,7 +410,7 @@ def test_what_cannot_be_compiled_is_said_once(caplog: pytest.LogCaptureFixture) 
     assert sorted(lines) == [
         "DELETE /removed/{name} takes FastAPI's own way: its answer has no body",
         "GET /later takes FastAPI's own way: it takes background tasks",
-        "GET /many/{one}/{two} takes FastAPI's own way: its path is not one parameter at its end",
+        "GET /many/{one}/{two} takes FastAPI's own way: its path has more than one parameter with a segment behind it",
         "GET /page takes FastAPI's own way: its answer has a response class of its own",
         "GET /plain takes FastAPI's own way: its function is not `async def`",
         "GET /sparse takes FastAPI's own way: its response model leaves fields out",

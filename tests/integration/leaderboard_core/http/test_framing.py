@@ -75,6 +75,8 @@ async def test_trailers_are_no_headers() -> None:
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"POST /a HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
         b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"CONNECT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\n",
+        b"CONNECT /a HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
 async def test_whose_framing_is_unclear_is_refused_and_the_connection_ends(start: bytes) -> None:

@@ -7,12 +7,24 @@ import subprocess
 import pytest
 
 from leaderboard_cli.cluster.errors import ClusterError
-from leaderboard_cli.cluster.nginx_server import TUNABLE, gateway_servers, real_ip, render, template_path
+from leaderboard_cli.cluster.nginx_server import (
+    TUNABLE,
+    connections,
+    gateway_servers,
+    is_yes,
+    real_ip,
+    render,
+    shared_with,
+    template_path,
+)
+from leaderboard_core.http.cross_origin import ANSWER_HEADERS
+from leaderboard_core.settings import SettingsError
 
 VARIABLES = {
     **TUNABLE,
-    "NGINX_LISTEN": "8080",
+    **connections("8080", "", ""),
     "NGINX_REAL_IP": real_ip("10.0.0.0/8, 192.168.0.7"),
+    "NGINX_ORIGINS": shared_with("https://game.example"),
     "NGINX_GATEWAYS": gateway_servers(["api-gateway-1:4000", "api-gateway-2:4000"]),
 }
 
@@ -51,10 +63,58 @@ def test_a_trusted_proxy_that_is_no_network_is_named(trusted: str) -> None:
         real_ip(trusted)
 
 
-@pytest.mark.parametrize("trusted", ["", "10.0.0.0/8", "10.0.0.0/8, 192.168.0.7/32,2001:db8::/32,"])
-def test_the_container_makes_the_same_directives(trusted: str) -> None:
-    script = template_path().parents[1] / "entrypoint" / "10-trusted-proxies.envsh"
-    shell = ["sh", "-euc", f'. "{script}"; printf %s "$NGINX_REAL_IP"']
-    done = subprocess.run(shell, env={"NGINX_TRUSTED_PROXIES": trusted, **os.environ}, capture_output=True, check=True)
-    assert done.stdout.decode().split() == real_ip(trusted).split()
+def test_pages_may_read_the_same_headers_of_nginx_and_of_gateways() -> None:
+    assert f'default "{", ".join(ANSWER_HEADERS)}";' in template_path().read_text()
+
+
+def test_an_origin_that_is_none_is_named() -> None:
+    with pytest.raises(SettingsError, match="CORS_ORIGINS"):
+        shared_with('https://game.example" x; } include y')
+
+
+@pytest.mark.parametrize(
+    ("spoken", "trusted", "wanted"),
+    [
+        ("true", "", "NGINX_TRUSTED_PROXIES"),
+        ("TRUE", "load-balancer", "NGINX_TRUSTED_PROXIES"),
+        ("v2", "::1", "or false"),
+    ],
+)
+def test_a_proxy_protocol_that_nobody_is_trusted_with_is_named(spoken: str, trusted: str, wanted: str) -> None:
+    with pytest.raises(ClusterError, match=wanted):
+        connections("8080", spoken, trusted)
+
+
+def made_by_the_container(variable: str, **environ: str) -> list[str]:
+    script = template_path().parents[1] / "entrypoint" / "10-directives.envsh"
+    shell = ["sh", "-euc", f'. "{script}"; printf %s "${variable}"']
+    done = subprocess.run(shell, env={**os.environ, "NGINX_LISTEN": "8080", **environ}, capture_output=True, check=True)
     assert os.access(script, os.X_OK), "the image passes over what is not executable"
+    return done.stdout.decode().split()
+
+
+@pytest.mark.parametrize("trusted", ["", "10.0.0.0/8", "10.0.0.0/8, 192.168.0.7/32,2001:db8::/32,"])
+def test_the_container_trusts_the_same_proxies(trusted: str) -> None:
+    assert made_by_the_container("NGINX_REAL_IP", NGINX_TRUSTED_PROXIES=trusted) == real_ip(trusted).split()
+
+
+@pytest.mark.parametrize("origins", ["", "https://game.example", " HTTPS://Game.Example/, http://localhost:3000 ,"])
+def test_the_container_shares_with_the_same_sites(origins: str) -> None:
+    assert made_by_the_container("NGINX_ORIGINS", CORS_ORIGINS=origins) == shared_with(origins).split()
+
+
+@pytest.mark.parametrize("spoken", ["", "false", "Yes", "true"])
+def test_the_container_takes_the_same_connections(spoken: str) -> None:
+    environ = {"NGINX_PROXY_PROTOCOL": spoken, "NGINX_TRUSTED_PROXIES": "10.0.0.0/8"}
+    wanted = connections("8080", spoken, "10.0.0.0/8")
+    listen = " ".join(made_by_the_container("NGINX_LISTEN", **environ))
+    assert listen.removesuffix("; listen 127.0.0.1:8079") == wanted["NGINX_LISTEN"]
+    assert listen.endswith("8079") is is_yes(spoken), "for its own check"
+    assert made_by_the_container("NGINX_REAL_IP_HEADER", **environ) == [wanted["NGINX_REAL_IP_HEADER"]]
+
+
+@pytest.mark.parametrize(("spoken", "trusted"), [("true", ""), ("v2", "10.0.0.0/8")])
+def test_the_container_refuses_the_same(spoken: str, trusted: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        made_by_the_container("NGINX_LISTEN", NGINX_PROXY_PROTOCOL=spoken, NGINX_TRUSTED_PROXIES=trusted)
+    assert b"NGINX_PROXY_PROTOCOL" in failed.value.stderr
