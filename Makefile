@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-containers test-newest test-pgbouncer test-compose test-upgrade docs soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-quick test-containers test-newest test-pgbouncer test-compose test-upgrade docs soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ test: .venv/.ready ## every test, against real servers; with a Docker engine tho
 	else \
 		echo "No Docker engine answers: the run against containers is left out."; \
 	fi
+
+test-quick: .venv/.ready ## the unit tests alone, for a commit (a minute)
+	$(BIN)/pytest -q tests/unit
 
 test-containers: .venv/.ready ## all integration tests of service and worker against containers (eight minutes)
 	TEST_INFRA=containers $(BIN)/pytest -q tests/integration/leaderboard_service tests/integration/worker_service \

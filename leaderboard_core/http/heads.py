@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from http import HTTPStatus
 from typing import Final
 
 import orjson
+
+from leaderboard_core.http.phrases import phrase_of
 
 MAX_HEAD_BYTES: Final = 65_536
 """Of a request's line and headers; trailers and what frames the pieces of a body count too."""
@@ -26,7 +27,7 @@ class Refusal(Exception):
         """The whole answer."""
         body = orjson.dumps({"error": self.code, "message": self.message})
         head = (
-            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
+            f"HTTP/1.1 {self.status} {phrase_of(self.status)}\r\n"
             "content-type: application/json\r\n"
             f"content-length: {len(body)}\r\n"
             f"x-request-id: {secrets.token_hex(16)}\r\n"

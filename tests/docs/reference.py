@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from http import HTTPStatus
 from textwrap import fill
 from typing import Any
 
+from leaderboard_core.http.phrases import phrase_of
 from leaderboard_service.app import create_app
 from leaderboard_service.reference import examples
 from leaderboard_service.reference.examples import Example
@@ -90,7 +90,7 @@ def shown(method: str, example: Example) -> str:
     request = [f"{method} {example.target}", *(f"{name}: {value}" for name, value in example.headers.items())]
     if example.body is not None:
         request += ["", pretty(example.body)]
-    answer = [f"{example.status} {HTTPStatus(example.status).phrase}"]
+    answer = [f"{example.status} {phrase_of(example.status)}"]
     answer += [f"{name}: {value}" for name, value in example.answer_headers.items()]
     text = example.answer if isinstance(example.answer, str) else pretty(example.answer)
     answer += ["", text.rstrip("\n")]

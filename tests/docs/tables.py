@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from http import HTTPStatus
 from typing import NamedTuple
 
 from pydantic import SecretStr
 
 from leaderboard_core.errors import all_errors
+from leaderboard_core.http.phrases import phrase_of
 from leaderboard_core.redis.commands import acl_line
 from leaderboard_core.redis.error_codes import MEANINGS
 from leaderboard_core.settings import GROUPS, PER_REGION_PREFIXES
@@ -94,4 +94,4 @@ def errors() -> str:
 
 def _refusal(code: str, status: int) -> str:
     envelope = json.dumps(examples.errors()[code], ensure_ascii=False)
-    return f"```http\n{status} {HTTPStatus(status).phrase}\n\n{envelope}\n```"
+    return f"```http\n{status} {phrase_of(status)}\n\n{envelope}\n```"
