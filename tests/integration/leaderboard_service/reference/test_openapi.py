@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -24,7 +24,7 @@ from tests.support.service import REGIONS, Api
 def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: str = "answer") -> None:
     """The parts of JSON Schema that the document uses; an unknown part fails."""
     known = {"$ref", "type", "properties", "required", "items", "anyOf", "minLength", "maxLength", "pattern"}
-    known |= {"minimum", "maximum", "title", "description", "examples", "default", "additionalProperties"}
+    known |= {"minimum", "maximum", "title", "description", "examples", "default", "additionalProperties", "format"}
     assert set(schema) <= known, f"{where}: this check does not know {set(schema) - known}"
     if "$ref" in schema:
         name = schema["$ref"].removeprefix("#/components/schemas/")
@@ -431,6 +431,30 @@ async def test_what_needs_a_token_says_so_and_only_writes_take_a_key(document: d
         assert operation["security"] == [{"bearer": []}]
         names = [parameter["name"] for parameter in operation["parameters"]]
         assert names == (["user_id", "Idempotency-Key"] if has_key else ["user_id"])
+
+
+def schemas_in(part: Any) -> Iterator[dict[str, Any]]:
+    """Every JSON object of the document that has a type, wherever it stands outside of examples."""
+    if isinstance(part, dict):
+        if isinstance(part.get("type"), str):
+            yield part
+        for name, inner in part.items():
+            if name not in ("example", "examples"):
+                yield from schemas_in(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from schemas_in(inner)
+
+
+async def test_every_integer_has_64_bits(document: dict[str, Any]) -> None:
+    """Without a format, half of the generators make fields of 32 bits, in which neither scores nor times fit."""
+    integers = [schema for schema in schemas_in(document) if schema["type"] == "integer"]
+    assert len(integers) > 50
+    for schema in integers:
+        assert schema.get("format") == "int64", schema
+        bounds = [schema[name] for name in ("minimum", "maximum", "default") if name in schema]
+        assert [bound for bound in bounds if type(bound) is not int] == [], schema
+    assert '"maximum":9007199254740991,' in json.dumps(document, separators=(",", ":"))
 
 
 async def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any]) -> None:
