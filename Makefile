@@ -93,7 +93,7 @@ lock: $(BIN)/uv ## bring the lock file up to date with pyproject.toml
 	$(BIN)/uv lock
 
 clean: ## remove the environment and the local cluster's data
-	rm -rf .venv .venv-newest .local .mypy_cache .pytest_cache .ruff_cache postman/node_modules
+	rm -rf .venv .venv-newest .local .mypy_cache .pytest_cache .ruff_cache postman/node_modules tests/foreign/node_modules
 
 $(BIN)/uv:
 	@PYTHON="$(PYTHON)" sh .ci/setup --only-uv

@@ -69,10 +69,10 @@ class Recorder:
             assert (first.name, second.name) == ("snapshot", "change")
             if "removed" in second.data:
                 assert apply(first.data["rows"], second.data), "the change fits the snapshot"
-            text = [f"retry: {listener.retry}"]
+            text = f"retry: {listener.retry}\n"
             for event in (first, second):
-                text.append(f"id: {event.id}\nevent: {event.name}\ndata: {orjson.dumps(event.data).decode()}")
-        self._keep(call=call, title=title, target=target, status=200, answer="\n\n".join(text) + "\n\n")
+                text += f"id: {event.id}\nevent: {event.name}\ndata: {orjson.dumps(event.data).decode()}\n\n"
+        self._keep(call=call, title=title, target=target, status=200, answer=text)
 
     async def error(
         self,
