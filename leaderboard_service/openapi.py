@@ -13,6 +13,7 @@ from leaderboard_core.errors import (
     RetryLater,
     Unavailable,
     UnknownRegion,
+    UnsupportedMediaType,
     WarmingUp,
 )
 from leaderboard_service.schemas import ErrorEnvelope
@@ -21,7 +22,9 @@ Errors = tuple[type[LeaderboardError], ...]
 Responses = dict[int | str, dict[str, Any]]
 
 TOKEN_ERRORS: Final[Errors] = (MissingToken, InvalidToken)
-BODY_ERRORS: Final[Errors] = (PayloadTooLarge, InvalidPayload, UnknownRegion)
+NOT_READ: Final[Errors] = (PayloadTooLarge, UnsupportedMediaType)
+"""The errors of a body that is not looked into."""
+BODY_ERRORS: Final[Errors] = (*NOT_READ, InvalidPayload, UnknownRegion)
 STORE_ERRORS: Final[Errors] = (Unavailable, WarmingUp)
 READ_ERRORS: Final[Errors] = (InvalidPayload, UnknownRegion, Unavailable)
 """The errors of a read that goes to Postgres when Redis does not hold its data."""
@@ -35,7 +38,10 @@ DESCRIPTION: Final = """Real-time leaderboards. Send `Authorization: Bearer <tok
 
 Every error is `{"error": "<code>", "message": "<what to do>"}`. The gateways and NGINX in front of the services answer
 with 408 `request_timeout`, 413 `payload_too_large`, 502 `bad_gateway`, 503 `unavailable` and 504 `gateway_timeout` of
-their own, on any path. docs/api.md has the promises that hold for all calls."""
+their own, on any path. docs/api.md has the promises that hold for all calls.
+
+Bodies are JSON in UTF-8, not compressed. Scores are whole numbers in ±(2^53-1) and taken in any notation: `250`,
+`250.0` and `2.5e2` are the same. Times are microseconds since the epoch. Both need 64 bits."""
 TAGS: Final = [
     {"name": "auth", "description": "Accounts: who a player is."},
     {"name": "scores", "description": "Score writes. Each needs a token and takes an Idempotency-Key."},

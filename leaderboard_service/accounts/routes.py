@@ -13,7 +13,6 @@ from leaderboard_core.errors import (
     InvalidCredentials,
     InvalidPayload,
     LeaderboardError,
-    PayloadTooLarge,
     QueueFull,
     RateLimited,
     RegionMismatch,
@@ -37,7 +36,7 @@ from leaderboard_service.accounts.schemas import (
 )
 from leaderboard_service.accounts.service import Entered, Proof
 from leaderboard_service.dependencies import SAME_ORIGIN, Caller, KnownRegions, OptionalCaller, RequestId, TokenIssuer
-from leaderboard_service.openapi import BODY_ERRORS, STORE_ERRORS, TOKEN_ERRORS, refused_with
+from leaderboard_service.openapi import BODY_ERRORS, NOT_READ, STORE_ERRORS, TOKEN_ERRORS, refused_with
 from leaderboard_service.schemas import UserId
 from leaderboard_service.scores.service import Write
 
@@ -126,7 +125,7 @@ async def login(
     responses=refused_with(
         *TOKEN_ERRORS,
         *(InvalidCredentials, Forbidden, ForbiddenOrigin, UserNotFound, RegionMismatch),
-        *(PayloadTooLarge, InvalidPayload, RateLimited, QueueFull),
+        *(*NOT_READ, InvalidPayload, RateLimited, QueueFull),
         *STORE_ERRORS,
     ),
 )

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from leaderboard_core import calls
-from leaderboard_core.errors import PayloadTooLarge, UserNotFound
+from leaderboard_core.errors import UserNotFound
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_service.boards.cursors import cursor_after, decode
@@ -29,7 +29,7 @@ from leaderboard_service.boards.schemas import (
 )
 from leaderboard_service.boards.source_header import ANSWERED, Source, reply_from
 from leaderboard_service.dependencies import KnownRegions
-from leaderboard_service.openapi import READ_ERRORS, refused_with
+from leaderboard_service.openapi import NOT_READ, READ_ERRORS, refused_with
 from leaderboard_service.schemas import UserId
 
 router = APIRouter(tags=["boards"], route_class=CompiledRoute)
@@ -97,9 +97,7 @@ async def rank(
     )
 
 
-@router.post(
-    calls.RANKS.path, response_model=RanksAnswer, responses=ANSWERED | refused_with(PayloadTooLarge, *READ_ERRORS)
-)
+@router.post(calls.RANKS.path, response_model=RanksAnswer, responses=ANSWERED | refused_with(*NOT_READ, *READ_ERRORS))
 async def ranks(body: RanksBody, reads: Boards, regions: KnownRegions) -> JSONReply:
     """The ranks of up to 1,000 players, such as somebody's friends.
 

@@ -13,7 +13,6 @@ from leaderboard_core.errors import (
     IdempotencyKeyInUse,
     InvalidPayload,
     LeaderboardError,
-    PayloadTooLarge,
     QueueFull,
     RateLimited,
     RegionMismatch,
@@ -35,7 +34,7 @@ from leaderboard_service.dependencies import (
     RequestId,
     ServerToken,
 )
-from leaderboard_service.openapi import BODY_ERRORS, STORE_ERRORS, TOKEN_ERRORS, Errors, refused_with
+from leaderboard_service.openapi import BODY_ERRORS, NOT_READ, STORE_ERRORS, TOKEN_ERRORS, Errors, refused_with
 from leaderboard_service.scores.batches import Outcome, write_of
 from leaderboard_service.scores.dependencies import Batches, Writer
 from leaderboard_service.scores.schemas import (
@@ -133,7 +132,7 @@ async def add(
     calls.SUBMIT_MANY.path,
     dependencies=SAME_ORIGIN,
     response_model=BatchWritten,
-    responses=refused_with(*TOKEN_ERRORS, Forbidden, ForbiddenOrigin, PayloadTooLarge, InvalidPayload, *STORE_ERRORS),
+    responses=refused_with(*TOKEN_ERRORS, Forbidden, ForbiddenOrigin, *NOT_READ, InvalidPayload, *STORE_ERRORS),
 )
 async def submit_many(
     body: BatchBody,

@@ -84,6 +84,7 @@ class Recorder:
         token: str = "",
         key: str = "",
         origin: str = "",
+        coding: str = "",
         raw: bytes = b"",
     ) -> None:
         """Record an example of the error `code`."""
@@ -91,6 +92,7 @@ class Recorder:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         headers |= {"Idempotency-Key": key} if key else {}
         headers |= {"Origin": origin} if origin else {}
+        headers |= {"Content-Encoding": coding} if coding else {}
         content = raw or (orjson.dumps(body) if body is not None else None)
         answer = await api.http.request(method, target, content=content, headers=headers)
         assert answer.json()["error"] == code, answer.text
