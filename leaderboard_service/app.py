@@ -66,8 +66,11 @@ def create_app(settings: Settings | None = None, *, calls: CallTable | None = No
         metrics=HTTP_REQUESTS,
         lifespan=lifespan,
         calls=calls,
-        title="Leaderboard",
+        title=openapi.TITLE,
         version="1",
+        servers=openapi.SERVERS,
+        contact=openapi.CONTACT,
+        license_info=openapi.LICENSE,
         description=openapi.DESCRIPTION,
         openapi_tags=openapi.TAGS,
         generate_unique_id_function=_operation_id,
@@ -79,4 +82,4 @@ def create_app(settings: Settings | None = None, *, calls: CallTable | None = No
 
 
 def _operation_id(route: APIRoute) -> str:
-    return route.name.rstrip("_")
+    return route.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from leaderboard_core.errors import (
@@ -34,6 +35,11 @@ _RETRY_AFTER: Final = {
 }
 _ENVELOPE: Final = {"$ref": f"#/components/schemas/{ErrorEnvelope.__name__}"}
 
+TITLE: Final = "Leaderboard API"
+"""Generators name their package after it: one called leaderboard_client would be in our client's way."""
+SERVERS: Final = [{"url": "/", "description": "Wherever this document came from."}]
+CONTACT: Final = {"name": "Whoever runs this leaderboard"}
+LICENSE: Final = {"name": "MIT", "identifier": "MIT"}
 DESCRIPTION: Final = """Real-time leaderboards. Send `Authorization: Bearer <token>` where a lock is shown.
 
 Every error is `{"error": "<code>", "message": "<what to do>"}`. The gateways and NGINX in front of the services answer
@@ -59,12 +65,18 @@ def refused_with(*errors: type[LeaderboardError]) -> Responses:
 
 def _refusals(status: int, errors: Errors) -> dict[str, Any]:
     found = [error for error in errors if error.status == status]
-    named = {error.code: {"$ref": f"#/components/examples/{error.code}"} for error in found}
+    named = [error.code for error in found]
     # Not models: FastAPI would give the errors of a stream the stream's own media type.
     described: dict[str, Any] = {
         "description": "\n\n".join(f"`{error.code}`: {error.default_message}" for error in found),
-        "content": {"application/json": {"schema": _ENVELOPE, "examples": named}},
+        "content": envelope_of(named),
     }
     if all(issubclass(error, RetryLater) for error in found):
         described["headers"] = _RETRY_AFTER
     return described
+
+
+def envelope_of(codes: Iterable[str]) -> dict[str, Any]:
+    """Describe the content of an error that has one of these codes."""
+    examples = {code: {"$ref": f"#/components/examples/{code}"} for code in codes}
+    return {"application/json": {"schema": _ENVELOPE, "examples": examples}}

@@ -45,6 +45,7 @@ router = APIRouter(tags=["auth"], route_class=CompiledRoute)
 
 @router.post(
     calls.REGISTER.path,
+    response_description="The new player, and its token.",
     dependencies=SAME_ORIGIN,
     status_code=201,
     response_model=Registered,
@@ -55,7 +56,7 @@ router = APIRouter(tags=["auth"], route_class=CompiledRoute)
         *STORE_ERRORS,
     ),
 )
-async def register(
+async def register_player(
     body: RegisterBody,
     accounts: AccountService,
     tokens: TokenIssuer,
@@ -89,6 +90,7 @@ async def register(
 
 @router.post(
     calls.LOGIN.path,
+    response_description="A token, and the player.",
     dependencies=SAME_ORIGIN,
     response_model=LoggedIn,
     responses=refused_with(
@@ -120,6 +122,7 @@ async def login(
 
 @router.put(
     calls.SET_PASSWORD.path,
+    response_description="The password counts from now on.",
     dependencies=SAME_ORIGIN,
     response_model=PasswordSet,
     responses=refused_with(
@@ -149,6 +152,7 @@ async def set_password(
 
 @router.post(
     calls.NEW_SECRET.path,
+    response_description="The secret, this once.",
     dependencies=SAME_ORIGIN,
     response_model=NewSecret,
     responses=refused_with(
