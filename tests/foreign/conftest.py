@@ -16,5 +16,5 @@ OLDEST_NODE = (20, 19)
 def node_tools() -> Path:
     """The folder of the commands that package-lock.json names. CI sets TEST_FOREIGN=required."""
     if reason := missing_tool(OLDEST_NODE):
-        leave_out("linters, parsers and generators that run on node are not tried", reason, "TEST_FOREIGN")
+        leave_out("linters and parsers that run on node are not tried", reason, "TEST_FOREIGN")
     return packages(FOLDER)
