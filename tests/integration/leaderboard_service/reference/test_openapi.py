@@ -353,8 +353,9 @@ async def write_everywhere(checked: Checked, *, twice: bool = False) -> None:
         token = checked.api.player_token(f"new-{secrets.token_hex(4)}", "EU")
         await checked.call("POST", "/score/create", json={"region": "EU"}, headers={"Authorization": f"Bearer {token}"})
     await checked.call("POST", "/auth/login", json={"user_id": "alice", "name": "Alice"})
-    for path in (PASSWORD_OF, SECRET_OF) * (1 + twice):
-        await change(checked, path, "alice", headers=server)
+    for path in (PASSWORD_OF, SECRET_OF):
+        for _ in range(1 + twice):
+            await change(checked, path, "alice", headers=server)
 
 
 async def change(
