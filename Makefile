@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-quick test-containers test-newest test-pgbouncer test-compose test-upgrade docs soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-quick test-containers test-newest test-clients test-pgbouncer test-compose test-upgrade docs soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ test-newest: ## what we use of private parts of fastapi, uvicorn, redis and the 
 test-uvicorn: .venv/.ready ## the service's tests under uvicorn's own two protocols instead of ours (ten minutes)
 	TEST_HTTP=httptools $(BIN)/pytest -q tests/integration/leaderboard_service
 	TEST_HTTP=h11 $(BIN)/pytest -q tests/integration/leaderboard_service
+
+test-clients: .venv/.ready ## generate clients for TypeScript, Go and Java (what is there) and play a whole life with each
+	$(BIN)/pytest -q tests/clients
 
 test-pgbouncer: .venv/.ready ## the tests of the stores with a PgBouncer in transaction mode before Postgres (ten minutes)
 	TEST_PGBOUNCER=1 $(BIN)/pytest -q tests/integration/leaderboard_core/postgres tests/integration/worker_service \
@@ -96,7 +99,7 @@ lock: $(BIN)/uv ## bring the lock file up to date with pyproject.toml
 	$(BIN)/uv lock
 
 clean: ## remove the environment and the local cluster's data
-	rm -rf .venv .venv-newest .local .mypy_cache .pytest_cache .ruff_cache postman/node_modules
+	rm -rf .venv .venv-newest .local .mypy_cache .pytest_cache .ruff_cache postman/node_modules tests/foreign/node_modules tests/clients/typescript/node_modules
 
 $(BIN)/uv:
 	@PYTHON="$(PYTHON)" sh .ci/setup --only-uv

@@ -22,6 +22,7 @@ LeaderboardError            500 internal_error
     UserExists              409 user_exists
     RegionMismatch          409 region_mismatch
     PayloadTooLarge         413 payload_too_large
+    UnsupportedMediaType    415 unsupported_media_type
     IdempotencyKeyInUse     422 idempotency_key_reused
     InvalidPayload          422 invalid_payload
     UnknownRegion           422 unknown_region
@@ -157,6 +158,11 @@ class IdempotencyKeyInUse(LeaderboardError):
 class PayloadTooLarge(LeaderboardError):
     status, code = 413, "payload_too_large"
     default_message = "The request body is too large."
+
+
+class UnsupportedMediaType(LeaderboardError):
+    status, code = 415, "unsupported_media_type"
+    default_message = "The body has a Content-Encoding; send it as it is, without that header."
 
 
 class InvalidPayload(LeaderboardError):

@@ -18,7 +18,7 @@ from leaderboard_service.accounts.routes import router as accounts
 from leaderboard_service.boards.routes import router as boards
 from leaderboard_service.live.routes import router as live
 from leaderboard_service.players.routes import router as players
-from leaderboard_service.reference import examples
+from leaderboard_service.reference.document import complete
 from leaderboard_service.scores.routes import router as scores
 from leaderboard_service.services import Services, Settings
 from leaderboard_service.system.routes import router as system
@@ -32,12 +32,12 @@ ROUTERS = (accounts, scores, boards, live, players, system)
 
 
 class Service(Application):
-    """The application of a replica, with recorded answers in its OpenAPI document."""
+    """The application of a replica, with a completed OpenAPI document."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return the document that FastAPI makes of the signatures, with recorded examples."""
+        """Return the document that FastAPI makes of the signatures, completed, with recorded examples."""
         if self.openapi_schema is None:
-            self.openapi_schema = examples.attach(super().openapi())
+            self.openapi_schema = complete(super().openapi())
         return self.openapi_schema
 
 
@@ -66,8 +66,11 @@ def create_app(settings: Settings | None = None, *, calls: CallTable | None = No
         metrics=HTTP_REQUESTS,
         lifespan=lifespan,
         calls=calls,
-        title="Leaderboard",
+        title=openapi.TITLE,
         version="1",
+        servers=openapi.SERVERS,
+        contact=openapi.CONTACT,
+        license_info=openapi.LICENSE,
         description=openapi.DESCRIPTION,
         openapi_tags=openapi.TAGS,
         generate_unique_id_function=_operation_id,
@@ -79,4 +82,4 @@ def create_app(settings: Settings | None = None, *, calls: CallTable | None = No
 
 
 def _operation_id(route: APIRoute) -> str:
-    return route.name.rstrip("_")
+    return route.name

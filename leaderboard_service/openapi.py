@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from leaderboard_core.errors import (
@@ -13,6 +14,7 @@ from leaderboard_core.errors import (
     RetryLater,
     Unavailable,
     UnknownRegion,
+    UnsupportedMediaType,
     WarmingUp,
 )
 from leaderboard_service.schemas import ErrorEnvelope
@@ -21,7 +23,9 @@ Errors = tuple[type[LeaderboardError], ...]
 Responses = dict[int | str, dict[str, Any]]
 
 TOKEN_ERRORS: Final[Errors] = (MissingToken, InvalidToken)
-BODY_ERRORS: Final[Errors] = (PayloadTooLarge, InvalidPayload, UnknownRegion)
+NOT_READ: Final[Errors] = (PayloadTooLarge, UnsupportedMediaType)
+"""The errors of a body that is not looked into."""
+BODY_ERRORS: Final[Errors] = (*NOT_READ, InvalidPayload, UnknownRegion)
 STORE_ERRORS: Final[Errors] = (Unavailable, WarmingUp)
 READ_ERRORS: Final[Errors] = (InvalidPayload, UnknownRegion, Unavailable)
 """The errors of a read that goes to Postgres when Redis does not hold its data."""
@@ -31,11 +35,19 @@ _RETRY_AFTER: Final = {
 }
 _ENVELOPE: Final = {"$ref": f"#/components/schemas/{ErrorEnvelope.__name__}"}
 
+TITLE: Final = "Leaderboard API"
+"""Generators name their package after it: one called leaderboard_client would be in our client's way."""
+SERVERS: Final = [{"url": "/", "description": "Wherever this document came from."}]
+CONTACT: Final = {"name": "Whoever runs this leaderboard"}
+LICENSE: Final = {"name": "MIT", "identifier": "MIT"}
 DESCRIPTION: Final = """Real-time leaderboards. Send `Authorization: Bearer <token>` where a lock is shown.
 
 Every error is `{"error": "<code>", "message": "<what to do>"}`. The gateways and NGINX in front of the services answer
 with 408 `request_timeout`, 413 `payload_too_large`, 502 `bad_gateway`, 503 `unavailable` and 504 `gateway_timeout` of
-their own, on any path. docs/api.md has the promises that hold for all calls."""
+their own, on any path. docs/api.md has the promises that hold for all calls.
+
+Bodies are JSON in UTF-8, not compressed. Scores are whole numbers in ±(2^53-1) and taken in any notation: `250`,
+`250.0` and `2.5e2` are the same. Times are microseconds since the epoch. Both need 64 bits."""
 TAGS: Final = [
     {"name": "auth", "description": "Accounts: who a player is."},
     {"name": "scores", "description": "Score writes. Each needs a token and takes an Idempotency-Key."},
@@ -53,12 +65,18 @@ def refused_with(*errors: type[LeaderboardError]) -> Responses:
 
 def _refusals(status: int, errors: Errors) -> dict[str, Any]:
     found = [error for error in errors if error.status == status]
-    named = {error.code: {"$ref": f"#/components/examples/{error.code}"} for error in found}
+    named = [error.code for error in found]
     # Not models: FastAPI would give the errors of a stream the stream's own media type.
     described: dict[str, Any] = {
         "description": "\n\n".join(f"`{error.code}`: {error.default_message}" for error in found),
-        "content": {"application/json": {"schema": _ENVELOPE, "examples": named}},
+        "content": envelope_of(named),
     }
     if all(issubclass(error, RetryLater) for error in found):
         described["headers"] = _RETRY_AFTER
     return described
+
+
+def envelope_of(codes: Iterable[str]) -> dict[str, Any]:
+    """Describe the content of an error that has one of these codes."""
+    examples = {code: {"$ref": f"#/components/examples/{code}"} for code in codes}
+    return {"application/json": {"schema": _ENVELOPE, "examples": examples}}

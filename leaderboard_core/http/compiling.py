@@ -25,6 +25,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
+from leaderboard_core.http.bodies import check_encoding
 from leaderboard_core.http.dependencies import FromState, Inline
 from leaderboard_core.http.messages import BodyLimits
 from leaderboard_core.http.requests import LimitedRequest
@@ -86,13 +87,15 @@ class _Compiler:
         self._refusable = False
         self._has_request = False
         self._path_parameter = ""
+        self._body_name = ""
 
     def compile(self, dependant: Dependant, path: str) -> Compiled:
         self._path_parameter = path.partition("{")[2].removesuffix("}")
         arguments = self._arguments(dependant, own=True)
         if self._refusable:
             self._lines.insert(0, "errors = None")
-            self._emit("if errors is not None:", f"    raise {self._constant(RequestValidationError)}(errors)")
+            refusal = f"{self._constant(RequestValidationError)}(errors, body={self._body_name or None})"
+            self._emit("if errors is not None:", f"    raise {refusal}")
         self._emit(f"return await {self._constant(dependant.call)}({arguments})")
         body = "".join(f"    {line}\n" for line in ("state = scope['state']", *self._lines))
         source = f"async def call(scope, receive, headers, path_value, limits):\n{body}"
@@ -179,8 +182,10 @@ class _Compiler:
         model = _model_of(field)
         if model is None or type(field.field_info).__name__ != "Body" or not field.field_info.is_required():
             raise NotCompilable("its body is not one JSON model")
-        name = f"b{len(self._lines)}"
+        name = self._body_name = f"b{len(self._lines)}"
         self._emit(f"{name} = await {self._request()}.body()")
+        check = self._constant(check_encoding)
+        self._emit("if b'content-encoding' in headers:", f"    {check}(headers[b'content-encoding'])")
         self._emit(f"if {name}[:3] == {_BYTE_ORDER_MARK!r}:", f"    {name} = {name}[3:]")
         validate = self._constant(model.__pydantic_validator__.validate_json)
         return self._refusable_value(own, f"{validate}({name})", ("body",))
@@ -232,6 +237,11 @@ class _QueryReader:
 def _collect(errors: list[Any] | None, error: ValidationError, location: tuple[str, ...]) -> list[Any]:
     found = error.errors(include_url=False, include_input=False)
     return [*(errors or ()), *({**one, "loc": (*location, *one["loc"])} for one in found)]
+
+
+def body_model(dependant: Dependant) -> type[BaseModel] | None:
+    """The model of a path operation's body, None where it has none or another kind of body."""
+    return _model_of(dependant.body_params[0]) if len(dependant.body_params) == 1 else None
 
 
 def _model_of(field: ModelField) -> type[BaseModel] | None:

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from leaderboard_core.errors import InvalidPayload, LeaderboardError, MethodNotAllowed, NotFound, Unavailable
+from leaderboard_core.http.bodies import why_no_object
 from leaderboard_core.http.responses import JSONReply, encode_headers, error_reply
 
 log = logging.getLogger(__name__)
@@ -31,9 +32,23 @@ async def on_leaderboard_error(_: Request, error: LeaderboardError) -> Response:
     return error_reply(error)
 
 
-async def on_invalid_request(_: Request, error: RequestValidationError) -> Response:
+async def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
     """Answer what a body, a query, a path or a header has wrong."""
-    return error_reply(InvalidPayload(fields=fields_of(error.errors())))
+    problems = error.errors()
+    sentence = next(filter(None, (_why_no_object(request, one, error.body) for one in problems)), None)
+    if sentence is None:
+        return error_reply(InvalidPayload(fields=fields_of(problems)))
+    others = fields_of([one for one in problems if one["loc"][0] != "body"])
+    return error_reply(InvalidPayload(sentence, fields=[*others, {"field": "body", "message": sentence}]))
+
+
+def _why_no_object(request: Request, problem: Any, body: object) -> str | None:
+    if problem["loc"][0] != "body":
+        return None
+    entry, _ = request.app.routes_by_path.find(request.method, get_route_path(request.scope))
+    if entry is None or entry.body_model is None:
+        return None
+    return why_no_object(problem, body, request.headers.get("content-type", ""), entry.body_model)
 
 
 async def on_http_exception(request: Request, error: HTTPException) -> Response:

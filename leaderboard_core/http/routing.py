@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from leaderboard_core.calls import CallTable, ends_of
-from leaderboard_core.http.compiling import Compiled, NotCompilable, compile_route
+from leaderboard_core.http.compiling import Compiled, NotCompilable, body_model, compile_route
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +37,14 @@ class CompiledRoute(APIRoute):
 class Entry:
     """One verb on one path: `function` answers it, or FastAPI itself where that is None."""
 
-    __slots__ = ("_fields", "function", "largest_body", "path", "status")
+    __slots__ = ("_fields", "body_model", "function", "largest_body", "path", "status")
 
     def __init__(self, route: RouteContext, function: Compiled | None, largest_body: int | None) -> None:
         self.path: str = route.path_format or ""
         self.function = function
         self.status: int = route.status_code or 200
         self.largest_body = largest_body
+        self.body_model = body_model(route.dependant)
         self._fields: dict[int, ModelField] = {
             int(status): field for status, field in (route.response_fields or {}).items() if str(status).isdigit()
         }

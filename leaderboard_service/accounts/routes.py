@@ -13,7 +13,6 @@ from leaderboard_core.errors import (
     InvalidCredentials,
     InvalidPayload,
     LeaderboardError,
-    PayloadTooLarge,
     QueueFull,
     RateLimited,
     RegionMismatch,
@@ -37,7 +36,7 @@ from leaderboard_service.accounts.schemas import (
 )
 from leaderboard_service.accounts.service import Entered, Proof
 from leaderboard_service.dependencies import SAME_ORIGIN, Caller, KnownRegions, OptionalCaller, RequestId, TokenIssuer
-from leaderboard_service.openapi import BODY_ERRORS, STORE_ERRORS, TOKEN_ERRORS, refused_with
+from leaderboard_service.openapi import BODY_ERRORS, NOT_READ, STORE_ERRORS, TOKEN_ERRORS, refused_with
 from leaderboard_service.schemas import UserId
 from leaderboard_service.scores.service import Write
 
@@ -46,6 +45,7 @@ router = APIRouter(tags=["auth"], route_class=CompiledRoute)
 
 @router.post(
     calls.REGISTER.path,
+    response_description="The new player, and its token.",
     dependencies=SAME_ORIGIN,
     status_code=201,
     response_model=Registered,
@@ -56,7 +56,7 @@ router = APIRouter(tags=["auth"], route_class=CompiledRoute)
         *STORE_ERRORS,
     ),
 )
-async def register(
+async def register_player(
     body: RegisterBody,
     accounts: AccountService,
     tokens: TokenIssuer,
@@ -90,6 +90,7 @@ async def register(
 
 @router.post(
     calls.LOGIN.path,
+    response_description="A token, and the player.",
     dependencies=SAME_ORIGIN,
     response_model=LoggedIn,
     responses=refused_with(
@@ -121,12 +122,13 @@ async def login(
 
 @router.put(
     calls.SET_PASSWORD.path,
+    response_description="The password counts from now on.",
     dependencies=SAME_ORIGIN,
     response_model=PasswordSet,
     responses=refused_with(
         *TOKEN_ERRORS,
         *(InvalidCredentials, Forbidden, ForbiddenOrigin, UserNotFound, RegionMismatch),
-        *(PayloadTooLarge, InvalidPayload, RateLimited, QueueFull),
+        *(*NOT_READ, InvalidPayload, RateLimited, QueueFull),
         *STORE_ERRORS,
     ),
 )
@@ -150,6 +152,7 @@ async def set_password(
 
 @router.post(
     calls.NEW_SECRET.path,
+    response_description="The secret, this once.",
     dependencies=SAME_ORIGIN,
     response_model=NewSecret,
     responses=refused_with(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from leaderboard_service.schemas import Body, Card, InitialScore, Name, NewName, NewUserId, Region, UserId
 
@@ -34,6 +34,10 @@ class RegisterBody(Body):
 
 
 class LoginBody(Body):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user_id": "alice", "password": "correct horse battery"}]}
+    )
+
     user_id: UserId
     name: Annotated[Name | None, Field(description="Needed, and compared, only without password and secret.")] = None
     region: Annotated[Region | None, Field(description="When given, a player of another region is refused.")] = None

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from leaderboard_core import calls
-from leaderboard_core.errors import PayloadTooLarge, UserNotFound
+from leaderboard_core.errors import UserNotFound
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_service.boards.cursors import cursor_after, decode
@@ -29,14 +29,19 @@ from leaderboard_service.boards.schemas import (
 )
 from leaderboard_service.boards.source_header import ANSWERED, Source, reply_from
 from leaderboard_service.dependencies import KnownRegions
-from leaderboard_service.openapi import READ_ERRORS, refused_with
+from leaderboard_service.openapi import NOT_READ, READ_ERRORS, refused_with
 from leaderboard_service.schemas import UserId
 
 router = APIRouter(tags=["boards"], route_class=CompiledRoute)
 
 
-@router.get(calls.TOP.path, response_model=TopPage, responses=ANSWERED | refused_with(*READ_ERRORS))
-async def top(
+@router.get(
+    calls.TOP.path,
+    response_description="A page of the board.",
+    response_model=TopPage,
+    responses=ANSWERED | refused_with(*READ_ERRORS),
+)
+async def get_top(
     query: Annotated[TopQuery, Query()], reads: Boards, coalescer: PageCoalescer, regions: KnownRegions
 ) -> JSONReply:
     """The best players of a board.
@@ -57,8 +62,13 @@ async def top(
     return await coalescer.read((region, limit, offset, cursor), fetch)
 
 
-@router.get(calls.RANGE.path, response_model=TopPage, responses=ANSWERED | refused_with(*READ_ERRORS))
-async def range_(query: Annotated[RangeQuery, Query()], reads: Boards, regions: KnownRegions) -> JSONReply:
+@router.get(
+    calls.RANGE.path,
+    response_description="A page of the range.",
+    response_model=TopPage,
+    responses=ANSWERED | refused_with(*READ_ERRORS),
+)
+async def get_range(query: Annotated[RangeQuery, Query()], reads: Boards, regions: KnownRegions) -> JSONReply:
     """The players of a board between two scores or two ranks.
 
     Give `min`, `max` or both, or else `from`, `to` or both; bounds are inclusive. Ranks are competition ranks: of
@@ -72,8 +82,13 @@ async def range_(query: Annotated[RangeQuery, Query()], reads: Boards, regions: 
     return _page(region, page, source)
 
 
-@router.get(calls.RANK.path, response_model=RankAnswer, responses=ANSWERED | refused_with(UserNotFound, *READ_ERRORS))
-async def rank(
+@router.get(
+    calls.RANK.path,
+    response_description="The player's row, and how many there are.",
+    response_model=RankAnswer,
+    responses=ANSWERED | refused_with(UserNotFound, *READ_ERRORS),
+)
+async def get_rank(
     user_id: UserId, query: Annotated[BoardQuery, Query()], reads: Boards, regions: KnownRegions
 ) -> JSONReply:
     """A player's rank on a board.
@@ -98,9 +113,12 @@ async def rank(
 
 
 @router.post(
-    calls.RANKS.path, response_model=RanksAnswer, responses=ANSWERED | refused_with(PayloadTooLarge, *READ_ERRORS)
+    calls.RANKS.path,
+    response_description="Those of the list who are on the board.",
+    response_model=RanksAnswer,
+    responses=ANSWERED | refused_with(*NOT_READ, *READ_ERRORS),
 )
-async def ranks(body: RanksBody, reads: Boards, regions: KnownRegions) -> JSONReply:
+async def get_ranks(body: RanksBody, reads: Boards, regions: KnownRegions) -> JSONReply:
     """The ranks of up to 1,000 players, such as somebody's friends.
 
     Where each stands in the list (`place`) and on the board (`rank`). Who is not on that board is listed in `unknown`
@@ -122,9 +140,12 @@ async def ranks(body: RanksBody, reads: Boards, regions: KnownRegions) -> JSONRe
 
 
 @router.get(
-    calls.AROUND.path, response_model=AroundAnswer, responses=ANSWERED | refused_with(UserNotFound, *READ_ERRORS)
+    calls.AROUND.path,
+    response_description="The player and its neighbours.",
+    response_model=AroundAnswer,
+    responses=ANSWERED | refused_with(UserNotFound, *READ_ERRORS),
 )
-async def around(
+async def get_around(
     user_id: UserId, query: Annotated[AroundQuery, Query()], reads: Boards, regions: KnownRegions
 ) -> JSONReply:
     """A player and the rows above and below it."""

@@ -12,10 +12,5 @@ from leaderboard_service.live.service import Hub
 live_hub = FromState("live_hub")
 LiveHub = Annotated[Hub, Depends(live_hub)]
 
-LastEventId = Annotated[
-    str,
-    Header(
-        alias="Last-Event-ID",
-        description="The id of the last event that was seen: what changed since is sent, not everything.",
-    ),
-]
+# Not in the document: for generators it has the name of the parameter that means the same.
+LastEventId = Annotated[str, Header(alias="Last-Event-ID", include_in_schema=False)]

@@ -19,7 +19,12 @@ from leaderboard_service.schemas import UserId
 router = APIRouter(tags=["live"], route_class=CompiledRoute, default_response_class=EventStream)
 
 
-@router.get(calls.STREAM_TOP.path, response_model=TopEvent, responses=refused_with(*READ_ERRORS))
+@router.get(
+    calls.STREAM_TOP.path,
+    response_description="Server-Sent Events; the schema is that of their `data`.",
+    response_model=TopEvent,
+    responses=refused_with(*READ_ERRORS),
+)
 async def stream_top(
     query: Annotated[StreamTopQuery, Query()], hub: LiveHub, regions: KnownRegions, last_event_id: LastEventId = ""
 ) -> EventStream:
@@ -38,7 +43,12 @@ async def stream_top(
     return EventStream(listener, hub.write_timeout)
 
 
-@router.get(calls.STREAM_RANK.path, response_model=RankEvent, responses=refused_with(UserNotFound, *READ_ERRORS))
+@router.get(
+    calls.STREAM_RANK.path,
+    response_description="Server-Sent Events; the schema is that of their `data`.",
+    response_model=RankEvent,
+    responses=refused_with(UserNotFound, *READ_ERRORS),
+)
 async def stream_rank(
     user_id: UserId,
     query: Annotated[StreamRankQuery, Query()],

@@ -9,7 +9,10 @@ from pydantic import BaseModel, Field, RootModel
 from leaderboard_service.boards.schemas import BoardQuery, BoardRow
 from leaderboard_service.schemas import Board, ErrorEnvelope, Percentile, Total, UserId, whole
 
-_LAST_EVENT_ID = "The id of the last event that was seen, when no Last-Event-ID header can be sent."
+_LAST_EVENT_ID = (
+    "The id of the last event that was seen: what changed since is sent, not everything. The header `Last-Event-ID`, "
+    "which browsers send by themselves, means the same and goes first."
+)
 
 Source = Annotated[str, Field(description="`redis`, or `postgres` while Redis is away.", examples=["redis"])]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-OPENING = b"retry: 1000\n\n"
+# No empty line behind either: it would end an event without data, which some clients hand to their users.
+OPENING = b"retry: 1000\n"
 """How long (ms) a client waits before it reconnects; as a first chunk it also sends the head of the answer."""
-HEARTBEAT = b": heartbeat\n\n"
+HEARTBEAT = b": heartbeat\n"
 
 
 def event(name: str, data: bytes, event_id: str = "") -> bytes:

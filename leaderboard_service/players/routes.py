@@ -35,8 +35,13 @@ _NOT_KEPT: Final = (b"cache-control", b"no-store")
 router = APIRouter(tags=["users"], route_class=CompiledRoute)
 
 
-@router.get(calls.EXPORT.path, response_model=UserExport, responses=ANSWERED | refused_with(*_ERRORS, Unavailable))
-async def export(user_id: UserId, caller: Caller, exporter: PlayerExport) -> JSONReply:
+@router.get(
+    calls.EXPORT.path,
+    response_description="All that is kept.",
+    response_model=UserExport,
+    responses=ANSWERED | refused_with(*_ERRORS, Unavailable),
+)
+async def export_player(user_id: UserId, caller: Caller, exporter: PlayerExport) -> JSONReply:
     """Everything that is kept of a player.
 
     For the player's own token, or a server's. `saved` is the row in Postgres: it is a moment behind.
@@ -66,11 +71,12 @@ async def export(user_id: UserId, caller: Caller, exporter: PlayerExport) -> JSO
 
 @router.delete(
     calls.DELETE.path,
+    response_description="The player is gone.",
     dependencies=SAME_ORIGIN,
     response_model=UserDeleted,
     responses=refused_with(*_ERRORS, ForbiddenOrigin, IdempotencyKeyInUse, QueueFull, *STORE_ERRORS),
 )
-async def delete(
+async def delete_player(
     user_id: UserId, caller: Caller, idempotency: IdempotencyKey, deleter: PlayerDeletion, request_id: RequestId
 ) -> dict[str, Any]:
     """Delete a player for good.

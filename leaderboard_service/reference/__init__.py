@@ -1,1 +1,1 @@
-"""The API reference: the page at /docs and the recorded examples."""
+"""The API reference: the page at /docs, the OpenAPI document and the recorded examples."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -27,11 +28,16 @@ class Example:
     headers: dict[str, str] = field(default_factory=dict)
     answer_headers: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def is_stream(self) -> bool:
+        return isinstance(self.answer, str)
+
     def parameter(self, path: str, name: str) -> str | None:
         """Return this call's value of a parameter of its path, its query or its headers."""
         parts = urlsplit(self.target)
-        if f"{{{name}}}" in path:
-            return parts.path.removeprefix(path.partition("{")[0])
+        before, found, behind = path.partition(f"{{{name}}}")
+        if found:
+            return parts.path.removeprefix(before).removesuffix(behind)
         return dict(parse_qsl(parts.query)).get(name, self.headers.get(name))
 
 
@@ -70,10 +76,21 @@ def _attach(operation: dict[str, Any], path: str, recorded: list[Example]) -> No
     for parameter in operation.get("parameters", ()):
         for example in recorded:
             if (given := example.parameter(path, parameter["name"])) is not None:
-                parameter.setdefault("example", given)
+                is_number = parameter["schema"].get("type") == "integer"
+                parameter.setdefault("example", int(given) if is_number else given)
     for body in operation.get("requestBody", {}).get("content", {}).values():
         body["examples"] = {example.title: {"value": example.body} for example in recorded}
     for status, answer in operation["responses"].items():
-        shown = {example.title: {"value": example.answer} for example in recorded if str(example.status) == status}
+        shown = [one for example in recorded if str(example.status) == status for one in _answers(example)]
         if shown:
-            next(iter(answer["content"].values()))["examples"] = shown
+            next(iter(answer["content"].values()))["examples"] = {title: {"value": value} for title, value in shown}
+
+
+def _answers(example: Example) -> Iterator[tuple[str, Any]]:
+    """The answer by its title; of a stream the data of each event, which is what its schema describes."""
+    if not example.is_stream:
+        yield example.title, example.answer
+        return
+    for event in example.answer.removesuffix("\n\n").split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in event.split("\n"))
+        yield f"{example.title}: {fields['event']}", orjson.loads(fields["data"])

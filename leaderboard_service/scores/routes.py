@@ -13,7 +13,6 @@ from leaderboard_core.errors import (
     IdempotencyKeyInUse,
     InvalidPayload,
     LeaderboardError,
-    PayloadTooLarge,
     QueueFull,
     RateLimited,
     RegionMismatch,
@@ -35,7 +34,7 @@ from leaderboard_service.dependencies import (
     RequestId,
     ServerToken,
 )
-from leaderboard_service.openapi import BODY_ERRORS, STORE_ERRORS, TOKEN_ERRORS, Errors, refused_with
+from leaderboard_service.openapi import BODY_ERRORS, NOT_READ, STORE_ERRORS, TOKEN_ERRORS, Errors, refused_with
 from leaderboard_service.scores.batches import Outcome, write_of
 from leaderboard_service.scores.dependencies import Batches, Writer
 from leaderboard_service.scores.schemas import (
@@ -70,13 +69,14 @@ router = APIRouter(tags=["scores"], route_class=CompiledRoute)
 
 @router.post(
     calls.CREATE.path,
+    response_description="A new card.",
     dependencies=SAME_ORIGIN,
     status_code=201,
     response_model=Created,
     responses=refused_with(*_WRITE)
     | {200: {"model": Created, "description": "The player has a card already; nothing was changed."}},
 )
-async def create(
+async def create_card(
     body: CreateBody,
     player: Player,
     regions: KnownRegions,
@@ -100,9 +100,13 @@ async def create(
 
 
 @router.post(
-    calls.UPDATE.path, dependencies=SAME_ORIGIN, response_model=ScoreWritten, responses=refused_with(*_EXISTING)
+    calls.UPDATE.path,
+    response_description="The score as it is now.",
+    dependencies=SAME_ORIGIN,
+    response_model=ScoreWritten,
+    responses=refused_with(*_EXISTING),
 )
-async def update(
+async def update_score(
     body: UpdateBody, player: Player, idempotency: IdempotencyKey, writer: Writer, request_id: RequestId
 ) -> JSONReply:
     """Set the score of the token's player.
@@ -114,11 +118,12 @@ async def update(
 
 @router.post(
     calls.ADD.path,
+    response_description="The score as it is now.",
     dependencies=SAME_ORIGIN,
     response_model=ScoreWritten,
     responses=refused_with(*_EXISTING, ScoreOutOfRange),
 )
-async def add(
+async def add_score(
     body: AddBody, player: Player, idempotency: IdempotencyKey, writer: Writer, request_id: RequestId
 ) -> JSONReply:
     """Add to the score of the token's player.
@@ -131,11 +136,12 @@ async def add(
 
 @router.post(
     calls.SUBMIT_MANY.path,
+    response_description="What became of each score.",
     dependencies=SAME_ORIGIN,
     response_model=BatchWritten,
-    responses=refused_with(*TOKEN_ERRORS, Forbidden, ForbiddenOrigin, PayloadTooLarge, InvalidPayload, *STORE_ERRORS),
+    responses=refused_with(*TOKEN_ERRORS, Forbidden, ForbiddenOrigin, *NOT_READ, InvalidPayload, *STORE_ERRORS),
 )
-async def submit_many(
+async def submit_scores(
     body: BatchBody,
     caller: ServerToken,
     regions: KnownRegions,
@@ -177,9 +183,13 @@ async def submit_many(
 
 
 @router.post(
-    calls.SUBMIT.path, dependencies=SAME_ORIGIN, response_model=ScoreWritten, responses=refused_with(*_EXISTING)
+    calls.SUBMIT.path,
+    response_description="The score as it is now.",
+    dependencies=SAME_ORIGIN,
+    response_model=ScoreWritten,
+    responses=refused_with(*_EXISTING),
 )
-async def submit(
+async def submit_score(
     body: SubmitBody,
     caller: Caller,
     regions: KnownRegions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from leaderboard_service.schemas import Body, Card, ErrorEnvelope, InitialScore, Micros, Name, Region, Score, UserId
 
@@ -36,6 +36,8 @@ class SubmitBody(Body):
 
 class BatchItem(Body):
     """One score of a batch: either `score`, to set it, or `delta`, to add to it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "alice", "region": "EU", "score": 100}]})
 
     user_id: UserId
     region: Region

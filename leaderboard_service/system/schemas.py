@@ -2,32 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from leaderboard_service.schemas import Region
 
+RefusesWrites = Annotated[str | None, Field(description="Why it refuses every write; absent while it takes them.")]
+Failure = Annotated[str | None, Field(description="Why it does not answer; absent while it does.")]
+
+
+class RedisHealth(BaseModel):
+    """A Redis."""
+
+    shard: Annotated[str, Field(description="Its URL, without a password.")]
+    regions: Annotated[list[Region], Field(description="The regions whose players it holds.")]
+    ok: Annotated[bool, Field(description="It answers, holds its data and takes writes.")]
+    ready: Annotated[bool, Field(description="It holds its data.")]
+    warnings: Annotated[list[str], Field(description="What could lose data.")] = []
+    error: Failure = None
+    refuses_writes: RefusesWrites = None
+
+
+class PostgresHealth(BaseModel):
+    """A region's database."""
+
+    region: Annotated[Region, Field(description="The region.")]
+    ok: Annotated[bool, Field(description="It answers and takes writes.")]
+    error: Failure = None
+    refuses_writes: RefusesWrites = None
+
+
+class UpstreamHealth(BaseModel):
+    """A service, as a gateway sees it."""
+
+    url: Annotated[str, Field(description="Its address.")]
+    healthy: Annotated[bool, Field(description="It is sent requests.")]
+    state: Annotated[str, Field(description="`healthy`, or why it is sent none.")]
+    seconds_in_state: Annotated[float, Field(ge=0, description="How long it has been so.")]
+    health_status: Annotated[int | None, Field(description="The status of its last answer to `GET /health`.")]
+    failed_checks: Annotated[int, Field(ge=0, description="Checks without an answer, in a row.")]
+    last_error: Annotated[str | None, Field(description="What went wrong last.")]
+
 
 class Health(BaseModel):
+    """A service's health has `redis` and `postgres`, a gateway's `health_task` and `upstreams`."""
+
     model_config = ConfigDict(extra="allow")
 
     ok: Annotated[bool, Field(description="This process can serve.")]
     instance: Annotated[str, Field(description="INSTANCE_NAME, or the process and its port.")]
     stopping: Annotated[bool, Field(description="A stop was asked for.")]
-    redis: Annotated[
-        list[dict[str, Any]],
-        Field(
-            description="Of a service. Each Redis: its regions, whether it answers, holds its data (`ready`) and takes "
-            "writes (`refuses_writes` says why not), and what could lose data."
-        ),
-    ] = []
-    postgres: Annotated[
-        list[dict[str, Any]], Field(description="Of a service. Each region's database; `refuses_writes` as above.")
-    ] = []
+    redis: Annotated[list[RedisHealth], Field(description="Of a service: each Redis.")] = []
+    postgres: Annotated[list[PostgresHealth], Field(description="Of a service: each region's database.")] = []
     health_task: Annotated[bool, Field(description="Of a gateway: the task that checks the services runs.")] = True
     upstreams: Annotated[
-        list[dict[str, Any]], Field(description="Of a gateway: each service and its state; for STATUS_ALLOW only.")
+        list[UpstreamHealth], Field(description="Of a gateway: each service and its state; for STATUS_ALLOW only.")
     ] = []
 
 
@@ -42,9 +72,6 @@ class QueueStatus(BaseModel):
 class WorkerStatus(BaseModel):
     name: Annotated[str, Field(description="The worker's INSTANCE_NAME.")]
     last_seen_seconds: Annotated[float, Field(ge=0, description="Since its last sign of life; they come every second.")]
-
-
-RefusesWrites = Annotated[str | None, Field(description="Why it refuses every write; absent while it takes them.")]
 
 
 class RedisStatus(BaseModel):

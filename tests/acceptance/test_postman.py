@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,41 +11,23 @@ from typing import Any
 import pytest
 
 from tests.acceptance.cluster import REPOSITORY, LocalCluster, clean_environment, command
+from tests.support.node import leave_out, missing_tool, packages
 from tests.unit.project.test_postman import folder, requests_of
 
 pytestmark = pytest.mark.local_cluster
 
 POSTMAN = REPOSITORY / "postman"
-OLDEST_NODE = 20
+OLDEST_NODE = (20, 0)
 CALLS = {item["name"]: item for item in requests_of(folder("Calls"))}
 WITH_A_SERVER_TOKEN = {"Submit for anybody", "Submit many", "Delete the rival"}
-
-
-def missing_tool() -> str | None:
-    """Return why newman cannot run on this machine; None when it can."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        return "node and npm are not installed"
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
-    number = re.match(r"v(\d+)\.", version)
-    if number is None or int(number[1]) < OLDEST_NODE:
-        return f"node is {version.strip()}, and newman's lock file is for {OLDEST_NODE} and newer"
-    return None
 
 
 @pytest.fixture(scope="session")
 def newman() -> Path:
     """Install newman from the lock file. CI sets TEST_POSTMAN=required, so that there it cannot be left out."""
-    if reason := missing_tool():
-        if os.environ.get("TEST_POSTMAN") == "required":
-            pytest.fail(f"TEST_POSTMAN=required, but {reason}")
-        pytest.skip(f"the Postman collection is not run: {reason}")
-    wanted, installed = POSTMAN / "package-lock.json", POSTMAN / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < wanted.stat().st_mtime:
-        words = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        result = subprocess.run(words, cwd=POSTMAN, capture_output=True, text=True, timeout=300, check=False)
-        assert result.returncode == 0, result.stdout + result.stderr
-    return POSTMAN / "node_modules" / ".bin" / "newman"
+    if reason := missing_tool(OLDEST_NODE):
+        leave_out("the Postman collection is not run", reason, "TEST_POSTMAN")
+    return packages(POSTMAN) / "newman"
 
 
 @dataclass

@@ -69,10 +69,10 @@ class Recorder:
             assert (first.name, second.name) == ("snapshot", "change")
             if "removed" in second.data:
                 assert apply(first.data["rows"], second.data), "the change fits the snapshot"
-            text = [f"retry: {listener.retry}"]
+            text = f"retry: {listener.retry}\n"
             for event in (first, second):
-                text.append(f"id: {event.id}\nevent: {event.name}\ndata: {orjson.dumps(event.data).decode()}")
-        self._keep(call=call, title=title, target=target, status=200, answer="\n\n".join(text) + "\n\n")
+                text += f"id: {event.id}\nevent: {event.name}\ndata: {orjson.dumps(event.data).decode()}\n\n"
+        self._keep(call=call, title=title, target=target, status=200, answer=text)
 
     async def error(
         self,
@@ -84,6 +84,7 @@ class Recorder:
         token: str = "",
         key: str = "",
         origin: str = "",
+        coding: str = "",
         raw: bytes = b"",
     ) -> None:
         """Record an example of the error `code`."""
@@ -91,6 +92,7 @@ class Recorder:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         headers |= {"Idempotency-Key": key} if key else {}
         headers |= {"Origin": origin} if origin else {}
+        headers |= {"Content-Encoding": coding} if coding else {}
         content = raw or (orjson.dumps(body) if body is not None else None)
         answer = await api.http.request(method, target, content=content, headers=headers)
         assert answer.json()["error"] == code, answer.text

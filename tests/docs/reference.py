@@ -29,7 +29,7 @@ def document() -> dict[str, Any]:
 def calls(file: str = "") -> str:
     """List all calls; `file` is linked as their description."""
     rows = [
-        (f"[`{name}`]({file}#{slug(name)})", "yes" if "security" in operation else "", operation["summary"])
+        (f"[`{name}`]({file}#{slug(name)})", "yes" if operation["security"] else "", operation["summary"])
         for name, operation in operations()
     ]
     return table("call, token, purpose", *rows)
@@ -67,7 +67,7 @@ def described(name: str, operation: Operation) -> str:
     method, _, path = name.partition(" ")
     schemas = Schemas(document()["components"]["schemas"])
     parts = [f"### `{name}`", wrapped(operation["description"])]
-    if "security" in operation:
+    if operation["security"]:
         parts.append("Needs a token.")
     parameters = [
         (f"`{one['name']}`", one["in"], *schemas.row(one["schema"], required=one["required"]), one["description"])

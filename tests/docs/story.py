@@ -112,6 +112,7 @@ async def _refusals(recorder: Recorder, api: Api, start: Start) -> None:
     await error(api, "user_exists", "POST /auth/register", ALICE)
     await error(api, "region_mismatch", "POST /score", {"user_id": "bob", "region": "NA", "score": 1}, token=server)
     await error(api, "payload_too_large", "POST /score/update", raw=b"x" * 1_048_577, token=alice)
+    await error(api, "unsupported_media_type", "POST /score/update", {"score": 1}, token=alice, coding="gzip")
     await error(api, "invalid_payload", "POST /score/update", {"score": 1.5}, token=alice)
     await error(api, "unknown_region", "GET /top?region=MARS")
     bounded = await start(MAX_SCORE="1000", INSTANCE_NAME="service-1")

@@ -43,15 +43,16 @@ class Listener:
     last_id: str = ""
     bytes_read: int = 0
     _buffer: bytes = b""
+    _block: list[str] = field(default_factory=list)
 
     async def next(self, seconds: float = SOON) -> Event:
         """Wait for the next event. Raises EndedError at the end, TimeoutError when none comes."""
         async with asyncio.timeout(seconds):
             while True:
-                while b"\n\n" not in self._buffer:
+                while b"\n" not in self._buffer:
                     self._buffer += await self._read_chunk()
-                block, _, self._buffer = self._buffer.partition(b"\n\n")
-                if (event := self._parse(block.decode())) is not None:
+                line, _, self._buffer = self._buffer.partition(b"\n")
+                if (event := self._take(line.decode())) is not None:
                     return event
 
     async def silent(self, seconds: float) -> None:
@@ -93,23 +94,22 @@ class Listener:
         self.bytes_read += size
         return chunk[:-2]
 
-    def _parse(self, block: str) -> Event | None:
-        name, data, event_id = "message", "", ""
-        for line in block.split("\n"):
-            key, _, value = line.partition(": ")
-            if key == "":
-                self.comments.append(value)
-            elif key == "retry":
-                self.retry = int(value)
-            elif key == "event":
-                name = value
-            elif key == "data":
-                data = value
-            elif key == "id":
-                event_id = self.last_id = value
-            else:
-                raise AssertionError(f"a client does not know {line!r}")
-        return Event(name, json.loads(data), event_id) if data else None
+    def _take(self, line: str) -> Event | None:
+        """Take one line; an empty one ends an event, and must end nothing else."""
+        key, _, value = line.partition(": ")
+        if line and key == "":
+            self.comments.append(value)
+        elif key == "retry":
+            self.retry = int(value)
+        elif line:
+            self._block.append(line)
+        else:
+            fields = dict(one.split(": ", 1) for one in self._block)
+            self._block.clear()
+            assert fields.keys() - {"id"} == {"event", "data"}, f"a client does not know {fields}"
+            self.last_id = fields.get("id", self.last_id)
+            return Event(fields["event"], json.loads(fields["data"]), fields.get("id", ""))
+        return None
 
 
 async def connect(url: str, path: str, method: str = "GET", /, **headers: str) -> Listener:

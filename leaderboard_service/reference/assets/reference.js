@@ -85,10 +85,11 @@ class Operation {
           about(part),
           prose(schemas.resolved(part).description ?? part.description ?? ""),
         ]);
-    const answers = Object.entries(this.operation.responses).map(([status, { description, content }]) => {
+    const answers = Object.entries(this.operation.responses).map(([status, answered]) => {
+      const { description, content } = schemas.resolved(answered);
       const [[media, { schema }] = ["", {}]] = Object.entries(content ?? {});
       const shape = schema ? schemas.words(schema) : media;
-      return [[make("code", "", status)], description === "Successful Response" ? "" : prose(description), shape];
+      return [[make("code", "", status)], prose(description), shape];
     });
     const success = Object.entries(this.operation.responses).find(([status]) => status.startsWith("2"))?.[1];
     const content = Object.values(success?.content ?? {})[0];

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
+import zlib
 from typing import Any
 
 import httpx
@@ -170,6 +172,84 @@ async def test_bodies_that_are_not_json_objects(api: Api, redis_1: redis.Redis, 
         assert len(response.content) < 5000, what
         assert body["fields"], what
     assert await dump(redis_1) == before
+
+
+FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"
+SCORE = '{"score": 100}'
+NO_JSON: tuple[tuple[str, bytes, str], ...] = (
+    (FORM, b"score=5", f"The body is a form; send JSON such as {SCORE}."),
+    ("", b"score=5&name=a+b", f"The body is a form; send JSON such as {SCORE}."),
+    (FORM, b"five", f"The body is a form; send JSON such as {SCORE}."),
+    (MULTIPART, b'--x\r\nContent-Disposition: form-data; name="score"\r\n\r\n5\r\n--x--\r\n', "a multipart form;"),
+    ("", b"--5f3a\r\nContent-Disposition: form-data; name=score\r\n\r\n5\r\n--5f3a--", "a multipart form;"),
+    ("application/json", gzip.compress(b'{"score": 5}'), "The body is compressed; send plain JSON such as"),
+    ("application/json", zlib.compress(b'{"score": 5}'), "The body is compressed; send plain JSON such as"),
+    ("application/json", '{"score": 5}'.encode("utf-16"), "The body is in UTF-16; send JSON in UTF-8, such as"),
+    ("application/json", '{"score": 5}'.encode("utf-16-le"), "The body is in UTF-16;"),
+    ("application/json", '{"score": 5}'.encode("utf-16-be"), "The body is in UTF-16;"),
+    ("application/json", '{"score": 5}'.encode("utf-32"), "The body is in UTF-32;"),
+    ("application/xml", b"<score>5</score>", f"The body is XML; send JSON such as {SCORE}."),
+    ("application/json", b"", f"The body is empty; send JSON such as {SCORE}."),
+    ("application/json", b"5", f"Send a JSON object such as {SCORE}."),
+    ("application/json", b"[5]", f"Send a JSON object such as {SCORE}."),
+    (FORM, b"{score: 5}", "Invalid JSON: key must be a string at line 1 column 2"),  # curl -d says that it is a form
+)
+
+
+@pytest.mark.parametrize(("content_type", "content", "sentence"), NO_JSON, ids=range(len(NO_JSON)))
+async def test_a_body_that_is_no_json_is_called_what_it_is(
+    api: Api, content_type: str, content: bytes, sentence: str
+) -> None:
+    headers = {"Authorization": f"Bearer {await api.register('alice', 'EU')}"}
+    if content_type:
+        headers["Content-Type"] = content_type
+    body = check_envelope(
+        await api.http.post("/score/update", content=content, headers=headers), 422, "invalid_payload"
+    )
+    (field,) = body["fields"]
+    assert field["field"] == "body"
+    assert sentence in field["message"]
+    assert field["message"] in body["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "example"),
+    [
+        ("/auth/register", {"user_id": "alice", "name": "Alice", "region": "EU"}),
+        ("/auth/login", {"user_id": "alice", "password": "correct horse battery"}),
+        ("/score/add", {"delta": 50}),
+        ("/score", {"user_id": "alice", "region": "EU", "score": 100}),
+        ("/scores", {"scores": [{"user_id": "alice", "region": "EU", "score": 100}]}),
+        ("/ranks", {"user_ids": ["alice"]}),
+    ],
+)
+async def test_the_json_that_is_shown_instead_is_valid(api: Api, path: str, example: dict[str, Any]) -> None:
+    token = api.server_token() if path in ("/score", "/scores") else await api.register("alice", "EU")
+    message = (await api.post_raw(path, "x=1", token=token)).json()["message"]
+    shown = json.loads(message.partition("such as ")[2].removesuffix("."))
+    assert shown == example
+    assert (await api.post(path, shown, token=token)).status_code in (200, 401, 409)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "x-unknown", "identity"])
+async def test_a_content_encoding_is_415(api: Api, redis_1: redis.Redis, coding: str) -> None:
+    token = await api.register("alice", "EU", 3)
+    before = await dump(redis_1)
+    for path, content in (
+        ("/score/update", gzip.compress(b'{"score": 5}')),
+        ("/score/update", b'{"score": 5}'),
+        ("/ranks", b'{"user_ids": ["alice"]}'),
+    ):
+        if coding == "identity":
+            continue
+        headers = {"Authorization": f"Bearer {token}", "Content-Encoding": coding}
+        body = check_envelope(
+            await api.http.post(path, content=content, headers=headers), 415, "unsupported_media_type"
+        )
+        assert coding in body["message"]
+    assert await dump(redis_1) == before
+    headers = {"Authorization": f"Bearer {token}", "Content-Encoding": "identity"}
+    assert (await api.http.post("/score/update", content=b'{"score": 5}', headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/auth/register", "/score/add"])

@@ -25,6 +25,7 @@ PINNED = {
     "user_exists": 409,
     "region_mismatch": 409,
     "payload_too_large": 413,
+    "unsupported_media_type": 415,
     "idempotency_key_reused": 422,
     "invalid_payload": 422,
     "unknown_region": 422,

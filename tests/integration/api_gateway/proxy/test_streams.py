@@ -101,7 +101,7 @@ async def test_heartbeats_keep_a_stream_open() -> None:
         async def behave(request: Request, writer: asyncio.StreamWriter) -> None:
             writer.write(HEAD)
             for _ in range(10):
-                writer.write(chunk(": heartbeat\n\n"))
+                writer.write(chunk(": heartbeat\n"))
                 await asyncio.sleep(0.15)
             writer.write(event(1))
             await request.gone()

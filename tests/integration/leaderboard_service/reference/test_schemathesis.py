@@ -30,6 +30,10 @@ OPERATIONS = [(call.method, call.path) for call in CALLS if not call.streams]
 def check(document: dict[str, Any], url: str, operation: tuple[str, str], tokens: list[str]) -> None:
     """Send generated requests of one operation, without a token and with each of `tokens`."""
     method, path = operation
+    # What answers every status would let every status pass.
+    answers = document["paths"][path][method.lower()]["responses"]
+    for status in ("4XX", "default"):
+        answers.pop(status, None)
     schema = schemathesis.openapi.from_dict(document)
     found = schema[path][method.lower()]
     cases = st.one_of(*(found.as_strategy(generation_mode=mode) for mode in GenerationMode))
