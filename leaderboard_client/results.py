@@ -193,7 +193,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class ExportedUser:
-    """A player as Redis knows it; `protected` when the account has a password."""
+    """A player as Redis knows it; `protected` when the account has a password, `has_secret` when it has a secret."""
 
     user_id: str
     name: str
@@ -201,6 +201,7 @@ class ExportedUser:
     score: int
     updated_at: int
     protected: bool
+    has_secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)

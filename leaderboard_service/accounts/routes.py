@@ -123,6 +123,7 @@ async def login(
 @router.put(
     calls.SET_PASSWORD.path,
     response_description="The password counts from now on.",
+    openapi_extra={"security": [{}]},  # or without a token
     dependencies=SAME_ORIGIN,
     response_model=PasswordSet,
     responses=refused_with(

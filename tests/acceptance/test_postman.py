@@ -19,7 +19,7 @@ pytestmark = pytest.mark.local_cluster
 POSTMAN = REPOSITORY / "postman"
 OLDEST_NODE = (20, 0)
 CALLS = {item["name"]: item for item in requests_of(folder("Calls"))}
-WITH_A_SERVER_TOKEN = {"Submit for anybody", "Submit many", "Delete the rival"}
+WITH_A_SERVER_TOKEN = {"Submit for anybody", "Submit many", "New secret", "Delete the rival"}
 
 
 @pytest.fixture(scope="session")
