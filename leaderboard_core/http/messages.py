@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from leaderboard_core.errors import PayloadTooLarge, RequestTimeout
+from leaderboard_core.http.bodies import check_encoding
 from leaderboard_core.http.cycle import FLUSH_HEAD, TRANSPORT, send_whole, take_whole_body
 from leaderboard_core.http.server import limit_write_buffer
 
@@ -89,7 +90,10 @@ def check_length(headers: Iterable[Header], max_bytes: int) -> None:
 
 
 def limit_body(receive: Receive, headers: Iterable[Header], limits: BodyLimits) -> Receive:
-    """Receive a request for whoever reads its body by messages; raises PayloadTooLarge or RequestTimeout there."""
+    """Receive a request for whoever reads its body by messages.
+
+    Raises PayloadTooLarge, RequestTimeout or UnsupportedMediaType there.
+    """
     size, more, deadline = 0, True, inf
 
     async def receive_limited() -> Message:
@@ -98,6 +102,9 @@ def limit_body(receive: Receive, headers: Iterable[Header], limits: BodyLimits) 
             return await receive()  # it waits until the client leaves
         if deadline == inf:
             check_length(headers, limits.max_bytes)
+            for name, value in headers:
+                if name == b"content-encoding":
+                    check_encoding(value)
             deadline = limits.deadline()
         message = await _receive_in_time(receive, limits.seconds, deadline)
         size += len(message.get("body", b""))

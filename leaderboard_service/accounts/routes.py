@@ -84,8 +84,7 @@ async def register_player(
         user_bucket=False,
     )
     entered = await accounts.register(write, body.password, visitor)
-    secret = {} if entered.secret is None else {"secret": entered.secret}
-    return {"ok": True, **_token_and_user(entered, tokens), **secret}
+    return {"ok": True, **_token_and_user(entered, tokens), "secret": entered.secret}
 
 
 @router.post(

@@ -63,11 +63,14 @@ class NewSecret(BaseModel):
 class Registered(BaseModel):
     ok: bool
     token: Token
+    user: Annotated[Card, Field(description="The player.")]
     secret: Annotated[
         Secret | None,
-        Field(description="Answered this once, to a registration without a password: whoever has it is this player."),
-    ] = None
-    user: Annotated[Card, Field(description="The player.")]
+        Field(
+            description="Answered this once, to a registration without a password: whoever has it is this player. "
+            "Null with a password."
+        ),
+    ]
 
 
 class LoggedIn(BaseModel):

@@ -79,7 +79,7 @@ async def test_a_row_that_changes_while_pages_are_read_comes_again(databases: Re
     pool = databases["EU"]
     await put(pool, ("a", START), ("b", START + 1), ("c", START + 2))
     first = await page_changed_players(pool, START, "", rows=2, timeout=10)
-    both = (["a", "c"], ["a", "c"], ["EU"] * 2, [8, 9], [START + 9] * 2, [False] * 2, [""] * 2)
+    both = (["a", "c"], ["a", "c"], ["EU"] * 2, [8, 9], [START + 9] * 2, [False] * 2, [""] * 2, ["self"] * 2)
     await pool.execute(sql.load("upsert_scores"), *both)
     rest = await page_changed_players(pool, first[-1]["micros"], first[-1]["user_id"], rows=9, timeout=10)
     assert [(row["user_id"], row["score"]) for row in first] == [("a", 7), ("b", 7)]

@@ -76,6 +76,7 @@ async def test_the_table_is_that_of_the_design(databases: RegionDatabases) -> No
         ("updated_at", "timestamp without time zone", None, "YES"),
         ("protected", "boolean", None, "NO"),  # decision 4
         ("last_key", "text", None, "NO"),  # section 3
+        ("credential", "text", None, "NO"),  # decision 19
     ]
     find = "SELECT indexdef FROM pg_indexes WHERE indexname = 'leaderboard_region_score'"
     index = await databases["EU"].fetchval(find)

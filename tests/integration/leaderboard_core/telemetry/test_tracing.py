@@ -63,7 +63,8 @@ def saved(spans: list[Span]) -> bool:
 
 def test_one_score_is_one_trace_from_the_gateway_to_postgres(traced: Traced) -> None:
     traced.client.post("/score", json={"user_id": "alice", "region": "EU", "score": 1}).raise_for_status()
-    token = traced.client.post("/auth/login", json={"user_id": "alice", "name": "alice"}).json()["token"]
+    secret = traced.client.post("/users/alice/secret").raise_for_status().json()["secret"]
+    token = traced.client.post("/auth/login", json={"user_id": "alice", "secret": secret}).json()["token"]
     trace, caller, headers = a_trace()
     headers |= {"Authorization": f"Bearer {token}", "X-Request-ID": "request-1"}
     answer = traced.client.post("/score/add", json={"delta": 5}, headers=headers)

@@ -116,7 +116,7 @@ async def test_a_claim_on_another_shard_ends_when_the_clock_steps_back(start: St
             ),
             (
                 *("register", "alice", "EU", "alice", 1, '{"user_id":"alice"', 1000, 0, 0, 0, 0, "", "1", ""),
-                *(period, "0", keys.tombstone(""), "", ""),
+                *(period, "0", keys.tombstone(""), "", "", "self", ""),
             ),
         )
         assert outcome in answer[:2]
