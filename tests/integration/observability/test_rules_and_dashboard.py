@@ -74,7 +74,8 @@ def make_traffic(running: Processes, environ: dict[str, str]) -> None:
             assert client.post("/score", json=score).status_code == 200
         assert client.get("/top").status_code == 200
         assert client.get("/rank/nobody").status_code == 404
-        assert client.post("/auth/login", json={"user_id": "p1", "name": "p1"}).status_code == 200
+        secret = client.post("/users/p1/secret").json()["secret"]
+        assert client.post("/auth/login", json={"user_id": "p1", "secret": secret}).status_code == 200
         with client.stream("GET", "/stream/top?region=EU") as feed:
             next(feed.iter_lines())
 
