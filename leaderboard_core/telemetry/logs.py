@@ -50,4 +50,5 @@ def setup(process: str, level: str = "INFO") -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)  # our own line says more
+    for name in ("uvicorn.access", "httpx"):  # our own lines say more; httpx has one for each health check of a gateway
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -140,3 +140,11 @@ async def test_a_stop_does_not_wait_for_ever() -> None:
             assert process.returncode == 0
             assert time.monotonic() - started_at < 10
             assert b'"path":"/auth/login","status":503' in output, "the last log line is not lost"
+
+
+async def test_health_checks_leave_no_line_in_the_log() -> None:
+    async with services(1) as (service,), running(service) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        output, _ = await process.communicate()
+    assert b"Application startup complete" in output
+    assert b"HTTP Request" not in output
