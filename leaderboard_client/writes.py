@@ -125,8 +125,8 @@ class Writes(Session):
     ) -> Call[None]:
         """Give a player (the token's, if no user_id is named) its first password, or another one.
 
-        A server's token needs nothing more; others send the old password, or for the first one the secret unless the
-        token was got by it. Raises Unauthorized when these are not the player's, Forbidden when they are not enough.
+        A server's token needs nothing more; others send the old password, or for the first one the secret.
+        Raises Unauthorized when these are not the player's, Forbidden when they are not enough.
         """
         return Call(
             "PUT",

@@ -88,7 +88,7 @@ class InvalidToken(MissingToken):
 
 class InvalidCredentials(LeaderboardError):
     status, code = 401, "invalid_credentials"
-    default_message = "user_id, name and password do not belong together."
+    default_message = "user_id and password, secret or name do not belong together."
 
 
 class Forbidden(LeaderboardError):

@@ -15,8 +15,10 @@ _STREAM = (
     "proxy_read_timeout 180s;",
 )
 _LIMITED = "/auth/"
-"""Has a location with a limit of requests, which one of its own would lose; the gateways limit its bodies, and those of
-calls with a segment behind their parameter, which would need a regular expression."""
+"""Has a location with a limit of requests, which one of its own would lose; the gateways limit its bodies."""
+_AUTH_LIMIT = "limit_req zone=auth burst=${NGINX_AUTH_BURST} nodelay;"
+_SENT_ONCE = ("POST", "PATCH", "LOCK")
+"""Of these NGINX sends none again of which it has sent a byte."""
 _BY_KEY = 'if ($http_idempotency_key != "") { return 418; }'
 _READ_WITH_BODY = (
     "limit_req zone=lists burst=${NGINX_LISTS_BURST} nodelay;",
@@ -44,11 +46,20 @@ def _blocks(calls: Iterable[Call]) -> Iterator[str]:
             directives += _STREAM
         if call.method == "POST" and call.repeat is Repeat.ALWAYS:
             directives += _READ_WITH_BODY  # NGINX does not send a POST again by itself
-        if call.largest_body is not None and not call.path.startswith(_LIMITED) and not call.suffix:
+        if call.suffix:
+            directives.append(_AUTH_LIMIT)  # so far these are about passwords and secrets
+        if call.repeat is Repeat.NEVER and call.method not in _SENT_ONCE:
+            directives.append("proxy_next_upstream off;")
+        if call.largest_body is not None and not call.path.startswith(_LIMITED):
             directives.append(f"client_max_body_size {call.largest_body};")
         if directives:
             if call.repeat is Repeat.WITH_KEY:
                 directives.insert(0, _BY_KEY)
-            match = "" if call.has_parameter else "= "
-            lines = [f"    location {match}{call.prefix} {{", *directives, "proxy_pass http://gateways;"]
+            lines = [f"    location {_match(call)} {{", *directives, "proxy_pass http://gateways;"]
             yield "\n        ".join(lines) + "\n    }"
+
+
+def _match(call: Call) -> str:
+    if call.suffix:
+        return f"~ ^{call.prefix}[^/]+{call.suffix}$"
+    return call.prefix if call.has_parameter else f"= {call.path}"

@@ -35,22 +35,36 @@ class CredentialChanges:
     ) -> None:
         """Give a player its first password, or another one.
 
-        A server may at any time, others with the old password; a first one may be given with the secret, or with a
-        token that was got by it. Raises MissingToken, InvalidToken, Forbidden, InvalidCredentials, UserNotFound,
-        RegionMismatch, RateLimited, QueueFull, WarmingUp or Unavailable.
+        A server may at any time, others with the old password; a first one may be given with the secret, or by a player
+        who has none with a token that was not got by a name.
+
+        Raises MissingToken, InvalidToken, Forbidden, InvalidCredentials, UserNotFound, RegionMismatch, RateLimited,
+        QueueFull, WarmingUp or Unavailable.
         """
+        by_server = caller is not None and caller.is_server
+        if caller is None and proof == Proof():
+            raise MissingToken("Send a token, or the old password or the secret.")
         player = await self._found(user_id)
+        saved_at = await self._passwords.saved_at(user_id, player.region)
         await self._check(player, proof, caller, visitor)
-        if caller is None or not caller.is_server:
+        if not by_server:
             await self._players.count_password(visitor.address)
         password_hash = await self._passwords.hash(password, visitor.is_gone)
         async with self._players.claim(user_id, player.region) as claim:
             # While it is claimed nobody makes a player of that user_id: this is the one who was checked, or nobody.
-            if (await self._found(user_id)).deleted_before != player.deleted_before:
+            current, found_at = await self._found(user_id), await self._passwords.saved_at(user_id, player.region)
+            if current.deleted_before != player.deleted_before:
                 raise UserNotFound(_GONE)
-            if not await self._passwords.save(user_id, player.region, password_hash, claim.taken_at):
-                raise Unavailable("Another request is changing this player's password; try again shortly.")
-            if player.protected:
+            if not by_server and (current.credential, current.protected, found_at) != (
+                player.credential,
+                player.protected,
+                saved_at,
+            ):
+                raise InvalidCredentials("The player's password or secret was changed meanwhile.")
+            taken_at = max(claim.taken_at, found_at + 1)  # found_at is by the clock of whichever Redis had that claim
+            if not await self._passwords.save(user_id, player.region, password_hash, taken_at):
+                raise UserNotFound(_GONE)
+            if current.protected:
                 return
             try:
                 await self._writer.write_claimed(_write("password", player, request_id), claim)
@@ -83,11 +97,12 @@ class CredentialChanges:
             if caller.is_server:
                 return
             check_current(player, caller)
-        if proof.password is None and proof.secret is None:
-            if caller is None:
-                raise MissingToken("Send a token, or the old password or the secret.")
+        if caller is not None and proof == Proof():
             if player.protected:
                 raise Forbidden("This player has a password: send it as 'old_password'.")
+            if player.credential.secret_hash:
+                # Else a token got by a secret that was replaced since would take the player over.
+                raise Forbidden("This player has a secret: send it beside the first password.")
             check_proof(player, caller)
         elif proof.password is None and player.protected:
             raise Forbidden("A secret sets the first password only: send the present one as 'old_password'.")

@@ -28,6 +28,12 @@ class PasswordStore:
         """Save a hash under a claim taken at that time (µs); False when a later claim has saved, or a deletion came."""
         return await self._execute(region, "save_account", user_id, password_hash, claimed_at) > 0
 
+    async def saved_at(self, user_id: str, region: str) -> int:
+        """When a password was saved (µs), by its claim; 0 without one."""
+        async with self._databases.answering(_STORE):
+            found = await self._databases[region].fetchval(sql.load("account_saved_at"), user_id)
+        return int(found or 0)
+
     async def delete(self, user_id: str, region: str, password_hash: str) -> None:
         """Delete what this caller saved."""
         await self._execute(region, "delete_account", user_id, password_hash)

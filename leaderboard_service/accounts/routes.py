@@ -128,7 +128,7 @@ async def login(
     responses=refused_with(
         *TOKEN_ERRORS,
         *(InvalidCredentials, Forbidden, ForbiddenOrigin, UserNotFound, RegionMismatch),
-        *(*NOT_READ, InvalidPayload, RateLimited, QueueFull),
+        *(*NOT_READ, InvalidPayload, RateLimited, RegionRateLimited, QueueFull),
         *STORE_ERRORS,
     ),
 )
@@ -143,7 +143,8 @@ async def set_password(
     """Give a player its first password, or another one.
 
     A server's token needs nothing more: that is how support helps who has forgotten one. A player sends the
-    `old_password`, and needs no token then. The first password takes the `secret`, or a token that was got by it.
+    `old_password`, and needs no token then. The first password takes the `secret`; only a player who has none sets it
+    with a token, which must not be one got by a name.
     """
     proof = Proof(password=body.old_password, secret=body.secret)
     await changes.set_password(user_id, body.password, proof, caller, visitor, request_id)

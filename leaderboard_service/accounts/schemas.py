@@ -48,7 +48,7 @@ class LoginBody(Body):
 class SetPasswordBody(Body):
     password: Annotated[Password, Field(description="The new one.")]
     old_password: Annotated[Password | None, Field(description="The present one, if the player has one.")] = None
-    secret: Annotated[Secret | None, Field(description="Instead of a token, for the first password.")] = None
+    secret: Annotated[Secret | None, Field(description="For the first password, if the player has one.")] = None
 
 
 class PasswordSet(BaseModel):
@@ -57,7 +57,7 @@ class PasswordSet(BaseModel):
 
 
 class NewSecret(BaseModel):
-    secret: Secret
+    secret: Annotated[Secret, Field(description="The player's new secret, answered this once.")]
 
 
 class Registered(BaseModel):

@@ -26,7 +26,7 @@ from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import AuthSettings, LimitSettings
 from leaderboard_core.tokens import Identity, revoked_token
 from leaderboard_service.idempotency import Idempotency
-from leaderboard_service.players.export import check_owner, check_proof
+from leaderboard_service.players.export import check_age_of_proof, check_owner, check_proof
 from leaderboard_service.players.service import Players, StoredPlayer
 
 log = logging.getLogger(__name__)
@@ -87,8 +87,11 @@ class PlayerDeleter:
                 async with self._databases.answering():
                     saved_at = await self._databases[region].fetchval(sql.load("account_saved_at"), user_id)
             except Unavailable:
+                if not caller.is_server and not caller.method:
+                    raise  # whether the token is younger than the password is not known
                 postgres_answers = False
             else:
+                check_age_of_proof(caller, saved_at)
                 at_least = max(at_least, saved_at or 0)
         answer = await self._run(shard, player, caller, request_id, idempotency, at_least)
         if answer[0] == "replay":

@@ -66,6 +66,7 @@ class PlayerExporter:
             saved = await _saved(pool, user_id)
             if player.protected:  # else a row in accounts is the leftover of a registration that died
                 account_saved_at = await pool.fetchval(sql.load("account_saved_at"), user_id)
+        check_age_of_proof(caller, account_saved_at)
         return ExportedPlayer(player, ranks, account_saved_at, saved), source
 
     async def _find_saved(self, user_id: str) -> StoredPlayer | None:
@@ -125,7 +126,7 @@ def check_proof(player: StoredPlayer, caller: Identity) -> None:
     """Raise Forbidden for a player's token that rests on a name only, which everybody can read on the boards.
 
     One that does not say what it rests on is from before tokens did, or from elsewhere: it counts where there is a
-    password, which it cannot have been got without.
+    password, and then check_age_of_proof.
     """
     proven = caller.is_server or (player.protected if not caller.method else caller.method != NAME)
     if not proven:
@@ -133,6 +134,12 @@ def check_proof(player: StoredPlayer, caller: Identity) -> None:
             "This token was got with a name alone. Log in with the player's secret or password, or use a token with "
             "role 'server'."
         )
+
+
+def check_age_of_proof(caller: Identity, account_saved_at: int | None) -> None:
+    """Raise Forbidden for a token that does not say what it rests on, and is not younger than the password."""
+    if not caller.is_server and not caller.method and caller.issued_at <= (account_saved_at or caller.issued_at):
+        raise Forbidden("This token is from before the player's password. Log in with it.")
 
 
 async def _saved(pool: Pool, user_id: str) -> Saved | None:

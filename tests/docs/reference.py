@@ -67,7 +67,7 @@ def described(name: str, operation: Operation) -> str:
     method, _, path = name.partition(" ")
     schemas = Schemas(document()["components"]["schemas"])
     parts = [f"### `{name}`", wrapped(operation["description"])]
-    if operation["security"]:
+    if operation["security"] and {} not in operation["security"]:
         parts.append("Needs a token.")
     parameters = [
         (f"`{one['name']}`", one["in"], *schemas.row(one["schema"], required=one["required"]), one["description"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -48,11 +50,12 @@ async def test_who_may_not_ask_for_a_secret(api: Api) -> None:
     refused(await api.post("/users/alice/secret", {}), 401, "missing_token")
 
 
-async def test_a_first_password_takes_the_secret_or_a_token_got_by_it(any_api: Api) -> None:
-    for user_id, how in (("a", "secret"), ("b", "token"), ("c", "server")):
+async def test_a_first_password_takes_the_secret_or_a_server(any_api: Api) -> None:
+    for user_id, how in (("a", "secret"), ("b", "both"), ("c", "server")):
         registered = (await any_api.try_register(user_id, "EU", 5)).json()
-        proof = {"secret": registered["secret"]} if how == "secret" else {}
-        token = {"secret": None, "token": registered["token"], "server": any_api.server_token()}[how]
+        refused(await set_password(any_api, user_id, registered["token"]), 403, "forbidden")
+        proof = {} if how == "server" else {"secret": registered["secret"]}
+        token = {"secret": None, "both": registered["token"], "server": any_api.server_token()}[how]
         answer = await set_password(any_api, user_id, token, **proof)
         assert (answer.status_code, answer.json()) == (200, {"ok": True, "user_id": user_id})
         assert (await log_in(any_api, user_id, password=ANOTHER)).json()["user"]["score"] == 5
@@ -87,19 +90,75 @@ async def test_who_may_not_set_a_password(api: Api, databases: RegionDatabases, 
         (api.player_token("alice", "EU", method=NAME), {"secret": "0" * 32}, 401, "invalid_credentials"),
         (api.player_token("bob", "EU"), {}, 403, "forbidden"),
         (api.player_token("alice", "NA"), {}, 409, "region_mismatch"),
-        (api.player_token("alice", "EU", issued_at=0), {}, 200, None),  # no predecessor was deleted
+        (api.player_token("alice", "EU"), {}, 403, "forbidden"),  # there is a secret to send
     ):
         before = await dump(redis_1)
-        answer = await set_password(api, "alice", token, **proof)
-        if code is None:
-            assert answer.status_code == status
-        else:
-            refused(answer, status, code)
-            kept = {key: value for key, value in (await dump(redis_1)).items() if "bucket" not in key}
-            assert kept == {key: value for key, value in before.items() if "bucket" not in key}
+        refused(await set_password(api, "alice", token, **proof), status, code)
+        kept = {key: value for key, value in (await dump(redis_1)).items() if "bucket" not in key}
+        assert kept == {key: value for key, value in before.items() if "bucket" not in key}
     refused(await set_password(api, "nobody", api.server_token()), 404, "user_not_found")
     refused(await set_password(api, "alice", api.server_token(), password="short"), 422, "invalid_payload")
-    assert await databases["EU"].fetchval("SELECT count(*) FROM accounts") == 2
+    assert await databases["EU"].fetchval("SELECT count(*) FROM accounts") == 1
+
+
+async def test_who_has_no_secret_sets_a_first_password_with_a_token(api: Api) -> None:
+    token = api.player_token("cleo", "EU", method="game")
+    assert (await api.post("/score/create", {"region": "EU"}, token=token)).status_code == 201
+    refused(await set_password(api, "cleo", api.player_token("cleo", "EU", method=NAME)), 403, "forbidden")
+    assert (await set_password(api, "cleo", token)).status_code == 200
+    assert (await log_in(api, "cleo", password=ANOTHER)).status_code == 200
+
+
+@asynccontextmanager
+async def hashes_held(api: Api) -> AsyncIterator[asyncio.Event]:
+    """Let passwords that are hashed in this block wait for its end, as in a long line; yields when one does."""
+    passwords, go, waits = api.services.credential_changes._passwords, asyncio.Event(), asyncio.Event()
+    hashing = passwords.hash
+
+    async def hash_later(password: str, is_gone: Any) -> str:
+        found = await hashing(password, is_gone)
+        waits.set()
+        await go.wait()
+        return found
+
+    passwords.hash = hash_later  # type: ignore[method-assign]
+    try:
+        yield waits
+    finally:
+        passwords.hash = hashing  # type: ignore[method-assign]
+        go.set()
+
+
+async def test_a_secret_that_was_replaced_meanwhile_sets_no_password(api: Api) -> None:
+    secret = await secret_of(api, "alice")
+    async with hashes_held(api) as waits:
+        changing = asyncio.create_task(set_password(api, "alice", secret=secret))
+        await asyncio.wait_for(waits.wait(), 10)
+        another = (await new_secret(api, "alice")).json()["secret"]
+    refused(await changing, 401, "invalid_credentials")
+    assert (await log_in(api, "alice", secret=another)).status_code == 200
+    assert (await set_password(api, "alice", secret=another)).status_code == 200
+
+
+async def test_of_two_first_passwords_at_once_one_counts(api: Api, databases: RegionDatabases) -> None:
+    secret = await secret_of(api, "alice")
+    both = await asyncio.gather(
+        *(set_password(api, "alice", secret=secret, password=f"a long password {number}") for number in range(2))
+    )
+    assert sorted(answer.status_code for answer in both) == [200, 401]
+    winner = [answer.status_code for answer in both].index(200)
+    assert (await log_in(api, "alice", password=f"a long password {winner}")).status_code == 200
+
+
+async def test_a_token_from_before_the_password_that_does_not_say_how_it_was_got(api: Api) -> None:
+    secret = await secret_of(api, "alice")
+    by_name = api.player_token("alice", "EU", method="")
+    assert (await set_password(api, "alice", secret=secret)).status_code == 200
+    refused(await api.export("alice", by_name), 403, "forbidden")
+    refused(await api.delete("alice", by_name), 403, "forbidden")
+    later = api.player_token("alice", "EU", method="")
+    assert (await api.export("alice", later)).status_code == 200
+    assert (await api.delete("alice", later)).status_code == 200
 
 
 async def test_tries_of_the_old_password_are_limited(start: Start) -> None:
@@ -125,26 +184,15 @@ async def test_a_change_of_a_deleted_players_password_leaves_its_successor_alone
 ) -> None:
     """The old password is right when it is looked at; then the player is deleted and made anew by somebody else."""
     await api.register("alice", "EU", password=A_PASSWORD)
-    changes = api.services.credential_changes
-    hashing, hashed = changes._passwords.hash, asyncio.Event()
-
-    async def hash_later(password: str, is_gone: Any) -> str:
-        found = await hashing(password, is_gone)
-        await hashed.wait()
-        return found
-
-    changes._passwords.hash = hash_later  # type: ignore[method-assign]
-    changing = asyncio.create_task(set_password(api, "alice", old_password=A_PASSWORD))
-    try:
-        await asyncio.sleep(0)
-        deleted = await api.delete("alice")
-        assert deleted.status_code == 200
-        changes._passwords.hash = hashing  # type: ignore[method-assign]
-        await api.register("alice", "EU", password="the successor's own")
-    finally:
-        hashed.set()
+    async with hashes_held(api) as waits:
+        changing = asyncio.create_task(set_password(api, "alice", old_password=A_PASSWORD))
+        await asyncio.wait_for(waits.wait(), 10)
+        assert (await api.delete("alice")).status_code == 200
+        secret = await secret_of(api, "alice")
     refused(await changing, 404, "user_not_found")
-    assert (await log_in(api, "alice", password="the successor's own")).status_code == 200
+    assert (await log_in(api, "alice", secret=secret)).status_code == 200
+    refused(await log_in(api, "alice", password=ANOTHER), 401, "invalid_credentials")
+    assert await databases["EU"].fetchval("SELECT count(*) FROM accounts") == 0
 
 
 @pytest.mark.parametrize("lost", [False, True])
