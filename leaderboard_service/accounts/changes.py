@@ -5,9 +5,7 @@ from __future__ import annotations
 from leaderboard_core.errors import (
     Forbidden,
     InvalidCredentials,
-    LeaderboardError,
     MissingToken,
-    Unavailable,
     UserNotFound,
 )
 from leaderboard_core.tokens import Identity
@@ -66,13 +64,8 @@ class CredentialChanges:
                 raise UserNotFound(_GONE)
             if current.protected:
                 return
-            try:
+            async with self._passwords.deleted_if_refused(user_id, player.region, password_hash):
                 await self._writer.write_claimed(_write("password", player, request_id), claim)
-            except Unavailable:
-                raise  # the hash may say so now: its password must stay
-            except LeaderboardError:
-                await self._passwords.delete(user_id, player.region, password_hash)
-                raise
 
     async def new_secret(self, user_id: str, caller: Identity, request_id: str) -> str:
         """Give a player another secret, for a server; the one before is worth nothing from now on.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+from leaderboard_core.errors import LeaderboardError, Unavailable
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_service.accounts.hashing import IsGone, PasswordHashing
@@ -34,9 +37,16 @@ class PasswordStore:
             found = await self._databases[region].fetchval(sql.load("account_saved_at"), user_id)
         return int(found or 0)
 
-    async def delete(self, user_id: str, region: str, password_hash: str) -> None:
-        """Delete what this caller saved."""
-        await self._execute(region, "delete_account", user_id, password_hash)
+    @asynccontextmanager
+    async def deleted_if_refused(self, user_id: str, region: str, password_hash: str) -> AsyncIterator[None]:
+        """Delete what this caller saved when the player's write in this block is refused."""
+        try:
+            yield
+        except Unavailable:
+            raise  # it may have been done: the password must stay
+        except LeaderboardError:
+            await self._execute(region, "delete_account", user_id, password_hash)
+            raise
 
     async def verify(self, user_id: str, region: str, password: str, is_gone: IsGone) -> bool:
         """Whether this is the password of a player who has one."""

@@ -9,9 +9,7 @@ from leaderboard_core.errors import (
     Forbidden,
     InvalidCredentials,
     InvalidPayload,
-    LeaderboardError,
     RegionMismatch,
-    Unavailable,
     UserExists,
     UserNotFound,
 )
@@ -87,14 +85,9 @@ class Accounts:
         async with self._players.claim(write.user_id, write.region, new=True) as claim:
             if not await self._passwords.save(write.user_id, write.region, password_hash, claim.taken_at):
                 raise UserExists("This user_id is being registered by another request.")
-            try:
+            async with self._passwords.deleted_if_refused(write.user_id, write.region, password_hash):
                 made = await self._writer.write_claimed(write._replace(protected=True, credential=SELF), claim)
-                return Entered(made, made.updated_at, PASSWORD)
-            except Unavailable:
-                raise  # the player may exist now: its password must stay
-            except LeaderboardError:
-                await self._passwords.delete(write.user_id, write.region, password_hash)
-                raise
+            return Entered(made, made.updated_at, PASSWORD)
 
     async def login(self, user_id: str, region: str | None, proof: Proof, visitor: Visitor) -> Entered:
         """Return the player that these credentials are of.
