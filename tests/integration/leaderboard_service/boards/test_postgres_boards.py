@@ -419,11 +419,20 @@ async def test_many_readers_wait_for_one_reading_of_the_index(
 async def test_identical_reads_share_one(environ: dict[str, str], wide_pools: RegionDatabases) -> None:
     await save(wide_pools, {"p": ("EU", 1), "q": ("EU", 2)})
     boards = PostgresBoards(wide_pools)
-    await boards.top("EU", 1, 0)
-    async with held_table(environ["DATABASE_URL_EU"]) as waiting:
-        reads = [asyncio.create_task(boards.rank("EU", user_id)) for user_id in "pq" * 15]
-        assert await steady(waiting, least=2) == 2
-    assert [(await read).row.rank for read in reads] == [2, 1] * 15
+
+    async def statements() -> int:
+        await boards.top("EU", 1, 0)
+        async with held_table(environ["DATABASE_URL_EU"]) as waiting:
+            reads = [asyncio.create_task(boards.rank("EU", user_id)) for user_id in "pq" * 15]
+            found = await steady(waiting)
+        assert [(await read).row.rank for read in reads] == [2, 1] * 15
+        return found
+
+    # Whatever else writes meanwhile (autovacuum does) has the index read anew first: one statement, for all readers.
+    for _ in range(5):
+        if (found := await statements()) != 1:
+            break
+    assert found == 2
 
 
 async def test_a_postgres_that_is_away_is_said_so_at_once_and_again(environ: dict[str, str]) -> None:
