@@ -1,5 +1,4 @@
 # Each target sets up what it needs: a virtual environment in .venv from the lock file.
-PYTHON ?= python3
 BIN := .venv/bin
 
 # Plots need more than the system does.
@@ -104,6 +103,9 @@ clean: ## remove the environment and the local cluster's data
 $(BIN)/uv:
 	@PYTHON="$(PYTHON)" sh .ci/setup --only-uv
 
+ifneq ($(shell PYTHON="$(PYTHON)" sh .ci/setup --stale),)
+.PHONY: .venv/.ready
+endif
 .venv/.ready: pyproject.toml uv.lock .ci/setup
 	@PYTHON="$(PYTHON)" sh .ci/setup
 	@touch $@

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -15,3 +19,14 @@ def fail(message: str) -> NoReturn:
     """Print an error message and exit with code 1."""
     errors.print(message, style="red", markup=False)
     raise typer.Exit(1)
+
+
+def called_as() -> str:
+    """Return what to type for this command: `leaderboard` where the shell finds this very one, else its path."""
+    program = Path(sys.argv[0])
+    found = shutil.which("leaderboard")
+    if found is not None and program.exists() and Path(found).samefile(program):
+        return "leaderboard"
+    with suppress(ValueError):
+        program = program.absolute().relative_to(Path.cwd())
+    return str(program) if program.name == "leaderboard" else "python -m leaderboard_cli"

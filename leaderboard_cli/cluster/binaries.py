@@ -39,6 +39,9 @@ class Servers(StrEnum):
             raise ClusterError(f"{SERVERS_VARIABLE} is {value!r}; use auto, system or wheels") from None
 
 
+_TITLES = {"pg": "Postgres", "redis": "Redis", "valkey": "Valkey", "nginx": "NGINX"}
+
+
 @dataclass(frozen=True)
 class Binary:
     """A server program that was run once to learn its version.
@@ -61,7 +64,8 @@ class Binary:
         return f"{self.flavour}-{self.major}"
 
     def describe(self) -> str:
-        return f"{self.flavour} {self.version} ({self.origin}: {self.path})"
+        """Name the program, its version and where it comes from."""
+        return f"{_TITLES.get(self.flavour, self.flavour)} {self.version} ({self.origin})"
 
 
 Candidates = Iterator[tuple[Path, str]]

@@ -1,25 +1,34 @@
-"""Print what the user sees: notes, the processes' log lines under coloured names, the table of addresses."""
+"""Print what the user sees: notes, lines of the processes' logs under coloured names, what to do next."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from enum import Enum, auto
 from pathlib import Path
 
 from rich.console import Console, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 _COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green", "bright_magenta")
 
 
+class Show(Enum):
+    """Which lines of the processes' logs are shown; the files have all of them."""
+
+    NONE = auto()
+    WARNINGS = auto()
+    ALL = auto()
+
+
 class Output:
     """Write to standard output, and drop everything once its reader is gone."""
 
-    def __init__(self, names: Iterable[str] = (), *, quiet: bool = False) -> None:
+    def __init__(self, names: Iterable[str] = (), *, show: Show = Show.WARNINGS) -> None:
         self._console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-        self.quiet = quiet
+        self.show = show
         self._gone = False
         self._prefixes: dict[str, str] = {}
         self.name_processes(names)
@@ -41,17 +50,17 @@ class Output:
         self._write(self._render(Text(text, style="bold red")))
 
     def log_lines(self, name: str, lines: list[str]) -> None:
-        """Print lines that a process wrote."""
-        if not self.quiet:
+        """Print lines that a process wrote: all as they are, or the warnings of our own processes in plain words."""
+        if self.show is not Show.ALL:
+            lines = [said for line in lines if (said := _warning(line))]
+        if lines and self.show is not Show.NONE:
             prefix = self._prefixes.get(name, f"{name} | ")
             self._write("".join(f"{prefix}{line}\n" for line in lines))
 
-    def addresses(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        """Print the table of (what, address, log file)."""
-        table = Table("process", "address", "log")
-        for row in rows:
-            table.add_row(*row)
-        self._write(self._render(table))
+    def pairs(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Print two columns, without a frame: for people who copy from them."""
+        width = max(len(first) for first, _ in rows)
+        self._write("".join(f"  {first:<{width}}  {second}".rstrip() + "\n" for first, second in rows))
 
     def _render(self, what: RenderableType, end: str = "\n") -> str:
         with self._console.capture() as capture:
@@ -69,3 +78,22 @@ class Output:
             # What is still buffered would fail again when the interpreter ends, and change the exit code.
             with Path(os.devnull).open("w") as nowhere:
                 os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+_LEVELS_SHOWN = frozenset({"WARNING", "ERROR", "CRITICAL"})
+_KNOWN_FROM_ELSEWHERE = frozenset({"time", "level", "process", "logger", "message", "request_id", "exception"})
+
+
+def _warning(line: str) -> str | None:
+    """Say in plain words what a JSON line of telemetry.logs warns of; None if it is another line."""
+    if not line.startswith("{"):
+        return None
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    if record.get("level") not in _LEVELS_SHOWN:
+        return None
+    rest = " ".join(f"{name}={value}" for name, value in record.items() if name not in _KNOWN_FROM_ELSEWHERE)
+    last = str(record.get("exception", "")).strip().rsplit("\n", 1)[-1]
+    return "  ".join(part for part in (f"{record['level'].lower()}: {record.get('message', '')}", last, rest) if part)

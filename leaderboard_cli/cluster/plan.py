@@ -21,7 +21,7 @@ from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.secret_files import POSTGRES_PASSWORD, REDIS_PASSWORD, kept_secret
 from leaderboard_cli.cluster.server import Server
 from leaderboard_core.http.sockets import local_socket
-from leaderboard_core.settings import AuthSettings, TopologySettings, load
+from leaderboard_core.settings import TopologySettings, check_all, load
 
 _LONGEST_SOCKET_NAME = 103  # bytes, on macOS; 107 on Linux
 
@@ -30,13 +30,13 @@ _LONGEST_SOCKET_NAME = 103  # bytes, on macOS; 107 on Linux
 class ClusterOptions:
     """The options of `leaderboard up`; a port is the first of as many as there are processes of its kind."""
 
+    data_dir: Path
     port: int = 8080
     gateway_port: int = 4000
     service_port: int = 5001
     worker_port: int = 5101
     redis_port: int = 16379
     postgres_port: int = 15432
-    data_dir: Path = Path(".local")
     free_ports: bool = False
     servers: Servers = Servers.AUTO
     replicas: int = 3
@@ -121,6 +121,16 @@ class Plan:
         )
 
     @property
+    def programs(self) -> tuple[str, ...]:
+        """Name the servers that are not ours, each with its version."""
+        servers = (self.redis, self.postgres, self.front)
+        return tuple(
+            server.binary.describe()
+            for server in servers
+            if isinstance(server, RedisServer | PostgresServer | NginxServer)
+        )
+
+    @property
     def url(self) -> str:
         """The address for whoever is on this machine: NGINX', or a gateway's where NGINX takes load balancers only."""
         proxied = isinstance(self.front, NginxServer) and self.front.proxied
@@ -142,12 +152,12 @@ def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
 
     Raises SettingsError for invalid settings, BinaryNotFoundError when a server program is missing.
     """
+    data_dir = options.data_dir.absolute()
+    children = with_jwt_secret(environ, data_dir)
+    check_all(children)
     wanted = wanted_servers(environ)
     needs = _port_needs(options, wanted)
     ports = {need.name: need.port for need in needs}
-    data_dir = options.data_dir.absolute()
-    children = with_jwt_secret(environ, data_dir)
-    load(AuthSettings, children)
     redis: RedisServer | None = None
     postgres: PostgresServer | None = None
     remarks: list[str] = []
@@ -157,7 +167,6 @@ def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
         password = kept_secret(data_dir, REDIS_PASSWORD)
         redis = RedisServer(binary, data_dir, ports["redis"], appendfsync=appendfsync, password=password)
         children["REDIS_URL"] = redis.url
-        remarks.append(redis.binary.describe())
     if wanted.postgres:
         binary = find_postgres(options.servers, data_dir)
         password = environ.get("POSTGRES_PASSWORD") or kept_secret(data_dir, POSTGRES_PASSWORD)
@@ -168,7 +177,6 @@ def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
             "POSTGRES_USER": "postgres",
             "POSTGRES_PASSWORD": password,
         }
-        remarks.append(postgres.binary.describe())
 
     given = children.get("SOCKET_DIR")
     sockets = Path(given).absolute() if given else socket_dir(data_dir)
@@ -194,7 +202,6 @@ def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
     else:
         addresses = [gateway.address for gateway in gateways]
         front = NginxServer(nginx, data_dir, ports["nginx"], addresses, environ)
-        remarks.append(nginx.describe())
     return Plan(
         options=options,
         environ=children,

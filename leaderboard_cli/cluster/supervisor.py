@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -16,13 +15,14 @@ from leaderboard_cli.cluster import state
 from leaderboard_cli.cluster.environment import read_environment
 from leaderboard_cli.cluster.errors import ClusterError
 from leaderboard_cli.cluster.logfiles import Follower, rotate
-from leaderboard_cli.cluster.output import Output
+from leaderboard_cli.cluster.output import Output, Show
 from leaderboard_cli.cluster.pidfile import PidFile, exclusive
 from leaderboard_cli.cluster.plan import ClusterOptions, Plan, make_plan
 from leaderboard_cli.cluster.ports import check_ports
 from leaderboard_cli.cluster.process import Child
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import Server
+from leaderboard_cli.console import called_as
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.migrations import migrate_all
 from leaderboard_core.settings import SettingsError
@@ -66,7 +66,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._unwritten_since: float | None = None
         output.name_processes(server.name for server in plan.all_servers)
-        sink = None if output.quiet else output.log_lines
+        sink = None if output.show is Show.NONE else output.log_lines
         self._followers = [Follower(server.name, server.log_path, sink) for server in plan.all_servers]
 
     async def run(self) -> int:
@@ -114,33 +114,34 @@ class Supervisor:
 
     async def _start_all(self) -> None:
         began = time.monotonic()
+        self._output.note(f"data in {self._plan.options.data_dir.absolute()}")
+        self._output.note(f"starting {', '.join(self._plan.programs)} and our own processes …")
         for remark in self._plan.remarks:
             self._output.note(remark)
         stores, *rest = self._plan.layers
-        postgres = self._plan.postgres
-        if postgres is not None and not postgres.initialised:
-            self._output.note(f"initialising Postgres in {postgres.folder} …")
         await self._start_layer(stores)
-        self._output.note("applying migrations …")
         await self._migrate()
         for layer in rest:
-            self._output.note(f"starting {', '.join(server.name for server in layer)} …")
             await self._start_layer(layer)
         self._state = "ready"
         self._write_state()
-        self._output.addresses(
-            (
-                server.name,
-                getattr(server, "url", f"127.0.0.1:{server.port}"),
-                _short(server.log_path),
-            )
-            for layer in reversed(self._plan.layers)
-            for server in layer
-        )
-        if postgres is not None and (psql := postgres.psql_command(self._plan.topology.regions[0])):
-            self._output.note(f"to look into Postgres: {psql}")
         seconds = time.monotonic() - began
         self._output.note(f"ready after {seconds:.1f} s at {self._plan.url}  (Ctrl-C stops everything)")
+        self._output.pairs(self._next_steps())
+
+    def _next_steps(self) -> list[tuple[str, str]]:
+        """Build what a person needs at first: what to type, and where things are."""
+        command = called_as()
+        rows = [
+            (f"{command} seed 1000", "adds players to look at"),
+            (f"{command} status", "says what runs, and whether everything is saved"),
+            (f"{command} token my-server --role server", "prints a token for your game server"),
+        ]
+        postgres = self._plan.postgres
+        if postgres is not None and (psql := postgres.psql_command(self._plan.topology.regions[0])):
+            rows.append(("Postgres", psql))
+        folder = self._plan.options.data_dir.absolute()
+        return [*rows, ("logs", f"{folder / 'logs'}"), ("addresses", f"{folder / state.STATE_NAME}")]
 
     async def _start_layer(self, servers: tuple[Server, ...]) -> None:
         layer: list[Child] = []
@@ -188,7 +189,8 @@ class Supervisor:
         except Unavailable as error:
             raise ClusterError(f"migrations failed: {error}") from error
         count = sum(map(len, applied.values()))
-        self._output.note(f"{count} migrations applied" if count else "the databases are up to date")
+        if count:
+            self._output.note(f"{count} migrations applied")
 
     async def _stop_all(self) -> None:
         self._state = "stopping"
@@ -245,9 +247,3 @@ class Supervisor:
         for follower in self._followers:
             while follower.poll():
                 pass
-
-
-def _short(path: Path) -> str:
-    with suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)

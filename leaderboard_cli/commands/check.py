@@ -14,20 +14,13 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import MAINTENANCE_DATABASE
 from leaderboard_core.redis.commands import refusals
 from leaderboard_core.redis.shard_map import ShardMap
-from leaderboard_core.settings import GROUPS, SettingsError, TopologySettings, WorkerSettings, load
+from leaderboard_core.settings import SettingsError, TopologySettings, WorkerSettings, check_all, load
 
 
 def check(wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for Redis and Postgres.")] = 15) -> None:
     """Say which settings are wrong, which server does not answer, and what Redis refuses to do; exit 1 if any."""
     environ = command_environment()
-    complaints = []
-    for group in GROUPS:
-        try:
-            load(group, environ)
-        except SettingsError as error:
-            complaints.append(str(error))
-    if complaints:
-        raise SettingsError("\n".join(complaints))
+    check_all(environ)
     asyncio.run(_reach(load(TopologySettings, environ), load(WorkerSettings, environ), wait))
     console.print("settings, Redis and Postgres are well")
 

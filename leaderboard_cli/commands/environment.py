@@ -1,4 +1,4 @@
-"""Read the settings of a command: the environment, then `.env`, then the running local cluster."""
+"""Read the settings of a command: the environment, then `.env`, then the local cluster."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import os
 from pathlib import Path
 
 from leaderboard_cli.cluster.environment import read_environment
+from leaderboard_cli.cluster.secret_files import JWT_SECRET
 from leaderboard_cli.cluster.state import STATE_NAME
+from leaderboard_cli.data_folder import data_folder
 
 _POSTGRES = ("POSTGRES_", "PG_DATABASE_", "DATABASE_URL_")
 
 
 def command_environment() -> dict[str, str]:
-    """Return the variables for one command, so that it finds the cluster of `leaderboard up` by itself."""
+    """Return the variables for one command, so that it finds the cluster of `leaderboard up` by itself.
+
+    Of a cluster that is stopped it is the secret: tokens are good again when the cluster is.
+    """
     found = read_environment(os.environ, Path(".env"))
-    state_file = Path(found.get("LEADERBOARD_DATA_DIR", ".local")) / STATE_NAME
+    folder = data_folder(found)
+    state_file = folder / STATE_NAME
     if not state_file.exists():
-        return found
+        kept = folder.absolute() / JWT_SECRET
+        return {"JWT_SECRET_FILE": str(kept), **found} if kept.exists() and not found.get("JWT_SECRET") else found
     state = json.loads(state_file.read_text("utf-8"))
     local = {"LEADERBOARD_URL": state["url"], "REGIONS": ",".join(state["databases"])}
     shared = state["redis_url"]

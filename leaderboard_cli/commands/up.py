@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from leaderboard_cli.cluster.binaries import SERVERS_VARIABLE, Servers
-from leaderboard_cli.cluster.output import Output
+from leaderboard_cli.cluster.environment import read_environment
+from leaderboard_cli.cluster.output import Output, Show
 from leaderboard_cli.cluster.plan import ClusterOptions
 from leaderboard_cli.cluster.supervisor import run_cluster
+from leaderboard_cli.data_folder import VARIABLE, data_folder
 
 
 def up(
@@ -34,8 +36,15 @@ def up(
         int, typer.Option(min=1, max=65535, envvar="LEADERBOARD_POSTGRES_PORT", help="Our own Postgres.")
     ] = 15432,
     data_dir: Annotated[
-        Path, typer.Option(envvar="LEADERBOARD_DATA_DIR", help="Where data, logs and cluster.json are kept.")
-    ] = Path(".local"),
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            "--data",
+            envvar=VARIABLE,
+            help="Where data, logs and cluster.json are kept.",
+            show_default=".local of a checkout, else $XDG_DATA_HOME/leaderboard",
+        ),
+    ] = None,
     free_ports: Annotated[
         bool, typer.Option("--free-ports", help="Choose free ports for everything (see cluster.json).")
     ] = False,
@@ -53,8 +62,11 @@ def up(
         int, typer.Option(min=1, max=16, envvar="LEADERBOARD_GATEWAYS", help="Number of gateways.")
     ] = 3,
     workers: Annotated[int, typer.Option(min=1, max=16, envvar="LEADERBOARD_WORKERS", help="Number of workers.")] = 1,
+    logs: Annotated[
+        bool, typer.Option("--logs", help="Show all lines of the processes' logs, not only our warnings.")
+    ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Do not show the processes' logs (they are in the files).")
+        bool, typer.Option("--quiet", "-q", help="Show no lines of the processes' logs (the files have them).")
     ] = False,
 ) -> None:
     """Run Redis, Postgres, the services, the gateways, a worker and NGINX on this machine until Ctrl-C."""
@@ -65,11 +77,12 @@ def up(
         worker_port=worker_port,
         redis_port=redis_port,
         postgres_port=postgres_port,
-        data_dir=data_dir,
+        data_dir=data_dir or data_folder(read_environment(os.environ, Path(".env"))),
         free_ports=free_ports,
         servers=servers,
         replicas=replicas,
         gateways=gateways,
         workers=workers,
     )
-    raise typer.Exit(run_cluster(options, os.environ, Output(quiet=quiet)))
+    show = Show.NONE if quiet else Show.ALL if logs else Show.WARNINGS
+    raise typer.Exit(run_cluster(options, os.environ, Output(show=show)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from leaderboard_cli.cluster.state import STATE_NAME
+from leaderboard_cli.data_folder import data_folder
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _GATEWAYS = ("gateway-", "front")
@@ -30,7 +30,7 @@ class Sources:
 
 def find_sources(url: str, environ: Mapping[str, str]) -> Sources:
     """Find the local cluster of `leaderboard up`, or the system at `url` if that is another one."""
-    state_file = Path(environ.get("LEADERBOARD_DATA_DIR") or ".local") / STATE_NAME
+    state_file = data_folder(environ) / STATE_NAME
     given = url.rstrip("/")
     try:
         state = json.loads(state_file.read_text("utf-8"))

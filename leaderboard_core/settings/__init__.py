@@ -1,5 +1,9 @@
 """Settings from the environment, in groups by concern, checked before anything starts."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 from leaderboard_core.settings.auth import SECRET_COMMAND, AuthSettings
 from leaderboard_core.settings.gateway import GatewaySettings
 from leaderboard_core.settings.limits import MAX_EXACT_INTEGER, LimitSettings
@@ -24,6 +28,7 @@ __all__ = [
     "TopologySettings",
     "TracingSettings",
     "WorkerSettings",
+    "check_all",
     "load",
 ]
 
@@ -37,3 +42,15 @@ GROUPS: tuple[type[Group], ...] = (
     WorkerSettings,
     GatewaySettings,
 )
+
+
+def check_all(environ: Mapping[str, str]) -> None:
+    """Check the settings of all processes. Raises SettingsError, naming every variable that is wrong."""
+    complaints = []
+    for group in GROUPS:
+        try:
+            load(group, environ)
+        except SettingsError as error:
+            complaints.append(str(error))
+    if complaints:
+        raise SettingsError("\n".join(complaints))

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.acceptance.cluster import REPOSITORY, clean_environment
+from tests.acceptance.cluster import REPOSITORY, LocalCluster, clean_environment
 
 GOOD_SECRET = "3f1c9a7be85d40263f1c9a7be85d4026"
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -69,3 +69,15 @@ def test_a_variable_that_makes_no_sense(variable: str, value: str) -> None:
     result = start("leaderboard_service", JWT_SECRET=GOOD_SECRET, **{variable: value})
     assert result.returncode == 1
     assert f"{variable}:" in result.stderr
+
+
+@pytest.mark.local_cluster
+def test_a_healthy_start_says_what_to_do_next_and_warns_of_nothing(cluster: LocalCluster) -> None:
+    output = cluster.data_dir.with_suffix(".log").read_text("utf-8")
+    start, _, rest = output.partition("ready after ")
+    assert f"at {cluster.url}" in rest
+    assert f"data in {cluster.data_dir}" in start
+    assert "migrations applied" in start
+    assert " | " not in start, "a line of a process"
+    for said in ("seed 1000", "status", "token my-server --role server", str(cluster.data_dir / "logs")):
+        assert said in rest

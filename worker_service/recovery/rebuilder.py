@@ -41,7 +41,7 @@ class Rebuilder:
 
     async def _until_done(self, shard: Shard) -> None:
         pauses = Pauses(BACKOFF, self._stop)
-        log.warning("redis may not hold all players: reading postgres", extra={"shard": shard.name})
+        log.info("redis may not hold all players: reading postgres", extra={"shard": shard.name})
         while not self._stop.is_set():
             try:
                 if await shard.is_ready():

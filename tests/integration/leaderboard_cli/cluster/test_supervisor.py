@@ -121,7 +121,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_up_serves_restarts_what_crashes_and_leaves_nothing(cluster: Cluster) -> None:
-    up = cluster.up("--free-ports")
+    up = cluster.up("--free-ports", "--logs")
     state = cluster.ready(up)
     assert set(state["pids"]) == set(state["ports"]) == set(state["logs"]) == ALL_NAMES
     assert get(state["url"] + "/top") in {"gateway-1", "gateway-2", "gateway-3"}

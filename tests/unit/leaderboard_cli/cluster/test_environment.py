@@ -69,9 +69,11 @@ def test_a_secret_of_the_user_is_left_alone(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_weak_secret_stops_it_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="JWT_SECRET"):
-        make_plan(ClusterOptions(data_dir=tmp_path), {"JWT_SECRET": "short"})
+def test_wrong_settings_of_whichever_process_are_all_told_before_anything_starts(tmp_path: Path) -> None:
+    wrong = {"JWT_SECRET": "short", "BATCH_SIZE": "many", "UPSTREAM_TIMEOUT_SECONDS": "-1", "REGIONS": "EU"}
+    with pytest.raises(SettingsError) as raised:
+        make_plan(ClusterOptions(data_dir=tmp_path), wrong)
+    assert not [name for name in wrong if f"{name}: " not in str(raised.value)]
 
 
 def test_the_plan_has_its_processes_in_order_on_their_ports(tmp_path: Path) -> None:

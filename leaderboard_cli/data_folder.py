@@ -1,0 +1,31 @@
+"""Says where a local cluster keeps its data, for `leaderboard up` and for every command that looks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+VARIABLE: Final = "LEADERBOARD_DATA_DIR"
+EARLIER: Final = Path(".local")
+"""Where earlier versions kept the data: in whichever folder `leaderboard up` was called."""
+_SOURCES: Final = Path(__file__).resolve().parents[1]
+
+
+def default_data_folder(environ: Mapping[str, str], sources: Path = _SOURCES) -> Path:
+    """Return `.local` of the checkout that this command runs from; of an installation `$XDG_DATA_HOME/leaderboard`.
+
+    Wherever one stands: another folder must not start another, empty system. `sources` is what holds our packages. For
+    `$XDG_DATA_HOME` and its default see the XDG Base Directory Specification.
+    """
+    if (sources / "pyproject.toml").is_file():
+        return sources / ".local"
+    base = Path(environ.get("XDG_DATA_HOME", ""))
+    # The specification has relative paths ignored.
+    return (base if base.is_absolute() else Path("~/.local/share").expanduser()) / "leaderboard"
+
+
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder that LEADERBOARD_DATA_DIR names, or the default."""
+    given = environ.get(VARIABLE)
+    return Path(given) if given else default_data_folder(environ)
