@@ -71,6 +71,10 @@ def _batch_item(item: dict[str, Any]) -> Written | Refusal:
     return Refusal(item["error"], item["message"], item.get("retry_after"), details)
 
 
+def regions(answer: Answer) -> tuple[str, ...]:
+    return tuple(answer.json()["regions"])
+
+
 def page(answer: Answer) -> Page:
     data = answer.json()
     return pick(Page, data, rows=rows_of(data, Row), source=_source(answer))

@@ -17,6 +17,10 @@ GLOBAL = "GLOBAL"
 class Reads(Session):
     """Read calls. An omitted user_id means the player who registered or logged in."""
 
+    def regions(self) -> Call[tuple[str, ...]]:
+        """Return the names of all regions: where a player may be at home, each with a board."""
+        return Call("GET", "/regions", reading.regions)
+
     def top(
         self, region: str = GLOBAL, *, limit: int = 100, offset: int | None = None, cursor: str | None = None
     ) -> Call[Page]:

@@ -147,6 +147,7 @@ class Client(Settings[httpx.Client]):
     delete_user = _call(Api.delete_user)
     set_password = _call(Api.set_password)
     new_secret = _call(Api.new_secret)
+    regions = _call(Api.regions)
     top = _call(Api.top)
     iter_top = _rows(Api.iter_top)
     range_by_score = _call(Api.range_by_score)

@@ -78,6 +78,7 @@ UPDATE: Final = write("/score/update")
 ADD: Final = write("/score/add")
 SUBMIT: Final = write("/score")
 SUBMIT_MANY: Final = write("/scores", largest_body=None)
+REGIONS: Final = read("/regions")
 TOP: Final = read("/top")
 RANGE: Final = read("/range")
 RANK: Final = read("/rank/{user_id}")
@@ -97,7 +98,7 @@ METRICS: Final = read("/metrics")
 
 CALLS: Final[tuple[Call, ...]] = (
     *(REGISTER, LOGIN, CREATE, UPDATE, ADD, SUBMIT, SUBMIT_MANY),
-    *(TOP, RANGE, RANK, RANKS, AROUND, STREAM_TOP, STREAM_RANK),
+    *(REGIONS, TOP, RANGE, RANK, RANKS, AROUND, STREAM_TOP, STREAM_RANK),
     *(EXPORT, DELETE, SET_PASSWORD, NEW_SECRET),
     *(HEALTH, STATUS, METRICS),
 )

@@ -73,11 +73,13 @@ def create_app(settings: Settings | None = None, *, calls: CallTable | None = No
         license_info=openapi.LICENSE,
         description=openapi.DESCRIPTION,
         openapi_tags=openapi.TAGS,
+        openapi_url="/openapi.json" if known.process.serve_docs else None,
         generate_unique_id_function=_operation_id,
     )
     for router in ROUTERS:
         app.include_router(router)
-    app.include_router(pages.router(pages.load(NAME, "reference", {"index.html": "/docs"}, ASSETS), ASSETS))
+    if known.process.serve_docs:
+        app.include_router(pages.router(pages.load(NAME, "reference", {"index.html": "/docs"}, ASSETS), ASSETS))
     return app
 
 

@@ -43,6 +43,7 @@ class ProcessSettings(Group):
     allowed_hosts: HostNames = Field(
         (), description="The only hosts that calls which change something may name, separated by commas; default any."
     )
+    serve_docs: bool = Field(True, description="Let services answer /docs and /openapi.json; else they are 404.")
     instance_name: str = Field("", description="Name in logs and health answers; default <process>-<port>.")
     start_timeout_seconds: float = Field(
         15, gt=0, description="How long a starting process waits for Redis and Postgres before it gives up."

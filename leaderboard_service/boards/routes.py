@@ -24,6 +24,7 @@ from leaderboard_service.boards.schemas import (
     RankAnswer,
     RanksAnswer,
     RanksBody,
+    RegionList,
     TopPage,
     TopQuery,
 )
@@ -33,6 +34,16 @@ from leaderboard_service.openapi import NOT_READ, READ_ERRORS, refused_with
 from leaderboard_service.schemas import UserId
 
 router = APIRouter(tags=["boards"], route_class=CompiledRoute)
+
+
+@router.get(
+    calls.REGIONS.path,
+    response_description="The names of all regions.",
+    response_model=RegionList,
+)
+async def get_regions(regions: KnownRegions) -> JSONReply:
+    """The regions of this system, for a form to choose from."""
+    return JSONReply({"regions": list(regions)})
 
 
 @router.get(

@@ -85,6 +85,10 @@ class BoardRow(BaseModel):
     score: Score
 
 
+class RegionList(BaseModel):
+    regions: Annotated[list[Region], Field(description="Where a player may be at home; each has a board.")]
+
+
 class TopPage(BaseModel):
     region: Board
     total: Total

@@ -53,6 +53,7 @@ def test_ties_share_a_rank_and_come_by_descending_user_id(visitor: Client, regis
 
 
 def test_lists_ranges_and_pages(http: httpx.Client, register: Register) -> None:
+    assert set(http.get("/regions").json()["regions"]) == {"ASIA", "EU", "NA", "GLOBAL"}
     base = secrets.randbelow(10**15)
     friends = [register(region, base + n) for n, region in enumerate(("EU", "ASIA", "NA"))]
     ids = [player.user_id for player in friends]

@@ -62,6 +62,7 @@ async def _writes(recorder: Recorder, api: Api) -> None:
 
 async def _reads(recorder: Recorder, api: Api) -> None:
     call, server = recorder.call, api.server_token()
+    await call(api, "GET /regions", title="The default ones")
     first = await call(api, "GET /top", "/top?region=EU&limit=2", title="The best two")
     rest = f"/top?region=EU&limit=2&cursor={first['next_cursor']}"
     await call(api, "GET /top", rest, title="The page after it")

@@ -126,7 +126,8 @@ class Page:
         """Return the cells of a player's row."""
         script = """
             const row = document.querySelector(`#rows [data-user-id="${CSS.escape(arguments[0])}"]`);
-            const text = (name) => row.querySelector(name).innerText.trim();
+            const part = (name) => row.querySelector(name);
+            const text = (name) => part(name).checkVisibility() ? part(name).innerText.trim() : "";
             return {rank: text(".place"), name: text(".name"), id: text(".id"), score: text("td.score")};
         """
         found: dict[str, str] = self.run(script, user_id)

@@ -18,7 +18,7 @@ HOSTILE = (
 
 def test_markup_in_names_is_shown_as_text_and_nothing_runs(page: Page, register: Register, region: str) -> None:
     players = [register(region, 100 - place, name=name) for place, name in enumerate(HOSTILE)]
-    evil_id = register(region, 1, user_id="<script>pwned=5<\\script>", name="Plain")
+    evil_id = register(region, 1, user_id="<script>pwned=5<\\script>", name=HOSTILE[0])
     page.open(region=region, player=players[0].user_id).until_live()
     page.until_rows(*(player.user_id for player in players), evil_id.user_id)
     page.until_text("#player", HOSTILE[0])
@@ -63,9 +63,11 @@ RIGHT_TO_LEFT = ("نور الهدى", "יעל 42", "\u202etxt.exe\u202c!", "\u20
 
 def test_right_to_left_names_turn_nothing_around(page: Page, register: Register, region: str) -> None:
     plain = register(region, 1000, name="Plain")
-    players = [register(region, 900 - place, name=name) for place, name in enumerate(RIGHT_TO_LEFT)]
+    # Twice each: ids are shown beside namesakes.
+    players = [register(region, 900 - place, name=name) for place, name in enumerate(("Plain", *RIGHT_TO_LEFT * 2))]
+    twin, *players = players
     page.open(region=region, player=players[2].user_id).until_live()
-    page.until_rows(plain.user_id, *(player.user_id for player in players))
+    page.until_rows(plain.user_id, twin.user_id, *(player.user_id for player in players))
     where = """
         const row = document.querySelector(`#rows [data-user-id="${arguments[0]}"]`);
         return [".place", ".name", ".id", "td.score"].map((part) => {
@@ -75,14 +77,14 @@ def test_right_to_left_names_turn_nothing_around(page: Page, register: Register,
         });
     """
     usual = page.run(where, plain.user_id)
-    for player, name in zip(players, RIGHT_TO_LEFT, strict=True):
+    for player, name in zip(players, RIGHT_TO_LEFT * 2, strict=True):
         place, name_left, id_left, score = page.run(where, player.user_id)
         assert place < name_left < id_left < score, name
         assert name_left == usual[1], name
         assert page.cells(player.user_id)["score"].isdecimal()
     arabic = f'#rows [data-user-id="{players[0].user_id}"] bdi'
     assert page.run("return getComputedStyle(document.querySelector(arguments[0])).direction", arabic) == "rtl"
-    page.until(lambda: page.text("#player .figures dd") == "4 of 6", "the player")
+    page.until(lambda: page.text("#player .figures dd") == "5 of 12", "the player")
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -5,6 +5,7 @@ import { glide } from "./glide.js";
 import { shareOf } from "./rows.js";
 
 const RISE_SHOWN_MS = 6000;
+const LONG_SCORE = 11; // characters
 const FLASH = { duration: 1400, easing: "ease-out" };
 
 export class Board {
@@ -43,6 +44,8 @@ export class Board {
     byId("rows").hidden = board.rows.length === 0;
     byId("empty").hidden = board.rows.length > 0;
     const best = board.rows[0]?.score ?? 0;
+    const longest = Math.max(0, ...board.rows.map((row) => whole(row.score).length));
+    byId("rows").style.setProperty("--longest", longest);
     const change = () => this.#place(board.rows, best, first);
     if (first) change();
     else glide(this.#body, change);
@@ -63,6 +66,8 @@ export class Board {
       drawn.element.remove();
       this.#drawn.delete(userId);
     }
+    const names = new Map();
+    for (const { name } of rows) names.set(name, (names.get(name) ?? 0) + 1);
     let next = this.#body.firstElementChild;
     for (const row of rows) {
       let drawn = this.#drawn.get(row.user_id);
@@ -73,7 +78,7 @@ export class Board {
       }
       if (drawn.element === next) next = next.nextElementSibling;
       else this.#body.insertBefore(drawn.element, next);
-      drawn.update(row, best, first);
+      drawn.update(row, best, { first, namesake: names.get(row.name) > 1 });
     }
     // A row that is put elsewhere loses the focus that it had.
     if (focused !== document.activeElement && this.#body.contains(focused)) focused.focus({ preventScroll: true });
@@ -85,6 +90,7 @@ class DrawnRow {
   #rank = make("span", "place number");
   #rise = make("span", "rise number", [], { hidden: "" });
   #name = isolated("");
+  #id = make("span", "id one-line");
   #pick = make("button", "name one-line", [this.#name], { type: "button" });
   #home = make("td", "home", "", { role: "cell" });
   #score = make("td", "score number", "", { role: "cell" });
@@ -93,12 +99,12 @@ class DrawnRow {
   #timer = 0;
 
   constructor(row, onPick) {
-    const id = make("span", "id one-line", [isolated(row.user_id)]);
+    this.#id.append(isolated(row.user_id));
     this.#pick.addEventListener("click", onPick);
     this.element.dataset.userId = row.user_id;
     this.element.append(
       make("td", "rank", [this.#rank, this.#rise], { role: "cell" }),
-      make("th", "who", [this.#pick, id], { role: "rowheader", scope: "row" }),
+      make("th", "who", [this.#pick, this.#id], { role: "rowheader", scope: "row" }),
       this.#home,
       this.#score,
     );
@@ -110,15 +116,18 @@ class DrawnRow {
     else this.#pick.removeAttribute("aria-current");
   }
 
-  update(row, best, first) {
+  /** Its id is shown only beside another player of that name: whom it belongs to is nobody else's business. */
+  update(row, best, { first, namesake }) {
     const before = this.#shown;
     this.#shown = row;
     setText(this.#rank, whole(row.rank));
     this.element.dataset.medal = row.rank <= 3 ? row.rank : "";
     setText(this.#name, row.name);
     this.#pick.title = row.name;
+    this.#id.hidden = !namesake;
     setText(this.#home, row.region);
     setText(this.#score, whole(row.score));
+    this.element.classList.toggle("long-score", whole(row.score).length > LONG_SCORE);
     this.element.style.setProperty("--share", shareOf(row.score, best).toFixed(4));
     if (before === null) this.#riseFrom = row.rank;
     else this.#showRise(before, row);
@@ -143,12 +152,12 @@ class DrawnRow {
   }
 
   #flash() {
-    const colour = getComputedStyle(this.element).getPropertyValue("--flash");
-    const rest = getComputedStyle(this.element).getPropertyValue("--bar");
-    this.element.animate([{ backgroundColor: colour }, { backgroundColor: rest }], {
-      ...FLASH,
-      pseudoElement: "::before",
-    });
+    const style = getComputedStyle(this.element);
+    const steps = [style.getPropertyValue("--flash"), style.backgroundColor];
+    this.element.animate(
+      steps.map((backgroundColor) => ({ backgroundColor })),
+      FLASH,
+    );
   }
 }
 

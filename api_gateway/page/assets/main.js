@@ -1,6 +1,7 @@
 // Puts the page together: which board is shown, who is followed, and what the address says about both.
 
 import { Account } from "./account.js";
+import { call } from "./api.js";
 import { Board } from "./board.js";
 import { announce, byId, counted, setText, storage } from "./dom.js";
 import { Feed } from "./feed.js";
@@ -9,7 +10,9 @@ import { afterEvent } from "./rows.js";
 import { SystemPanel } from "./system.js";
 import { Tabs } from "./tabs.js";
 
-const LIMITS = [25, 50, 100];
+// What stands below the board on a phone should not be far away.
+const LIMITS = matchMedia("(max-width: 36rem)").matches ? [10, 25, 50, 100] : [25, 50, 100];
+const PAUSE_MS = 2000;
 const STATES = {
   connecting: "Connecting …",
   live: "Live",
@@ -43,12 +46,27 @@ byId("more").addEventListener("click", () => {
 });
 
 setRegions(lastRegions.read() ?? []);
-new SystemPanel(setRegions);
+askRegions();
+new SystemPanel();
 
 // The server says which boards there are. Until it does, those of the last visit are shown.
+async function askRegions() {
+  let names;
+  try {
+    ({ regions: names } = await call("GET", "/regions"));
+  } catch {
+    setTimeout(askRegions, PAUSE_MS);
+    return;
+  }
+  lastRegions.write(names);
+  setRegions(names);
+  const wanted = asked.get("region");
+  const known = wanted === null || names.includes(wanted.toUpperCase());
+  if (!known) setText(byId("notice"), `There is no board ${wanted}. This is ${region}.`);
+}
+
 function setRegions(names) {
   if (names.length === 0) return;
-  lastRegions.write(names);
   tabs.set(names);
   account.regions = names;
   if (names.includes(region)) return;
@@ -62,6 +80,7 @@ function setRegions(names) {
 
 function choose(name) {
   region = name;
+  setText(byId("notice"), "");
   limit = LIMITS[0];
   tabs.choose(name);
   board.wait(name);

@@ -4,6 +4,7 @@ import { call } from "./api.js";
 import { byId, counted, make, setText, span, whole } from "./dom.js";
 
 const PAUSE_MS = 2000;
+const FOR_OTHERS = Symbol("for operators only");
 const LATE_SECONDS = 30;
 const SILENT_SECONDS = 5; // workers give a sign of life every second
 
@@ -25,14 +26,12 @@ export function verdictOf(status) {
 
 const isAlive = (worker) => worker.last_seen_seconds < SILENT_SECONDS;
 
+/** The panel of who may see /status (STATUS_ALLOW); for everybody else there is none. */
 export class SystemPanel {
-  #onRegions;
   #timer = 0;
   #asking = false;
 
-  /** `onRegions(names)` is told the server's regions after each answer. */
-  constructor(onRegions) {
-    this.#onRegions = onRegions;
+  constructor() {
     document.addEventListener("visibilitychange", () => this.#again(0));
     this.#again(0);
   }
@@ -47,7 +46,9 @@ export class SystemPanel {
     this.#asking = true;
     const [status, health] = await Promise.all([ask("/status"), ask("/health")]);
     this.#asking = false;
-    if (status !== null) this.#onRegions(regionsOf(status));
+    const refused = status === FOR_OTHERS;
+    for (const element of [byId("system"), byId("saved")]) element.hidden = refused;
+    if (refused) return;
     this.#draw(status, health);
     this.#again(PAUSE_MS);
   }
@@ -88,6 +89,7 @@ async function ask(path) {
   try {
     return await call("GET", path);
   } catch (error) {
+    if (error.code === "forbidden") return FOR_OTHERS;
     return error.data?.upstreams ? error.data : null;
   }
 }

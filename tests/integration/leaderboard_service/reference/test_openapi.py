@@ -133,6 +133,7 @@ async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dic
         ("POST", "/score/update"),
         ("POST", "/score/add"),
         ("POST", "/score"),
+        ("GET", "/regions"),
         ("GET", "/top"),
         ("GET", "/range"),
         ("POST", "/ranks"),
@@ -208,6 +209,7 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     await call("POST", "/scores", json={"scores": [submit]}, headers=own)
     await call("POST", "/scores", json={"scores": []}, headers=server)
     await call("POST", "/scores", content=b"x" * 2_000_000, headers=server)
+    await call("GET", "/regions")
     for query in ("?min=0", "?from=1&to=2", "", "?min=0&to=1"):
         await call("GET", f"/range{query}", "/range")
     await call("POST", "/ranks", json={"user_ids": ["alice", "nobody"]})

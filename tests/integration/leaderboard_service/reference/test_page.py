@@ -7,7 +7,7 @@ import re
 import pytest
 
 from leaderboard_core.http import pages as web
-from tests.support.service import Api
+from tests.support.service import Api, running_service
 
 
 async def test_the_reference_and_what_it_loads_is_served_with_a_strict_policy(api: Api) -> None:
@@ -38,3 +38,11 @@ async def test_the_frameworks_own_pages_are_gone(api: Api, path: str) -> None:
 async def test_the_reference_is_read_only(api: Api) -> None:
     answer = await api.http.post("/docs")
     assert (answer.status_code, answer.json()["error"]) == (405, "method_not_allowed")
+
+
+async def test_the_reference_can_be_closed(environ: dict[str, str]) -> None:
+    async with running_service({**environ, "SERVE_DOCS": "false"}) as api:
+        for path in ("/docs", "/openapi.json", "/docs/assets/docs.js"):
+            answer = await api.http.get(path)
+            assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+        assert (await api.http.get("/regions")).json() == {"regions": ["ASIA", "EU", "NA", "GLOBAL"]}
