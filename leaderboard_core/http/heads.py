@@ -15,6 +15,8 @@ MAX_HEADERS: Final = 100
 MAX_URL_BYTES: Final = MAX_HEAD_BYTES // 2
 """Of a head that is too large: a longer URL is what is said to be too long."""
 
+_OTHER_VERSION: Final = "This version of HTTP is not spoken here; use HTTP/1.1."
+
 
 class Refusal(Exception):
     """What is answered to bytes that are no request; the connection ends with it."""
@@ -39,6 +41,11 @@ class Refusal(Exception):
 def malformed(message: str = "This is not a well-formed HTTP request.") -> Refusal:
     """The refusal of what is not HTTP/1.1 or HTTP/1.0."""
     return Refusal(400, "bad_request", message)
+
+
+def unreadable(data: bytes) -> Refusal:
+    """The refusal of bytes that the parser gave up; HTTP/2 begins with a request of its own (RFC 9113, 3.4)."""
+    return malformed(_OTHER_VERSION) if data.startswith(b"PRI * HTTP/2.0\r\n") else malformed()
 
 
 def head_too_large(url: bytes) -> Refusal:
@@ -71,10 +78,12 @@ def check_size(url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
 def check_framing(version: str, headers: list[tuple[bytes, bytes]]) -> None:
     """Raise the Refusal of a head of which two readers may think differently."""
     if version not in ("1.1", "1.0"):
-        raise malformed("This version of HTTP is not spoken here; use HTTP/1.1.")
+        raise malformed(_OTHER_VERSION)
     hosts = sum(name == b"host" for name, _ in headers)
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         raise malformed("A request has one Host header.")
+    if sum(name == b"authorization" for name, _ in headers) > 1:
+        raise malformed("A request has one Authorization header.")
     encodings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
     if encodings and version == "1.0":
         raise malformed("HTTP/1.0 has no Transfer-Encoding.")

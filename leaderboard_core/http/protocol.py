@@ -114,7 +114,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
             self._ignore_upgrade(data[stopped.args[0] :])
         except httptools.HttpParserError as error:
             reason = error.__context__
-            self._refuse(reason if isinstance(reason, Refusal) else heads.malformed())
+            self._refuse(reason if isinstance(reason, Refusal) else heads.unreadable(data))
         else:
             if self._overhead > MAX_HEAD_BYTES:
                 self._refuse(heads.head_too_large(self.url if self._in_head else b""))

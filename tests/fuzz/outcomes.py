@@ -109,6 +109,8 @@ _BLANKS = re.compile(rb" /[^ \r\n]* {2,}HTTP/1")
 _EMPTY_LINE = re.compile(rb"\A[\r\n]|\n\r?\n[\r\n]|\}[\r\n]+[A-Z]")
 _OTHER_VERSION = re.compile(rb" HTTP/(?:0\.9|1\.0|2\.0)\r\n| /[^ \r\n]*\r\n", re.IGNORECASE)
 
+_TWO_TOKENS = re.compile(rb"\nAuthorization:[^\n]*\n(?:[!-~]+:[^\n]*\n)*Authorization:", re.IGNORECASE)
+
 WANTED: tuple[Wanted, ...] = (
     Wanted(
         "httptools refuses what h11 takes: a length beside chunks, two lengths, bare line feeds, unknown verbs",
@@ -117,6 +119,10 @@ WANTED: tuple[Wanted, ...] = (
     Wanted(
         "HTTP/0.9, HTTP/2.0 on the line and chunks in HTTP/1.0 are refused: RFC 9112 doubts how they end",
         lambda ours, h11, httptools, whole: _refuses_earlier(ours, h11) and bool(_OTHER_VERSION.search(whole)),
+    ),
+    Wanted(
+        "two Authorization headers are refused: two readers may take another one",
+        lambda ours, h11, httptools, whole: _refuses_earlier(ours, h11) and bool(_TWO_TOKENS.search(whole)),
     ),
     Wanted(
         "an unknown transfer coding is 501, as RFC 9112 asks for; uvicorn says 400",

@@ -1,8 +1,10 @@
 """Test the front proxy on a real NGINX, with upstreams that answer, break off, or are unreachable."""
 
+import gzip
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -61,6 +63,8 @@ def handler_for(upstream: Upstream) -> type[BaseHTTPRequestHandler]:
                 return
             found = self.path != "/missing"
             content = json.dumps({"from": upstream.address} if found else {"error": "from_the_gateway"}).encode()
+            if self.path == "/long":
+                content = json.dumps({"rows": ["the same"] * 1000}).encode()
             self.send_response(200 if found else 404)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
@@ -239,6 +243,35 @@ def test_the_answer_of_a_gateway_passes_untouched(start_nginx: StartNginx) -> No
     assert (status, json.loads(body)) == (404, {"error": "from_the_gateway"})
 
 
+def test_long_answers_are_packed_for_who_asks_and_events_never(start_nginx: StartNginx) -> None:
+    upstream = Upstream()
+    server = start_nginx(upstream)
+    asked = {"Accept-Encoding": "gzip"}
+    _, headers, body = call(server, "GET", "/long", headers=asked)
+    assert (headers["content-encoding"], headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert len(body) < len(gzip.decompress(body)) / 5
+    for path, wanted in (("/long", {}), ("/short", asked)):
+        _, headers, body = call(server, "GET", path, headers=wanted)
+        assert "content-encoding" not in headers
+        assert json.loads(body)
+    upstream.next_event.set()
+    assert "content-encoding" not in call(server, "GET", "/stream/top", headers=asked)[1]
+
+
+def test_http_1_0_needs_no_host_and_may_keep_its_connection(start_nginx: StartNginx) -> None:
+    upstream = Upstream()
+    server = start_nginx(upstream)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        answers = connection.makefile("rb")
+        for _ in range(2):
+            connection.sendall(b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            head = b"".join(iter(answers.readline, b"\r\n"))
+            assert head.startswith(b"HTTP/1.1 200")
+            assert b"Connection: keep-alive" in head
+            answers.read(int(re.findall(rb"Content-Length: (\d+)", head)[0]))
+    assert [headers["host"] for method, path, headers, _ in upstream.requests if path == "/a"] == ["localhost"] * 2
+
+
 def test_a_gateway_that_is_not_there_is_passed_over_whatever_the_method(start_nginx: StartNginx) -> None:
     alive = Upstream()
     server = start_nginx(closed_address(), alive, closed_address())
@@ -337,6 +370,8 @@ def test_no_gateway_at_all_is_a_bad_gateway_in_the_envelope(start_nginx: StartNg
     [
         (b"GET / HTTP/1.1\r\n\r\n", 400, "bad_request"),
         (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n", 400, "bad_request"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "bad_request"),
         (b"G\x01T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
         (b"GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
         (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "uri_too_long"),

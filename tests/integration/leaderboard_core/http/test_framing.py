@@ -69,6 +69,7 @@ async def test_trailers_are_no_headers() -> None:
         b"GET /a HTTP/1.1\r\n\r\n",
         b"GET /a HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
         b"GET /a HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nauthorization: Bearer a\r\n\r\n",
         b"GET /a HTTP/0.9\r\nHost: a\r\n\r\n",
         b"GET /a\r\n\r\n",
         b"GET /a HTTP/2.0\r\nHost: a\r\n\r\n",
@@ -86,6 +87,18 @@ async def test_whose_framing_is_unclear_is_refused_and_the_connection_ends(start
         assert said.count(b"HTTP/1.1 ") == 1
         assert b'"error":"bad_request"' in said
         assert server.echo.seen == []
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"use HTTP/1.1"),
+        (b"GET /a HTTP/1.1\r\nHost: a\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n", b"one Authorization header"),
+    ],
+)
+async def test_what_usual_clients_do_wrong_is_said(start: bytes, reason: bytes) -> None:
+    async with echo() as server:
+        assert reason in await server.talk(start)
 
 
 async def test_an_encoding_that_is_not_known_is_501() -> None:
