@@ -6,15 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api_gateway.upstream.pool import State, Upstream
+from leaderboard_core.telemetry.exposition import count_from_zero
 from leaderboard_core.telemetry.histogram import LatencyHistogram, histogram_metric
 from leaderboard_core.telemetry.request_metrics import RequestMetrics
 
-METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -99,11 +99,16 @@ class Metrics:
     def retried(self, upstream: Upstream, reason: str) -> None:
         self._retries.labels(upstream.address, reason).inc()
 
+    def upstream_known(self, upstream: Upstream, state: State) -> None:
+        """Count what may happen to a service from 0 on."""
+        count_from_zero(self._retries, (upstream.address,), ("connect", "not_sent", "broken"))
+        count_from_zero(self._ejections, (upstream.address,), (State.EJECTED.value, State.STOPPING.value))
+        for reason in ("connect", "not_sent", "broken", "timeout"):
+            self._upstreams.failures[(upstream.address, reason)] += 0
+        self.upstream_state(upstream, state)
+
     def upstream_state(self, upstream: Upstream, state: State) -> None:
         self._healthy.labels(upstream.address).set(1 if state is State.HEALTHY else 0)
 
     def left_rotation(self, upstream: Upstream, state: State) -> None:
         self._ejections.labels(upstream.address, state.value).inc()
-
-    def render(self) -> bytes:
-        return generate_latest(self.registry)

@@ -6,11 +6,11 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
 
 from api_gateway.dependencies import ByOperator, GatewayMetrics, GatewayProxy, Health, Instance, Upstreams
-from api_gateway.metrics import METRICS_CONTENT_TYPE
 from api_gateway.proxy.operators import FOR_OPERATORS
 from api_gateway.upstream.pool import State
 from leaderboard_core import calls
 from leaderboard_core.errors import Forbidden
+from leaderboard_core.http.metrics_page import Accept, metrics_page
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 
@@ -31,8 +31,8 @@ async def health(
 
 
 @router.get(calls.METRICS.path, response_class=PlainTextResponse)
-async def prometheus(metrics: GatewayMetrics, by_operator: ByOperator) -> Response:
+async def prometheus(metrics: GatewayMetrics, by_operator: ByOperator, accepted: Accept) -> Response:
     """Prometheus metrics of this gateway."""
     if not by_operator:
         raise Forbidden(FOR_OPERATORS)
-    return Response(metrics.render(), media_type=METRICS_CONTENT_TYPE)
+    return metrics_page(metrics.registry, accepted)

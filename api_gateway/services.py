@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, Final, Self
 
 from api_gateway.metrics import Metrics
@@ -13,10 +14,12 @@ from api_gateway.proxy.streams import StreamPlaces
 from api_gateway.upstream.client import UpstreamClient
 from api_gateway.upstream.health import HealthMonitor
 from api_gateway.upstream.pool import Pool, State, Upstream
+from api_gateway.upstream.traced_client import TracedUpstreamClient
 from leaderboard_core.calls import CallTable
 from leaderboard_core.http.client_address import ClientAddresses
 from leaderboard_core.http.origins import Origins
 from leaderboard_core.settings import AuthSettings, GatewaySettings, ProcessSettings, StreamSettings, load
+from leaderboard_core.telemetry import tracing
 from leaderboard_core.tokens import Tokens
 
 log = logging.getLogger(__name__)
@@ -67,8 +70,10 @@ class Services:
 
         pool = Pool(gateway.leaderboard_service_urls, listener=changed)
         for upstream in pool.upstreams:
-            metrics.upstream_state(upstream, upstream.state)
-        client = UpstreamClient(
+            metrics.upstream_known(upstream, upstream.state)
+        tracer = tracing.active()
+        make = UpstreamClient if tracer is None else partial(TracedUpstreamClient, tracer)
+        client = make(
             connect_timeout=gateway.upstream_connect_timeout_seconds,
             read_timeout=gateway.upstream_timeout_seconds,
             socket_dir=process.socket_dir,

@@ -20,7 +20,7 @@ from leaderboard_core.telemetry.metrics import TASK_FAILURES
 from worker_service.app import NAME, create_app
 from worker_service.health import WorkerHealth
 from worker_service.recovery.regions import RegionsChanged, check_regions
-from worker_service.services import build
+from worker_service.services import CONSUMER, HEARTBEAT, INDEXES, build
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +71,11 @@ async def _work(
             server = group.create_task(serve(app, process, on_stop=app.announce_stop))
             server.add_done_callback(lambda _: stop.set())
             for heartbeat in worker.heartbeats:
-                group.create_task(keep_running("heartbeat", heartbeat.run, stop, count_failure))
+                group.create_task(keep_running(HEARTBEAT, heartbeat.run, stop, count_failure))
             for consumer in worker.consumers:
-                group.create_task(keep_running("consumer", consumer.run, stop, count_failure))
+                group.create_task(keep_running(CONSUMER, consumer.run, stop, count_failure))
             indexes = partial(build_indexes, topology, stop)
-            group.create_task(keep_running("indexes", indexes, stop, count_failure))
+            group.create_task(keep_running(INDEXES, indexes, stop, count_failure))
     except* SettingsError as problems:
         raise problems.exceptions[0] from None
     finally:

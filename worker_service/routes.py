@@ -6,12 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import REGISTRY
 
 from leaderboard_core import calls
 from leaderboard_core.http.dependencies import FromState
+from leaderboard_core.http.metrics_page import Accept, metrics_page
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
-from leaderboard_core.telemetry import metrics
 from worker_service.health import WorkerHealth
 
 router = APIRouter(tags=["system"], route_class=CompiledRoute)
@@ -31,6 +32,6 @@ async def health(worker: Health) -> JSONReply:
 
 
 @router.get(calls.METRICS.path, response_class=PlainTextResponse)
-async def prometheus(worker: Health) -> Response:
+async def prometheus(worker: Health, accepted: Accept) -> Response:
     """Prometheus metrics of this worker, and the state of queues and stores."""
-    return Response(metrics.render(await worker.gauges()), media_type=metrics.CONTENT_TYPE)
+    return metrics_page(REGISTRY, accepted, await worker.gauges())

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings
+from leaderboard_core.telemetry import metrics
+from leaderboard_core.telemetry.exposition import count_from_zero
 from worker_service.recovery.rebuilder import Rebuilder
 from worker_service.saving.consumer import Consumer
 from worker_service.saving.heartbeat import Heartbeat, Peers
 
 LONGEST_BLOCK_SECONDS = 1.0
 """How long a consumer waits in Redis for an event, and so the longest that a stop waits for it."""
+
+HEARTBEAT, CONSUMER, INDEXES = TASKS = ("heartbeat", "consumer", "indexes")
+"""What runs beside each other in a worker, and is started again after an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ def build(
     block_seconds: float = LONGEST_BLOCK_SECONDS,
 ) -> Worker:
     """Make the parts; nothing runs yet."""
+    _count_from_zero(shard_map)
     rebuilder = Rebuilder(databases, settings, stop)
     peers = {shard: Peers() for shard in shard_map.shards}
     consumers = [
@@ -57,3 +63,13 @@ def build(
         for shard in shard_map.shards
     ]
     return Worker(name, consumers, heartbeats, rebuilder)
+
+
+def _count_from_zero(shard_map: ShardMap) -> None:
+    shards = tuple(shard.name for shard in shard_map.shards)
+    count_from_zero(metrics.EVENTS_SAVED, shard_map.regions, ("saved", "superseded", "dead"))
+    for counter in (metrics.EVENTS_RECLAIMED, metrics.UPSERT_FAILURES, metrics.BATCHES_FENCED):
+        count_from_zero(counter, shard_map.regions)
+    count_from_zero(metrics.PLAYERS_REPAIRED, shards)
+    count_from_zero(metrics.REBUILDS, shards, ("complete", "interrupted", "failed"))
+    count_from_zero(metrics.TASK_FAILURES, TASKS)

@@ -1,18 +1,13 @@
-"""Declare the counters of services and workers, and render them in Prometheus' text format."""
+"""Declare the counters of services and workers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.registry import Collector
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 from leaderboard_core.telemetry.request_metrics import RequestMetrics
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 HTTP_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 READS = Counter("leaderboard_reads", "Reads of boards by their source: redis or postgres.", ["source"])
@@ -75,20 +70,3 @@ OF_WORKER = (
 
 
 HTTP_REQUESTS = RequestMetrics("leaderboard_http_requests", "leaderboard_http_request_seconds", HTTP_BUCKETS, REGISTRY)
-
-
-class _Collected(Collector):
-    """Gauges that were read for one scrape."""
-
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = list(families)
-
-    def collect(self) -> Iterator[Metric]:
-        yield from self._families
-
-
-def render(gauges: Iterable[Metric] = ()) -> bytes:
-    """Render the process's metrics in Prometheus' text format, with the gauges that were read for this scrape."""
-    collected = CollectorRegistry()
-    collected.register(_Collected(gauges))
-    return generate_latest(REGISTRY) + generate_latest(collected)

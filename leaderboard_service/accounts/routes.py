@@ -22,6 +22,7 @@ from leaderboard_core.errors import (
     UserNotFound,
 )
 from leaderboard_core.http.routing import CompiledRoute
+from leaderboard_core.telemetry.exposition import count_from_zero
 from leaderboard_core.telemetry.metrics import LOGINS
 from leaderboard_core.tokens import Tokens
 from leaderboard_service.accounts.dependencies import AccountService, Changes, CurrentVisitor
@@ -41,6 +42,8 @@ from leaderboard_service.schemas import UserId
 from leaderboard_service.scores.service import Write
 
 router = APIRouter(tags=["auth"], route_class=CompiledRoute)
+
+count_from_zero(LOGINS, ("ok", InvalidCredentials.code, UserNotFound.code, RateLimited.code))
 
 
 @router.post(

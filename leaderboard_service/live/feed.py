@@ -10,12 +10,15 @@ from typing import Final
 import orjson
 
 from leaderboard_core.errors import LeaderboardError, UserNotFound
+from leaderboard_core.telemetry.exposition import count_from_zero
 from leaderboard_core.telemetry.metrics import STREAM_DROPPED, STREAM_EVENTS, STREAMS_OPEN
 from leaderboard_service.live.content import Content
 from leaderboard_service.live.sse import HEARTBEAT, OPENING, event, id_of
 
 HISTORY: Final = 32
 """How many past states a returning client may resume from: 8 s of a board that changes at every interval."""
+
+count_from_zero(STREAM_DROPPED, ("top", "rank"))
 
 
 class Version:

@@ -30,6 +30,7 @@ from leaderboard_core.names import why_no_new_name, why_no_new_user_id
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import MAX_EXACT_INTEGER, LimitSettings
 from leaderboard_core.telemetry import tracing
+from leaderboard_core.telemetry.exposition import count_from_zero
 from leaderboard_core.telemetry.metrics import SCORE_WRITES
 from leaderboard_core.tokens import Identity, revoked_token
 from leaderboard_service.idempotency import Idempotency
@@ -229,11 +230,15 @@ def _counter(outcome: str) -> Any:
     return SCORE_WRITES.labels(outcome)
 
 
+_REFUSALS = (RateLimited, RegionRateLimited, QueueFull, ScoreOutOfRange, WarmingUp)
+count_from_zero(SCORE_WRITES, ("ok", "unchanged", "replay", *(error.code for error in _REFUSALS)))
+
+
 def event_start(write: Write) -> str:
     """Encode the beginning of a write's event, which the script completes."""
     fields = {"user_id": write.user_id, "region": write.region, "request_id": write.request_id}
     if (tracer := tracing.active()) is not None:
-        fields |= tracer.event_fields()
+        fields |= tracer.event_fields(write.region)
     return orjson.dumps(fields)[:-1].decode()
 
 

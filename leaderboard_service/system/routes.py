@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import REGISTRY
 
 from leaderboard_core import calls
 from leaderboard_core.errors import Forbidden
+from leaderboard_core.http.metrics_page import Accept, metrics_page
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
-from leaderboard_core.telemetry import metrics
 from leaderboard_service.openapi import refused_with
 from leaderboard_service.system import schemas
 from leaderboard_service.system.dependencies import System
@@ -54,9 +55,9 @@ async def get_status(system: System) -> JSONReply:
     response_class=PlainTextResponse,
     responses=refused_with(Forbidden),
 )
-async def get_metrics(system: System) -> Response:
+async def get_metrics(system: System, accepted: Accept) -> Response:
     """Prometheus metrics of this replica.
 
     Its counters, and the state of queues and stores. A gateway has its own, for addresses in STATUS_ALLOW only.
     """
-    return Response(metrics.render(await system.gauges()), media_type=metrics.CONTENT_TYPE)
+    return metrics_page(REGISTRY, accepted, await system.gauges())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from api_gateway.metrics import Metrics
-from api_gateway.upstream.pool import Upstream
+from api_gateway.upstream.pool import State, Upstream
 from leaderboard_core.http.context import RequestContext
+from leaderboard_core.telemetry.exposition import expose
 
 
 def answered(method: str, route: str, status: int, seconds: float) -> RequestContext:
@@ -34,7 +35,7 @@ def test_the_latency_is_a_histogram() -> None:
     assert {edge: value("bucket", le=edge) for edge in edges} == edges
     assert value("count") == 5
     assert value("sum") == pytest.approx(60.2085)
-    assert b'gateway_upstream_seconds_bucket{le="0.005",upstream="u:1"} 3.0' in metrics.render()
+    assert b'gateway_upstream_seconds_bucket{le="0.005",upstream="u:1"} 3.0' in expose(metrics.registry, "")[0]
     by_outcome = {
         outcome: metrics.registry.get_sample_value(
             "gateway_upstream_requests_total", {"upstream": "u:1", "outcome": outcome}
@@ -60,3 +61,15 @@ def test_a_request_is_counted_and_timed_by_its_route() -> None:
     assert value("gateway_request_seconds_sum", **rank) == pytest.approx(0.304)
     assert value("gateway_request_seconds_bucket", le="0.0025", **rank) == 2
     assert value("gateway_request_seconds_bucket", le="5.0", route="/score/add") == 0
+
+
+def test_what_may_happen_to_a_service_is_counted_from_zero() -> None:
+    metrics, upstream = Metrics(), Upstream("http://u:1")
+    metrics.upstream_known(upstream, State.HEALTHY)
+    for name, label, values in (
+        ("gateway_retries_total", "reason", ("connect", "not_sent", "broken")),
+        ("gateway_ejections_total", "reason", ("ejected", "stopping")),
+        ("gateway_upstream_requests_total", "outcome", ("connect", "not_sent", "broken", "timeout")),
+    ):
+        for value in values:
+            assert metrics.registry.get_sample_value(name, {"upstream": "u:1", label: value}) == 0

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -72,19 +73,36 @@ def test_one_score_is_one_trace_from_the_gateway_to_postgres(traced: Traced) -> 
     spans = traced.spans(trace, saved)
     assert [(span.process, span.name) for span in spans] == [
         ("api_gateway", "POST /score/add"),
+        ("api_gateway", "POST"),
         ("leaderboard_service", "POST /score/add"),
         ("leaderboard_service", "redis write_score"),
         ("worker_service", "postgres upsert_scores"),
     ]
-    gateway, service, script, upsert = spans
-    assert [span.parent for span in spans] == [caller, gateway.id, service.id, script.id]
-    assert [span.state for span in spans[:3]] == ["vendor=abc"] * 3
+    gateway, attempt, service, script, upsert = spans
+    assert [span.parent for span in spans] == [caller, gateway.id, attempt.id, service.id, script.id]
+    assert [span.state for span in spans[:4]] == ["vendor=abc"] * 4
     for span in (gateway, service):
         assert span.attributes["http.response.status_code"] == 200
         assert span.attributes["http.route"] == "/score/add"
         assert span.attributes["leaderboard.request_id"] == "request-1"
     assert gateway.attributes["leaderboard.upstream"] == traced.running.service.removeprefix("http://")
+    address = urlsplit(traced.running.service)
+    assert attempt.attributes == {
+        "http.request.method": "POST",
+        "url.full": f"{traced.running.service}/score/add",
+        "server.address": address.hostname,
+        "server.port": address.port,
+        "http.response.status_code": 200,
+    }
+    assert gateway.attributes["url.scheme"] == "http"
+    assert gateway.attributes["network.protocol.version"] == "1.1"
+    assert gateway.attributes["server.port"] == urlsplit(traced.running.gateway).port
+    assert gateway.attributes["user_agent.original"].startswith("python-httpx/")
     assert script.attributes["db.stored_procedure.name"] == "write_score"
+    assert script.attributes["server.address"] == "127.0.0.1"
+    for span, kind in ((script, "send"), (upsert, "process")):
+        assert span.attributes["messaging.operation.type"] == kind
+        assert span.attributes["messaging.destination.name"] == "queue:scores:EU"
     assert upsert.attributes["leaderboard.region"] == "EU"
     assert upsert.attributes["leaderboard.events"] == 1
     # Whether the service's span or the gateway's ends first is open: the answer is out before the service's ends.
@@ -111,8 +129,8 @@ def test_the_scores_of_a_batch_share_its_trace(traced: Traced) -> None:
 def test_a_read_has_no_upsert(traced: Traced) -> None:
     trace, _, headers = a_trace()
     traced.client.get("/top?region=EU", headers=headers).raise_for_status()
-    spans = traced.spans(trace, lambda found: len(found) == 3)
-    assert [span.name for span in spans] == ["GET /top", "GET /top", "redis read_top"]
+    spans = traced.spans(trace, lambda found: len(found) == 4)
+    assert [span.name for span in spans] == ["GET /top", "GET", "GET /top", "redis read_top"]
 
 
 def test_who_names_no_trace_gets_one(traced: Traced) -> None:
@@ -147,7 +165,7 @@ def test_a_live_feed_is_not_traced_and_neither_is_what_it_reads(traced: Traced) 
         assert "snapshot" in "".join(line for line, _ in zip(feed.iter_lines(), range(4), strict=False))
         later, _, headers = a_trace()
         assert traced.client.get("/top?region=ASIA", headers=headers).is_success
-        traced.spans(later, lambda found: len(found) == 3)
+        traced.spans(later, lambda found: len(found) == 4)
     assert traced.received.spans(trace) == []
 
 

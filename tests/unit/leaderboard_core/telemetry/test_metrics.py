@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
+from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from leaderboard_core.redis.queues import QueueState
 from leaderboard_core.telemetry import metrics
+from leaderboard_core.telemetry.exposition import expose
 from leaderboard_core.telemetry.gauges import queue_gauges
 from leaderboard_core.telemetry.queues import QueueReport
 from tests.support.catalogue import Described, catalogue
@@ -31,7 +34,7 @@ def test_a_name_follows_the_conventions(metric: Described) -> None:
 
 def test_a_page_has_the_counters_and_the_gauges_of_this_scrape() -> None:
     report = QueueReport([QueueState("EU", 3, 2, 1, 4.5)], [], ["NA"])
-    page = metrics.render(queue_gauges(report)).decode()
+    page = expose(REGISTRY, "", queue_gauges(report))[0].decode()
     samples = {
         (sample.name, sample.labels.get("region", "")): sample.value
         for family in text_string_to_metric_families(page)
@@ -45,4 +48,22 @@ def test_a_page_has_the_counters_and_the_gauges_of_this_scrape() -> None:
         ("leaderboard_worker_lag_seconds", "EU"): 4.5,
         ("leaderboard_workers_alive", ""): 0,
     }
-    assert "leaderboard_queue_length" not in metrics.render().decode(), "nothing stays from one scrape to the next"
+    assert b"leaderboard_queue_length" not in expose(REGISTRY, "")[0], "nothing stays from one scrape to the next"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "content_type"),
+    [
+        ("", "text/plain; version=0.0.4; charset=utf-8"),
+        ("text/html, */*", "text/plain; version=0.0.4; charset=utf-8"),
+        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "application/openmetrics-text; version=1.0.0"),
+    ],
+)
+def test_a_page_is_in_the_format_that_is_asked_for(accepted: str, content_type: str) -> None:
+    gauges = queue_gauges(QueueReport([QueueState("EU", 3, 2, 1, 4.5)], [], []))
+    content, shown_as = expose(REGISTRY, accepted, gauges)
+    assert shown_as.startswith(content_type)
+    text = content.decode()
+    assert text.endswith("# EOF\n") is ("openmetrics" in content_type)
+    parse = openmetrics if "openmetrics" in content_type else text_string_to_metric_families
+    assert {"leaderboard_queue_length", "process_open_fds"} <= {family.name for family in parse(text)}
