@@ -106,6 +106,6 @@ $(BIN)/uv:
 ifneq ($(shell PYTHON="$(PYTHON)" sh .ci/setup --stale),)
 .PHONY: .venv/.ready
 endif
-.venv/.ready: pyproject.toml uv.lock .ci/setup
+.venv/.ready: pyproject.toml leaderboard_client/pyproject.toml uv.lock .ci/setup
 	@PYTHON="$(PYTHON)" sh .ci/setup
 	@touch $@

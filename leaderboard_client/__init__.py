@@ -45,6 +45,7 @@ from leaderboard_client.results import (
 )
 from leaderboard_client.sse import Event
 from leaderboard_client.sync_client import Client
+from leaderboard_client.version import __version__
 
 __all__ = [
     "Account",
@@ -89,4 +90,5 @@ __all__ = [
     "UnexpectedAnswer",
     "WorkerStatus",
     "Written",
+    "__version__",
 ]
