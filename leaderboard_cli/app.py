@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -20,12 +21,12 @@ from leaderboard_cli.commands.token import token
 from leaderboard_cli.commands.up import up
 from leaderboard_cli.commands.verify import verify
 from leaderboard_cli.console import errors
+from leaderboard_client import __version__
 from leaderboard_core.errors import LeaderboardError
 from leaderboard_core.settings import SettingsError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Runs and looks after the leaderboard system.",
 )
@@ -41,6 +42,21 @@ app.add_typer(regions, name="regions")
 app.add_typer(players, name="players")
 app.command()(token)
 app.command()(seed)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"leaderboard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The options of `leaderboard` itself."""
 
 
 @app.command("healthcheck", help=healthcheck.SUMMARY)
