@@ -15,6 +15,7 @@ from leaderboard_cli.commands.migrate import migrate
 from leaderboard_cli.commands.players import app as players
 from leaderboard_cli.commands.rebuild import rebuild_command
 from leaderboard_cli.commands.regions import app as regions
+from leaderboard_cli.commands.reset import reset
 from leaderboard_cli.commands.seed import seed
 from leaderboard_cli.commands.status import status
 from leaderboard_cli.commands.token import token
@@ -42,6 +43,7 @@ app.add_typer(regions, name="regions")
 app.add_typer(players, name="players")
 app.command()(token)
 app.command()(seed)
+app.command()(reset)
 
 
 def _version(asked: bool) -> None:
