@@ -27,8 +27,9 @@ class Writes(Session):
     ) -> Call[Registered]:
         """Register a player, and use its token from now on.
 
-        user_id: 1-128 characters without white space, control characters or "/"; name: 1-200 characters without
-        control characters; both in any script. region: the home region. initial_score: within ±(2^53-1).
+        user_id: 1-128 characters without white space, control characters or "/", case-sensitive, in Unicode's NFC;
+        name: 1-200 characters without control characters; both in any script. region: the home region.
+        initial_score: within ±(2^53-1).
         password: 8-1024 characters; without one, keep the answer's `secret`: it logs the player in.
         Raises Conflict when the user_id is taken. A registration whose answer was lost (ConnectionFailed with
         `maybe_done`) is not repeated: try `login`.
