@@ -12,10 +12,12 @@ WORKDIR /src
 
 # The dependencies first and alone: a change of our code does not install them again.
 COPY pyproject.toml uv.lock ./
+COPY leaderboard_client/pyproject.toml leaderboard_client/
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --locked --no-dev --extra otel --no-install-project
+    uv sync --locked --no-dev --extra otel --no-install-workspace
 
-COPY README.md LICENSE ./
+COPY LICENSE CHANGELOG.md ./
+COPY docs/package.md docs/
 COPY nginx/templates nginx/templates
 COPY leaderboard_core leaderboard_core
 COPY leaderboard_service leaderboard_service

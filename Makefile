@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-quick test-containers test-newest test-clients test-pgbouncer test-compose test-upgrade docs soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-quick test-containers test-newest test-clients test-pgbouncer test-compose test-upgrade docs site soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -61,6 +61,11 @@ docs: .venv/.ready ## write the generated parts of the documents: examples, tabl
 	RECORD_EXAMPLES=1 $(BIN)/pytest -q tests/integration/leaderboard_service/reference/test_examples.py
 	$(BIN)/python -m tests.docs
 
+site: .venv/.ready ## the documents as a site with search, in site/html; any warning is an error
+	@sh .ci/setup --extra site
+	@$(BIN)/python -m tests.docs.site
+	@echo "To read it with search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site/html"
+
 soak: .venv/.ready ## faults for MINUTES=10 with random seeds, or SEED=n
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
@@ -98,7 +103,7 @@ lock: $(BIN)/uv ## bring the lock file up to date with pyproject.toml
 	$(BIN)/uv lock
 
 clean: ## remove the environment and the local cluster's data
-	rm -rf .venv .venv-newest .local .mypy_cache .pytest_cache .ruff_cache postman/node_modules tests/foreign/node_modules tests/clients/typescript/node_modules
+	rm -rf .venv .venv-newest .local site .mypy_cache .pytest_cache .ruff_cache postman/node_modules tests/foreign/node_modules tests/clients/typescript/node_modules
 
 $(BIN)/uv:
 	@PYTHON="$(PYTHON)" sh .ci/setup --only-uv
@@ -106,6 +111,6 @@ $(BIN)/uv:
 ifneq ($(shell PYTHON="$(PYTHON)" sh .ci/setup --stale),)
 .PHONY: .venv/.ready
 endif
-.venv/.ready: pyproject.toml uv.lock .ci/setup
+.venv/.ready: pyproject.toml leaderboard_client/pyproject.toml uv.lock .ci/setup
 	@PYTHON="$(PYTHON)" sh .ci/setup
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -14,18 +15,19 @@ from leaderboard_cli.commands.migrate import migrate
 from leaderboard_cli.commands.players import app as players
 from leaderboard_cli.commands.rebuild import rebuild_command
 from leaderboard_cli.commands.regions import app as regions
+from leaderboard_cli.commands.reset import reset
 from leaderboard_cli.commands.seed import seed
 from leaderboard_cli.commands.status import status
 from leaderboard_cli.commands.token import token
 from leaderboard_cli.commands.up import up
 from leaderboard_cli.commands.verify import verify
 from leaderboard_cli.console import errors
+from leaderboard_client import __version__
 from leaderboard_core.errors import LeaderboardError
 from leaderboard_core.settings import SettingsError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Runs and looks after the leaderboard system.",
 )
@@ -41,6 +43,22 @@ app.add_typer(regions, name="regions")
 app.add_typer(players, name="players")
 app.command()(token)
 app.command()(seed)
+app.command()(reset)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"leaderboard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The options of `leaderboard` itself."""
 
 
 @app.command("healthcheck", help=healthcheck.SUMMARY)

@@ -24,6 +24,7 @@ from leaderboard_client.results import (
     BoardRank,
     Created,
     Deleted,
+    Entered,
     Export,
     ExportedUser,
     Health,
@@ -44,6 +45,7 @@ from leaderboard_client.results import (
 )
 from leaderboard_client.sse import Event
 from leaderboard_client.sync_client import Client
+from leaderboard_client.version import __version__
 
 __all__ = [
     "Account",
@@ -56,6 +58,7 @@ __all__ = [
     "ConnectionFailed",
     "Created",
     "Deleted",
+    "Entered",
     "Event",
     "Export",
     "ExportedUser",
@@ -87,4 +90,5 @@ __all__ = [
     "UnexpectedAnswer",
     "WorkerStatus",
     "Written",
+    "__version__",
 ]

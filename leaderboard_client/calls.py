@@ -37,6 +37,8 @@ class Call(Generic[T]):
     """Statuses beside 2xx that are no error."""
     again: Callable[[T], float | None] | None = field(default=None, repr=False)
     """Returns after how many seconds to request the rest of a result, or None when it is complete."""
+    instead: Callable[[LeaderboardError], Call[T] | LeaderboardError] | None = field(default=None, repr=False)
+    """Returns, for the error that this call ends with, the call that is made then, or the error to raise."""
 
     def request(self, base_url: str, request_id: str) -> Request:
         """Build the request of this call, the same for every attempt."""

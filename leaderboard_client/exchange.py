@@ -22,10 +22,31 @@ def new_request_id() -> str:
 
 
 def exchange(call: Call[T], base_url: str, policy: RetryPolicy, clock: Callable[[], float] = monotonic) -> Steps[T]:
+    """Yield the steps of one call and of those made instead of it; return the result.
+
+    Raises the LeaderboardError that the last of them ends with.
+    """
+    deadline = clock() + policy.max_wait
+    while True:
+        try:
+            return (yield from _attempts(call, base_url, policy, deadline, clock))
+        except LeaderboardError as error:
+            if call.instead is None:
+                raise
+            following = call.instead(error)
+            if following is error:
+                raise
+            if isinstance(following, LeaderboardError):
+                raise following from error
+            call = following
+
+
+def _attempts(
+    call: Call[T], base_url: str, policy: RetryPolicy, deadline: float, clock: Callable[[], float]
+) -> Steps[T]:
     """Yield the steps of one call; return its result. Raises the LeaderboardError that it ends with."""
     request_id = new_request_id()
     request = call.request(base_url, request_id)
-    deadline = clock() + policy.max_wait
     timeout = policy.timeout
     for attempt in count():
         found = _interpret(call, (yield Send(request, timeout)), request_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from leaderboard_client.picking import pick, rows_of
@@ -12,6 +13,7 @@ from leaderboard_client.results import (
     BoardRank,
     Created,
     Deleted,
+    Entered,
     Export,
     ExportedUser,
     Health,
@@ -35,6 +37,11 @@ from leaderboard_client.steps import Answer
 def registered(answer: Answer) -> Registered:
     data = answer.json()
     return pick(Registered, data, user=pick(Player, data["user"]))
+
+
+def entered(answer: Answer) -> Entered:
+    data = answer.json()
+    return pick(Entered, data, user=pick(Player, data["user"]), registered=answer.status == HTTPStatus.CREATED)
 
 
 def token(answer: Answer) -> str:

@@ -27,6 +27,16 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
+class Entered:
+    """A player that logged in or, `registered`, is new; `secret` as for a registration, else None."""
+
+    token: str
+    user: Player
+    registered: bool
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Created:
     """The token's player; `created` is False when it was there already and nothing changed."""
 

@@ -139,6 +139,7 @@ class Client(Settings[httpx.Client]):
 
     register = _call(Api.register)
     login = _call(Api.login)
+    login_or_register = _call(Api.login_or_register)
     create = _call(Api.create)
     update = _call(Api.update)
     add = _call(Api.add)

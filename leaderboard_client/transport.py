@@ -16,13 +16,14 @@ from leaderboard_client.loopback import is_loopback
 from leaderboard_client.reads import Reads
 from leaderboard_client.retrying import RetryPolicy
 from leaderboard_client.steps import Failure, Open, Send
+from leaderboard_client.version import __version__
 from leaderboard_client.writes import Writes
 
 P = ParamSpec("P")
 R = TypeVar("R")
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 
-USER_AGENT = {"user-agent": "leaderboard-client"}
+USER_AGENT = {"user-agent": f"leaderboard-client/{__version__}"}
 
 
 class Api(Writes, Reads):

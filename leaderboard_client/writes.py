@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from leaderboard_client import reading
 from leaderboard_client.calls import Call, segment
-from leaderboard_client.results import Batch, Created, Deleted, Refusal, Registered, Submission, Written
+from leaderboard_client.errors import Conflict, InvalidRequest, LeaderboardError
+from leaderboard_client.results import Batch, Created, Deleted, Entered, Refusal, Registered, Submission, Written
 from leaderboard_client.session import Session, new_key
 from leaderboard_client.steps import Answer
 
@@ -26,8 +27,9 @@ class Writes(Session):
     ) -> Call[Registered]:
         """Register a player, and use its token from now on.
 
-        user_id: 1-128 characters without white space, control characters or "/"; name: 1-200 characters without
-        control characters; both in any script. region: the home region. initial_score: within ±(2^53-1).
+        user_id: 1-128 characters without white space, control characters or "/", case-sensitive, in Unicode's NFC;
+        name: 1-200 characters without control characters; both in any script. region: the home region.
+        initial_score: within ±(2^53-1).
         password: 8-1024 characters; without one, keep the answer's `secret`: it logs the player in.
         Raises Conflict when the user_id is taken. A registration whose answer was lost (ConnectionFailed with
         `maybe_done`) is not repeated: try `login`.
@@ -61,6 +63,58 @@ class Writes(Session):
             "/auth/login",
             self.entering(user_id, reading.token, lambda token: token),
             body=_given({"user_id": user_id}, name=name, region=region, password=password, secret=secret),
+        )
+
+    def login_or_register(
+        self,
+        user_id: str,
+        name: str,
+        region: str,
+        initial_score: int = 0,
+        *,
+        password: str | None = None,
+        secret: str | None = None,
+    ) -> Call[Entered]:
+        """Enter a player whether it is new or not, and use its token from now on.
+
+        With a password: log in, or register when there is no such player; an answer that is lost does no harm.
+        With the secret of its registration: log in; so keep the `secret` that the first call without one answers, and
+        pass it from then on. With neither: register.
+        name, region and initial_score are a new player's, as for `register`; one that is there keeps its own.
+        Raises Unauthorized when the password or secret is not the player's, NotFound when there is none with this
+        secret, Conflict when neither is given and the user_id is taken.
+        """
+        if password is not None and secret is not None:
+            raise InvalidRequest("Give a password or a secret, not both.", code="invalid_payload")
+        log_in = self._enter("/auth/login", _given({"user_id": user_id}, password=password, secret=secret))
+        if secret is not None:
+            return log_in
+        body = {"user_id": user_id, "name": name, "region": region, "initialScore": initial_score}
+        if password is None:
+            return self._enter("/auth/register", body, repeatable=False, instead=_asking_for_proof)
+        # One whose answer was lost may be repeated: whoever has the password can log in.
+        register = self._enter(
+            "/auth/register",
+            _given(body, password=password),
+            instead=lambda error: log_in if error.code == "user_exists" else error,
+        )
+        return replace(log_in, instead=lambda error: register if error.code == "user_not_found" else error)
+
+    def _enter(
+        self,
+        path: str,
+        body: dict[str, Any],
+        *,
+        repeatable: bool = True,
+        instead: Callable[[LeaderboardError], Call[Entered] | LeaderboardError] | None = None,
+    ) -> Call[Entered]:
+        return Call(
+            "POST",
+            path,
+            self.entering(str(body["user_id"]), reading.entered, lambda result: result.token),
+            body=body,
+            repeatable=repeatable,
+            instead=instead,
         )
 
     def create(self, region: str, initial_score: int = 0, *, key: str | None = None) -> Call[Created]:
@@ -175,6 +229,19 @@ def rest_of_batch(items: list[dict[str, Any]], batch: Batch) -> float | None:
                 return None
             waits.append(result.retry_after or 0.0)
     return max(waits, default=None)
+
+
+def _asking_for_proof(error: LeaderboardError) -> LeaderboardError:
+    """Say what is missing to a caller who registers a user_id that is taken, without a password or a secret."""
+    if error.code != "user_exists":
+        return error
+    return Conflict(
+        "This user_id is registered already: give the player's password, or the secret that its registration answered.",
+        code=error.code,
+        status=error.status,
+        request_id=error.request_id,
+        details=error.details,
+    )
 
 
 def _given(body: dict[str, Any], **more: Any) -> dict[str, Any]:

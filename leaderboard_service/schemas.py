@@ -54,8 +54,8 @@ Name = Annotated[
 NewUserId = Annotated[
     UserId,
     Field(
-        description="The new player's id: not `.` or `..`, in Unicode's form NFC, with something to see, and every "
-        "direction of writing that it begins ended."
+        description="The new player's id, case-sensitive: not `.` or `..`, in Unicode's form NFC, with something to "
+        "see, and every direction of writing that it begins ended."
     ),
     AfterValidator(_fit_for_new(why_no_new_user_id)),
 ]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from leaderboard_cli.cluster.errors import AlreadyRunningError, ClusterError
 
+LOCK_NAME = "cluster.lock"
 _TERM_SECONDS = 8.0
 _KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.05
@@ -50,7 +51,7 @@ def identity_of(pid: int) -> str | None:
 @contextmanager
 def exclusive(data_dir: Path) -> Iterator[None]:
     """Lock the data folder for this process. Raises AlreadyRunningError when another supervisor has it."""
-    path = data_dir / "cluster.lock"
+    path = data_dir / LOCK_NAME
     with path.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,40 +1,51 @@
-"""`leaderboard seed`: send demo players through the public API, like a game server's scores."""
+"""`leaderboard seed`: send demo players through the public API, like a game server's scores, or delete them again."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, errors, fail
-from leaderboard_client import AsyncClient, ConnectionFailed, LeaderboardError, Refusal, Submission
+from leaderboard_cli.demo_players import demo_players, is_demo_player
+from leaderboard_client import AsyncClient, ConnectionFailed, LeaderboardError, NotFound, Refusal, Submission
 from leaderboard_core.settings import AuthSettings, TopologySettings, load
 from leaderboard_core.tokens import Tokens
 
-_FIRST = ("Amber", "Bold", "Clever", "Daring", "Eager", "Fierce", "Gentle", "Happy", "Icy", "Jolly", "Keen", "Lucky")
-_SECOND = ("Badger", "Condor", "Dragon", "Falcon", "Gecko", "Heron", "Ibis", "Jaguar", "Koala", "Lynx", "Otter", "Wolf")
+T = TypeVar("T")
+
+_PLAYERS = 1000
 _BATCH = 200
 """Players in one request: enough that requests cost little, few enough that the progress bar moves."""
 
 
 def seed(
-    players: Annotated[int, typer.Argument(min=1, help="How many players.")] = 1000,
+    players: Annotated[int | None, typer.Argument(min=1, help="How many players.", show_default=str(_PLAYERS))] = None,
     url: Annotated[str, typer.Option(help="Where the system answers; default the local cluster.")] = "",
     connections: Annotated[int, typer.Option(min=1, max=256, help="Requests in flight.")] = 4,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete all demo players, and nobody else.")] = False,
 ) -> None:
     """Add demo players with random names and scores to every region; running it again changes their scores."""
+    if remove and players is not None:
+        raise typer.BadParameter("--remove deletes all demo players; leave the number out")
     environ = command_environment()
-    topology = load(TopologySettings, environ)
+    regions = load(TopologySettings, environ).regions
     token = Tokens(load(AuthSettings, environ)).issue("seed", "seed", "GLOBAL", role="server")
     base = url or environ.get("LEADERBOARD_URL", "http://127.0.0.1:8080")
     problem = ""
     try:
-        asyncio.run(_seed(base, token, list(_demo_players(players, topology.regions)), connections))
+        if remove:
+            count = asyncio.run(_remove(base, token, connections))
+            console.print(f"{count} demo players were deleted" if count else "There are no demo players.")
+        else:
+            count = players or _PLAYERS
+            asyncio.run(_seed(base, token, list(demo_players(count, regions)), connections))
+            console.print(f"{count} players are on the boards: {base}/top?region=GLOBAL")
     except* ConnectionFailed as group:
         reason = str(group.exceptions[0].__cause__)
         problem = f"Cannot reach {base}: {reason}. Start the system with 'make up', or give --url."
@@ -42,36 +53,61 @@ def seed(
         problem = f"The system refused: {group.exceptions[0]}"
     if problem:
         fail(problem)
-    console.print(f"{players} players are on the boards: {base}/top?region=GLOBAL")
-
-
-def _demo_players(count: int, regions: tuple[str, ...]) -> Iterator[Submission]:
-    chance = random.Random()  # noqa: S311 - demo scores need no secrecy
-    for number in range(count):
-        yield Submission(
-            user_id=f"demo-{number:06d}",
-            name=f"{chance.choice(_FIRST)} {chance.choice(_SECOND)} {number}",
-            region=regions[number % len(regions)],
-            score=round(chance.lognormvariate(7, 1)),
-        )
 
 
 async def _seed(base: str, token: str, players: list[Submission], connections: int) -> None:
-    columns = (TextColumn("players"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    waiting = iter([players[start : start + _BATCH] for start in range(0, len(players), _BATCH)])
+    async with _connected(base, token) as (client, progress):
+        task = progress.add_task("players", total=len(players))
+
+        async def send(batch: list[Submission]) -> None:
+            await _submit(client, batch)
+            progress.advance(task, len(batch))
+
+        batches = [players[start : start + _BATCH] for start in range(0, len(players), _BATCH)]
+        await _side_by_side(send, batches, connections)
+
+
+async def _remove(base: str, token: str, connections: int) -> int:
+    """Delete the demo players; return how many there were."""
+    async with _connected(base, token) as (client, progress):
+        search = progress.add_task("searched", total=(await client.top(limit=1)).total)
+        found = []
+        async for row in client.iter_top():
+            progress.advance(search)
+            if is_demo_player(row):
+                found.append(row.user_id)
+        deletion = progress.add_task("deleted", total=len(found))
+
+        async def delete(user_id: str) -> None:
+            with suppress(NotFound):  # somebody else deleted it meanwhile
+                await client.delete_user(user_id)
+            progress.advance(deletion)
+
+        await _side_by_side(delete, found, connections)
+    return len(found)
+
+
+@asynccontextmanager
+async def _connected(base: str, token: str) -> AsyncIterator[tuple[AsyncClient, Progress]]:
     async with AsyncClient(base, max_wait=0) as client:
-        await client.health()  # a system that does not answer is reported at once, not after retries of a batch
-    with Progress(*columns, console=errors) as progress:
-        task = progress.add_task("seed", total=len(players))
-        async with AsyncClient(base, token=token) as client, asyncio.TaskGroup() as group:
+        await client.health()  # a system that does not answer is reported at once, not after retries
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    async with AsyncClient(base, token=token) as client:
+        with Progress(*columns, console=errors) as progress:
+            yield client, progress
 
-            async def send() -> None:
-                for batch in waiting:
-                    await _submit(client, batch)
-                    progress.advance(task, len(batch))
 
-            for _ in range(connections):
-                group.create_task(send())
+async def _side_by_side(do: Callable[[T], Awaitable[None]], items: Sequence[T], connections: int) -> None:
+    """Do something with each item, with so many at once."""
+    waiting = iter(items)
+
+    async def work() -> None:
+        for item in waiting:
+            await do(item)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(connections):
+            group.create_task(work())
 
 
 async def _submit(client: AsyncClient, players: list[Submission]) -> None:

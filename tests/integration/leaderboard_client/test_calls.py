@@ -52,6 +52,48 @@ async def test_a_players_way(call: Caller) -> None:
     assert "http_requests" in await call("metrics")
 
 
+async def test_who_has_a_password_enters_whether_it_is_new_or_not(call: Caller) -> None:
+    password = "correct horse battery"
+    first = await call("login_or_register", "ada", "Ada", "eu", 5, password=password)
+    assert first == client.Entered(first.token, client.Player("ada", "Ada", "EU", 5), registered=True)
+    assert (call.client.user_id, call.client.token) == ("ada", first.token)
+    await call("add", 10)
+    again = await call("login_or_register", "ada", "Another Ada", "NA", 99, password=password)
+    assert (again.user, again.registered) == (client.Player("ada", "Ada", "EU", 15), False)
+    assert call.client.token == again.token
+    await call("add", 1)
+    with pytest.raises(client.Unauthorized, match="invalid_credentials"):
+        await call("login_or_register", "ada", "Ada", "EU", password="another horse battery")
+    assert call.client.token == again.token
+
+
+async def test_who_keeps_the_secret_of_the_first_time_enters_with_it(call: Caller) -> None:
+    first = await call("login_or_register", "ada", "Ada", "EU", 5)
+    assert first.registered
+    again = await call("login_or_register", "ada", "Ada", "EU", secret=first.secret)
+    assert (again.user.score, again.registered, again.secret) == (5, False, None)
+    with pytest.raises(client.Conflict, match="the secret that its registration answered") as taken:
+        await call("login_or_register", "ada", "Ada", "EU")
+    assert (taken.value.code, taken.value.status) == ("user_exists", 409)
+    with pytest.raises(client.Unauthorized):
+        await call("login_or_register", "ada", "Ada", "EU", secret="0" * 32)
+    with pytest.raises(client.NotFound):
+        await call("login_or_register", "bob", "Bob", "EU", secret=first.secret)
+    with pytest.raises(client.InvalidRequest, match="not both"):
+        await call("login_or_register", "ada", "Ada", "EU", secret=first.secret, password="correct horse battery")
+
+
+async def test_a_player_enters_with_its_password_where_registration_is_closed(start: Start, kind: Kind) -> None:
+    api = await start(REGISTRATION="closed")
+    async with calling(kind, str(api.http.base_url), token=api.server_token()) as server:
+        await server("submit", "ada", "EU", 5)
+        await server("set_password", "correct horse battery", "ada")
+        entered = await server("login_or_register", "ada", "Ada", "EU", password="correct horse battery")
+        assert (entered.user.score, entered.registered) == (5, False)
+        with pytest.raises(client.Forbidden, match="REGISTRATION=closed"):
+            await server("login_or_register", "bob", "Bob", "EU", password="correct horse battery")
+
+
 async def test_scores_are_whole_to_the_last_digit(call: Caller) -> None:
     await call("register", "ada", "Ada", "EU", MAX_EXACT_INTEGER)
     assert (await call("rank")).score == MAX_EXACT_INTEGER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, TypeVar
@@ -93,6 +94,34 @@ def test_each_call_has_a_key_of_its_own_unless_one_is_given() -> None:
     assert len(keys) == 5
     assert api.add(1, key="match-17").key == "match-17"
     assert api.add(1, key="").key == ""
+
+
+def test_a_registration_with_a_password_whose_answer_was_lost_ends_in_a_login() -> None:
+    api = Api()
+    unknown, taken = refusal(404, "user_not_found"), refusal(409, "user_exists")
+    player = client.Player("ada", "Ada", "EU", 0)
+    entered = answer({"token": "t-1", "user": asdict(player)})
+    call = api.login_or_register("ada", "Ada", "EU", password="correct horse battery")
+    played = Played(call, unknown, CUT, taken, entered)
+    assert played.result() == client.Entered("t-1", player, registered=False)
+    paths = [urlsplit(request.url).path for request in played.sent]
+    assert paths == ["/auth/login", "/auth/register", "/auth/register", "/auth/login"]
+    assert (api.token, api.user_id) == ("t-1", "ada")
+    # Deleted between two calls: an error, no endless round.
+    assert Played(call, unknown, taken, unknown).error().code == "user_not_found"
+
+
+def test_the_calls_made_instead_of_another_share_its_time() -> None:
+    call = Api().login_or_register("ada", "Ada", "EU", password="correct horse battery")
+    busy = refusal(429, "rate_limited", retry_after=12)
+    played = Played(call, busy, refusal(404, "user_not_found"), busy, busy)
+    assert played.error().code == "rate_limited"
+    assert played.now <= 30
+
+
+def test_a_registration_without_a_password_is_not_repeated_when_its_answer_was_lost() -> None:
+    played = Played(Api().login_or_register("ada", "Ada", "EU"), CUT)
+    assert isinstance(played.error(), client.ConnectionFailed)
 
 
 def test_a_429_waits_as_long_as_it_says() -> None:

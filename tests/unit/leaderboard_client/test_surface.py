@@ -50,6 +50,7 @@ def types_of_the_calls(sync: client.Client, later: client.AsyncClient) -> None:
     assert_type(sync.rank().percentile, float)
     assert_type(sync.register("a", "A", "EU").user, client.Player)
     assert_type(sync.login("a", "A"), str)
+    assert_type(sync.login_or_register("a", "A", "EU").registered, bool)
     assert_type(sync.iter_top(), Iterator[client.Row])
     assert_type(sync.stream_top(), Generator[client.LiveTop, None, None])
     assert_type(later.iter_range_by_score(1), AsyncIterator[client.Row])

@@ -35,6 +35,28 @@ async def test_players_of_every_region_and_again_with_other_scores(start: Start)
     assert second["rows"] != first["rows"]
 
 
+async def test_removing_takes_the_demo_players_and_nobody_else(start: Start) -> None:
+    api = await start()
+    url = str(api.http.base_url)
+    own = {"demo-009000": "Amber", "demo-0000012": "Bold Wolf 12", "demo-1": "Bold Wolf 1", "ada": "Keen Lynx 3"}
+    for user_id, name in own.items():
+        await api.register(user_id, "EU", name=name)
+    code, output, _ = await seed("--remove", "--url", url)
+    assert (code, output) == (0, "There are no demo players.")
+    # More than a page of the board.
+    assert (await seed("1050", "--url", url))[0] == 0
+    code, output, complaint = await seed("--remove", "--url", url)
+    assert (code, output) == (0, "1050 demo players were deleted"), complaint
+    assert "1050/1050" in complaint
+    assert set(await api.scores()) == set(own)
+
+
+async def test_removing_takes_no_number() -> None:
+    code, _, complaint = await seed("5", "--remove")
+    assert code == 2
+    assert "leave the number out" in complaint
+
+
 async def test_a_system_that_is_not_there_is_told_at_once() -> None:
     with refusing_port() as port:
         async with asyncio.timeout(15):

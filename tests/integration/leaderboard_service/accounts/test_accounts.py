@@ -27,6 +27,24 @@ async def test_initial_score_is_zero_when_it_is_not_given(api: Api) -> None:
     assert response.json()["user"]["score"] == 0
 
 
+async def test_ids_that_differ_by_case_are_two_players(any_api: Api) -> None:
+    await any_api.register("Zed", "EU", 7, name="Zed")
+    await any_api.register("zed", "EU", 5, name="Zed")
+    await any_api.register("straße", "NA", 3)
+    await any_api.register("STRASSE", "EU", 1)
+    assert await any_api.scores() == {"Zed": 7, "zed": 5, "straße": 3, "STRASSE": 1}
+    assert [(await any_api.get(f"/rank/{user_id}")).json()["score"] for user_id in ("Zed", "zed")] == [7, 5]
+    assert (await any_api.get("/rank/ZED")).status_code == 404
+
+
+async def test_an_id_in_another_unicode_form_is_refused_and_not_changed(any_api: Api) -> None:
+    await any_api.register("jos\u00e9", "EU", 7)
+    response = await any_api.try_register("jose\u0301", "EU", 9)
+    assert (response.status_code, response.json()["error"]) == (422, "invalid_payload")
+    assert "NFC" in response.json()["fields"][0]["message"]
+    assert await any_api.scores() == {"jos\u00e9": 7}
+
+
 @pytest.mark.parametrize("region", ["ASIA", "EU", "NA", "GLOBAL"])
 async def test_a_taken_user_id_is_refused_in_every_region(
     any_api: Api, region: str, redis_1: redis.Redis, redis_2: redis.Redis
