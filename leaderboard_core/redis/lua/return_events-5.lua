@@ -4,7 +4,8 @@ Give events back that Postgres refused for they were taken under an earlier admi
 still is taken from there again; what this Redis has lost meanwhile comes onto the boards and into the queue as a new
 write, unless the player was written or deleted later. Workers may hold events of one player, and the older be given
 back first: the hash keeps which one it was and the time that it got, `returned`, so that the newer one is not taken for
-older than that.
+older than that. A later write of the player replaces the score, the name and the key of an event; a secret or a first
+password that it does not know of is none of these, and comes back into what the later write has made.
 
 KEYS  1 the worker's processing list   2 queue   3 region's board   4 GLOBAL board   5 whether there are tombstones
 ARGV  1 prefix of the players' hashes   2 prefix of the tombstones   3 region   then events, JSON
@@ -36,6 +37,44 @@ local function delete(user_id, key, deleted_at)
   end
 end
 
+-- The event of a player as the later write left it, with a credential that was lost; nil where nothing was.
+local function merge(event, key, last)
+  local kept = call('HMGET', key, 'name', 'score', 'protected', 'credential', 'credential_at', 'key', 'returned')
+  local at = type(event.credential_at) == 'string' and event.credential_at or '0'
+  local newer = tonumber(at) > tonumber(kept[5] or '0') and event.credential ~= kept[4]
+  local protects = event.protected == true and not kept[3]
+  if not newer and not protects then
+    return nil
+  end
+  local stamp = string.format('%.0f', math.max(now, last + 1))
+  local fields = {'updated_at', stamp}
+  local function add(field, value)
+    fields[#fields + 1], fields[#fields + 2] = field, value
+  end
+  local merged = {user_id = event.user_id, region = ARGV[3], request_id = event.request_id, name = kept[1],
+    protected = (kept[3] or protects) and true or nil, credential = kept[4] or nil}
+  if protects then
+    add('protected', '1')
+  end
+  if newer then
+    merged.credential, merged.credential_at = event.credential, at
+    add('credential', event.credential)
+    add('credential_at', at)
+  end
+  if kept[6] then
+    merged.key = string.gsub(kept[6], '%d+$', stamp)
+    add('key', merged.key)
+  end
+  local written, given = string.match(kept[7] or '', '^(%d+) (%d+)$')
+  if tonumber(given) == last then
+    add('returned', written .. ' ' .. stamp)
+  end
+  call('HSET', key, unpack(fields))
+  call('HDEL', key, 'clock')
+  -- Numbers as they are: cjson would round them.
+  return (string.gsub(cjson.encode(merged), '}$', ',"score":' .. kept[2] .. ',"timestamp":' .. stamp .. '}'))
+end
+
 local function write(raw, event, key, timestamp, score)
   local kept = call('HMGET', key, 'region', 'updated_at', 'since', 'clock', 'returned')
   local deleted_at = kept[3] or call('GET', ARGV[2] .. event.user_id) or '0'
@@ -46,7 +85,7 @@ local function write(raw, event, key, timestamp, score)
   local written, given = string.match(kept[5] or '', '^(%d+) (%d+)$')
   local newest = tonumber(given) == last and tonumber(written) or last
   if newest >= tonumber(timestamp) then
-    return nil
+    return kept[1] and tonumber(timestamp) > tonumber(deleted_at) and merge(event, key, last) or nil
   end
   -- A time of its own: whatever asks for the latest writes only has to find it among them.
   local stamp = string.format('%.0f', math.max(now, last + 1, tonumber(timestamp) + 1))
@@ -55,6 +94,9 @@ local function write(raw, event, key, timestamp, score)
   credential = type(credential) == 'string' and credential or ''
   restore_player(key, kept[1], ARGV[3], event.name, score, stamp, protected, deleted_at, last_key, credential)
   call('HSET', key, 'returned', timestamp .. ' ' .. stamp)
+  if type(event.credential_at) == 'string' then
+    call('HSET', key, 'credential_at', event.credential_at)
+  end
   call('ZADD', KEYS[3], score, event.user_id)
   if KEYS[3] ~= KEYS[4] then
     call('ZADD', KEYS[4], score, event.user_id)

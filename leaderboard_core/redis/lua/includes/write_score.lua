@@ -154,12 +154,17 @@ local function write_score(KEYS, ARGV)
     credential = ARGV[20]
   elseif operation == 'secret' then
     credential = (string.match(credential, '^%l+') or 'self') .. ' ' .. ARGV[20]
+    -- Of two secrets an event that comes back must know the newer, whatever else was written meanwhile.
+    call('HSET', KEYS[2], 'credential_at', updated_at)
   end
   if credential ~= '' then
     if credential ~= stored[8] then
       call('HSET', KEYS[2], 'credential', credential)
     end
     credential = ',"credential":"' .. credential .. '"'
+    if operation == 'secret' then
+      credential = credential .. ',"credential_at":"' .. updated_at .. '"'
+    end
   end
   call('ZADD', KEYS[3], score, user_id)
   if KEYS[4] ~= KEYS[3] then

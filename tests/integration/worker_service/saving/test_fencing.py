@@ -182,6 +182,70 @@ async def test_what_redis_has_lost_comes_back_as_a_new_write(
     assert [letter["event"] for letter in await dead_letters(redis_1)] == ["poison"]
 
 
+async def test_a_lost_secret_or_password_comes_back_into_what_was_written_later(
+    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+) -> None:
+    """The score and the name are the later write's; a credential is lost only if a later one replaced it."""
+
+    def stored(**more: str) -> dict[Any, Any]:
+        return {"name": "Later", "region": "EU", "score": str(2**53 - 1), "updated_at": str(NOW + 1), **more}
+
+    secret = {"credential": "self new", "credential_at": str(NOW)}
+    async with (
+        proxy(environ["DATABASE_URL_EU"]) as between,
+        working({**environ, "DATABASE_URL_EU": between.url, "POSTGRES_TIMEOUT_SECONDS": "30"}),
+    ):
+        between.hold_when(b"BEGIN")
+        await push(redis_1, event("first"))
+        await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
+        between.release()
+        await drained(redis_1)
+        between.hold_when(b"BEGIN")
+        await push(
+            redis_1,
+            event("secret", 1, timestamp=NOW, **secret),
+            event("replaced", 1, timestamp=NOW, **secret),
+            event("password", 1, timestamp=NOW, protected=True, credential="self"),
+            event("successor", 1, timestamp=NOW, **secret),
+            event("usual", 1, timestamp=NOW, credential="self old"),
+        )
+        await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
+        await redis_1.flushdb()
+        before = {
+            "secret": stored(credential="self old", key=f"k f 1 {NOW + 1}"),
+            "replaced": stored(credential="self newest", credential_at=str(NOW + 1)),
+            "password": stored(credential="self"),
+            "successor": stored(credential="self other", since=str(NOW)),
+            "usual": stored(credential="self new"),
+        }
+        for user_id, fields in before.items():
+            await redis_1.hset(f"user:{user_id}", mapping=fields)
+            for board in ("EU", "GLOBAL"):
+                await redis_1.zadd(f"leaderboard:{board}", {user_id: 2**53 - 1})
+        await admit(environ, databases)
+        between.release()
+
+        async def came_back() -> bool:
+            return {"secret", "password"} <= (await rows(databases)).keys()
+
+        await eventually(came_back)
+        await drained(redis_1)
+    assert not await dead_letters(redis_1)
+    after = {user_id: await redis_1.hgetall(f"user:{user_id}") for user_id in before}
+    assert {user_id for user_id in before if after[user_id] != before[user_id]} == {"secret", "password"}
+    for user_id in ("secret", "password"):
+        updated_at = after[user_id]["updated_at"]
+        assert int(updated_at) > NOW + 1
+        changed = {"secret": {**secret, "key": f"k f 1 {updated_at}"}, "password": {"protected": "1"}}[user_id]
+        assert after[user_id] == {**before[user_id], "updated_at": updated_at, **changed}
+        assert (await rows(databases))[user_id] == ("Later", 2**53 - 1, int(updated_at))
+    saved = await databases["EU"].fetch("SELECT user_id, credential, protected FROM leaderboard ORDER BY user_id")
+    assert [tuple(row) for row in saved if row["user_id"] != "first"] == [
+        ("password", "self", True),
+        ("secret", "self new", False),
+    ]
+
+
 async def test_of_two_batches_that_come_back_the_newer_event_wins(
     environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
 ) -> None:
