@@ -57,6 +57,7 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
     """
     newest: dict[str, tuple[ScoreEvent, str]] = {}
     gone: dict[str, tuple[Deletion, str]] = {}
+    credentials: dict[str, list[tuple[int, str]]] = {}
     dead = []
     traceparents = []
     superseded = 0
@@ -75,18 +76,24 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
             continue
         if event.traceparent:
             traceparents.append(event.traceparent)
+        if event.credential:
+            credentials.setdefault(event.user_id, []).append((event.timestamp, event.credential))
         kept = newest.get(event.user_id)
         if kept is not None:
             superseded += 1
             if kept[0].timestamp >= event.timestamp:
                 continue
-            if not event.credential and event.user_id not in gone:  # it is a service's of an earlier version
-                event = replace(event, credential=kept[0].credential)
         newest[event.user_id] = (event, raw)
     for user_id, (deletion, _) in gone.items():
         if user_id in newest and newest[user_id][0].timestamp <= deletion.timestamp:
             superseded += 1
             del newest[user_id]
+    for user_id in newest.keys() & credentials.keys():
+        event, raw = newest[user_id]
+        if not event.credential:  # it is a service's of an earlier version, which knows none
+            since = gone[user_id][0].timestamp if user_id in gone else 0
+            before = [(at, known) for at, known in credentials[user_id] if since < at < event.timestamp]
+            newest[user_id] = (replace(event, credential=max(before, default=(0, ""))[1]), raw)
     ordered = [newest[user_id] for user_id in sorted(newest)]
     return Batch(
         events=[event for event, _ in ordered],

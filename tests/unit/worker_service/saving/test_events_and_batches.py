@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import datetime
 from typing import Any
@@ -198,3 +199,19 @@ def test_a_dead_letter() -> None:
     letter = json.loads(DeadLetter("raw 🎮", "why").encode())
     assert (letter["event"], letter["reason"]) == ("raw 🎮", "why")
     assert datetime.fromisoformat(letter["at"]).tzinfo is not None
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_an_event_of_an_earlier_version_keeps_the_credential_of_the_player_and_not_of_its_predecessor(
+    order: tuple[int, ...],
+) -> None:
+    events = [
+        raw(user_id="a", timestamp=1, credential="self old"),
+        gone(user_id="a", timestamp=2),
+        raw(user_id="a", timestamp=3, credential="server"),
+        raw(user_id="a", timestamp=4),
+    ]
+    (event,) = build([events[place] for place in order], "EU").events
+    assert (event.timestamp, event.credential) == (4, "server")
+    without = [events[place] for place in order if place != 2]
+    assert build(without, "EU").events[0].credential == ""
