@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
+from leaderboard_cli.commands.access import how_to_start, server_access
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, fail
 from leaderboard_client import Client, ConnectionFailed, LeaderboardError
-from leaderboard_core.settings import AuthSettings, load
-from leaderboard_core.tokens import Tokens
 
 app = typer.Typer(no_args_is_help=True, help="Players who cannot log in any more: a new password, a new secret.")
 
@@ -42,14 +41,12 @@ def secret(user_id: UserId, url: Url = "") -> None:
 
 
 def _call(url: str, call: Callable[[Client], str | None]) -> str | None:
-    environ = command_environment()
-    token = Tokens(load(AuthSettings, environ)).issue("support", "support", "GLOBAL", role="server")
-    base = url or environ.get("LEADERBOARD_URL", "http://127.0.0.1:8080")
+    base, token = server_access("support", url, command_environment())
     try:
         with Client(base, token=token) as client:
             return call(client)
     except ConnectionFailed as error:
-        fail(f"Cannot reach {base}: {error.__cause__}. Start the system with 'make up', or give --url.")
+        fail(f"Cannot reach {base}: {error.__cause__}. {how_to_start()}")
     except LeaderboardError as error:
         fields = [f"{one['field']} {one['message']}." for one in error.details.get("fields", ())]
         fail(" ".join([str(error), *fields]))

@@ -10,12 +10,12 @@ from typing import Annotated, TypeVar
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from leaderboard_cli.commands.access import how_to_start, server_access
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_cli.demo_players import demo_players, is_demo_player
 from leaderboard_client import AsyncClient, ConnectionFailed, LeaderboardError, NotFound, Refusal, Submission
-from leaderboard_core.settings import AuthSettings, TopologySettings, load
-from leaderboard_core.tokens import Tokens
+from leaderboard_core.settings import TopologySettings, load
 
 T = TypeVar("T")
 
@@ -35,8 +35,7 @@ def seed(
         raise typer.BadParameter("--remove deletes all demo players; leave the number out")
     environ = command_environment()
     regions = load(TopologySettings, environ).regions
-    token = Tokens(load(AuthSettings, environ)).issue("seed", "seed", "GLOBAL", role="server")
-    base = url or environ.get("LEADERBOARD_URL", "http://127.0.0.1:8080")
+    base, token = server_access("seed", url, environ)
     problem = ""
     try:
         if remove:
@@ -48,7 +47,7 @@ def seed(
             console.print(f"{count} players are on the boards: {base}/top?region=GLOBAL")
     except* ConnectionFailed as group:
         reason = str(group.exceptions[0].__cause__)
-        problem = f"Cannot reach {base}: {reason}. Start the system with 'make up', or give --url."
+        problem = f"Cannot reach {base}: {reason}. {how_to_start()}"
     except* LeaderboardError as group:
         problem = f"The system refused: {group.exceptions[0]}"
     if problem:

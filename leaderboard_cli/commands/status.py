@@ -11,6 +11,7 @@ import httpx
 import typer
 from rich.live import Live
 
+from leaderboard_cli.commands.access import how_to_start
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, fail
 from leaderboard_cli.status.poller import TIMEOUT_SECONDS, Snapshot, poll
@@ -73,5 +74,5 @@ async def _first(client: httpx.AsyncClient, sources: Sources) -> Snapshot:
     found = await poll(client, sources)
     if not found.anything:
         problems = "\n".join(found.problems)
-        fail(f"Nothing answers at {sources.url}.\n{problems}\nStart the system with 'make up', or give --url.")
+        fail(f"Nothing answers at {sources.url}.\n{problems}\n{how_to_start()}")
     return found

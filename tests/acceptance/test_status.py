@@ -86,5 +86,5 @@ def test_when_nothing_answers() -> None:
     done = run("--url", "http://127.0.0.1:1", environ=clean_environment(LEADERBOARD_DATA_DIR="/nowhere"))
     assert done.returncode == 1
     assert done.stderr.startswith("Nothing answers at http://127.0.0.1:1.\n")
-    assert "make up" in done.stderr
+    assert "leaderboard_cli up', or give --url" in done.stderr
     assert "Traceback" not in done.stderr

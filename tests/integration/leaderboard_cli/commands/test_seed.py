@@ -63,7 +63,7 @@ async def test_a_system_that_is_not_there_is_told_at_once() -> None:
             code, _, complaint = await seed("10", "--url", f"http://127.0.0.1:{port}")
     assert code == 1
     assert f"Cannot reach http://127.0.0.1:{port}" in complaint
-    assert "make up" in complaint
+    assert "leaderboard_cli up', or give --url" in complaint
     assert "Traceback" not in complaint
 
 
