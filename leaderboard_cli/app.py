@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from leaderboard_cli import healthcheck
+from leaderboard_cli.commands.backup import backup
 from leaderboard_cli.commands.check import check
 from leaderboard_cli.commands.check_queue import check_queue
 from leaderboard_cli.commands.dead_letters import app as dead_letters
@@ -16,6 +17,7 @@ from leaderboard_cli.commands.players import app as players
 from leaderboard_cli.commands.rebuild import rebuild_command
 from leaderboard_cli.commands.regions import app as regions
 from leaderboard_cli.commands.reset import reset
+from leaderboard_cli.commands.restore import restore
 from leaderboard_cli.commands.seed import seed
 from leaderboard_cli.commands.status import status
 from leaderboard_cli.commands.token import token
@@ -41,6 +43,8 @@ app.command("rebuild")(rebuild_command)
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(regions, name="regions")
 app.add_typer(players, name="players")
+app.command()(backup)
+app.command()(restore)
 app.command()(token)
 app.command()(seed)
 app.command()(reset)

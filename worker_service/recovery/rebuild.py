@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from leaderboard_core.errors import describe
-from leaderboard_core.postgres import sql
+from leaderboard_core.postgres import restores, sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
 from leaderboard_core.postgres.fencing import Fence, has_been_admitted, set_nonce
 from leaderboard_core.redis.admission import Admission, ServerState
@@ -116,6 +116,10 @@ async def _begin(shard: Shard, databases: RegionDatabases, admission: Admission)
     """Write the nonce into each region's database; return whether none of them has seen an admission before."""
     is_first = True
     try:
+        if await restores.any_under_way(databases):
+            raise RebuildInterrupted(
+                "a restore of Postgres has begun and not ended: if it runs no more, run `leaderboard restore` again"
+            )
         await check_regions(databases)
         for region in shard.regions:
             is_first = is_first and not await has_been_admitted(databases[region], region)

@@ -106,6 +106,19 @@ def build(raw_events: Iterable[str], region: str) -> Batch:
     )
 
 
+def without_undone(raw_events: Iterable[str], region: str, undone_until: int) -> list[str]:
+    """Leave out the scores up to a time (µs): a restore has undone them. Deletions stay."""
+    return [raw for raw in raw_events if not (undone_until and _is_score_until(raw, region, undone_until))]
+
+
+def _is_score_until(raw: str, region: str, micros: int) -> bool:
+    try:
+        event = decode(raw, region)
+    except PoisonedEvent:
+        return False
+    return isinstance(event, ScoreEvent) and event.timestamp <= micros
+
+
 def columns(
     events: Sequence[ScoreEvent],
 ) -> tuple[list[str], list[str], list[str], list[int], list[int], list[bool], list[str], list[str]]:

@@ -8,12 +8,14 @@ import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import asyncpg
 from redis.exceptions import OutOfMemoryError
 
 from leaderboard_core.backoff import Backoff, Pauses, wait_for_stop
-from leaderboard_core.errors import Unavailable
-from leaderboard_core.postgres.databases import Pool
+from leaderboard_core.errors import Unavailable, describe
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.postgres.fencing import Fence, Fenced
+from leaderboard_core.postgres.restores import read_restores
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.settings import WorkerSettings
@@ -207,6 +209,7 @@ class Consumer:
     async def _return_events(self) -> None:
         """Give back what the processing list no longer holds, before anything else is taken. Raises Unavailable."""
         keys, region = self.shard.keys, self.region
+        self._returning = batches.without_undone(self._returning, region, await self._undone_until())
         while self._returning:
             returned = await self.shard.run(
                 "return_events",
@@ -222,6 +225,21 @@ class Consumer:
             del self._returning[:RETURNED_PER_CALL]
             if returned:
                 log.warning("events that redis had lost were given back", extra={"region": region, "events": returned})
+
+    async def _undone_until(self) -> int:
+        """Read up to which time (µs) a restore has undone writes; wait while one is under way, until the stop."""
+        while True:
+            try:
+                found = await read_restores(self.pool)
+            except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+                log.warning("postgres is away: %s", describe(error), extra={"region": self.region})
+                if self.stop.is_set():
+                    return 0
+                await self._postgres_pauses.pause()
+            else:
+                if not found.under_way or self.stop.is_set():
+                    return found.undone_until
+                await wait_for_stop(self.stop, COLD_SECONDS)
 
     async def _return_at_the_end(self) -> None:
         try:

@@ -146,6 +146,29 @@ LOCK TABLE admissions IN EXCLUSIVE MODE
 -- As lock_admissions, for the upserts of workers of the version before. Reads and dumps go on.
 LOCK TABLE leaderboard IN SHARE ROW EXCLUSIVE MODE
 
+-- name: lock_accounts
+-- As lock_scores, for passwords and deletions.
+LOCK TABLE accounts, deleted_players IN SHARE ROW EXCLUSIVE MODE
+
+-- name: work_at_length
+-- In a transaction that backs up or restores: without limits of time, and with times as every version reads them.
+SELECT set_config('statement_timeout', '0', TRUE), set_config('idle_in_transaction_session_timeout', '0', TRUE),
+       set_config('datestyle', 'ISO, YMD', TRUE)
+
+-- name: columns_of
+-- $1 table. Result: name, in their order
+SELECT attname::text AS name FROM pg_attribute
+WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
+ORDER BY attnum
+
+-- name: has_rows
+-- Result: whether there is anything that a restore would replace
+SELECT EXISTS (SELECT FROM leaderboard) OR EXISTS (SELECT FROM accounts)
+
+-- name: empty_database
+-- Deletes and does not truncate: who reads meanwhile goes on.
+WITH passwords AS (DELETE FROM accounts), deletions AS (DELETE FROM deleted_players) DELETE FROM leaderboard
+
 -- name: delete_players
 -- $1 user_ids, $2 µs of the deletion, $3 µs until which tokens may be valid: arrays of one length, each user_id once.
 -- Needs lock_admissions. Rows and passwords that are newer stay.

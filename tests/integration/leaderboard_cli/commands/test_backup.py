@@ -1,0 +1,295 @@
+"""Test `leaderboard backup` and `leaderboard restore` beside a running service and worker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio as redis
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from leaderboard_cli.app import app
+from leaderboard_cli.backup.manifest import NAME, TABLES, TableFile
+from leaderboard_core.postgres.databases import RegionDatabases
+from tests.conftest import Start, TestDatabases
+from tests.support.proxy import proxy
+from tests.support.service import Api
+from tests.support.waiting import eventually
+from tests.support.worker import drained, rows, working
+
+PASSWORD = "correct horse battery"
+
+
+async def run_here(environ: Mapping[str, str], *words: str) -> tuple[int, str, str]:
+    """Run the command in this process, which is started already; return as `run_command` does."""
+    environ = {**environ, "COLUMNS": "200", "LEADERBOARD_DATA_DIR": "/nonexistent"}
+    done = await asyncio.to_thread(CliRunner().invoke, app, words, env=environ)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, " ".join(done.stdout.split()), " ".join(done.stderr.split())
+
+
+async def back_up(environ: dict[str, str], folder: Path) -> None:
+    code, output, complaint = await run_here(environ, "backup", str(folder))
+    assert code == 0, complaint
+    assert "read back as written" in output
+
+
+async def restore(environ: dict[str, str], folder: Path, *options: str) -> str:
+    code, output, complaint = await run_here(environ, "restore", str(folder), *options)
+    assert code == 0, complaint
+    return output
+
+
+async def refused(environ: dict[str, str], folder: Path, *options: str) -> str:
+    code, output, complaint = await run_here(environ, "restore", str(folder), *options)
+    assert code == 1, output
+    assert "Traceback" not in complaint
+    return complaint
+
+
+async def verified(environ: dict[str, str]) -> None:
+    code, output, complaint = await run_here(environ, "verify")
+    assert code == 0, output + complaint
+
+
+async def admitted(api: Api) -> None:
+    async def ready() -> bool:
+        answer = await api.get("/top")
+        return bool(answer.headers.get("X-Leaderboard-Source") != "postgres")
+
+    await eventually(ready, "an admitted Redis")
+
+
+async def test_a_system_goes_back_to_where_it_was(
+    start: Start, sharded_environ: dict[str, str], redis_1: redis.Redis, redis_2: redis.Redis, tmp_path: Path
+) -> None:
+    """Scores, players and passwords are those of the backup; who was deleted since stays deleted."""
+    api = await start(shards=2)
+    folder = tmp_path / "backup"
+    async with working(sharded_environ, heartbeats=True):
+        alice = await api.register("alice", "ASIA", 10, name='Älice, "A" \\N', password=PASSWORD)
+        bob = await api.register("bob", "EU", 20)
+        await api.register("carl", "NA", 30)
+        await api.delete("carl")
+        await back_up(sharded_environ, folder)
+        await redis_1.set("somebody:else", "1")
+        await api.post("/score/update", {"score": 99}, token=alice, key="match-1")
+        await api.register("dora", "GLOBAL", 40)
+        await api.delete("bob")
+        await drained(redis_1, redis_2)
+
+        said = await refused(sharded_environ, folder)
+        assert "--replace" in said
+        assert (await api.get("/rank/alice")).json()["score"] == 99
+
+        said = await restore(sharded_environ, folder, "--replace")
+        assert "1 players are restored" in said
+        assert "1 of the backup were deleted since" in said
+        await admitted(api)
+        assert await api.scores() == {"alice": 10}
+        assert (await api.get("/rank/alice")).json()["name"] == 'Älice, "A" \\N'
+        for gone in ("bob", "carl", "dora"):
+            assert (await api.get(f"/rank/{gone}")).status_code == 404
+        assert (await api.login("alice", password=PASSWORD)).status_code == 200
+        assert (await api.post("/score/add", {"delta": 1}, token=bob)).status_code in (401, 404)
+        # The same key counts again: the write that it stood for was undone.
+        again = await api.post("/score/update", {"score": 99}, token=alice, key="match-1")
+        assert again.json()["score"] == 99
+        assert await redis_1.get("somebody:else") == "1"
+        await drained(redis_1, redis_2)
+        await verified(sharded_environ)
+    await redis_1.delete("somebody:else")
+
+
+async def test_an_empty_system_needs_no_option(
+    start: Start,
+    environ: dict[str, str],
+    databases: RegionDatabases,
+    redis_1: redis.Redis,
+    test_databases: TestDatabases,
+    tmp_path: Path,
+) -> None:
+    """A new machine, and no worker yet: the command fills Redis itself."""
+    api = await start()
+    async with working(environ):
+        for number in range(300):
+            await api.register(f"player-{number}", ("ASIA", "EU", "NA", "GLOBAL")[number % 4], number)
+        await drained(redis_1)
+    before = await api.top()
+    await back_up(environ, tmp_path / "backup")
+    await redis_1.flushdb()
+    await test_databases.empty()
+    assert "300 players are restored" in await restore(environ, tmp_path / "backup")
+    after = await api.top()
+    assert (after["total"], after["rows"]) == (300, before["rows"])
+    await verified(environ)
+
+
+async def test_a_damaged_backup_changes_nothing(
+    start: Start, environ: dict[str, str], redis_1: redis.Redis, tmp_path: Path
+) -> None:
+    api, folder = await start(), tmp_path / "backup"
+    async with working(environ):
+        await api.register("alice", "EU", 10)
+        await back_up(environ, folder)
+        await drained(redis_1)
+    assert "is whole" in await restore(environ, folder, "--check")
+    assert "--replace" in await refused(environ, folder)
+
+    manifest = json.loads((folder / NAME).read_text("utf-8"))
+
+    def changed(**fields: Any) -> None:
+        (folder / NAME).write_text(json.dumps({**manifest, **fields}), "utf-8")
+
+    changed(schema_version=999)
+    assert "newer version" in await refused(environ, folder, "--replace")
+    changed(databases=manifest["databases"][1:])
+    assert "Set REGIONS" in await refused(environ, folder, "--replace")
+    wrong = json.loads(json.dumps(manifest["databases"]))
+    eu = next(one for one in wrong if one["regions"] == ["EU"])
+    next(one for one in eu["tables"] if one["table"] == "leaderboard")["rows"] = 2
+    changed(databases=wrong)
+    assert "has 1 rows, and its manifest says 2" in await refused(environ, folder, "--replace")
+    (folder / NAME).write_text("{", "utf-8")
+    assert "damaged" in await refused(environ, folder, "--replace")
+    changed()
+    path = folder / "EU.leaderboard.csv.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    (folder / "NA.accounts.csv.gz").unlink()
+    said = await refused(environ, folder, "--replace")
+    assert "EU.leaderboard.csv.gz: the checksum" in said
+    assert "NA.accounts.csv.gz: No such file" in said
+    (folder / NAME).unlink()
+    assert "interrupted" in await refused(environ, folder, "--replace")
+    code, _, complaint = await run_here(environ, "backup", str(folder))
+    assert code == 1
+    assert "not empty" in complaint
+    assert (await api.get("/rank/alice")).json()["score"] == 10
+    async with working(environ, heartbeats=True):
+        await admitted(api)
+        await api.register("bob", "EU", 1)
+        await drained(redis_1)
+    await verified(environ)
+
+
+async def test_one_that_ends_between_two_databases_is_not_served(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, tmp_path: Path
+) -> None:
+    """No Redis is admitted until the command has been run again."""
+    api, folder = await start(), tmp_path / "backup"
+    async with working(environ, heartbeats=True), proxy(environ["DATABASE_URL_GLOBAL"]) as between:
+        alice = await api.register("alice", "EU", 10)
+        await api.register("zoe", "GLOBAL", 10)
+        await back_up(environ, folder)
+        await api.post("/score/update", {"score": 99}, token=alice)
+        await drained(redis_1)
+        between.hold_when(b"COMMIT")
+        slow = {**environ, "DATABASE_URL_GLOBAL": between.url, "POSTGRES_TIMEOUT_SECONDS": "60"}
+        restoring = asyncio.create_task(run_here(slow, "restore", str(folder), "--replace"))
+        await eventually(lambda: bool(between.held_bytes), "the last commit on its way", seconds=30)
+        between.held_bytes = b""
+        await between.cut()
+        code, _, complaint = await restoring
+        assert (code, "run the same command again" in complaint) == (1, True), complaint
+        assert "ASIA, EU, NA" in complaint
+        # The worker has tried to admit it in the meantime, more than once.
+        refused_write = await api.post("/score/add", {"delta": 1}, token=alice)
+        assert (refused_write.status_code, refused_write.json()["error"]) == (503, "warming_up")
+
+        async def explained() -> bool:
+            code, _, complaint = await run_here(environ, "rebuild")
+            assert code == 1
+            return "run `leaderboard restore` again" in complaint  # else the worker has the lock just now
+
+        await eventually(explained, "why no Redis is admitted")
+        # One that cannot even begin leaves it so.
+        assert "manifest" in await refused(environ, tmp_path)
+        assert (await api.post("/score/add", {"delta": 1}, token=alice)).status_code == 503
+
+        await restore(environ, folder)
+        await admitted(api)
+        assert await api.scores() == {"alice": 10, "zoe": 10}
+        await drained(redis_1)
+        await verified(environ)
+
+
+async def test_a_batch_in_a_workers_hands_does_not_come_back(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, tmp_path: Path
+) -> None:
+    """It was taken before the restore, and is refused after it: its writes are among those that were undone."""
+    api, folder = await start(), tmp_path / "backup"
+    async with working(environ):
+        alice = await api.register("alice", "EU", 10)
+        await drained(redis_1)
+    await back_up(environ, folder)
+    async with proxy(environ["DATABASE_URL_EU"]) as between:
+        slow = {**environ, "DATABASE_URL_EU": between.url, "POSTGRES_TIMEOUT_SECONDS": "60"}
+        async with working(slow):
+            between.hold_when(b"BEGIN")
+            await api.post("/score/update", {"score": 99}, token=alice)
+            await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
+            await restore(environ, folder, "--replace")
+            between.release()
+            # The consumer gives back before it takes anything else.
+            await api.register("bob", "EU", 1)
+
+            async def saved() -> bool:
+                return "bob" in await rows(databases)
+
+            await eventually(saved, "the write after the restore")
+            await drained(redis_1)
+    assert await api.scores() == {"alice": 10, "bob": 1}
+    await verified(environ)
+
+
+async def test_redis_may_keep_what_is_newer(
+    start: Start, environ: dict[str, str], redis_1: redis.Redis, test_databases: TestDatabases, tmp_path: Path
+) -> None:
+    """Postgres was lost and Redis was not: the backup fills what Redis lacks, and Redis gives what is newer."""
+    api, folder = await start(), tmp_path / "backup"
+    async with working(environ):
+        alice = await api.register("alice", "EU", 10)
+        await api.register("bob", "EU", 20)
+        await drained(redis_1)
+        await back_up(environ, folder)
+        await api.post("/score/update", {"score": 99}, token=alice)
+        await drained(redis_1)
+    await test_databases.empty()
+    await redis_1.delete("user:bob")
+    await redis_1.zrem("leaderboard:EU", "bob")
+    await redis_1.zrem("leaderboard:GLOBAL", "bob")
+    assert "verify --repair" in await restore(environ, folder, "--replace", "--keep-redis")
+    assert await api.scores() == {"alice": 99, "bob": 20}
+    async with working(environ):
+        code, output, complaint = await run_here(environ, "verify", "--repair")
+        assert code == 0, output + complaint
+        await drained(redis_1)
+    await verified(environ)
+
+
+async def test_what_a_worker_has_not_saved_is_said(start: Start, environ: dict[str, str], tmp_path: Path) -> None:
+    api = await start()
+    await api.register("alice", "EU", 10)
+    code, _, complaint = await run_here(environ, "backup", str(tmp_path / "backup"), "--wait", "0.2")
+    assert code == 0
+    assert "1 events behind" in complaint
+    assert json.loads((tmp_path / "backup" / NAME).read_text("utf-8"))["lacking"] == 1
+
+
+async def test_no_table_is_forgotten(databases: RegionDatabases) -> None:
+    found = await databases["EU"].fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    left_out = {"schema_migrations", "migration_lease", "admissions", "known_regions"}
+    assert {row["tablename"] for row in found} == {*TABLES, *left_out}
+
+
+@pytest.mark.parametrize("text", ["x.csv.gz/../y", "../x.csv.gz", "/etc/passwd"])
+async def test_files_are_those_of_the_folder(text: str) -> None:
+    with pytest.raises(ValidationError):
+        TableFile(table="accounts", file=text, columns=(), rows=0, sha256="")
