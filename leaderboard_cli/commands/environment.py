@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from leaderboard_cli.cluster.environment import read_environment
 from leaderboard_cli.cluster.secret_files import JWT_SECRET
@@ -12,12 +13,14 @@ from leaderboard_cli.cluster.state import STATE_NAME
 from leaderboard_cli.data_folder import data_folder
 
 _POSTGRES = ("POSTGRES_", "PG_DATABASE_", "DATABASE_URL_")
+_POSTGRES_SERVER = ("POSTGRES_HOST", "POSTGRES_PORT")
 
 
 def command_environment() -> dict[str, str]:
     """Return the variables for one command, so that it finds the cluster of `leaderboard up` by itself.
 
-    Of a cluster that is stopped it is the secret: tokens are good again when the cluster is.
+    What names one region's store leaves those of the others to the cluster, as `leaderboard up` does. Of a cluster that
+    is stopped it is the secret: tokens are good again when the cluster is.
     """
     found = read_environment(os.environ, Path(".env"))
     folder = data_folder(found)
@@ -28,11 +31,24 @@ def command_environment() -> dict[str, str]:
     state = json.loads(state_file.read_text("utf-8"))
     local = {"LEADERBOARD_URL": state["url"], "REGIONS": ",".join(state["databases"])}
     shared = state["redis_url"]
-    if not any(name.startswith("REDIS_URL") for name in found):
+    if "REDIS_URL" not in found:
         local |= {f"REDIS_URL_{region}": url for region, url in state["redis_urls"].items() if url != shared}
         local["REDIS_URL"] = shared
     if state["jwt_secret_file"] and not found.get("JWT_SECRET"):
         local["JWT_SECRET_FILE"] = state["jwt_secret_file"]
-    if not any(name.startswith(_POSTGRES) and value for name, value in found.items()):
+    if state["postgres_dsn"]:
+        if not any(name in found for name in _POSTGRES_SERVER):
+            local |= _server_of(state["postgres_dsn"])
+    elif not any(name.startswith(_POSTGRES) for name in found):
         local |= {f"DATABASE_URL_{region}": url for region, url in state["databases"].items()}
     return {**local, **found}
+
+
+def _server_of(dsn: str) -> dict[str, str]:
+    parts = urlsplit(dsn)
+    return {
+        "POSTGRES_HOST": parts.hostname or "",
+        "POSTGRES_PORT": str(parts.port),
+        "POSTGRES_USER": unquote(parts.username or ""),
+        "POSTGRES_PASSWORD": unquote(parts.password or ""),
+    }

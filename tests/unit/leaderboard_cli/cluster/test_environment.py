@@ -147,6 +147,13 @@ def test_the_commands_find_a_cluster_of_other_regions(tmp_path: Path, monkeypatc
         plan.topology.redis_url,
     ]
     assert found.database_url_of("ARENA") == plan.topology.database_url_of("ARENA")
+    # What names one region's store leaves the others where they are.
+    monkeypatch.setenv("DATABASE_URL_ARENA", "postgresql://elsewhere/arena")
+    monkeypatch.setenv("REDIS_URL_GLOBAL", "redis://global:1/0")
+    found = load(TopologySettings, command_environment())
+    assert found.database_url_of("ARENA") == "postgresql://elsewhere/arena"
+    assert found.database_url_of("GLOBAL") == plan.topology.database_url_of("GLOBAL")
+    assert [found.redis_url_of(region) for region in found.regions] == ["redis://elsewhere:1/0", "redis://global:1/0"]
     # The environment takes precedence.
     monkeypatch.setenv("REDIS_URL", "redis://other:1/0")
     assert load(TopologySettings, command_environment()).redis_url_of("ARENA") == "redis://other:1/0"
