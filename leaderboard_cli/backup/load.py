@@ -20,7 +20,7 @@ from leaderboard_cli.backup.dump import CSV, LONG_SECONDS, check_schema, in_orde
 from leaderboard_cli.backup.manifest import BackupProblem, DatabaseBackup, Manifest, OnRows, TableFile, name_of
 from leaderboard_core.errors import LeaderboardError, describe
 from leaderboard_core.postgres import restores, sql
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
 from leaderboard_core.postgres.deletions import MIN_TOMBSTONE_SECONDS
 from leaderboard_core.redis.shard_map import ShardMap
 from worker_service.recovery.restore import RebuildInterrupted, deletion_pages
@@ -46,29 +46,40 @@ class HalfDone(Exception):
     """The restore ended between two databases; the text says what to do."""
 
 
-async def refuse_what_does_not_fit(databases: RegionDatabases, manifest: Manifest) -> None:
-    """Compare the backup's regions with the system's. Raises BackupProblem, and asyncpg's errors."""
+async def refuse_what_does_not_fit(databases: RegionDatabases, manifest: Manifest, *, whole: bool) -> None:
+    """Compare the backup's regions with the system's, of which it may be a part unless it is to be the whole.
+
+    Raises BackupProblem, and asyncpg's errors.
+    """
     ours = {tuple(sorted(databases.regions_of(pool))) for pool in databases.distinct()}
     theirs = {tuple(sorted(database.regions)) for database in manifest.databases}
-    if ours != theirs:
+    if (ours != theirs) if whole else (theirs - ours):
         raise BackupProblem(
             "The backup's databases are those of "
             f"{_listed(theirs)}; this system's are those of {_listed(ours)}. Set REGIONS (and PG_DATABASE_<REGION>, "
             "DATABASE_URL_<REGION>) as they were, restore, and change the regions then."
         )
-    for pool in databases.distinct():
+    for pool in _pools(databases, manifest):
         async with pool.acquire() as connection:
             await check_schema(connection, databases.regions_of(pool))
 
 
-async def what_is_there(shard_map: ShardMap, databases: RegionDatabases) -> list[str]:
-    """Name the stores that hold something already. Raises Unavailable, and asyncpg's errors."""
+async def what_is_there(
+    shard_map: ShardMap, databases: RegionDatabases, manifest: Manifest, *, keep_redis: bool
+) -> list[str]:
+    """Name the stores that hold something that would be replaced. Raises Unavailable, and asyncpg's errors."""
     found = [
         f"the database of {name_of(databases.regions_of(pool))}"
-        for pool in databases.distinct()
+        for pool in _pools(databases, manifest)
         if await pool.fetchval(sql.load("has_rows"))
     ]
-    return found + [shard.name for shard in shard_map.shards if await boards.holds_anything(shard)]
+    shards = () if keep_redis else shard_map.shards
+    return found + [shard.name for shard in shards if await boards.holds_anything(shard)]
+
+
+def _pools(databases: RegionDatabases, manifest: Manifest) -> list[Pool]:
+    """Return the databases that the backup has, GLOBAL's last."""
+    return [pool for pool in in_order(databases) if set(databases.regions_of(pool)) & set(manifest.regions)]
 
 
 async def load(
@@ -81,7 +92,7 @@ async def load(
     *,
     keep_redis: bool,
 ) -> Loaded:
-    """Replace all databases, and empty every Redis unless `keep_redis`; each is left to be admitted anew.
+    """Replace the databases that the backup has, and empty their Redis unless `keep_redis`; all are admitted anew then.
 
     From the first step on nothing is written by players: every Redis is closed, and batches of workers from before are
     refused. All rows are in their transactions before the first of these is committed, GLOBAL's last. Raises
@@ -91,7 +102,7 @@ async def load(
     goes_on = await restores.any_under_way(databases)
     await restores.begin(databases)
     try:
-        return await boards.while_locked(shard_map.shards, run.work)
+        return await boards.while_locked(run.shards, run.work)
     except (*_FAILURES, asyncio.CancelledError) as error:
         if run.committed:
             raise HalfDone(run.explain(error)) from error
@@ -116,7 +127,7 @@ class _Run:
     ) -> None:
         self._folder = folder
         self._manifest = manifest
-        self._shards = shard_map.shards
+        self.shards = tuple(shard for shard in shard_map.shards if set(shard.regions) & set(manifest.regions))
         self._databases = databases
         self._on_rows = on_rows
         self._on_keys = on_keys
@@ -130,15 +141,15 @@ class _Run:
         )
 
     async def work(self) -> Loaded:
-        await asyncio.gather(*(boards.close(shard) for shard in self._shards))
-        undone_until = max([await shard.now() for shard in self._shards])
+        await asyncio.gather(*(boards.close(shard) for shard in self.shards))
+        undone_until = max([await shard.now() for shard in self.shards])
         deleted = {
-            user_id: at for shard in self._shards async for page in boards.tombstones(shard) for user_id, at in page
+            user_id: at for shard in self.shards async for page in boards.tombstones(shard) for user_id, at in page
         }
         stay_deleted = 0
         async with AsyncExitStack() as stack:
             transactions = []
-            for pool in in_order(self._databases):
+            for pool in _pools(self._databases, self._manifest):
                 connection = await stack.enter_async_context(pool.acquire())
                 transaction = connection.transaction()
                 await transaction.start()
@@ -150,7 +161,7 @@ class _Run:
             for regions, transaction in transactions:
                 await transaction.commit()
                 self.committed.append(name_of(regions))
-        for shard in self._shards:
+        for shard in self.shards:
             if not self._keep_redis:
                 await boards.empty(shard, self._on_keys)
             await boards.forget_admission(shard)

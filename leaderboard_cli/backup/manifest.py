@@ -77,6 +77,13 @@ class Manifest(_Part):
     def players(self) -> int:
         return sum(database.players for database in self.databases)
 
+    def only(self, region: str) -> Manifest:
+        """Return what it says of one region's database. Raises BackupProblem when there is none."""
+        found = tuple(database for database in self.databases if region in database.regions)
+        if not found:
+            raise BackupProblem(f"The backup has no region {region}: it has {', '.join(self.regions)}.")
+        return self.model_copy(update={"databases": found})
+
     @property
     def regions(self) -> tuple[str, ...]:
         return tuple(region for database in self.databases for region in database.regions)

@@ -39,13 +39,19 @@ def restore(
     keep_redis: Annotated[
         bool, typer.Option("--keep-redis", help="Keep what Redis has that is newer, when only Postgres was lost.")
     ] = False,
+    only: Annotated[
+        str, typer.Option(metavar="REGION", help="Only this region's database, with --keep-redis: after it was moved.")
+    ] = "",
 ) -> None:
     """Restore all databases, while the system runs or stands still; players get 503 for writes until it has ended."""
+    if only and not keep_redis:
+        fail("--only needs --keep-redis: on one Redis are the players of other regions too.")
     try:
         manifest = read_manifest(folder)
+        manifest = manifest.only(only.upper()) if only else manifest
         _check(folder, manifest)
         if not check:
-            loaded = asyncio.run(_restore(folder, manifest, replace=replace, keep_redis=keep_redis))
+            loaded = asyncio.run(_restore(folder, manifest, whole=not only, replace=replace, keep_redis=keep_redis))
     except (BackupProblem, HalfDone) as problem:
         fail(str(problem))
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
@@ -70,16 +76,16 @@ def _check(folder: Path, manifest: Manifest) -> None:
         check_files(folder, manifest, lambda name, rows: progress.advance(tasks[name], rows))
 
 
-async def _restore(folder: Path, manifest: Manifest, *, replace: bool, keep_redis: bool) -> Loaded:
+async def _restore(folder: Path, manifest: Manifest, *, whole: bool, replace: bool, keep_redis: bool) -> Loaded:
     async with open_stores() as (shard_map, databases):
-        await refuse_what_does_not_fit(databases, manifest)
+        await refuse_what_does_not_fit(databases, manifest, whole=whole)
         if not keep_redis:
             await asyncio.gather(*(boards.may_be_emptied(shard) for shard in shard_map.shards))
-        there = await what_is_there(shard_map, databases)
+        there = await what_is_there(shard_map, databases, manifest, keep_redis=keep_redis)
         if there and not replace and not await restores.any_under_way(databases):
             raise BackupProblem(
                 f"There are players or events already in {', '.join(there)}. --replace puts the backup in their "
-                "place; with --replace --keep-redis newer scores of Redis stay. Nothing was changed."
+                "place; --keep-redis leaves newer scores of Redis. Nothing was changed."
             )
         with Progress(*COLUMNS, console=errors) as progress:
             tasks = {one.name: progress.add_task(f"restore {one.name}", total=one.rows) for one in manifest.databases}
@@ -93,11 +99,12 @@ async def _restore(folder: Path, manifest: Manifest, *, replace: bool, keep_redi
                 lambda keys: progress.advance(redis, keys),
                 keep_redis=keep_redis,
             )
-            for one in manifest.databases:
-                for region in one.regions:
-                    tasks[region] = progress.add_task(f"boards of {region}", total=None)
+            for region in databases.regions:
+                tasks[f"boards of {region}"] = progress.add_task(f"boards of {region}", total=None)
             for shard in shard_map.shards:
-                await _admit(shard, databases, lambda region, rows: progress.advance(tasks[region], rows))
+                await _admit(
+                    shard, databases, lambda region, rows: progress.advance(tasks[f"boards of {region}"], rows)
+                )
         return loaded
 
 

@@ -265,13 +265,37 @@ async def test_redis_may_keep_what_is_newer(
     await redis_1.delete("user:bob")
     await redis_1.zrem("leaderboard:EU", "bob")
     await redis_1.zrem("leaderboard:GLOBAL", "bob")
-    assert "verify --repair" in await restore(environ, folder, "--replace", "--keep-redis")
+    assert "--keep-redis" in await refused(environ, folder)
+    assert "verify --repair" in await restore(environ, folder, "--keep-redis")
     assert await api.scores() == {"alice": 99, "bob": 20}
     async with working(environ):
         code, output, complaint = await run_here(environ, "verify", "--repair")
         assert code == 0, output + complaint
         await drained(redis_1)
     await verified(environ)
+
+
+async def test_one_region_alone(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, tmp_path: Path
+) -> None:
+    """Its database was moved, and is empty: those of the others keep what came since."""
+    api, folder = await start(), tmp_path / "backup"
+    async with working(environ, heartbeats=True):
+        alice = await api.register("alice", "EU", 10, password=PASSWORD)
+        await api.register("nora", "NA", 20, password=PASSWORD)
+        await back_up(environ, folder)
+        await databases["EU"].execute("DELETE FROM leaderboard; DELETE FROM accounts")
+        await api.register("nils", "NA", 30, password=PASSWORD)
+        assert "--keep-redis" in await refused(environ, folder, "--only", "eu")
+        assert "no region MARS" in await refused(environ, folder, "--keep-redis", "--only", "MARS")
+        await restore(environ, folder, "--keep-redis", "--only", "eu")
+        await admitted(api)
+        await api.post("/score/add", {"delta": 1}, token=alice)
+        await drained(redis_1)
+        await verified(environ)
+    assert await api.scores() == {"alice": 11, "nora": 20, "nils": 30}
+    for player in ("alice", "nora", "nils"):
+        assert (await api.login(player, password=PASSWORD)).status_code == 200
 
 
 async def test_what_a_worker_has_not_saved_is_said(start: Start, environ: dict[str, str], tmp_path: Path) -> None:
