@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
@@ -17,6 +18,8 @@ from worker_service.recovery.restore import PLAYERS_PER_CALL, player_pages
 ROWS_PER_STATEMENT = 5_000
 MOVED = "moved"
 """Takes the place of the nonce while rows are renamed: no admission has it, so no upsert names it."""
+
+_POLL_SECONDS = 0.2
 
 OnRows = Callable[[int], None]
 
@@ -133,9 +136,21 @@ async def _check_quiet(shard: Shard, region: str) -> None:
             f"{queue.uncommitted} events and {queue.dead} dead letters of {region} wait: let a worker save them under "
             "the old settings, and retry or drop the dead letters (`leaderboard check-queue`)."
         )
-    alive = [name for name, seconds in heartbeats.items() if seconds < ALIVE_SECONDS]
-    if alive:
+    if alive := await _workers_alive(shard, region, heartbeats):
         raise RegionsChanged(f"Workers run: {', '.join(sorted(alive))}. Stop workers and services first.")
+
+
+async def _workers_alive(shard: Shard, region: str, heartbeats: dict[str, float]) -> list[str]:
+    """Name the workers that send heartbeats: of one that has just ended the last one may be young."""
+    deadline = asyncio.get_running_loop().time() + ALIVE_SECONDS
+    young = [name for name, seconds in heartbeats.items() if seconds < ALIVE_SECONDS]
+    while young and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(_POLL_SECONDS)
+        before, (_, heartbeats) = heartbeats, await inspect_queue(shard, region)
+        if any(heartbeats.get(name, 0) < before.get(name, 0) for name in young):
+            break  # it is another heartbeat
+        young = [name for name in young if heartbeats.get(name, ALIVE_SECONDS) < ALIVE_SECONDS]
+    return young
 
 
 async def _regions_of_rows(pool: Pool) -> set[str]:

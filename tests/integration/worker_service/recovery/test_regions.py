@@ -51,22 +51,23 @@ async def test_a_renamed_region_is_refused_until_its_players_are(
     api = await start()
     token = await api.register("alice", "EU", 5)
     await api.register("bob", "NA", 3)
-    async with working(environ):
-        await drained(redis_1)
     europe = renamed(environ)
+    async with working(environ, heartbeats=True), open_stores(europe) as (shard_map, there):
+        await drained(redis_1)
+        with pytest.raises(RegionsChanged, match="Workers run"):
+            await rename_region(shard_map, there, "EU", "EUROPE", count)
     with pytest.raises(RebuildInterrupted, match="rename OLD NEW"):
         await admit(europe, databases_of_europe := await RegionDatabases.open(load(TopologySettings, europe)))
     await databases_of_europe.close()
     async with open_stores(europe) as (shard_map, there):
-        with pytest.raises(RegionsChanged, match="Workers run"):
-            await rename_region(shard_map, there, "EU", "EUROPE", count)
-        await redis_1.delete("workers")
         await push(redis_1, event("late"))
         with pytest.raises(RegionsChanged, match="1 events and 0 dead letters"):
             await rename_region(shard_map, there, "EU", "EUROPE", count)
         await redis_1.delete("queue:scores:EU")
         with pytest.raises(RegionsChanged, match="knows no region OLD"):
             await rename_region(shard_map, there, "OLD", "EUROPE", count)
+        # The worker has just ended, and its last heartbeat is young: that is waited out.
+        assert await redis_1.zcard("workers") == 1
         seen: list[int] = []
         await rename_region(shard_map, there, "EU", "EUROPE", seen.append)
         assert sum(seen) == 1
