@@ -30,10 +30,10 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 
 
 FROM python:3.13-slim
-# The folder for the signing secret belongs to the user, so that a new volume mounted there does too.
+# The folders for the signing secret and for backups belong to the user, so that new volumes mounted there do too.
 RUN groupadd --system --gid 10001 leaderboard \
     && useradd --system --uid 10001 --gid leaderboard --no-create-home --shell /usr/sbin/nologin leaderboard \
-    && install --directory --owner=leaderboard --group=leaderboard --mode=0700 /var/lib/leaderboard
+    && install --directory --owner=leaderboard --group=leaderboard --mode=0700 /var/lib/leaderboard /backups
 COPY --from=build /opt/leaderboard /opt/leaderboard
 ENV PATH=/opt/leaderboard/bin:$PATH \
     PYTHONUNBUFFERED=1 \

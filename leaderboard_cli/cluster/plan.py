@@ -25,6 +25,8 @@ from leaderboard_core.settings import TopologySettings, check_all, load
 
 _LONGEST_SOCKET_NAME = 103  # bytes, on macOS; 107 on Linux
 
+_STORES = ("redis", "postgres")
+
 
 @dataclass(frozen=True)
 class ClusterOptions:
@@ -42,6 +44,7 @@ class ClusterOptions:
     replicas: int = 3
     gateways: int = 3
     workers: int = 1
+    stores_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,11 @@ class Plan:
     def layers(self) -> tuple[tuple[Server, ...], ...]:
         """Group the processes in the order of their start; members of a group do not depend on each other."""
         stores: tuple[Server | None, ...] = (self.redis, self.postgres)
+        ours = tuple(server for server in stores if server is not None)
+        if self.options.stores_only:
+            return (ours,)
         return (
-            tuple(server for server in stores if server is not None),
+            ours,
             (*self.services, *self.workers),
             self.gateways,
             (self.front,),
@@ -212,7 +218,7 @@ def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
         workers=workers,
         gateways=gateways,
         front=front,
-        needs=tuple(needs),
+        needs=tuple(need for need in needs if need.name in _STORES or not options.stores_only),
         remarks=tuple(remarks),
     )
 

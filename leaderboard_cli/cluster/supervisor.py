@@ -115,7 +115,8 @@ class Supervisor:
     async def _start_all(self) -> None:
         began = time.monotonic()
         self._output.note(f"data in {self._plan.options.data_dir.absolute()}")
-        self._output.note(f"starting {', '.join(self._plan.programs)} and our own processes …")
+        others = "" if self._plan.options.stores_only else " and our own processes"
+        self._output.note(f"starting {', '.join(self._plan.programs)}{others} …")
         for remark in self._plan.remarks:
             self._output.note(remark)
         stores, *rest = self._plan.layers
@@ -126,6 +127,9 @@ class Supervisor:
         self._state = "ready"
         self._write_state()
         seconds = time.monotonic() - began
+        if self._plan.options.stores_only:
+            self._output.note(f"Redis and Postgres alone are ready after {seconds:.1f} s  (Ctrl-C stops them)")
+            return
         self._output.note(f"ready after {seconds:.1f} s at {self._plan.url}  (Ctrl-C stops everything)")
         self._output.pairs(self._next_steps())
 

@@ -62,6 +62,9 @@ def up(
         int, typer.Option(min=1, max=16, envvar="LEADERBOARD_GATEWAYS", help="Number of gateways.")
     ] = 3,
     workers: Annotated[int, typer.Option(min=1, max=16, envvar="LEADERBOARD_WORKERS", help="Number of workers.")] = 1,
+    stores: Annotated[
+        bool, typer.Option("--stores", help="Run Redis and Postgres alone, for commands that want all else stopped.")
+    ] = False,
     logs: Annotated[
         bool, typer.Option("--logs", help="Show all lines of the processes' logs, not only our warnings.")
     ] = False,
@@ -83,6 +86,7 @@ def up(
         replicas=replicas,
         gateways=gateways,
         workers=workers,
+        stores_only=stores,
     )
     show = Show.NONE if quiet else Show.ALL if logs else Show.WARNINGS
     raise typer.Exit(run_cluster(options, os.environ, Output(show=show)))
