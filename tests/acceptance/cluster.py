@@ -92,13 +92,15 @@ def command(*words: str) -> list[str]:
 
 
 @contextmanager
-def local_cluster(data_dir: Path, *options: str, environ: Mapping[str, str] | None = None) -> Iterator[LocalCluster]:
+def local_cluster(
+    data_dir: Path, *options: str, environ: Mapping[str, str] | None = None, cwd: Path = REPOSITORY
+) -> Iterator[LocalCluster]:
     """Start a cluster, yield it when it is ready, stop it."""
     output = data_dir.with_suffix(".log")
     with output.open("wb") as log:
         process = subprocess.Popen(
             command("up", "--free-ports", "--servers", "wheels", "--data-dir", str(data_dir), *options),
-            cwd=REPOSITORY,
+            cwd=cwd,
             env=clean_environment(**(environ or {})),
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -8,7 +8,7 @@ import time
 
 import httpx
 
-TIMED_OUT = 28
+FAILED, TIMED_OUT = 22, 28
 
 
 def main() -> int:
@@ -16,6 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("-s", action="store_true")
     parser.add_argument("-N", action="store_true")
+    parser.add_argument("-f", dest="fails", action="store_true")
     parser.add_argument("-X", dest="method")
     parser.add_argument("-H", dest="headers", action="append", default=[])
     parser.add_argument("-d", dest="data")
@@ -31,6 +32,8 @@ def main() -> int:
         with httpx.stream(
             method, options.url, headers=headers, content=options.data, timeout=options.max_time
         ) as answer:
+            if options.fails and answer.status_code >= 400:
+                return FAILED
             if options.dump:
                 lines = [f"{name}: {value}" for name, value in answer.headers.items()]
                 sys.stdout.write("\n".join([f"HTTP/1.1 {answer.status_code}", *lines]) + "\n\n")

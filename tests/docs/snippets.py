@@ -14,20 +14,23 @@ from typing import Any
 
 from tests.docs.recording import TIMES
 
-EVENT_SOURCE = Path(__file__).with_name("event-source.mjs")
 END = "\x1e"
 """Printed after each block, so that each has its own output."""
 SECONDS = 60
 LANGUAGES = ("sh", "python", "js")
 
 _FENCE = re.compile(
-    r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^(?:<!-- (?P<mark>not run: [^\n]+|with docker) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 
 
 @dataclass(frozen=True)
 class Snippet:
-    """A runnable block; `kind` and `output` are those of the block that follows directly, if any."""
+    """A runnable block; `kind` and `output` are those of the block that follows directly, if any.
+
+    `not_run` is its mark: `with docker`, or `not run: ` and why.
+    """
 
     language: str
     code: str
@@ -48,12 +51,14 @@ def snippets(text: str) -> list[Snippet]:
         kind = output = ""
         if behind and behind["language"] in ("json", "text") and not text[block.end() : behind.start()].strip():
             kind, output = behind["language"], behind["text"]
-        found.append(Snippet(block["language"], block["text"], line, kind, output, block["reason"] or ""))
+        found.append(Snippet(block["language"], block["text"], line, kind, output, block["mark"] or ""))
     return found
 
 
 def run(found: list[Snippet], folder: Path, environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Snippet, str]]:
     """Run the blocks and yield their outputs. Adjacent blocks of one language form one program; exports stay.
+
+    Packages for JavaScript are those of `node_modules` in `folder` or above it.
 
     Fail with a program's stderr when it fails.
     """
@@ -88,8 +93,7 @@ def _program(language: str, blocks: list[str], exported: Path) -> str:
             return end.join(blocks) + f"{end}export -p > '{exported}'\n"
         case "python":
             return "".join(f"{block}\nprint('{END}', flush=True)\n" for block in blocks)
-    # Node.js has no EventSource of its own up to version 20, and behind a flag after it.
-    return f'import "{EVENT_SOURCE.as_uri()}";\n' + "".join(f'{block}\nconsole.log("{END}");\n' for block in blocks)
+    return "".join(f'{block}\nconsole.log("{END}");\n' for block in blocks)
 
 
 def same(snippet: Snippet, printed: str) -> bool:
