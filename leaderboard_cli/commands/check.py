@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -30,7 +31,8 @@ async def _reach(topology: TopologySettings, worker: WorkerSettings, wait: float
     server = topology.model_copy(update={"region_databases": dict.fromkeys(topology.regions, MAINTENANCE_DATABASE)})
     shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(server)
     try:
-        await wait_for(shard_map.wait_until_reachable, databases.wait_until_reachable, seconds=wait)
+        servers = partial(databases.wait_until_reachable, may_be_missing=True)
+        await wait_for(shard_map.wait_until_reachable, servers, seconds=wait)
         refused = [
             f"{shard.variable}: {shard.name}: {refusal}."
             for shard in shard_map.shards

@@ -48,7 +48,9 @@ async def _migrate(
     databases = await RegionDatabases.open(server)
     try:
         deadline = asyncio.get_running_loop().time() + wait
-        await databases.wait_until_reachable(deadline, lambda message: console.print(message, style="yellow"))
+        await databases.wait_until_reachable(
+            deadline, lambda message: console.print(message, style="yellow"), may_be_missing=create_databases
+        )
     finally:
         await databases.close()
     patience = replace(PATIENCE, blocked=lock_wait)

@@ -113,10 +113,15 @@ class RegionDatabases:
             pool.terminate()
         await asyncio.gather(*map(_close, set(self._pools.values())))
 
-    async def reachable(self, region: str) -> str | None:
-        """Query the region's database: None when it answers, else what is wrong."""
+    async def reachable(self, region: str, *, may_be_missing: bool = False) -> str | None:
+        """Query the region's database: None when it answers, else what is wrong.
+
+        With `may_be_missing` it is enough that the server says that it has no such database.
+        """
         try:
             await self._pools[region].fetchval("SELECT 1", timeout=self._settings.postgres_timeout_seconds)
+        except asyncpg.InvalidCatalogNameError as error:
+            return None if may_be_missing else explain(error)
         except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:  # whatever it has against a SELECT
             return explain(error)
         return None
@@ -131,13 +136,16 @@ class RegionDatabases:
             return "it is in recovery, as a standby is"
         return "its transactions are read-only (default_transaction_read_only)" if read_only else None
 
-    async def wait_until_reachable(self, deadline: float, on_wait: Callable[[str], None]) -> None:
-        """Wait for every database until `deadline` (loop time).
+    async def wait_until_reachable(
+        self, deadline: float, on_wait: Callable[[str], None], *, may_be_missing: bool = False
+    ) -> None:
+        """Wait for every database until `deadline` (loop time), or for its server alone.
 
         Raises Unavailable with a message that names the variable to look at.
         """
         for region in self.regions:
-            await until_answers(partial(self.reachable, region), partial(self._explain, region), deadline, on_wait)
+            answers = partial(self.reachable, region, may_be_missing=may_be_missing)
+            await until_answers(answers, partial(self._explain, region), deadline, on_wait)
         if self._settings.postgres_statement_cache:
             await self._warn_of_poolers()
 
@@ -147,6 +155,8 @@ class RegionDatabases:
             try:
                 async with asyncio.timeout(self.timeout_seconds), pool.acquire() as connection:
                     pooled = await connection.fetchval(sql.load("backend_pid")) != connection.get_server_pid()
+            except asyncpg.InvalidCatalogNameError:
+                continue  # it is still to be made
             except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
                 log.warning("postgres is away", extra={"error": explain(error)})
                 continue

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 from pathlib import Path
 
 import asyncpg
+import redis.asyncio as redis
 
 from leaderboard_core.postgres.migrations import migrate
+from tests.conftest import TestDatabases
+from tests.support.command import run_command
 
 
 async def run(url: str, folder: Path, *options: str) -> tuple[int, str]:
@@ -50,3 +54,22 @@ async def test_it_says_who_is_in_the_way_and_gives_up_in_time(fresh_database: st
         assert "Traceback" not in said
     finally:
         await dump.close()
+
+
+async def test_a_database_that_a_url_names_is_made(
+    environ: dict[str, str], test_databases: TestDatabases, redis_1: redis.Redis
+) -> None:
+    """A region moves to a database that is still to be made; its server answers, and that is enough for a check."""
+    name = f"{test_databases.prefix}_{secrets.token_hex(4)}"
+    moved = {
+        **{variable: value for variable, value in environ.items() if not variable.startswith("DATABASE_URL_")},
+        "REGIONS": "GLOBAL",
+        "DATABASE_URL_GLOBAL": test_databases.infra.dsn(name),
+    }
+    code, _, complaint = await run_command("check", "--wait", "1", **moved)
+    assert code == 0, complaint
+    code, _, complaint = await run_command("migrate", "--no-create-databases", "--wait", "1", **moved)
+    assert (code, "does not exist" in complaint) == (1, True)
+    code, output, complaint = await run_command("migrate", "--wait", "1", **moved)
+    assert (code, "0001_leaderboard" in output) == (0, True), complaint
+    await test_databases.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
