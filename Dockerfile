@@ -25,8 +25,10 @@ COPY api_gateway api_gateway
 COPY worker_service worker_service
 COPY leaderboard_client leaderboard_client
 COPY leaderboard_cli leaderboard_cli
+# Refreshed: uv takes a wheel that it built before for this one while pyproject.toml is the same, whatever else changed.
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv sync --locked --no-dev --extra otel --no-editable
+    uv sync --locked --no-dev --extra otel --no-editable --refresh-package leaderboard-system \
+    --refresh-package leaderboard-client
 
 
 FROM python:3.13-slim
