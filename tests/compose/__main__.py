@@ -9,6 +9,7 @@ from types import FrameType
 
 from tests.compose import steps
 from tests.compose.commands import StepFailedError, run, say
+from tests.compose.documents import operations_blocks
 from tests.compose.stack import Stack
 
 STEPS = (
@@ -17,6 +18,7 @@ STEPS = (
     steps.rows_in_every_database,
     steps.finds_gateways_again,
     steps.survives_kills,
+    operations_blocks,
 )
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
