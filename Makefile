@@ -54,8 +54,8 @@ test-pgbouncer: .venv/.ready ## the tests of the stores with a PgBouncer in tran
 	TEST_PGBOUNCER=1 $(BIN)/pytest -q tests/integration/leaderboard_core/postgres tests/integration/worker_service \
 		tests/integration/leaderboard_service/boards tests/integration/leaderboard_service/players
 
-test-compose: .venv/.ready ## build the containers, run the acceptance tests against them, take them down
-	$(BIN)/python -m tests.compose
+test-compose: .venv/.ready ## build the containers, run the acceptance tests against them, take them down (OPTIONS=--every-block: the operations page instead)
+	$(BIN)/python -m tests.compose $(OPTIONS)
 
 docs: .venv/.ready ## write the generated parts of the documents: examples, tables, docs/api.md
 	RECORD_EXAMPLES=1 $(BIN)/pytest -q tests/integration/leaderboard_service/reference/test_examples.py
