@@ -231,7 +231,7 @@ async def test_a_lost_secret_or_password_comes_back_into_what_was_written_later(
         await eventually(came_back)
         await drained(redis_1)
     assert not await dead_letters(redis_1)
-    after = {user_id: await redis_1.hgetall(f"user:{user_id}") for user_id in before}
+    after: dict[str, Any] = {user_id: await redis_1.hgetall(f"user:{user_id}") for user_id in before}
     assert {user_id for user_id in before if after[user_id] != before[user_id]} == {"secret", "password"}
     for user_id in ("secret", "password"):
         updated_at = after[user_id]["updated_at"]
