@@ -13,6 +13,7 @@ from tests.support.command import run_command
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.local_cluster
+SMALL = ("--replicas", "1", "--gateways", "1")
 
 
 def reset(folder: Path, *words: str, typed: str = "") -> tuple[int | None, str, str]:
@@ -22,7 +23,7 @@ def reset(folder: Path, *words: str, typed: str = "") -> tuple[int | None, str, 
 
 def test_a_cluster_begins_anew(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    with local_cluster(folder) as running, Client(running.url) as client:
+    with local_cluster(folder, *SMALL) as running, Client(running.url) as client:
         token = client.register("ada", "Ada", "EU", 5).token
         code, _, complaint = reset(folder, "--yes")
         assert code == 1
@@ -38,7 +39,7 @@ def test_a_cluster_begins_anew(tmp_path: Path) -> None:
     code, output, complaint = reset(folder, typed="y\n")
     assert (code, complaint) == (0, "")
     assert set(folder.iterdir()) == {notes, folder / "cluster.lock"}
-    with local_cluster(folder) as running, Client(running.url, token=token) as client:
+    with local_cluster(folder, *SMALL) as running, Client(running.url, token=token) as client:
         assert client.top().total == 0
         with pytest.raises(Unauthorized):
             client.create("EU")
@@ -46,7 +47,7 @@ def test_a_cluster_begins_anew(tmp_path: Path) -> None:
 
 def test_what_a_killed_supervisor_left_running_is_ended_first(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    with local_cluster(folder, "--replicas", "1", "--gateways", "1") as running:
+    with local_cluster(folder, *SMALL) as running:
         left = [pid for pid in running.state["pids"].values() if pid is not None]
         running.process.kill()
         running.process.wait()
