@@ -13,7 +13,7 @@ import redis.asyncio as redis
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from leaderboard_cli.app import app
+from leaderboard_cli.app import build
 from leaderboard_cli.backup.manifest import NAME, TABLES, TableFile
 from leaderboard_core.postgres.databases import RegionDatabases
 from tests.conftest import Start, TestDatabases
@@ -28,7 +28,7 @@ PASSWORD = "correct horse battery"
 async def run_here(environ: Mapping[str, str], *words: str) -> tuple[int, str, str]:
     """Run the command in this process, which is started already; return as `run_command` does."""
     environ = {**environ, "COLUMNS": "200", "LEADERBOARD_DATA_DIR": "/nonexistent"}
-    done = await asyncio.to_thread(CliRunner().invoke, app, words, env=environ)
+    done = await asyncio.to_thread(CliRunner().invoke, build(*words[:1]), words, env=environ)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, " ".join(done.stdout.split()), " ".join(done.stderr.split())
