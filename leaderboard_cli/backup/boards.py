@@ -100,7 +100,7 @@ async def empty(shard: Shard, on_keys: Callable[[int], None]) -> None:
     async for names in _scan(shard):
         found = [name for name in names if name.startswith(starts) and name != shard.keys.rebuild_lock]
         if found:
-            await shard.command("UNLINK", *found)
+            await shard.command("DEL", *found)
             on_keys(len(found))
 
 
