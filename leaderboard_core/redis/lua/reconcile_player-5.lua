@@ -19,7 +19,7 @@ local function on_boards(score)
   end
 end
 
-local user = redis.call('HMGET', KEYS[1], 'region', 'name', 'score', 'updated_at', 'protected', 'clock', 'credential')
+local user = redis.call('HMGET', KEYS[1], 'region', 'name', 'score', 'updated_at', 'protected', 'clock', 'credential', 'credential_at')
 if user[1] and user[1] ~= ARGV[2] then
   return 'elsewhere'
 end
@@ -59,5 +59,6 @@ redis.call('LPUSH', KEYS[4],
   .. ',"region":' .. cjson.encode(ARGV[2]) .. ',"score":' .. user[3]
   .. ',"timestamp":' .. updated_at .. ',"request_id":' .. cjson.encode(ARGV[3])
   .. (user[5] and ',"protected":true' or '')
-  .. (credential ~= '' and ',"credential":"' .. credential .. '"' or '') .. '}')
+  .. (credential ~= '' and ',"credential":"' .. credential .. '"' or '')
+  .. (user[8] and ',"credential_at":"' .. user[8] .. '"' or '') .. '}')
 return 'from_redis'

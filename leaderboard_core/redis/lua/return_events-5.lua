@@ -52,7 +52,7 @@ local function merge(event, key, last)
     fields[#fields + 1], fields[#fields + 2] = field, value
   end
   local merged = {user_id = event.user_id, region = ARGV[3], request_id = event.request_id, name = kept[1],
-    protected = (kept[3] or protects) and true or nil, credential = kept[4] or nil}
+    protected = (kept[3] or protects) and true or nil, credential = kept[4] or nil, credential_at = kept[5] or nil}
   if protects then
     add('protected', '1')
   end

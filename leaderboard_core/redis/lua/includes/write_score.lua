@@ -14,7 +14,7 @@ local function write_score(KEYS, ARGV)
 
   local time = call('TIME')
   local now = time[1] * 1000000 + time[2]
-  local stored = call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at', 'protected', 'since', 'clock', 'credential')
+  local stored = call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at', 'protected', 'since', 'clock', 'credential', 'credential_at')
   local exists = stored[1] and true or false
 
   local keep_answer = tonumber(ARGV[11])
@@ -149,12 +149,13 @@ local function write_score(KEYS, ARGV)
     protected = ',"protected":true'
     call('HSET', KEYS[2], 'protected', '1')
   end
-  local credential = stored[8] or ''
+  local credential, credential_at = stored[8] or '', stored[9]
   if not exists then
     credential = ARGV[20]
   elseif operation == 'secret' then
     credential = (string.match(credential, '^%l+') or 'self') .. ' ' .. ARGV[20]
     -- Of two secrets an event that comes back must know the newer, whatever else was written meanwhile.
+    credential_at = updated_at
     call('HSET', KEYS[2], 'credential_at', updated_at)
   end
   if credential ~= '' then
@@ -162,8 +163,8 @@ local function write_score(KEYS, ARGV)
       call('HSET', KEYS[2], 'credential', credential)
     end
     credential = ',"credential":"' .. credential .. '"'
-    if operation == 'secret' then
-      credential = credential .. ',"credential_at":"' .. updated_at .. '"'
+    if credential_at then
+      credential = credential .. ',"credential_at":"' .. credential_at .. '"'
     end
   end
   call('ZADD', KEYS[3], score, user_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -202,3 +203,15 @@ async def test_an_event_of_an_earlier_version_takes_no_secret_away(
         await drained(redis_1)
     assert (await saved_credentials(databases))["alice"] == await redis_1.hget("user:alice", "credential")
     assert await databases["EU"].fetchval("SELECT score FROM leaderboard") == 6
+
+
+async def test_every_event_since_says_how_old_the_secret_is(api: Api, redis_1: redis.Redis) -> None:
+    """Of two that are held where Redis has lost both, only the newer one's may count, whichever comes back first."""
+    token = await api.register("alice", "EU", 1)
+    server = {"Authorization": f"Bearer {api.server_token()}"}
+    assert (await api.http.post("/users/alice/secret", headers=server)).status_code == 200
+    assert (await api.post("/score/add", {"delta": 1}, token=token)).status_code == 200
+    later, new_secret, registered = [json.loads(raw) for raw in await redis_1.lrange("queue:scores:EU", 0, -1)]
+    assert "credential_at" not in registered
+    assert new_secret["credential_at"] == later["credential_at"] == str(new_secret["timestamp"])
+    assert later["credential"] == new_secret["credential"] != registered["credential"]
