@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "LEADERBOARD_DATA_DIR"
-EARLIER: Final = Path(".local")
-"""Where earlier versions kept the data: in whichever folder `leaderboard up` was called."""
+LOCK_NAME: Final = "cluster.lock"
+"""The file whose lock a running cluster holds; it stays, and tells a folder that a cluster ran on."""
+_EARLIER: Final = Path(".local")
 _SOURCES: Final = Path(__file__).resolve().parents[1]
 
 
@@ -23,6 +24,12 @@ def default_data_folder(environ: Mapping[str, str], sources: Path = _SOURCES) ->
     base = Path(environ.get("XDG_DATA_HOME", ""))
     # The specification has relative paths ignored.
     return (base if base.is_absolute() else Path("~/.local/share").expanduser()) / "leaderboard"
+
+
+def earlier_data(chosen: Path) -> Path | None:
+    """Return the data of an earlier version, which kept them in whichever folder it was called in, unless chosen."""
+    earlier = _EARLIER.absolute()
+    return earlier if earlier != chosen.absolute() and (earlier / LOCK_NAME).is_file() else None
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:

@@ -44,6 +44,8 @@ TUNABLE = {
 }
 """What may be set for the template, with its defaults."""
 
+CONFIG_HEADER = "# Written by `leaderboard up` on every start."
+
 
 def template_path() -> Path:
     """Find the shared template. Raises ClusterError when the installation lacks it."""
@@ -190,7 +192,7 @@ class NginxServer:
     def _main(self, site: Path) -> str:
         files = _open_files()
         lines = [
-            "# Written by `leaderboard up` on every start.",
+            CONFIG_HEADER,
             *([f"user {_worker_user()};"] if os.geteuid() == 0 else []),
             "daemon off;",
             "worker_processes auto;",

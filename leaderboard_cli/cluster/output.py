@@ -96,4 +96,6 @@ def _warning(line: str) -> str | None:
         return None
     rest = " ".join(f"{name}={value}" for name, value in record.items() if name not in _KNOWN_FROM_ELSEWHERE)
     last = str(record.get("exception", "")).strip().rsplit("\n", 1)[-1]
-    return "  ".join(part for part in (f"{record['level'].lower()}: {record.get('message', '')}", last, rest) if part)
+    said = "  ".join(part for part in (f"{record['level'].lower()}: {record.get('message', '')}", last, rest) if part)
+    # What clients wrote stands in it: it must not speak to the terminal, or begin another line.
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in said)

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from leaderboard_cli.cluster.errors import AlreadyRunningError, ClusterError
+from leaderboard_cli.data_folder import LOCK_NAME
 
-LOCK_NAME = "cluster.lock"
 _TERM_SECONDS = 8.0
 _KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.05

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import time
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from leaderboard_cli.cluster.process import Child
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import Server
 from leaderboard_cli.console import called_as
+from leaderboard_cli.data_folder import VARIABLE, data_folder
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.migrations import migrate_all
 from leaderboard_core.settings import SettingsError
@@ -135,7 +137,10 @@ class Supervisor:
 
     def _next_steps(self) -> list[tuple[str, str]]:
         """Build what a person needs at first: what to type, and where things are."""
-        command = called_as()
+        folder = self._plan.options.data_dir.absolute()
+        usual = data_folder(read_environment(os.environ, Path(".env"))).absolute()
+        # Else the command would find another system, or none.
+        command = called_as() if folder == usual else f"{VARIABLE}={shlex.quote(str(folder))} {called_as()}"
         rows = [
             (f"{command} seed 1000", "adds players to look at"),
             (f"{command} status", "says what runs, and whether everything is saved"),
@@ -144,7 +149,6 @@ class Supervisor:
         postgres = self._plan.postgres
         if postgres is not None and (psql := postgres.psql_command(self._plan.topology.regions[0])):
             rows.append(("Postgres", psql))
-        folder = self._plan.options.data_dir.absolute()
         return [*rows, ("logs", f"{folder / 'logs'}"), ("addresses", f"{folder / state.STATE_NAME}")]
 
     async def _start_layer(self, servers: tuple[Server, ...]) -> None:

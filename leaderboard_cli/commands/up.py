@@ -13,7 +13,7 @@ from leaderboard_cli.cluster.environment import read_environment
 from leaderboard_cli.cluster.output import Output, Show
 from leaderboard_cli.cluster.plan import ClusterOptions
 from leaderboard_cli.cluster.supervisor import run_cluster
-from leaderboard_cli.data_folder import VARIABLE, data_folder
+from leaderboard_cli.data_folder import VARIABLE, data_folder, earlier_data
 
 
 def up(
@@ -73,6 +73,10 @@ def up(
     ] = False,
 ) -> None:
     """Run Redis, Postgres, the services, the gateways, a worker and NGINX on this machine until Ctrl-C."""
+    folder = data_dir or data_folder(read_environment(os.environ, Path(".env")))
+    output = Output(show=Show.NONE if quiet else Show.ALL if logs else Show.WARNINGS)
+    if data_dir is None and (earlier := earlier_data(folder)):
+        output.note(f"{earlier} has the data of an earlier version: to go on with them, --data {earlier}")
     options = ClusterOptions(
         port=port,
         gateway_port=gateway_port,
@@ -80,7 +84,7 @@ def up(
         worker_port=worker_port,
         redis_port=redis_port,
         postgres_port=postgres_port,
-        data_dir=data_dir or data_folder(read_environment(os.environ, Path(".env"))),
+        data_dir=folder,
         free_ports=free_ports,
         servers=servers,
         replicas=replicas,
@@ -88,5 +92,4 @@ def up(
         workers=workers,
         stores_only=stores,
     )
-    show = Show.NONE if quiet else Show.ALL if logs else Show.WARNINGS
-    raise typer.Exit(run_cluster(options, os.environ, Output(show=show)))
+    raise typer.Exit(run_cluster(options, os.environ, output))

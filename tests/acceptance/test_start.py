@@ -79,5 +79,6 @@ def test_a_healthy_start_says_what_to_do_next_and_warns_of_nothing(cluster: Loca
     assert f"data in {cluster.data_dir}" in start
     assert "migrations applied" in start
     assert " | " not in start, "a line of a process"
+    assert f"  LEADERBOARD_DATA_DIR={cluster.data_dir} python -m leaderboard_cli seed 1000  " in rest
     for said in ("seed 1000", "status", "token my-server --role server", str(cluster.data_dir / "logs")):
         assert said in rest

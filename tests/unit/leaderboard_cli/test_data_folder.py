@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from leaderboard_cli.commands.environment import command_environment
-from leaderboard_cli.data_folder import data_folder, default_data_folder
+from leaderboard_cli.data_folder import data_folder, default_data_folder, earlier_data
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -45,3 +45,16 @@ def test_commands_sign_with_the_secret_of_a_cluster_that_is_stopped(
     assert command_environment()["JWT_SECRET_FILE"] == str(tmp_path / "jwt_secret")
     monkeypatch.setenv("JWT_SECRET", "of the user")
     assert "JWT_SECRET_FILE" not in command_environment()
+
+
+def test_the_data_of_an_earlier_version_are_not_passed_over_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert earlier_data(tmp_path / "share") is None
+    earlier = tmp_path / ".local"
+    earlier.mkdir()
+    assert earlier_data(tmp_path / "share") is None, "a folder of whatever"
+    (earlier / "cluster.lock").touch()
+    assert earlier_data(tmp_path / "share") == earlier
+    assert earlier_data(Path(".local")) is None

@@ -41,3 +41,9 @@ def test_warnings_are_shown_in_plain_words(show: Show, shown: list[str], capsys:
 def test_pairs_stand_in_two_columns(capsys: pytest.CaptureFixture[str]) -> None:
     Output().pairs([("leaderboard seed 1000", "adds players"), ("logs", "")])
     assert capsys.readouterr().out.splitlines() == ["  leaderboard seed 1000  adds players", "  logs"]
+
+
+def test_what_clients_wrote_does_not_speak_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    line = json.dumps({"level": "WARNING", "message": "no \x1b[2J\nforged | line", "path": "/\x07"})
+    Output(["s"]).log_lines("s", [line])
+    assert capsys.readouterr().out == "s | warning: no \ufffd[2J\ufffdforged | line  path=/\ufffd\n"
