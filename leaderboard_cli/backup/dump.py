@@ -80,8 +80,8 @@ async def dump(folder: Path, databases: RegionDatabases, began_at: datetime, lac
     )
     check_files(folder, manifest, lambda _name, _rows: None)
     draft = folder / f"{NAME}.new"
-    with draft.open("x") as file:
-        file.write(manifest.model_dump_json(indent=2) + "\n")
+    with _create(draft) as file:
+        file.write(f"{manifest.model_dump_json(indent=2)}\n".encode())
         _keep(file)
     draft.rename(folder / NAME)
     descriptor = os.open(folder, os.O_RDONLY)
@@ -109,7 +109,7 @@ async def _dump_table(
 ) -> TableFile:
     columns = [row["name"] for row in await connection.fetch(sql.load("columns_of"), table)]
     path = folder / f"{name_of(regions)}.{table}.{CSV}.gz"
-    with path.open("xb") as file:
+    with _create(path) as file:
         output = _CountedOutput(file, on_rows)
         status = await connection.copy_from_table(
             table, output=output, columns=columns, format=CSV, timeout=LONG_SECONDS
@@ -133,6 +133,11 @@ class _CountedOutput:
 
     def close(self) -> None:
         self._packed.close()
+
+
+def _create(path: Path) -> BinaryIO:
+    """Create a file that nobody else can read, whoever made the folder. Raises OSError."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _keep(file: Any) -> None:

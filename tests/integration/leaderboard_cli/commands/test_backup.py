@@ -122,7 +122,9 @@ async def test_an_empty_system_needs_no_option(
             await api.register(f"player-{number}", ("ASIA", "EU", "NA", "GLOBAL")[number % 4], number)
         await drained(redis_1)
     before = await api.top()
+    (tmp_path / "backup").mkdir(mode=0o755)
     await back_up(environ, tmp_path / "backup")
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "backup").iterdir()} == {0o600}
     await redis_1.flushdb()
     await test_databases.empty()
     assert "300 players are restored" in await restore(environ, tmp_path / "backup")
