@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from worker_service.recovery.restore import RebuildInterrupted
 LOCK_PATIENCE_SECONDS = 30.0
 _RETRY = Backoff(first=0.1, most=1.0, jitter=0.5)
 _KEYS_PER_CALL = 1_000
+_TIME = re.compile(r"[0-9]{1,18}")
 _KEPT = ("workers", "workers:*")
 """What processes that run say of themselves."""
 
@@ -83,31 +85,36 @@ async def tombstones(shard: Shard) -> AsyncIterator[list[tuple[str, int]]]:
     if not await shard.command("EXISTS", shard.keys.any_tombstone):
         return
     prefix = shard.keys.tombstone("")
-    async for names in _scan(shard):
+    async for names in _scan(shard, "TYPE", "string"):
         found = [name for name in names if name.startswith(prefix)]
         if found:
             times = await shard.pipeline([("GET", name) for name in found])
+            # Without a prefix keys of others may have such names; their values need not be times.
             yield [
-                (name.removeprefix(prefix), int(at)) for name, at in zip(found, times, strict=True) if at is not None
+                (name.removeprefix(prefix), int(at))
+                for name, at in zip(found, times, strict=True)
+                if at is not None and _TIME.fullmatch(at)
             ]
 
 
 async def empty(shard: Shard, on_keys: Callable[[int], None]) -> None:
-    """Delete what the system keeps on this Redis, but for the lock; other keys stay. Raises Unavailable."""
+    """Delete the keys under our patterns, but for those of a rebuild; other keys stay. Raises Unavailable."""
     prefix = shard.keys.prefix
     ours = [prefix + pattern for pattern in KEY_PATTERNS if pattern not in _KEPT]
     starts = tuple(pattern.removesuffix("*") for pattern in ours)
+    # The next rebuild gives Redis back the setting that one which was killed has left in the second.
+    kept = (shard.keys.rebuild_lock, shard.keys.rebuild_rewrites)
     async for names in _scan(shard):
-        found = [name for name in names if name.startswith(starts) and name != shard.keys.rebuild_lock]
+        found = [name for name in names if name.startswith(starts) and name not in kept]
         if found:
             await shard.command("DEL", *found)
             on_keys(len(found))
 
 
-async def _scan(shard: Shard) -> AsyncIterator[list[str]]:
+async def _scan(shard: Shard, *options: str) -> AsyncIterator[list[str]]:
     cursor = 0
     while True:
-        cursor, names = await shard.command("SCAN", cursor, "COUNT", _KEYS_PER_CALL)
+        cursor, names = await shard.command("SCAN", cursor, "COUNT", _KEYS_PER_CALL, *options)
         yield names
         if not int(cursor):
             return

@@ -79,6 +79,12 @@ async def test_a_system_goes_back_to_where_it_was(
         await api.delete("carl")
         await back_up(sharded_environ, folder)
         await redis_1.set("somebody:else", "1")
+        await redis_1.set("deleted:in-our-sense", "no")
+        await redis_1.hset("deleted:as-a-hash", "deleted", "no")
+        rewrites = (await redis_1.config_get("auto-aof-rewrite-percentage"))["auto-aof-rewrite-percentage"]
+        # As a rebuild leaves it that is killed.
+        await redis_1.set("shard:rebuild:rewrites", "77")
+        await redis_1.config_set("auto-aof-rewrite-percentage", "0")
         await api.post("/score/update", {"score": 99}, token=alice, key="match-1")
         await api.register("dora", "GLOBAL", 40)
         await api.delete("bob")
@@ -102,6 +108,9 @@ async def test_a_system_goes_back_to_where_it_was(
         again = await api.post("/score/update", {"score": 99}, token=alice, key="match-1")
         assert again.json()["score"] == 99
         assert await redis_1.get("somebody:else") == "1"
+        given_back = await redis_1.config_get("auto-aof-rewrite-percentage")
+        await redis_1.config_set("auto-aof-rewrite-percentage", str(rewrites))
+        assert given_back == {"auto-aof-rewrite-percentage": "77"}
         await drained(redis_1, redis_2)
         await verified(sharded_environ)
     await redis_1.delete("somebody:else")
