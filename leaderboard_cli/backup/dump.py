@@ -52,7 +52,9 @@ def make_folder(folder: Path) -> None:
         raise BackupProblem(f"{folder} cannot be made: {error.strerror}") from error
 
 
-async def dump(folder: Path, databases: RegionDatabases, began_at: datetime, lacking: int, on_rows: OnRows) -> Manifest:
+async def dump(
+    folder: Path, databases: RegionDatabases, began_at: datetime, lacking: int | None, on_rows: OnRows
+) -> Manifest:
     """Write all databases to an empty folder, its manifest at the end; return that.
 
     The moments of the databases are as close to each other as statements follow each other, GLOBAL's last. Raises

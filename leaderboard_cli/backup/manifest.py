@@ -64,13 +64,14 @@ class DatabaseBackup(_Part):
 class Manifest(_Part):
     """A whole backup; `schema_version` is the number of the newest migration that its databases had.
 
-    `began_at` is when it began (UTC): what was answered before is in it, but for `lacking` events.
+    `began_at` is when it began (UTC): what was answered before is in it, but for `lacking` events; None when
+    Redis did not say how many.
     """
 
     format: int
     schema_version: int
     began_at: datetime
-    lacking: int = 0
+    lacking: int | None = 0
     databases: tuple[DatabaseBackup, ...]
 
     @property

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import asyncpg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -33,7 +34,7 @@ def backup(
         manifest = asyncio.run(_backup(folder, wait))
     except BackupProblem as problem:
         fail(str(problem))
-    except CONNECTION_ERRORS as error:
+    except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
         fail(f"No backup was made. {describe(error)}")
     regions = ", ".join(manifest.regions)
     console.print(f"{manifest.players} players of {regions} are in {folder}, and read back as written.", markup=False)
@@ -56,8 +57,8 @@ async def _backup(folder: Path, wait: float) -> Manifest:
         return manifest
 
 
-async def _until_saved(shard_map: ShardMap, seconds: float) -> int:
-    """Wait until Postgres has all events from before; returns how many it lacks after `seconds`."""
+async def _until_saved(shard_map: ShardMap, seconds: float) -> int | None:
+    """Wait until Postgres has all events from before; returns how many it lacks after `seconds`, None if unknown."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     while True:
@@ -65,7 +66,7 @@ async def _until_saved(shard_map: ShardMap, seconds: float) -> int:
             states = await queue_states(shard_map)
         except Unavailable:
             errors.print("Redis does not answer: events that wait there are not in the backup.", style="yellow")
-            return 0
+            return None
         passed = loop.time() - began
         older = [state for state in states if state.uncommitted and state.lag_seconds >= passed]
         if not older:
