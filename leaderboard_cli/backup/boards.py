@@ -34,9 +34,10 @@ async def holds_anything(shard: Shard) -> bool:
     return False
 
 
-async def may_be_emptied(shard: Shard) -> None:
-    """Try the one command that nothing else uses. Raises Unavailable where the user may not run it."""
-    await shard.command("SCAN", 0, "COUNT", 1)
+async def may_be_scanned(shard: Shard, *, keep_redis: bool) -> None:
+    """Try the one command that nothing else uses, if it is needed. Raises Unavailable where the user may not run it."""
+    if not keep_redis or await shard.command("EXISTS", shard.keys.any_tombstone):
+        await shard.command("SCAN", 0, "COUNT", 1)
 
 
 async def while_locked(shards: Sequence[Shard], work: Callable[[], Awaitable[Result]]) -> Result:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,22 +15,24 @@ from typing import Any
 import asyncpg
 
 from leaderboard_cli.backup import boards
-from leaderboard_cli.backup.dump import CSV, LONG_SECONDS, check_schema, in_order
+from leaderboard_cli.backup.checks import pools_of, refuse_another_scope, restore_of
+from leaderboard_cli.backup.dump import CSV, LONG_SECONDS
 from leaderboard_cli.backup.manifest import BackupProblem, DatabaseBackup, Manifest, OnRows, TableFile, name_of
 from leaderboard_core.errors import LeaderboardError, describe
 from leaderboard_core.postgres import restores, sql
-from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
 from leaderboard_core.postgres.deletions import MIN_TOMBSTONE_SECONDS
+from leaderboard_core.postgres.restores import Restore
+from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 from worker_service.recovery.restore import RebuildInterrupted, deletion_pages
 
-log = logging.getLogger(__name__)
-
 LOCK_SECONDS = 30
 """Longest wait for the upserts and passwords that are under way."""
+COMMIT_SECONDS = 600.0
+"""Longest wait for a commit: whoever gives up does not know whether it was done."""
 _CLOCKS = timedelta(hours=1)
 """How far the clock of a Redis may be behind this machine's without a deletion since the backup being missed."""
-_FAILURES = (*CONNECTION_ERRORS, asyncpg.PostgresError, LeaderboardError, RebuildInterrupted, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,130 +44,87 @@ class Loaded:
 
 
 class HalfDone(Exception):
-    """The restore ended between two databases; the text says what to do."""
+    """The restore ended, and no Redis is admitted; the text says what to do."""
 
 
-async def refuse_what_does_not_fit(databases: RegionDatabases, manifest: Manifest, *, whole: bool) -> None:
-    """Compare the backup's regions with the system's, of which it may be a part unless it is to be the whole.
+@dataclass(slots=True)
+class Run:
+    """One restore: what is put where, and who is told how far it is."""
 
-    Raises BackupProblem, and asyncpg's errors.
-    """
-    ours = {tuple(sorted(databases.regions_of(pool))) for pool in databases.distinct()}
-    theirs = {tuple(sorted(database.regions)) for database in manifest.databases}
-    if (ours != theirs) if whole else (theirs - ours):
-        raise BackupProblem(
-            "The backup's databases are those of "
-            f"{_listed(theirs)}; this system's are those of {_listed(ours)}. Set REGIONS (and PG_DATABASE_<REGION>, "
-            "DATABASE_URL_<REGION>) as they were, restore, and change the regions then."
-        )
-    for pool in _pools(databases, manifest):
-        async with pool.acquire() as connection:
-            await check_schema(connection, databases.regions_of(pool))
+    folder: Path
+    manifest: Manifest
+    shard_map: ShardMap
+    databases: RegionDatabases
+    on_rows: OnRows
+    on_keys: Callable[[int], None]
+    keep_redis: bool
+    committed: list[str] = field(default_factory=list, init=False)
+    unanswered: str = field(default="", init=False)
 
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        return tuple(shard for shard in self.shard_map.shards if set(shard.regions) & set(self.manifest.regions))
 
-async def what_is_there(
-    shard_map: ShardMap, databases: RegionDatabases, manifest: Manifest, *, keep_redis: bool
-) -> list[str]:
-    """Name the stores that hold something that would be replaced. Raises Unavailable, and asyncpg's errors."""
-    found = [
-        f"the database of {name_of(databases.regions_of(pool))}"
-        for pool in _pools(databases, manifest)
-        if await pool.fetchval(sql.load("has_rows"))
-    ]
-    shards = () if keep_redis else shard_map.shards
-    return found + [shard.name for shard in shards if await boards.holds_anything(shard)]
-
-
-def _pools(databases: RegionDatabases, manifest: Manifest) -> list[Pool]:
-    """Return the databases that the backup has, GLOBAL's last."""
-    return [pool for pool in in_order(databases) if set(databases.regions_of(pool)) & set(manifest.regions)]
-
-
-async def load(
-    folder: Path,
-    manifest: Manifest,
-    shard_map: ShardMap,
-    databases: RegionDatabases,
-    on_rows: OnRows,
-    on_keys: Callable[[int], None],
-    *,
-    keep_redis: bool,
-) -> Loaded:
-    """Replace the databases that the backup has, and empty their Redis unless `keep_redis`; all are admitted anew then.
-
-    From the first step on nothing is written by players: every Redis is closed, and batches of workers from before are
-    refused. All rows are in their transactions before the first of these is committed, GLOBAL's last. Raises
-    BackupProblem, HalfDone, Unavailable, and asyncpg's errors; only after HalfDone anything has changed.
-    """
-    run = _Run(folder, manifest, shard_map, databases, on_rows, on_keys, keep_redis)
-    goes_on = await restores.any_under_way(databases)
-    await restores.begin(databases)
-    try:
-        return await boards.while_locked(run.shards, run.work)
-    except (*_FAILURES, asyncio.CancelledError) as error:
-        if run.committed:
-            raise HalfDone(run.explain(error)) from error
-        raise
-    finally:
-        # One that ended early may have changed something: only one that ends well takes its mark away.
-        if not run.committed and not goes_on:
-            with suppress(*CONNECTION_ERRORS):
-                await restores.end(databases)
-
-
-class _Run:
-    def __init__(
-        self,
-        folder: Path,
-        manifest: Manifest,
-        shard_map: ShardMap,
-        databases: RegionDatabases,
-        on_rows: OnRows,
-        on_keys: Callable[[int], None],
-        keep_redis: bool,
-    ) -> None:
-        self._folder = folder
-        self._manifest = manifest
-        self.shards = tuple(shard for shard in shard_map.shards if set(shard.regions) & set(manifest.regions))
-        self._databases = databases
-        self._on_rows = on_rows
-        self._on_keys = on_keys
-        self._keep_redis = keep_redis
-        self.committed: list[str] = []
-
-    def explain(self, error: BaseException) -> str:
-        return (
-            f"The restore ended early: {describe(error)}. Restored are the databases of {', '.join(self.committed)}. "
-            "Until a restore has ended, no Redis is admitted and writes get 503: run the same command again."
-        )
+    @property
+    def restore(self) -> Restore:
+        return restore_of(self.manifest, keep_redis=self.keep_redis)
 
     async def work(self) -> Loaded:
+        # Under the locks: another restore may have ended since the first look.
+        refuse_another_scope(await restores.committed(self.databases), self.restore)
+        await restores.begin(self.databases, self.restore)
         await asyncio.gather(*(boards.close(shard) for shard in self.shards))
-        undone_until = max([await shard.now() for shard in self.shards])
+        closed_at: dict[str, int] = {}
+        for shard in self.shards:
+            closed_at |= dict.fromkeys(shard.regions, await shard.now())
         deleted = {
             user_id: at for shard in self.shards async for page in boards.tombstones(shard) for user_id, at in page
         }
         stay_deleted = 0
         async with AsyncExitStack() as stack:
-            transactions = []
-            for pool in _pools(self._databases, self._manifest):
+            connections = []
+            for pool in pools_of(self.databases, self.manifest):
                 connection = await stack.enter_async_context(pool.acquire())
-                transaction = connection.transaction()
-                await transaction.start()
-                stack.push_async_callback(_roll_back, transaction, connection)
-                regions = self._databases.regions_of(pool)
-                transactions.append((regions, transaction))
+                await connection.execute("BEGIN")
+                stack.push_async_callback(_roll_back, connection)
+                regions = self.databases.regions_of(pool)
+                connections.append((regions, connection))
                 await self._lock(connection)
+                # By its own Redis: another's clock may be ahead, and writes of after the restore count.
+                undone_until = max(closed_at[region] for region in regions)
                 stay_deleted += await self._replace(connection, regions, undone_until, deleted)
-            for regions, transaction in transactions:
-                await transaction.commit()
-                self.committed.append(name_of(regions))
+                await restores.commit(connection, self.restore)
+            for regions, connection in connections:
+                # One whose answer is lost may be done.
+                self.unanswered = name_of(regions)
+                await connection.execute("COMMIT", timeout=COMMIT_SECONDS)
+                self.committed.append(self.unanswered)
+                self.unanswered = ""
         for shard in self.shards:
-            if not self._keep_redis:
-                await boards.empty(shard, self._on_keys)
+            if not self.keep_redis:
+                await boards.empty(shard, self.on_keys)
             await boards.forget_admission(shard)
-        await restores.end(self._databases)
-        return Loaded(self._manifest.players, stay_deleted)
+        await restores.end(self.databases)
+        return Loaded(self.manifest.players, stay_deleted)
+
+    async def explain(self, error: BaseException) -> str:
+        """Say how far it came, and take its mark away if it has changed nothing; "" when all is as before then."""
+        said = f"The restore ended early: {reason(error)}."
+        go_on = "Until a restore has ended, no Redis is admitted and writes get 503: run the same command again."
+        if self.committed or self.unanswered:
+            restored = f" Restored are the databases of {', '.join(self.committed)}." if self.committed else ""
+            perhaps = f" That of {self.unanswered} may be: its answer was lost." if self.unanswered else ""
+            return f"{said}{restored}{perhaps} {go_on}"
+        try:
+            if await restores.committed(self.databases):
+                return f"{said} It has changed nothing more than the one before it. {go_on}"
+            await restores.call_off(self.databases)
+        except (*CONNECTION_ERRORS, asyncpg.PostgresError) as problem:
+            return (
+                f"{said} Nothing was changed, but not every database could be told ({describe(problem)}): until then "
+                "no Redis is admitted and writes get 503. When all answer, `leaderboard restore --abandon` tells them."
+            )
+        return ""
 
     async def _lock(self, connection: Any) -> None:
         """Wait for the writes under way, and keep later ones waiting."""
@@ -179,8 +137,8 @@ class _Run:
         self, connection: Any, regions: tuple[str, ...], undone_until: int, deleted: dict[str, int]
     ) -> int:
         """Replace the rows of one database; returns how many of the backup's players stay deleted."""
-        backup = next(one for one in self._manifest.databases if set(one.regions) == set(regions))
-        since = int((self._manifest.began_at - _CLOCKS).timestamp() * 1_000_000)
+        backup = next(one for one in self.manifest.databases if set(one.regions) == set(regions))
+        since = int((self.manifest.began_at - _CLOCKS).timestamp() * 1_000_000)
         later = [tuple(row) async for page in deletion_pages(connection, since) for row in page]
         await connection.execute(sql.load("empty_database"), timeout=LONG_SECONDS)
         for table in backup.tables:
@@ -200,7 +158,7 @@ class _Run:
         # Whatever a worker has in its hands names the admission before, and is refused.
         for region in regions:
             await connection.execute(sql.load("set_admission"), region, f"restored-{undone_until}")
-        if not self._keep_redis:
+        if not self.keep_redis:
             await connection.execute(sql.load("set_admission"), restores.UNDONE, str(undone_until))
         return int(status.rpartition(" ")[2])
 
@@ -208,16 +166,42 @@ class _Run:
         present = {row["name"] for row in await connection.fetch(sql.load("columns_of"), table.table)}
         if unknown := set(table.columns) - present:
             raise BackupProblem(f"{table.file} has columns that this version does not know: {', '.join(unknown)}.")
-        with gzip.open(self._folder / table.file, "rb") as file:
+        with gzip.open(self.folder / table.file, "rb") as file:
             status = await connection.copy_to_table(
                 table.table,
-                source=_CountedInput(file, partial(self._on_rows, backup.name)),
+                source=_CountedInput(file, partial(self.on_rows, backup.name)),
                 columns=table.columns,
                 format=CSV,
                 timeout=LONG_SECONDS,
             )
         if (rows := int(status.rpartition(" ")[2])) != table.rows:
             raise BackupProblem(f"{table.file} has {rows} rows, and its manifest says {table.rows}.")
+
+
+async def load(run: Run) -> Loaded:
+    """Replace the databases that the backup has, and empty their Redis unless it is kept; all are admitted anew then.
+
+    From the first step on nothing is written by players: every Redis is closed, and batches of workers from before are
+    refused. All rows are in their transactions before the first of these is committed, GLOBAL's last. Raises
+    BackupProblem, HalfDone, RebuildInterrupted, Unavailable, and asyncpg's errors; only after HalfDone anything has
+    changed.
+    """
+    try:
+        await restores.begin(run.databases, run.restore)
+        return await boards.while_locked(run.shards, run.work)
+    except (Exception, asyncio.CancelledError) as error:
+        if text := await run.explain(error):
+            raise HalfDone(text) from error
+        raise
+
+
+def reason(error: BaseException) -> str:
+    """Say in a few words why it ended, for users."""
+    if isinstance(error, asyncio.CancelledError):
+        return "it was interrupted"
+    if isinstance(error, BackupProblem | RebuildInterrupted | LeaderboardError):
+        return str(error).rstrip(".")
+    return describe(error)
 
 
 class _CountedInput:
@@ -233,12 +217,8 @@ class _CountedInput:
         return data
 
 
-async def _roll_back(transaction: Any, connection: Any) -> None:
+async def _roll_back(connection: Any) -> None:
     """Undo a transaction that was not committed, unless its connection is gone, which undoes it too."""
-    if connection.is_in_transaction():
-        with suppress(*CONNECTION_ERRORS):
-            await transaction.rollback()
-
-
-def _listed(databases: set[tuple[str, ...]]) -> str:
-    return ", ".join(sorted(map(name_of, databases)))
+    with suppress(*CONNECTION_ERRORS):
+        if connection.is_in_transaction():
+            await connection.execute("ROLLBACK")

@@ -5,13 +5,15 @@ Both are rows of `admissions` under names that no region can have: they are read
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 
 UNDER_WAY = "*restoring"
 UNDONE = "*restored"
+_BEGUN = "begun"
+_COMMITTED = "committed"
 
 
 class Restores(NamedTuple):
@@ -19,6 +21,13 @@ class Restores(NamedTuple):
 
     under_way: bool
     undone_until: int
+
+
+class Restore(NamedTuple):
+    """One restore: when its backup began (ISO 8601), and what it replaces (regions, and options that matter)."""
+
+    backup: str
+    scope: str
 
 
 async def read_restores(pool: Pool) -> Restores:
@@ -34,10 +43,30 @@ async def any_under_way(databases: RegionDatabases) -> bool:
     return any([(await read_restores(pool)).under_way for pool in databases.distinct()])
 
 
-async def begin(databases: RegionDatabases) -> None:
-    """Keep every Redis from being admitted from now on, until `end`. Raises asyncpg's errors."""
+async def committed(databases: RegionDatabases) -> frozenset[Restore]:
+    """Return the restores that have replaced a database and not ended: several when one took over from another.
+
+    Raises asyncpg's errors.
+    """
+    marks = [await pool.fetchval(sql.load("admission_of"), UNDER_WAY) or "" for pool in databases.distinct()]
+    return frozenset(Restore(*mark.split(" ", 2)[1:]) for mark in marks if mark.startswith(f"{_COMMITTED} "))
+
+
+async def begin(databases: RegionDatabases, restore: Restore) -> None:
+    """Keep every Redis from being admitted from now on, until `end` or `call_off`. Raises asyncpg's errors."""
     for pool in databases.distinct():
-        await pool.execute(sql.load("set_admission"), UNDER_WAY, "begun")
+        await pool.execute(sql.load("begin_restore"), UNDER_WAY, " ".join((_BEGUN, *restore)))
+
+
+async def commit(connection: Any, restore: Restore) -> None:
+    """Say within the transaction that replaces the rows that they are replaced. Raises asyncpg's errors."""
+    await connection.execute(sql.load("set_admission"), UNDER_WAY, " ".join((_COMMITTED, *restore)))
+
+
+async def call_off(databases: RegionDatabases) -> None:
+    """Let Redis be admitted again, where no database was replaced. Raises asyncpg's errors."""
+    for pool in databases.distinct():
+        await pool.execute(sql.load("call_off_restore"), UNDER_WAY)
 
 
 async def end(databases: RegionDatabases) -> None:

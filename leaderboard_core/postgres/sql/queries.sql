@@ -134,9 +134,19 @@ SELECT TRUE FROM admissions WHERE region = $1 AND nonce = $2 FOR SHARE
 SELECT nonce FROM admissions WHERE region = $1
 
 -- name: set_admission
--- $1 region, $2 nonce. Needs lock_admissions
+-- $1 region, $2 nonce. Needs lock_admissions where upserts name that nonce, or the one before
 INSERT INTO admissions (region, nonce) VALUES ($1, $2)
 ON CONFLICT (region) DO UPDATE SET nonce = EXCLUDED.nonce, admitted_at = EXCLUDED.admitted_at
+
+-- name: begin_restore
+-- $1 name of the mark, $2 mark. That of a restore which has replaced this database stays
+INSERT INTO admissions (region, nonce) VALUES ($1, $2)
+ON CONFLICT (region) DO UPDATE SET nonce = EXCLUDED.nonce, admitted_at = EXCLUDED.admitted_at
+WHERE admissions.nonce NOT LIKE 'committed %'
+
+-- name: call_off_restore
+-- $1 name of the mark. As begin_restore
+DELETE FROM admissions WHERE region = $1 AND nonce NOT LIKE 'committed %'
 
 -- name: lock_admissions
 -- In a transaction: waits for the fenced statements under way (hold_admission), and holds later ones back until it ends.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis.asyncio as redis
@@ -16,6 +19,7 @@ from typer.testing import CliRunner
 from leaderboard_cli.app import build
 from leaderboard_cli.backup.manifest import NAME, TABLES, TableFile
 from leaderboard_core.postgres.databases import RegionDatabases
+from tests.acceptance.cluster import REPOSITORY, clean_environment
 from tests.conftest import Start, TestDatabases
 from tests.support.proxy import proxy
 from tests.support.service import Api
@@ -67,7 +71,12 @@ async def admitted(api: Api) -> None:
 
 
 async def test_a_system_goes_back_to_where_it_was(
-    start: Start, sharded_environ: dict[str, str], redis_1: redis.Redis, redis_2: redis.Redis, tmp_path: Path
+    start: Start,
+    sharded_environ: dict[str, str],
+    databases: RegionDatabases,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+    tmp_path: Path,
 ) -> None:
     """Scores, players and passwords are those of the backup; who was deleted since stays deleted."""
     api = await start(shards=2)
@@ -97,6 +106,10 @@ async def test_a_system_goes_back_to_where_it_was(
         said = await restore(sharded_environ, folder, "--replace")
         assert "1 players are restored" in said
         assert "1 of the backup were deleted since" in said
+        # Each by the clock of its own Redis, which was asked at another moment.
+        asked = "SELECT nonce FROM admissions WHERE region = '*restored'"
+        undone = {region: await databases[region].fetchval(asked) for region in databases.regions}
+        assert undone["ASIA"] == undone["NA"] == undone["GLOBAL"] != undone["EU"]
         await admitted(api)
         assert await api.scores() == {"alice": 10}
         assert (await api.get("/rank/alice")).json()["name"] == 'Älice, "A" \\N'
@@ -202,9 +215,22 @@ async def test_one_that_ends_between_two_databases_is_not_served(
         await api.post("/score/update", {"score": 99}, token=alice)
         await drained(redis_1)
         between.hold_when(b"COMMIT")
-        slow = {**environ, "DATABASE_URL_GLOBAL": between.url, "POSTGRES_TIMEOUT_SECONDS": "60"}
+        slow = {**environ, "DATABASE_URL_GLOBAL": between.url, "POSTGRES_TIMEOUT_SECONDS": "2"}
         restoring = asyncio.create_task(run_here(slow, "restore", str(folder), "--replace"))
         await eventually(lambda: bool(between.held_bytes), "the last commit on its way", seconds=30)
+
+        commit = between.held_bytes
+
+        async def longer_than_other_statements() -> bool:
+            asked = (
+                "SELECT now() - state_change > INTERVAL '2.5 s' FROM pg_stat_activity "
+                "WHERE datname = current_database() AND state = 'idle in transaction'"
+            )
+            return restoring.done() or await databases["GLOBAL"].fetchval(asked)
+
+        await eventually(longer_than_other_statements, "a commit that takes its time")
+        assert between.held_bytes == commit  # and no request to cancel it
+        assert not restoring.done()
         between.held_bytes = b""
         await between.cut()
         code, _, complaint = await restoring
@@ -229,6 +255,193 @@ async def test_one_that_ends_between_two_databases_is_not_served(
         assert await api.scores() == {"alice": 10, "zoe": 10}
         await drained(redis_1)
         await verified(environ)
+
+
+async def marks(databases: RegionDatabases) -> set[str]:
+    """Return the first words of what the databases say of a restore that has not ended."""
+    asked = "SELECT nonce FROM admissions WHERE region = '*restoring'"
+    found = [await pool.fetchval(asked) for pool in databases.distinct()]
+    return {mark.split()[0] for mark in found if mark is not None}
+
+
+async def test_a_commit_whose_answer_is_lost_counts(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, tmp_path: Path
+) -> None:
+    """It is the first of them, and done: only the same restore goes on, which needs no --replace."""
+    api, folder = await start(), tmp_path / "backup"
+    async with working(environ, heartbeats=True), proxy(environ["DATABASE_URL_ASIA"]) as between:
+        alice = await api.register("alice", "EU", 10)
+        await api.register("ann", "ASIA", 10)
+        await back_up(environ, folder)
+        await api.post("/score/update", {"score": 99}, token=alice)
+        await drained(redis_1)
+        await back_up(environ, tmp_path / "later")
+        between.hold_when(b"COMMIT")
+        slow = {**environ, "DATABASE_URL_ASIA": between.url}
+        restoring = asyncio.create_task(run_here(slow, "restore", str(folder), "--replace"))
+        await eventually(lambda: bool(between.held_bytes), "the first commit on its way", seconds=30)
+        between.hold_answers()
+        between.release()
+
+        async def committed() -> bool:
+            return await marks(databases) == {"begun", "committed"}
+
+        await eventually(committed, "the commit")
+        await between.cut()
+        code, _, complaint = await restoring
+        assert (code, "That of ASIA may be" in complaint) == (1, True), complaint
+        assert (await api.post("/score/add", {"delta": 1}, token=alice)).status_code == 503
+
+        code, output, complaint = await run_here(environ, "restore", "--abandon")
+        assert (code, "run the same command again" in complaint) == (1, True), output
+        assert "with the same options" in await refused(environ, folder, "--only", "EU", "--keep-redis")
+        assert "with the same options" in await refused(environ, folder, "--keep-redis")
+        assert "--replace" in await refused(environ, tmp_path / "later")
+        assert await marks(databases) == {"begun", "committed"}
+        await restore(environ, folder)
+        assert await marks(databases) == set()
+        await admitted(api)
+        assert await api.scores() == {"alice": 10, "ann": 10}
+        await drained(redis_1)
+        await verified(environ)
+
+
+async def test_one_that_is_killed_before_it_has_changed_anything_is_called_off(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, tmp_path: Path
+) -> None:
+    """SIGTERM does that by itself; after SIGKILL the next one still asks for --replace, and --abandon ends it."""
+    api, folder = await start(), tmp_path / "backup"
+    async with working(environ):
+        alice = await api.register("alice", "EU", 10)
+        await back_up(environ, folder)
+
+    async def begun() -> bool:
+        return await marks(databases) == {"begun"}
+
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        # So it waits for the end of a rebuild.
+        await redis_1.set("shard:rebuild", "another", px=60_000)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "leaderboard_cli", "restore", str(folder), "--replace"),
+            cwd=REPOSITORY,
+            env=clean_environment(**environ),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        await eventually(begun, "the mark", seconds=30)
+        process.send_signal(number)
+        _, said = await process.communicate()
+        await redis_1.delete("shard:rebuild")
+        if number == signal.SIGTERM:
+            assert (process.returncode, b"Nothing was changed" in said) == (1, True), said
+            assert await marks(databases) == set()
+    assert await marks(databases) == {"begun"}
+    assert "--replace" in await refused(environ, folder)
+    code, output, complaint = await run_here(environ, "restore", "--abandon")
+    assert (code, "called off" in output) == (0, True), complaint
+    assert await marks(databases) == set()
+    assert "No restore is under way" in (await run_here(environ, "restore", "--abandon"))[1]
+    assert (await api.post("/score/add", {"delta": 1}, token=alice)).status_code == 200
+    assert (await run_here(environ, "restore"))[0] == 2
+
+
+async def test_a_mark_that_cannot_be_taken_away_is_told(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, tmp_path: Path
+) -> None:
+    """A database goes away while the marks are made."""
+    api, folder = await start(), tmp_path / "backup"
+    async with working(environ), proxy(environ["DATABASE_URL_GLOBAL"]) as between:
+        await api.register("alice", "EU", 10)
+        await back_up(environ, folder)
+        between.hold_when(b"begun")
+        broken = {**environ, "DATABASE_URL_GLOBAL": between.url}
+        restoring = asyncio.create_task(run_here(broken, "restore", str(folder), "--replace"))
+        await eventually(lambda: bool(between.held_bytes), "the mark on its way", seconds=30)
+        between.held_bytes = b""
+        await between.cut()
+        code, _, complaint = await restoring
+        assert (code, "Nothing was changed" in complaint) == (1, True), complaint
+        assert "restore --abandon" in complaint
+        assert (await run_here(environ, "restore", "--abandon"))[0] == 0
+        assert await marks(databases) == set()
+
+
+async def test_a_page_that_cannot_be_read_changes_nothing(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, tmp_path: Path
+) -> None:
+    api, folder = await start(), tmp_path / "backup"
+    async with working(environ, heartbeats=True), proxy(environ["DATABASE_URL_EU"]) as between:
+        await api.register("alice", "EU", 10)
+        await back_up(environ, folder)
+        between.hold_when(b"FROM deleted_players")
+        broken = {**environ, "DATABASE_URL_EU": between.url, "POSTGRES_TIMEOUT_SECONDS": "60"}
+        restoring = asyncio.create_task(run_here(broken, "restore", str(folder), "--replace"))
+        await eventually(lambda: bool(between.held_bytes), "the question for deletions", seconds=30)
+        await databases["EU"].execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND state = 'idle in transaction'"
+        )
+        between.release()
+        code, _, complaint = await restoring
+        assert (code, "Nothing was changed" in complaint) == (1, True), complaint
+        assert "cannot call" not in complaint  # which is what a roll-back without a connection says
+        assert await marks(databases) == set()
+        await admitted(api)
+        assert await api.scores() == {"alice": 10}
+
+
+async def test_a_redis_that_goes_away_afterwards_makes_no_failure(
+    start: Start,
+    environ: dict[str, str],
+    databases: RegionDatabases,
+    redis_1: redis.Redis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api, folder = await start(), tmp_path / "backup"
+    async with working(environ):
+        await api.register("alice", "EU", 10)
+        await back_up(environ, folder)
+        await drained(redis_1)
+    monkeypatch.setattr("leaderboard_cli.commands.restore._ADMISSION_SECONDS", 0.5)
+    async with proxy(environ["REDIS_URL"]) as to_redis, proxy(environ["DATABASE_URL_ASIA"]) as between:
+        between.hold_when(b"DELETE FROM admissions")
+        slow = {
+            **environ,
+            "DATABASE_URL_ASIA": between.url,
+            "REDIS_URL": to_redis.url,
+            "POSTGRES_TIMEOUT_SECONDS": "60",
+        }
+        restoring = asyncio.create_task(run_here(slow, "restore", str(folder), "--replace"))
+        await eventually(lambda: bool(between.held_bytes), "the end of the mark", seconds=30)
+        await to_redis.cut()
+        between.release()
+        code, output, complaint = await restoring
+        assert (code, "1 players are restored" in output) == (0, True), complaint
+        assert "is not filled yet" in complaint
+    assert await marks(databases) == set()
+
+
+async def test_a_user_who_may_not_scan_is_told_at_once(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, tmp_path: Path
+) -> None:
+    """With --keep-redis too, where players were deleted."""
+    api, folder = await start(), tmp_path / "backup"
+    async with working(environ):
+        alice = await api.register("alice", "EU", 10)
+        await api.register("bob", "EU", 20)
+        await back_up(environ, folder)
+        await api.delete("bob")
+        await drained(redis_1)
+    await redis_1.acl_setuser("no-scan", enabled=True, passwords="+secret", keys="*", commands=["+@all", "-scan"])
+    try:
+        parts = urlsplit(environ["REDIS_URL"])
+        url = parts._replace(netloc=f"no-scan:secret@{parts.hostname}:{parts.port}").geturl()
+        for options in (("--replace",), ("--replace", "--keep-redis")):
+            assert "Nothing was changed" in await refused({**environ, "REDIS_URL": url}, folder, *options)
+            assert await marks(databases) == set()
+            assert (await api.post("/score/add", {"delta": 1}, token=alice)).status_code == 200
+    finally:
+        await redis_1.acl_deluser("no-scan")
 
 
 async def test_a_batch_in_a_workers_hands_does_not_come_back(
@@ -316,6 +529,11 @@ async def test_what_a_worker_has_not_saved_is_said(start: Start, environ: dict[s
     assert code == 0
     assert "1 events behind" in complaint
     assert json.loads((tmp_path / "backup" / NAME).read_text("utf-8"))["lacking"] == 1
+    _, _, complaint = await run_here(environ, "restore", "--check", str(tmp_path / "backup"))
+    assert "1 events from before it began are not in it" in complaint
+    await back_up({**environ, "REDIS_URL": "redis://127.0.0.1:1/0"}, tmp_path / "alone")
+    _, _, complaint = await run_here(environ, "restore", "--check", str(tmp_path / "alone"))
+    assert "Redis did not answer when it was made" in complaint
 
 
 async def test_no_table_is_forgotten(databases: RegionDatabases) -> None:
