@@ -67,7 +67,7 @@ OPTIONAL: Mapping[str, str] = {
     "CONFIG GET": "warnings of a configuration that loses data",
     "CONFIG SET": "a rebuild that puts off rewrites of the append-only file",
     "CLIENT SETINFO": "the client's name in CLIENT LIST",
-    "SCAN": "`leaderboard restore` without --keep-redis, which empties Redis",
+    "SCAN": "`leaderboard restore`, which empties Redis, or with --keep-redis looks for who was deleted",
 }
 """What the system does without where it is refused, and what is missed then."""
 

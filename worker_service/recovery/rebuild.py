@@ -118,7 +118,8 @@ async def _begin(shard: Shard, databases: RegionDatabases, admission: Admission)
     try:
         if await restores.any_under_way(databases):
             raise RebuildInterrupted(
-                "a restore of Postgres has begun and not ended: if it runs no more, run `leaderboard restore` again"
+                "a restore of Postgres has begun and not ended: if it runs no more, run it again, or call it off by "
+                "`leaderboard restore --abandon`"
             )
         await check_regions(databases)
         for region in shard.regions:
