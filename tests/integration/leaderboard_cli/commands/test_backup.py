@@ -243,7 +243,7 @@ async def test_one_that_ends_between_two_databases_is_not_served(
         async def explained() -> bool:
             code, _, complaint = await run_here(environ, "rebuild")
             assert code == 1
-            return "run `leaderboard restore` again" in complaint  # else the worker has the lock just now
+            return "`leaderboard restore --abandon`" in complaint  # else the worker has the lock just now
 
         await eventually(explained, "why no Redis is admitted")
         # One that cannot even begin leaves it so.
