@@ -27,8 +27,8 @@ test: .venv/.ready ## every test, against real servers; with a Docker engine tho
 	$(BIN)/pytest
 	@if docker info >/dev/null 2>&1; then \
 		echo "A Docker engine answers: the tests of the stores once more, against containers ..."; \
-		TEST_INFRA=containers $(BIN)/pytest -q $(addprefix tests/integration/leaderboard_service/,scores players boards) \
-			tests/integration/worker_service tests/integration/leaderboard_core/postgres tests/integration/test_containers.py; \
+		TEST_INFRA=containers $(BIN)/pytest -q $(addprefix tests/integration/leaderboard_service/,scores players) \
+			tests/integration/worker_service/saving tests/integration/leaderboard_core/postgres tests/integration/test_containers.py; \
 	else \
 		echo "No Docker engine answers: the run against containers is left out."; \
 	fi
