@@ -388,10 +388,9 @@ async def test_with_every_place_taken_others_are_refused_early(environ: dict[str
 
         for number in range(PLACES + most_waiting + 20):
             reads.append(asyncio.create_task(read(number)))
-        await eventually(lambda: len(refused_after) == 20, "refusals", seconds=2)
-        assert max(refused_after) < WAIT_SECONDS / 2
-        await eventually(lambda: len(refused_after) == 20 + most_waiting, "refusals", seconds=5)
-        assert max(refused_after) < WAIT_SECONDS + 1
+        await eventually(lambda: len(refused_after) == 20 + most_waiting, "refusals", seconds=10)
+        # Who waits is refused after that time only: these did not wait.
+        assert sum(seconds < WAIT_SECONDS for seconds in refused_after) == 20
         # One more may be about to read the index anew.
         assert len(await waiting()) in (PLACES, PLACES + 1)
         # What does not need the table is answered meanwhile: a connection is left for others.
