@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-quick test-containers test-newest test-clients test-pgbouncer test-compose test-upgrade docs site soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-quick test-documents test-containers test-newest test-clients test-pgbouncer test-compose test-upgrade docs site soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,7 +27,7 @@ test: .venv/.ready ## every test, against real servers; with a Docker engine tho
 	$(BIN)/pytest
 	@if docker info >/dev/null 2>&1; then \
 		echo "A Docker engine answers: the tests of the stores once more, against containers ..."; \
-		TEST_INFRA=containers $(BIN)/pytest -q $(addprefix tests/integration/leaderboard_service/,scores players) \
+		TEST_INFRA=containers $(BIN)/pytest -q tests/integration/leaderboard_service/players \
 			tests/integration/worker_service/saving tests/integration/leaderboard_core/postgres tests/integration/test_containers.py; \
 	else \
 		echo "No Docker engine answers: the run against containers is left out."; \
@@ -35,6 +35,9 @@ test: .venv/.ready ## every test, against real servers; with a Docker engine tho
 
 test-quick: .venv/.ready ## the unit tests alone, for a commit (a minute)
 	$(BIN)/pytest -q tests/unit
+
+test-documents: .venv/.ready ## every local block of README, quickstart and operations, in a reader's order (three minutes)
+	TEST_OPERATIONS=1 $(BIN)/pytest -q tests/acceptance/test_documents.py
 
 test-containers: .venv/.ready ## all integration tests of service and worker against containers (eight minutes)
 	TEST_INFRA=containers $(BIN)/pytest -q tests/integration/leaderboard_service tests/integration/worker_service \

@@ -121,6 +121,7 @@ def test_readme_and_quickstart_twice(reader: Reader) -> None:
         pytest.skip(f"all but the blocks of JavaScript ran: {NODE}")
 
 
+@pytest.mark.skipif(not os.environ.get("TEST_OPERATIONS"), reason="a minute and a half: make test-documents")
 def test_operations(reader: Reader, test_databases: TestDatabases) -> None:
     """Each block in its order, and between them what the page says: `make up` is ended and started again."""
     elsewhere = urlsplit(test_databases.infra.dsn(f"{test_databases.prefix}_moved"))
