@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ def read_environment(environ: Mapping[str, str], dotenv: Path) -> dict[str, str]
     """Merge `environ` over the values of a `.env` file; the file may be missing, an empty value counts as unset."""
     values = {name: value for name, value in dotenv_values(dotenv).items() if value}
     return {**values, **{name: value for name, value in environ.items() if value}}
+
+
+def user_environment() -> dict[str, str]:
+    """Return what the person has set: this process's variables over those of `.env` in the current folder."""
+    return read_environment(os.environ, Path(".env"))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 
 from leaderboard_cli.cluster import state
-from leaderboard_cli.cluster.environment import read_environment
+from leaderboard_cli.cluster.environment import read_environment, user_environment
 from leaderboard_cli.cluster.errors import ClusterError
 from leaderboard_cli.cluster.logfiles import Follower, rotate
 from leaderboard_cli.cluster.output import Output, Show
@@ -138,7 +138,7 @@ class Supervisor:
     def _next_steps(self) -> list[tuple[str, str]]:
         """Build what a person needs at first: what to type, and where things are."""
         folder = self._plan.options.data_dir.absolute()
-        usual = data_folder(read_environment(os.environ, Path(".env"))).absolute()
+        usual = data_folder(user_environment()).absolute()
         # Else the command would find another system, or none.
         command = called_as() if folder == usual else f"{VARIABLE}={shlex.quote(str(folder))} {called_as()}"
         rows = [

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from leaderboard_cli.cluster.environment import read_environment
+from leaderboard_cli.cluster.environment import user_environment
 from leaderboard_cli.cluster.secret_files import JWT_SECRET
 from leaderboard_cli.cluster.state import STATE_NAME
 from leaderboard_cli.data_folder import data_folder
@@ -22,7 +20,7 @@ def command_environment() -> dict[str, str]:
     What names one region's store leaves those of the others to the cluster, as `leaderboard up` does. Of a cluster that
     is stopped it is the secret: tokens are good again when the cluster is.
     """
-    found = read_environment(os.environ, Path(".env"))
+    found = user_environment()
     folder = data_folder(found)
     state_file = folder / STATE_NAME
     if not state_file.exists():

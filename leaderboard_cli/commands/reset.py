@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leaderboard_cli.cluster.contents import contents, remove, was_used
-from leaderboard_cli.cluster.environment import read_environment, wanted_servers
+from leaderboard_cli.cluster.environment import user_environment, wanted_servers
 from leaderboard_cli.cluster.errors import AlreadyRunningError, ClusterError
 from leaderboard_cli.cluster.pidfile import PidFile, exclusive
+from leaderboard_cli.commands.data_dir import DataDir
 from leaderboard_cli.console import console, fail
-from leaderboard_cli.data_folder import VARIABLE, data_folder
+from leaderboard_cli.data_folder import data_folder
 
 
 def reset(
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--data-dir",
-            "--data",
-            envvar=VARIABLE,
-            help="The folder of `leaderboard up`.",
-            show_default=".local of a checkout, else $XDG_DATA_HOME/leaderboard",
-        ),
-    ] = None,
+    data_dir: DataDir = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove the local cluster's players, scores, logs and secrets for good; the cluster must be stopped."""
-    environ = read_environment(os.environ, Path(".env"))
+    environ = user_environment()
     folder = (data_dir or data_folder(environ)).absolute()
     if not was_used(folder):
         fail(f"No cluster has kept anything in {folder}.")

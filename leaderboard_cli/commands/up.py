@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leaderboard_cli.cluster.binaries import SERVERS_VARIABLE, Servers
-from leaderboard_cli.cluster.environment import read_environment
+from leaderboard_cli.cluster.environment import user_environment
 from leaderboard_cli.cluster.output import Output, Show
 from leaderboard_cli.cluster.plan import ClusterOptions
 from leaderboard_cli.cluster.supervisor import run_cluster
-from leaderboard_cli.data_folder import VARIABLE, data_folder, earlier_data
+from leaderboard_cli.commands.data_dir import DataDir
+from leaderboard_cli.data_folder import data_folder, earlier_data
 
 
 def up(
@@ -35,16 +35,7 @@ def up(
     postgres_port: Annotated[
         int, typer.Option(min=1, max=65535, envvar="LEADERBOARD_POSTGRES_PORT", help="Our own Postgres.")
     ] = 15432,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--data-dir",
-            "--data",
-            envvar=VARIABLE,
-            help="Where data, logs and cluster.json are kept.",
-            show_default=".local of a checkout, else $XDG_DATA_HOME/leaderboard",
-        ),
-    ] = None,
+    data_dir: DataDir = None,
     free_ports: Annotated[
         bool, typer.Option("--free-ports", help="Choose free ports for everything (see cluster.json).")
     ] = False,
@@ -73,7 +64,7 @@ def up(
     ] = False,
 ) -> None:
     """Run Redis, Postgres, the services, the gateways, a worker and NGINX on this machine until Ctrl-C."""
-    folder = data_dir or data_folder(read_environment(os.environ, Path(".env")))
+    folder = data_dir or data_folder(user_environment())
     output = Output(show=Show.NONE if quiet else Show.ALL if logs else Show.WARNINGS)
     if data_dir is None and (earlier := earlier_data(folder)):
         output.note(f"{earlier} has the data of an earlier version: to go on with them, --data {earlier}")

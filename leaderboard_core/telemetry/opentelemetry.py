@@ -8,6 +8,7 @@ trace by itself.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -61,7 +62,7 @@ class _Pending:
 
 
 _pending: ContextVar[_Pending | None] = ContextVar("pending script", default=None)
-_attempts: ContextVar[list[int] | None] = ContextVar("attempts of a request", default=None)
+_attempts: ContextVar[Iterator[int] | None] = ContextVar("attempts of a request", default=None)
 
 
 class Tracing:
@@ -140,9 +141,8 @@ class Tracing:
             "server.address": address.hostname or "",
             "server.port": address.port or 80,
         }
-        if attempts:
-            attributes["http.request.resend_count"] = len(attempts)
-        attempts.append(1)
+        if resent := next(attempts):
+            attributes["http.request.resend_count"] = resent
         with self.tracer.start_as_current_span(
             method, kind=SpanKind.CLIENT, attributes=attributes, record_exception=False, set_status_on_exception=False
         ) as span:
@@ -206,7 +206,7 @@ class TracedApplication:
         route = self._route_of(method, path)
         attributes = {"http.request.method": method, "url.path": path, "http.route": route, **request_of(scope)}
         parent = _context_of(scope["headers"])
-        _attempts.set([])
+        _attempts.set(itertools.count())
         with self._tracer.start_as_current_span(f"{method} {route}", parent, SpanKind.SERVER, attributes) as span:
             scope["headers"] = _with_span(scope["headers"], span)
 

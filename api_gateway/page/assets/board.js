@@ -44,8 +44,9 @@ export class Board {
     byId("rows").hidden = board.rows.length === 0;
     byId("empty").hidden = board.rows.length > 0;
     const best = board.rows[0]?.score ?? 0;
-    const longest = Math.max(0, ...board.rows.map((row) => whole(row.score).length));
-    byId("rows").style.setProperty("--longest", longest);
+    // In board order the longest score is the first or the last.
+    const ends = [best, board.rows.at(-1)?.score ?? 0].map((score) => whole(score).length);
+    byId("rows").style.setProperty("--longest", Math.max(...ends));
     const change = () => this.#place(board.rows, best, first);
     if (first) change();
     else glide(this.#body, change);
@@ -126,8 +127,9 @@ class DrawnRow {
     this.#pick.title = row.name;
     this.#id.hidden = !namesake;
     setText(this.#home, row.region);
-    setText(this.#score, whole(row.score));
-    this.element.classList.toggle("long-score", whole(row.score).length > LONG_SCORE);
+    const score = whole(row.score);
+    setText(this.#score, score);
+    this.element.classList.toggle("long-score", score.length > LONG_SCORE);
     this.element.style.setProperty("--share", shareOf(row.score, best).toFixed(4));
     if (before === null) this.#riseFrom = row.rank;
     else this.#showRise(before, row);

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -16,7 +18,7 @@ from leaderboard_core.redis import lua
 from tests.conftest import Start, TestDatabases, admit
 from tests.support.infrastructure import Infrastructure
 from tests.support.metrics import sample
-from tests.support.proxy import proxy
+from tests.support.proxy import Proxy, proxy
 from tests.support.waiting import eventually
 from tests.support.worker import dead_letters, deletion, drained, event, held, push, rows, working
 from worker_service.recovery.restore import RebuildInterrupted
@@ -115,14 +117,9 @@ async def test_a_list_with_other_events_is_not_acknowledged(
     assert set(await rows(databases)) == {"alice", "older"}
 
 
-async def test_what_redis_has_lost_comes_back_as_a_new_write(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
-) -> None:
-    """But only where nothing later was written, and nobody deleted the player."""
-
-    def stored(updated_at: int, **more: str) -> dict[Any, Any]:
-        return {"name": "n", "region": "EU", "score": "7", "updated_at": str(updated_at), **more}
-
+@asynccontextmanager
+async def lost_while_held(environ: dict[str, str], redis_1: redis.Redis, *events: str) -> AsyncIterator[Proxy]:
+    """Have Redis lose its data while a worker holds events whose upsert is on its way, until it is released."""
     async with (
         proxy(environ["DATABASE_URL_EU"]) as between,
         working({**environ, "DATABASE_URL_EU": between.url, "POSTGRES_TIMEOUT_SECONDS": "30"}),
@@ -133,18 +130,30 @@ async def test_what_redis_has_lost_comes_back_as_a_new_write(
         between.release()
         await drained(redis_1)
         between.hold_when(b"BEGIN")
-        await push(
-            redis_1,
-            event("lost", 2**53 - 1, timestamp=NOW, protected=True, key=f"k f 1 {NOW}"),
-            event("newer", 1, timestamp=NOW),
-            event("older", -5, timestamp=NOW),
-            event("gone", 1, timestamp=NOW),
-            event("earlier", 1, timestamp=NOW),
-            deletion("deleted", timestamp=NOW),
-            "poison",
-        )
+        await push(redis_1, *events)
         await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
         await redis_1.flushdb()
+        yield between
+
+
+async def test_what_redis_has_lost_comes_back_as_a_new_write(
+    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+) -> None:
+    """But only where nothing later was written, and nobody deleted the player."""
+
+    def stored(updated_at: int, **more: str) -> dict[Any, Any]:
+        return {"name": "n", "region": "EU", "score": "7", "updated_at": str(updated_at), **more}
+
+    events = (
+        event("lost", 2**53 - 1, timestamp=NOW, protected=True, key=f"k f 1 {NOW}"),
+        event("newer", 1, timestamp=NOW),
+        event("older", -5, timestamp=NOW),
+        event("gone", 1, timestamp=NOW),
+        event("earlier", 1, timestamp=NOW),
+        deletion("deleted", timestamp=NOW),
+        "poison",
+    )
+    async with lost_while_held(environ, redis_1, *events) as between:
         await redis_1.hset("user:newer", mapping=stored(NOW + 1))
         await redis_1.hset("user:older", mapping=stored(NOW - 1, protected="1"))
         await redis_1.hset("user:deleted", mapping=stored(NOW - 1))
@@ -191,26 +200,14 @@ async def test_a_lost_secret_or_password_comes_back_into_what_was_written_later(
         return {"name": "Later", "region": "EU", "score": str(2**53 - 1), "updated_at": str(NOW + 1), **more}
 
     secret = {"credential": "self new", "credential_at": str(NOW)}
-    async with (
-        proxy(environ["DATABASE_URL_EU"]) as between,
-        working({**environ, "DATABASE_URL_EU": between.url, "POSTGRES_TIMEOUT_SECONDS": "30"}),
-    ):
-        between.hold_when(b"BEGIN")
-        await push(redis_1, event("first"))
-        await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
-        between.release()
-        await drained(redis_1)
-        between.hold_when(b"BEGIN")
-        await push(
-            redis_1,
-            event("secret", 1, timestamp=NOW, **secret),
-            event("replaced", 1, timestamp=NOW, **secret),
-            event("password", 1, timestamp=NOW, protected=True, credential="self"),
-            event("successor", 1, timestamp=NOW, **secret),
-            event("usual", 1, timestamp=NOW, credential="self old"),
-        )
-        await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
-        await redis_1.flushdb()
+    events = (
+        event("secret", 1, timestamp=NOW, **secret),
+        event("replaced", 1, timestamp=NOW, **secret),
+        event("password", 1, timestamp=NOW, protected=True, credential="self"),
+        event("successor", 1, timestamp=NOW, **secret),
+        event("usual", 1, timestamp=NOW, credential="self old"),
+    )
+    async with lost_while_held(environ, redis_1, *events) as between:
         before = {
             "secret": stored(credential="self old", key=f"k f 1 {NOW + 1}"),
             "replaced": stored(credential="self newest", credential_at=str(NOW + 1)),
