@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "rebuild": "rebuild:rebuild_command",
     "dead-letters": "dead_letters:app",
     "regions": "regions:app",
+    "repartition": "repartition:repartition",
     "players": "players:app",
     "backup": "backup:backup",
     "restore": "restore:restore",

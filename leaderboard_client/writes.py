@@ -15,7 +15,9 @@ from leaderboard_client.steps import Answer
 
 T = TypeVar("T")
 
-_PASSING = frozenset({"rate_limited", "region_rate_limited", "queue_full", "unavailable", "warming_up"})
+_PASSING = frozenset(
+    {"rate_limited", "region_rate_limited", "queue_full", "unavailable", "warming_up", "repartitioning"}
+)
 """Refusals of one score of a batch that are temporary."""
 
 

@@ -66,17 +66,25 @@ _WELL_SECONDS = 60.0
 
 
 async def keep_running(
-    name: str, run: Callable[[], Awaitable[None]], stop: asyncio.Event, on_failure: Callable[[str], None]
+    name: str,
+    run: Callable[[], Awaitable[None]],
+    stop: asyncio.Event,
+    on_failure: Callable[[str], None],
+    *,
+    fatal: tuple[type[Exception], ...] = (),
 ) -> None:
     """Run a task of the process until it ends by itself; after an unforeseen error start it again, with pauses.
 
-    Each error is logged with its traceback and reported to `on_failure`, with the task's name.
+    Each error is logged with its traceback and reported to `on_failure`, with the task's name; those of `fatal` are
+    raised.
     """
     pauses, loop = Pauses(_RESTART, stop), asyncio.get_running_loop()
     while True:
         started = loop.time()
         try:
             await run()
+        except fatal:
+            raise
         except Exception:
             log.exception("a task failed and is started again", extra={"task": name})
             on_failure(name)

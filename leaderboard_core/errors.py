@@ -10,6 +10,7 @@ LeaderboardError            500 internal_error
         QueueFull           429 queue_full
         Unavailable         503 unavailable
         WarmingUp           503 warming_up
+            Repartitioning  503 repartitioning
     MissingToken            401 missing_token
         InvalidToken        401 invalid_token
     InvalidCredentials      401 invalid_credentials
@@ -216,6 +217,11 @@ class Unavailable(RetryLater):
 class WarmingUp(RetryLater):
     status, code = 503, "warming_up"
     default_message = "The boards are being rebuilt from the database; try again shortly."
+
+
+class Repartitioning(WarmingUp):
+    code = "repartitioning"
+    default_message = "Players are being spread over other servers; boards can be read, and writes wait."
 
 
 class GatewayTimeout(LeaderboardError):

@@ -11,6 +11,7 @@ from leaderboard_core.errors import (
     LeaderboardError,
     MissingToken,
     PayloadTooLarge,
+    Repartitioning,
     RetryLater,
     Unavailable,
     UnknownRegion,
@@ -26,7 +27,7 @@ TOKEN_ERRORS: Final[Errors] = (MissingToken, InvalidToken)
 NOT_READ: Final[Errors] = (PayloadTooLarge, UnsupportedMediaType)
 """The errors of a body that is not looked into."""
 BODY_ERRORS: Final[Errors] = (*NOT_READ, InvalidPayload, UnknownRegion)
-STORE_ERRORS: Final[Errors] = (Unavailable, WarmingUp)
+STORE_ERRORS: Final[Errors] = (Unavailable, WarmingUp, Repartitioning)
 READ_ERRORS: Final[Errors] = (InvalidPayload, UnknownRegion, Unavailable)
 """The errors of a read that goes to Postgres when Redis does not hold its data."""
 

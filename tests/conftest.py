@@ -20,6 +20,7 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.support.infrastructure import Infrastructure, engine_answers, infrastructure
+from tests.support.layouts import LAYOUTS, Layout, on_layout
 from tests.support.pgbouncer import pgbouncer
 from tests.support.service import REGIONS, SECRET, Api, running_service
 from tests.support.worker import EAGER
@@ -148,7 +149,13 @@ def environment_on(test_databases: TestDatabases) -> dict[str, str]:
 @pytest.fixture
 def sharded_environ(environ: dict[str, str], infra: Infrastructure) -> dict[str, str]:
     """The environment of a process on two Redis: EU lives on the second one."""
-    return {**environ, "REDIS_URL_EU": infra.redis_urls[1]}
+    return on_layout(environ, infra.redis_urls, "two-redis")
+
+
+@pytest.fixture
+def layouts(environ: dict[str, str], infra: Infrastructure) -> dict[Layout, dict[str, str]]:
+    """The environment of a process on each layout."""
+    return {layout: on_layout(environ, infra.redis_urls, layout) for layout in LAYOUTS}
 
 
 @pytest.fixture
@@ -193,18 +200,16 @@ Start = Callable[..., Awaitable[Api]]
 
 @pytest.fixture
 async def start(
-    environ: dict[str, str],
-    sharded_environ: dict[str, str],
+    layouts: dict[Layout, dict[str, str]],
     redis_1: redis.Redis,
     redis_2: redis.Redis,
     databases: RegionDatabases,
 ) -> AsyncIterator[Start]:
-    """Starts services: `await start(shards=2, ready=True, USER_RATE_LIMIT_COUNT=3, …)`; all stop after the test."""
+    """Starts services: `await start(layout="two-redis", USER_RATE_LIMIT_COUNT=3, …)`; all stop after the test."""
     async with AsyncExitStack() as stack:
 
-        async def start_one(*, shards: int = 1, ready: bool = True, **overrides: object) -> Api:
-            chosen = {1: environ, 2: sharded_environ}[shards]
-            chosen = {**chosen, **{name: str(value) for name, value in overrides.items()}}
+        async def start_one(*, layout: Layout = "one-redis", ready: bool = True, **overrides: object) -> Api:
+            chosen = {**layouts[layout], **{name: str(value) for name, value in overrides.items()}}
             if ready:
                 await admit(chosen, databases)
             return await stack.enter_async_context(running_service(chosen))
@@ -221,10 +226,17 @@ async def api(start: Start) -> Api:
 @pytest.fixture
 async def sharded_api(start: Start) -> Api:
     """The service on two Redis, EU on the second one."""
-    return await start(shards=2)
+    return await start(layout="two-redis")
 
 
-@pytest.fixture(params=[1, 2], ids=["one-redis", "two-redis"])
-async def any_api(request: pytest.FixtureRequest, start: Start) -> Api:
-    """The service on one and on two Redis."""
-    return await start(shards=request.param)
+@pytest.fixture(params=LAYOUTS)
+def any_layout(request: pytest.FixtureRequest) -> Layout:
+    """Every layout."""
+    layout: Layout = request.param
+    return layout
+
+
+@pytest.fixture
+async def any_api(any_layout: Layout, start: Start) -> Api:
+    """The service on every layout."""
+    return await start(layout=any_layout)

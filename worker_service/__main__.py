@@ -19,6 +19,7 @@ from leaderboard_core.telemetry.health import log_warnings
 from leaderboard_core.telemetry.metrics import TASK_FAILURES
 from worker_service.app import NAME, create_app
 from worker_service.health import WorkerHealth
+from worker_service.recovery.layout import check_layout
 from worker_service.recovery.regions import RegionsChanged, check_regions
 from worker_service.services import CONSUMER, HEARTBEAT, INDEXES, build
 
@@ -38,6 +39,7 @@ async def main(process: ProcessSettings) -> None:
         try:
             with pooler_errors_explained():
                 await check_regions(databases)
+                await check_layout(shard_map.shards, databases)
         except RegionsChanged as problem:
             raise SettingsError(str(problem)) from problem
         await _work(process, topology, settings, shard_map, databases)
@@ -73,7 +75,7 @@ async def _work(
             for heartbeat in worker.heartbeats:
                 group.create_task(keep_running(HEARTBEAT, heartbeat.run, stop, count_failure))
             for consumer in worker.consumers:
-                group.create_task(keep_running(CONSUMER, consumer.run, stop, count_failure))
+                group.create_task(keep_running(CONSUMER, consumer.run, stop, count_failure, fatal=(SettingsError,)))
             indexes = partial(build_indexes, topology, stop)
             group.create_task(keep_running(INDEXES, indexes, stop, count_failure))
     except* SettingsError as problems:

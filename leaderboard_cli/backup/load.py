@@ -76,7 +76,8 @@ class Run:
         await asyncio.gather(*(boards.close(shard) for shard in self.shards))
         closed_at: dict[str, int] = {}
         for shard in self.shards:
-            closed_at |= dict.fromkeys(shard.regions, await shard.now())
+            now = await shard.now()
+            closed_at |= {region: max(now, closed_at.get(region, 0)) for region in shard.regions}
         deleted = {
             user_id: at for shard in self.shards async for page in boards.tombstones(shard) for user_id, at in page
         }
@@ -157,7 +158,7 @@ class Run:
         )  # fmt: skip
         # Whatever a worker has in its hands names the admission before, and is refused.
         for region in regions:
-            await connection.execute(sql.load("set_admission"), region, f"restored-{undone_until}")
+            await connection.execute(sql.load("void_admissions"), region, f"restored-{undone_until}")
         if not self.keep_redis:
             await connection.execute(sql.load("set_admission"), restores.UNDONE, str(undone_until))
         return int(status.rpartition(" ")[2])

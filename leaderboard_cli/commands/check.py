@@ -14,6 +14,7 @@ from leaderboard_core.http.serving import wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import MAINTENANCE_DATABASE
 from leaderboard_core.redis.commands import refusals
+from leaderboard_core.redis.layout import check_places
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import SettingsError, TopologySettings, WorkerSettings, check_all, load
 
@@ -40,6 +41,7 @@ async def _reach(topology: TopologySettings, worker: WorkerSettings, wait: float
         ]
         if refused:
             raise SettingsError("\n".join((*refused, "docs/operations.md has the rights that a user of Redis needs.")))
+        await check_places(shard_map.shards)
         for shard in shard_map.shards:
             if not worker.allow_eviction and (policy := await shard.eviction_policy()):
                 raise SettingsError(

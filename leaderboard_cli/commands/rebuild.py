@@ -56,7 +56,10 @@ async def _with_progress(shard: Shard, databases: RegionDatabases, whole: bool) 
     settings = load(WorkerSettings, command_environment())
     with Progress(*_COLUMNS, console=errors) as progress:
         tasks = {
-            region: progress.add_task(region, total=await databases[region].fetchval(sql.load("count_players")))
+            region: progress.add_task(
+                shard.partition.name(region),
+                total=shard.partition.share_of(await databases[region].fetchval(sql.load("count_players"))),
+            )
             for region in shard.regions
         }
         return await rebuild(

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from leaderboard_cli.commands.environment import command_environment
+from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.layout import check_places
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 
 
 @asynccontextmanager
 async def open_stores(environ: Mapping[str, str] | None = None) -> AsyncIterator[tuple[ShardMap, RegionDatabases]]:
-    """Open both from the command's environment, or another; connect at the first use. Raises SettingsError."""
+    """Open both from the command's environment, or another. Raises SettingsError, also for Redis of another layout."""
     topology = load(TopologySettings, command_environment() if environ is None else environ)
     shard_map = ShardMap.open(topology)
     databases = await RegionDatabases.open(topology)
     try:
+        with suppress(Unavailable):  # what the command does with a Redis that is away is its own affair
+            await check_places(shard_map.shards)
         yield shard_map, databases
     finally:
         await shard_map.close()

@@ -71,11 +71,11 @@ def _table(*columns: str) -> Table:
 
 def _queues(status: dict[str, Any]) -> Padding:
     table = _table("region", "waiting", "processing", "dead", "lag", "Redis", "Postgres")
-    redis = {region: shard for shard in status["redis"] for region in shard["regions"]}
+    shards = [(region, shard) for shard in status["redis"] for region in shard["regions"]]
     queues = {queue["region"]: queue for queue in status["queues"]}
     for database in status["postgres"]:
         region = database["region"]
-        stores = (_store(redis.get(region)), _store(database))
+        stores = (_partitions([shard for other, shard in shards if other == region]), _store(database))
         queue = queues.get(region)
         if queue is None:
             table.add_row(region, *["?"] * 4, *stores)
@@ -124,6 +124,16 @@ def _numbers(traffic: Traffic | None) -> tuple[RenderableType, ...]:
         return ("-",) * 4
     failed = Text(_rate(traffic.failed_per_second), style="bold red" if traffic.failed_per_second else "")
     return _rate(traffic.per_second), failed, _time(traffic.p50), _time(traffic.p99)
+
+
+def _partitions(shards: list[dict[str, Any]]) -> Text:
+    """Say how a region's Redis are; of several, which are not well."""
+    if len(shards) <= 1:
+        return _store(shards[0] if shards else None)
+    ill = [(shard["partition"], _store(shard)) for shard in shards if not shard["ok"]]
+    if not ill:
+        return Text(f"{len(shards)} ok", style="green")
+    return Text(", ".join(f"{place} {said.plain}" for place, said in ill), style="bold red")
 
 
 def _store(state: dict[str, Any] | None) -> Text:

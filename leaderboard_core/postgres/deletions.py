@@ -21,7 +21,7 @@ async def delete_players(pool: Pool, deletions: Sequence[Deletion], fence: Fence
     with `old_workers` theirs is taken as well. Raises Fenced, and asyncpg's errors.
     """
     async with exclusive(pool) as connection:
-        if await connection.fetchval(sql.load("admission_of"), fence.region) != fence.nonce:
+        if await connection.fetchval(sql.load("admission_of"), fence.name) != fence.nonce:
             raise Fenced
         if old_workers:
             await connection.execute(sql.load("lock_scores"))

@@ -18,9 +18,12 @@ LOCK_SECONDS = 2.0
 
 
 class Fence(NamedTuple):
-    """The admission under which something was read from a region's Redis, to be written to its Postgres."""
+    """The admission under which something was read from a region's Redis, to be written to its Postgres.
 
-    region: str
+    `name` is the region's, or that of a part of it, `EU 1/4`, where its players are spread over several Redis.
+    """
+
+    name: str
     nonce: str
 
 
@@ -36,7 +39,7 @@ async def fenced(pool: Pool, fence: Fence) -> AsyncIterator[Connection]:
     own, taken after that lock. Raises Fenced, and asyncpg's errors.
     """
     async with pool.acquire() as connection, connection.transaction():
-        if not await connection.fetchval(sql.load("hold_admission"), fence.region, fence.nonce):
+        if not await connection.fetchval(sql.load("hold_admission"), fence.name, fence.nonce):
             raise Fenced
         yield connection
 
@@ -57,10 +60,10 @@ async def exclusive(pool: Pool) -> AsyncIterator[Connection]:
 async def set_nonce(pool: Pool, fence: Fence) -> None:
     """Begin an admission: whatever names an earlier nonce changes nothing from now on. Raises asyncpg's errors."""
     async with exclusive(pool) as connection:
-        await connection.execute(sql.load("set_admission"), fence.region, fence.nonce)
+        await connection.execute(sql.load("set_admission"), fence.name, fence.nonce)
 
 
 async def has_been_admitted(pool: Pool, region: str) -> bool:
-    """Whether this database has seen an admission of the region. Raises asyncpg's errors."""
-    found: Any = await pool.fetchval(sql.load("admission_of"), region)
-    return found is not None
+    """Whether this database has seen an admission of the region, whole or in parts. Raises asyncpg's errors."""
+    found: Any = await pool.fetchval(sql.load("has_been_admitted"), region)
+    return bool(found)

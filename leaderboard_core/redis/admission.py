@@ -7,13 +7,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, cast
 
+from leaderboard_core.errors import Repartitioning, WarmingUp
 from leaderboard_core.redis import lua
 from leaderboard_core.redis.keys import Keys
+from leaderboard_core.redis.partition import WHOLE, Partition
 
 CLOSED = "closed"
-_TEXT = re.compile(r"(\S+) (\S+) (\w+) (\w+)(?: .*)?")
+REPARTITIONING = "repartitioning"
+"""The note of an admission under which a shard is drained before its players are spread anew."""
+_TEXT = re.compile(r"(\S+) (\S+) (\w+) (\w+)(?: (.*))?")
 # It stands in the text of scripts, between quotes.
-_SAFE = re.compile(r"[\w,. -]+")
+_SAFE = re.compile(r"[\w,. :/-]+")
 
 Ask = Callable[..., Awaitable[Any]]
 """Runs one command, on one connection."""
@@ -21,17 +25,20 @@ Ask = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A worker's word that one life of a server has every player of some regions.
+    """A worker's word that one life of a server has every player of some regions, or its part of them.
 
     `nonce` names this admission, also in the databases of those regions; it is `closed` once a process has found
     another life of the server. `run_id` and `replid` name the life: a server that was demoted and is promoted again
-    keeps its run_id, and has a new replid (`master_replid`).
+    keeps its run_id, and has a new replid (`master_replid`). With the `note` REPARTITIONING it is for workers alone,
+    which save what waits in the queues: players' calls are refused. Other notes are a later version's.
     """
 
     nonce: str
     regions: tuple[str, ...]
     run_id: str
     replid: str
+    partition: Partition = WHOLE
+    note: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
@@ -39,15 +46,20 @@ class Admission:
         found = _TEXT.fullmatch(text)
         if found is None or not _SAFE.fullmatch(text):
             return None
-        nonce, regions, run_id, replid = found.groups()
-        return cls(nonce, tuple(regions.split(",")), run_id, replid)
+        nonce, scope, run_id, replid, note = found.groups()
+        try:
+            regions, partition = Partition.parse_scope(scope)
+        except ValueError:
+            return None
+        return cls(nonce, regions, run_id, replid, partition, note if note == REPARTITIONING else "")
 
     def encode(self) -> str:
-        return f"{self.nonce} {encode_regions(self.regions)} {self.run_id} {self.replid}"
+        text = f"{self.nonce} {self.partition.encode_scope(self.regions)} {self.run_id} {self.replid}"
+        return f"{text} {self.note}" if self.note else text
 
     def encode_marker(self) -> str:
         """Encode what the version before looks for in `shard:ready`."""
-        return f"{self.run_id} {encode_regions(self.regions)}"
+        return f"{self.run_id} {self.partition.encode_scope(self.regions)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +81,14 @@ class ServerState:
         return self.state == "open" and self.admission is not None
 
     @property
+    def refusal(self) -> WarmingUp:
+        """What is said to who asks while it is not open."""
+        draining = self.admission is not None and self.admission.note == REPARTITIONING
+        return Repartitioning() if draining else WarmingUp()
+
+    @property
     def life(self) -> tuple[str, str]:
         return self.run_id, self.replid
-
-
-def encode_regions(regions: Sequence[str]) -> str:
-    return ",".join(sorted(regions))
 
 
 def look_keys(keys: Keys) -> tuple[str, str]:
@@ -88,8 +102,8 @@ def read_look(answer: Sequence[str]) -> ServerState:
     return ServerState(cast(Any, state), text, Admission.parse(text), run_id, replid)
 
 
-async def look(ask: Ask, keys: Keys, regions: Sequence[str]) -> ServerState:
-    """Look at the server behind one connection. Raises redis-py's errors."""
+async def look(ask: Ask, keys: Keys, scope: str) -> ServerState:
+    """Look at the server behind one connection; `scope` as the admission has it. Raises redis-py's errors."""
     script = lua.load("look_at_server")
-    words = (*look_keys(keys), encode_regions(regions))
+    words = (*look_keys(keys), scope)
     return read_look(await ask("EVAL", script.source, script.number_of_keys, *words))

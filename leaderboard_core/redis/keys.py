@@ -68,6 +68,11 @@ class Keys:
         return f"{self.prefix}shard:admission"
 
     @property
+    def layout(self) -> str:
+        """Which part of the players this Redis holds, and the id of the system whose they are."""
+        return f"{self.prefix}shard:layout"
+
+    @property
     def ready(self) -> str:
         """What processes of the version before look for in the place of the admission."""
         return f"{self.prefix}shard:ready"

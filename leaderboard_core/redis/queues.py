@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from leaderboard_core.redis.shard_map import ShardMap
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """One region's queue: events waiting, taken but not committed, and refused by Postgres.
+    """The queue of a region, or of a part of it: events waiting, taken but not committed, and refused by Postgres.
 
     `lag_seconds` is the age of the oldest event that is not committed yet, 0 when there is none.
     """
@@ -34,18 +34,35 @@ class QueueState:
         return asdict(self)
 
 
+def by_region(states: Iterable[QueueState]) -> list[QueueState]:
+    """Add up the queues of each region, whose players may be spread over several Redis; regions keep their order."""
+    found: dict[str, QueueState] = {}
+    for state in states:
+        other = found.get(state.region)
+        if other is not None:
+            state = QueueState(
+                state.region,
+                state.waiting + other.waiting,
+                state.processing + other.processing,
+                state.dead + other.dead,
+                max(state.lag_seconds, other.lag_seconds),
+            )
+        found[state.region] = state
+    return list(found.values())
+
+
 async def queue_states(shard_map: ShardMap) -> list[QueueState]:
-    """Read every region's queue, by one round trip per shard. Raises Unavailable."""
-    return list(await asyncio.gather(*(queue_state(shard, region) for shard, region in shard_map.queues())))
+    """Read every region's queues and add them up, by one round trip per queue. Raises Unavailable."""
+    return by_region(await asyncio.gather(*(queue_state(shard, region) for shard, region in shard_map.queues())))
 
 
 async def queue_state(shard: Shard, region: str) -> QueueState:
-    """Read one region's queue, in one round trip. Raises Unavailable."""
+    """Read a region's queue on one shard, in one round trip. Raises Unavailable."""
     return (await inspect_queue(shard, region))[0]
 
 
 async def inspect_queue(shard: Shard, region: str) -> tuple[QueueState, dict[str, float]]:
-    """Read one region's queue, and the seconds since the last heartbeat of each worker, in one round trip.
+    """Read a region's queue on one shard, and the seconds since the last heartbeat of each worker, in one round trip.
 
     Raises Unavailable.
     """

@@ -16,10 +16,11 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseE
 
 from leaderboard_core.errors import WarmingUp, describe
 from leaderboard_core.redis import lua
-from leaderboard_core.redis.admission import ServerState, encode_regions, look, look_keys, read_look
+from leaderboard_core.redis.admission import ServerState, look, look_keys, read_look
 from leaderboard_core.redis.breaker import CircuitBreaker
 from leaderboard_core.redis.error_codes import UNKNOWN, explain, meaning_of, refused, unreachable
 from leaderboard_core.redis.keys import Keys
+from leaderboard_core.redis.partition import WHOLE, Partition
 from leaderboard_core.redis.pipelining import ColdError, Pipeliner
 from leaderboard_core.redis.pooling import leave_connections
 
@@ -37,7 +38,7 @@ _UNGATED = {name: script for name, script in lua.all_scripts().items() if not sc
 
 @dataclass(slots=True, eq=False)
 class Shard:
-    """One Redis: its client, its key prefix, and the regions whose players it holds.
+    """One Redis: its client, its key prefix, and the regions whose players, or which part of them, it holds.
 
     The readiness gate: a script that trusts the boards holds the admission of the shard in its text, and runs only
     while `shard:admission` is that. It is loaded only after a look at the server has found the admission to be for
@@ -53,6 +54,7 @@ class Shard:
     keys: Keys
     regions: tuple[str, ...]
     pipeliner: Pipeliner
+    partition: Partition = WHOLE
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     _usable: dict[str, lua.Script] = field(default_factory=lambda: dict(_UNGATED))
     _loading: dict[str, asyncio.Task[lua.Script]] = field(default_factory=dict)
@@ -64,6 +66,11 @@ class Shard:
 
     def __post_init__(self) -> None:
         self.pipeliner.greet = self._greet
+
+    @property
+    def scope(self) -> str:
+        """Which players an admission of this shard is for."""
+        return self.partition.encode_scope(self.regions)
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int] = ()) -> Any:
         """Run a script of `leaderboard_core/redis/lua` in one round trip (more, once, after a restart of Redis).
@@ -119,7 +126,7 @@ class Shard:
 
         What is not open is not served by this process any more, and a replica is left.
         """
-        words = (encode_regions(self.regions),)
+        words = (self.scope,)
         state = read_look(await self.run("look_at_server", look_keys(self.keys), words))
         if state.state == "replica":
             self.leave_connections()
@@ -206,7 +213,7 @@ class Shard:
             await connection.send_command(*words)
             return await connection.read_response()
 
-        state = await look(ask, self.keys, self.regions)
+        state = await look(ask, self.keys, self.scope)
         if not state.is_open:
             self._forget_gated()
 
@@ -241,11 +248,11 @@ class Shard:
             async with self.client.client() as connection:
                 doubts = self._doubts
                 if script.gated:
-                    state = await look(connection.execute_command, self.keys, self.regions)
+                    state = await look(connection.execute_command, self.keys, self.scope)
                     if state.state == "replica":
                         raise ReadOnlyError("the server is a replica", status_code="READONLY")
                     if not state.is_open:
-                        raise WarmingUp
+                        raise state.refusal
                     script = script.under(state.text)
                 await connection.script_load(script.source)
         if not script.gated or doubts == self._doubts:

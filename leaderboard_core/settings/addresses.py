@@ -30,6 +30,18 @@ def _redis_url(url: str) -> str:
     return url
 
 
+def _redis_urls(urls: str) -> str:
+    """One URL, or several with commas between them, which are the partitions."""
+    parts = [part.strip() for part in urls.split(",")]
+    if len(parts) > 1 and not all("://" in part for part in parts):
+        raise ValueError("has a comma that no URL follows: it stands between two partitions; inside of a URL it is %2C")
+    for number, part in enumerate(parts):
+        _redis_url(part)
+        if part in parts[:number]:
+            raise ValueError("names the same URL twice: each partition has a Redis, or a database of one, of its own")
+    return ",".join(parts)
+
+
 def _database_url(url: str) -> str:
     parts = _split(url, ("postgres", "postgresql"), "postgresql://<user>:<password>@<host>:5432/<database>")
     given = dict(parse_qsl(parts.query))
@@ -132,7 +144,7 @@ def _hosts(names: tuple[str, ...]) -> tuple[str, ...]:
 Origins = Annotated[tuple[str, ...], BeforeValidator(_names), AfterValidator(_origins)]
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_names), AfterValidator(_hosts)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
-RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+RedisUrls = Annotated[str, AfterValidator(_redis_urls)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 CollectorUrl = Annotated[str, AfterValidator(_collector_url)]

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from leaderboard_core.settings.addresses import DatabaseUrl, RedisUrl, ServerHost
+from leaderboard_core.settings.addresses import DatabaseUrl, RedisUrls, ServerHost
 from leaderboard_core.settings.loading import PER_REGION_PREFIXES, Group
 
 RegionName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_-]{0,49}$")]
@@ -25,8 +25,10 @@ class TopologySettings(Group):
         min_length=1,
         description="Regions, separated by commas; GLOBAL is always one.",
     )
-    redis_url: RedisUrl = Field(
-        "redis://127.0.0.1:6379/0", description="Redis of every region that has no REDIS_URL_<REGION>."
+    redis_url: RedisUrls = Field(
+        "redis://127.0.0.1:6379/0",
+        description="Redis of every region that has no REDIS_URL_<REGION>; several, separated by commas, each hold "
+        "a part of the players.",
     )
     redis_timeout_seconds: float = Field(
         5,
@@ -48,7 +50,7 @@ class TopologySettings(Group):
         ge=0,
         description="Prepared statements that a connection keeps; 0 for a pooler in transaction mode (PgBouncer).",
     )
-    region_redis_urls: dict[str, RedisUrl] = Field(
+    region_redis_urls: dict[str, RedisUrls] = Field(
         default_factory=dict, description="REDIS_URL_<REGION>: another Redis for this region."
     )
     region_databases: dict[str, str] = Field(
@@ -73,7 +75,12 @@ class TopologySettings(Group):
         return self
 
     def redis_url_of(self, region: str) -> str:
+        """What the variable of a region's Redis says: one URL, or several with commas between them."""
         return self.region_redis_urls.get(region, self.redis_url)
+
+    def redis_urls_of(self, region: str) -> tuple[str, ...]:
+        """The URLs of a region's partitions, in their order."""
+        return tuple(self.redis_url_of(region).split(","))
 
     def database_url_of(self, region: str) -> str:
         """The DSN of a region's Postgres database."""

@@ -28,9 +28,10 @@ TIMEOUT_SECONDS = 1.0
 class StoreHealth:
     """One entry per shard `{shard, regions, ok, ready}` and one per region's database `{region, ok}`.
 
-    A shard is ok when it answers, holds its data and takes writes, a database when it answers and takes writes. Else
-    `error` says why it does not answer, or `refuses_writes` why it takes none. `clock_offsets` is by shard how many
-    seconds the clock of that Redis is ahead of this process's.
+    `partition` says which part of its regions' players a shard holds, where that is not all. A shard is ok when it
+    answers, holds its data and takes writes, a database when it answers and takes writes. Else `error` says why it does
+    not answer, or `refuses_writes` why it takes none. `clock_offsets` is by shard how many seconds the clock of that
+    Redis is ahead of this process's.
     """
 
     redis: list[dict[str, Any]]
@@ -83,6 +84,8 @@ class HealthProbe:
 
 async def _shard_health(shard: Shard) -> dict[str, Any]:
     entry: dict[str, Any] = {"shard": shard.name, "regions": list(shard.regions), "ok": False, "ready": False}
+    if shard.partition.count > 1:
+        entry["partition"] = str(shard.partition)
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             ready, refusal, warnings = await asyncio.gather(

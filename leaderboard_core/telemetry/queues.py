@@ -8,7 +8,7 @@ from typing import Any
 
 from leaderboard_core.concurrency.ttl_cache import TtlCache
 from leaderboard_core.errors import Unavailable
-from leaderboard_core.redis.queues import QueueState, inspect_queue
+from leaderboard_core.redis.queues import QueueState, by_region, inspect_queue
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 
@@ -39,9 +39,9 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class QueueReport:
-    """Every queue that could be read, in the order of the regions, and the workers seen lately, latest first.
+    """Every region's queue that could be read whole, and the workers seen lately, latest first.
 
-    `missing` are the regions whose Redis did not answer.
+    `missing` are the regions of which a Redis did not answer.
     """
 
     queues: list[QueueState]
@@ -71,11 +71,12 @@ class QueueProbe:
         for _, heartbeats in filter(None, found):
             for name, age in heartbeats.items():
                 seen[name] = min(age, seen.get(name, SHOWN_SECONDS))
+        missing = list(dict.fromkeys(region for (_, region), one in zip(queues, found, strict=True) if one is None))
         shown = sorted((age, name) for name, age in seen.items() if age < SHOWN_SECONDS)
         return QueueReport(
-            [one[0] for one in found if one is not None],
+            [one for one in by_region(one[0] for one in found if one is not None) if one.region not in missing],
             [WorkerState(name, age) for age, name in shown],
-            [region for (_, region), one in zip(queues, found, strict=True) if one is None],
+            missing,
         )
 
 

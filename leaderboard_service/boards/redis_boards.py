@@ -89,7 +89,7 @@ class RedisBoards:
         """Rank `user_id` on the board of `region`. Raises UserNotFound, WarmingUp or Unavailable."""
         shards = self._map.shards_of_board(region)
         home, answer = await self._read_home_shard(
-            shards, user_id, lambda shard: queries.read_rank(shard, region, user_id)
+            region, user_id, lambda shard: queries.read_rank(shard, region, user_id)
         )
         total, above, score, name, home_region = answer
         if len(shards) > 1:
@@ -104,7 +104,7 @@ class RedisBoards:
         """Read up to `reach` rows above and below a player. Raises UserNotFound, WarmingUp or Unavailable."""
         shards = self._map.shards_of_board(region)
         home, part = await self._read_home_shard(
-            shards, user_id, lambda shard: queries.read_around(shard, region, user_id, reach)
+            region, user_id, lambda shard: queries.read_around(shard, region, user_id, reach)
         )
         parts = [part]
         if len(shards) > 1:
@@ -115,8 +115,9 @@ class RedisBoards:
         own, above, below = neighbours(merge(parts), user_id, reach)
         return Neighbourhood(sum(part.total for part in parts), own, above + below)
 
-    async def _read_home_shard(self, shards: tuple[Shard, ...], user_id: str, read: Any) -> tuple[Shard, Any]:
-        """Read from the shard that holds the player; from all of them when that is not known yet."""
+    async def _read_home_shard(self, region: str, user_id: str, read: Any) -> tuple[Shard, Any]:
+        """Read from the shard that holds the player; from all where it may be when that is not known yet."""
+        shards = self._map.shards_of_player(user_id, region)
         if len(shards) == 1:
             answer = await read(shards[0])
             if answer is None:

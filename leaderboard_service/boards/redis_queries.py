@@ -55,8 +55,8 @@ async def read_page(shard: Shard, region: str, board_range: BoardRange, limit: i
 
 async def read_ranks(shard: Shard, region: str, user_ids: Sequence[str]) -> tuple[int, list[Row], dict[int, int]]:
     """Count this shard's players, find those of `user_ids` that are here, and count the players above their scores."""
-    keys = shard.keys
-    _, total, *flat = await shard.run("read_ranks", (keys.admission, keys.board(region)), (keys.user(""), *user_ids))
+    keys, here = shard.keys, filter(shard.partition.holds, user_ids)
+    _, total, *flat = await shard.run("read_ranks", (keys.admission, keys.board(region)), (keys.user(""), *here))
     if "" in flat[3::5]:
         await _report_incomplete(
             shard, [user_id for user_id, name in zip(flat[::5], flat[3::5], strict=True) if not name]

@@ -133,7 +133,7 @@ class PlayerDeleter:
                 user_id,
                 region,
                 event[:-1].decode(),
-                self._limits.queue_reject_length,
+                shard.partition.share_of(self._limits.queue_reject_length),
                 "" if caller.is_server else caller.issued_at,
                 at_least,
                 self._tombstone_seconds,
@@ -151,7 +151,7 @@ class PlayerDeleter:
         region, keys = deletion.region, shard.keys
         try:
             async with self._databases.answering():
-                await delete_players(self._databases[region], [deletion], Fence(region, nonce))
+                await delete_players(self._databases[region], [deletion], Fence(shard.partition.name(region), nonce))
         except Fenced as error:
             raise AdmittedAnew(deletion.timestamp) from error
         except Unavailable:

@@ -116,7 +116,7 @@ class Players:
                 await self._release_claim(shard, key, nonce)
 
     async def find(self, user_id: str) -> StoredPlayer | None:
-        """Find the player of a user_id on all shards. Raises WarmingUp or Unavailable."""
+        """Find the player of a user_id on each shard where it may be. Raises WarmingUp or Unavailable."""
         return next((lookup.player for lookup in (await self._look_up(user_id)).values() if lookup.player), None)
 
     async def count_login_attempt(self, user_id: str, address: str) -> None:
@@ -176,8 +176,9 @@ class Players:
             await asyncio.sleep(_CLAIM_POLL_SECONDS)
 
     async def _look_up(self, user_id: str) -> dict[Shard, ShardLookup]:
-        lookups = await asyncio.gather(*(_look_up_on(shard, user_id) for shard in self._map.shards))
-        return dict(zip(self._map.shards, lookups, strict=True))
+        shards = self._map.shards_of_player(user_id)
+        lookups = await asyncio.gather(*(_look_up_on(shard, user_id) for shard in shards))
+        return dict(zip(shards, lookups, strict=True))
 
 
 async def _look_up_on(shard: Shard, user_id: str) -> ShardLookup:

@@ -117,7 +117,7 @@ class BatchWriter:
             return error
 
     async def _write_chunk(self, chunk: list[int], writes: Sequence[Write], outcomes: dict[int, Outcome]) -> list[int]:
-        """Do the writes of `chunk`, all of one region; return those that need a claim first and were not done."""
+        """Do the writes of `chunk`, all of one shard and region; return those that were not done and need a claim."""
         try:
             results = await self._call([writes[index] for index in chunk])
         except LeaderboardError as error:
@@ -150,8 +150,8 @@ class BatchWriter:
         ]
         arguments: list[str | int] = [
             first.region,
-            limits.queue_reject_length,
-            limits.region_rate_limit_per_sec,
+            shard.partition.share_of(limits.queue_reject_length),
+            shard.partition.share_of(limits.region_rate_limit_per_sec),
             limits.idempotency_ttl_seconds if first.idempotency else 0,
             first.idempotency.fingerprint if first.idempotency else "",
             self._writer.unclaimed.period,

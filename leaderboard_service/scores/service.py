@@ -126,8 +126,8 @@ class Written(NamedTuple):
 class ScoreWriter:
     """Does score writes.
 
-    `unclaimed` stands for the claim of a caller that holds none. On one Redis the script alone decides whether a
-    user_id is free; where there are several, it asks for a claim before it makes a player.
+    `unclaimed` stands for the claim of a caller that holds none. Where a user_id can be on one Redis only, the script
+    alone decides whether it is free; else it asks for a claim before it makes a player.
     """
 
     def __init__(self, shard_map: ShardMap, limits: LimitSettings, players: Players) -> None:
@@ -136,7 +136,7 @@ class ScoreWriter:
         self._players = players
         bounded = (limits.min_score, limits.max_score) != (-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)
         self.bounds = f"{limits.min_score} {limits.max_score}" if bounded else ""
-        self.unclaimed = Claim() if len(shard_map.shards) == 1 else Claim(deadline=1)
+        self.unclaimed = Claim() if shard_map.one_shard_decides else Claim(deadline=1)
 
     async def write(self, write: Write) -> Written:
         """Do one write. Raises the error of the refusal; a refused write has changed nothing."""
@@ -189,10 +189,10 @@ class ScoreWriter:
                 write.name,
                 write.amount,
                 event_start(write),
-                limits.queue_reject_length,
+                shard.partition.share_of(limits.queue_reject_length),
                 limits.user_rate_limit_count if write.user_bucket else 0,
                 limits.user_rate_limit_window * 1_000_000,
-                limits.region_rate_limit_per_sec,
+                shard.partition.share_of(limits.region_rate_limit_per_sec),
                 limits.idempotency_ttl_seconds if idempotency else 0,
                 idempotency.fingerprint if idempotency else "",
                 "1" if write.may_create else "0",

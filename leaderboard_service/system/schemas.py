@@ -9,6 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from leaderboard_service.schemas import Region
 
 RefusesWrites = Annotated[str | None, Field(description="Why it refuses every write; absent while it takes them.")]
+Partition = Annotated[
+    str | None,
+    Field(
+        pattern=r"^\d+/\d+$",
+        description="Which part of their players it holds, counted from 0, as in `1/4`; absent where it holds all.",
+    ),
+]
 Failure = Annotated[str | None, Field(description="Why it does not answer; absent while it does.")]
 
 
@@ -17,6 +24,7 @@ class RedisHealth(BaseModel):
 
     shard: Annotated[str, Field(description="Its URL, without a password.")]
     regions: Annotated[list[Region], Field(description="The regions whose players it holds.")]
+    partition: Partition = None
     ok: Annotated[bool, Field(description="It answers, holds its data and takes writes.")]
     ready: Annotated[bool, Field(description="It holds its data.")]
     warnings: Annotated[list[str], Field(description="What could lose data.")] = []
@@ -76,6 +84,7 @@ class WorkerStatus(BaseModel):
 
 class RedisStatus(BaseModel):
     regions: Annotated[list[Region], Field(description="The regions whose players it holds.")]
+    partition: Partition = None
     ok: Annotated[bool, Field(description="It answers, holds its data and takes writes.")]
     refuses_writes: RefusesWrites = None
 

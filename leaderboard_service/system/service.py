@@ -43,7 +43,7 @@ class SystemStatus:
             "reads": "redis" if stores.redis_ready else "postgres",
             "queues": [_rounded(queue.as_dict()) for queue in report.queues],
             "workers": [_rounded(worker.as_dict()) for worker in report.workers],
-            "redis": [_shown(shard, "regions") for shard in stores.redis],
+            "redis": [_shown(shard, "regions", "partition") for shard in stores.redis],
             "postgres": [_shown(database, "region") for database in stores.postgres],
         }
 
@@ -52,9 +52,9 @@ class SystemStatus:
         return await self._gauges.collect()
 
 
-def _shown(store: dict[str, Any], name: str) -> dict[str, Any]:
+def _shown(store: dict[str, Any], *names: str) -> dict[str, Any]:
     """What everybody may see of a store: not where it is."""
-    return {field: store[field] for field in (name, "ok", "refuses_writes") if field in store}
+    return {field: store[field] for field in (*names, "ok", "refuses_writes") if field in store}
 
 
 def _rounded(fields: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import redis.asyncio as redis
 
+from leaderboard_core.redis.admission import REPARTITIONING
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from tests.conftest import Start
 from tests.docs.recording import Recorder
@@ -32,6 +33,9 @@ async def tell(start: Start, redis_1: redis.Redis, environ: dict[str, str]) -> R
     await _refusals(recorder, api, start)
     await _limits(recorder, start, api)
     await recorder.error(await start(ready=False, REDIS_URL=NOWHERE), "unavailable", "POST /auth/register", ALICE)
+    admission = await redis_1.get("shard:admission")
+    await redis_1.set("shard:admission", f"{admission!s} {REPARTITIONING}")
+    await recorder.error(api, "repartitioning", "POST /auth/register", {**ALICE, "user_id": "frank"})
     await redis_1.delete("shard:admission")
     await recorder.error(api, "warming_up", "POST /auth/register", {**ALICE, "user_id": "frank"})
     return recorder

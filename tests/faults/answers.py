@@ -11,7 +11,7 @@ import httpx
 from tests.faults.ledger import Ledger, Source, Violation
 
 _STATUSES = frozenset({200, 201, 404, 409, 429, 502, 503, 504})
-_NOTHING_DONE = frozenset({"warming_up", "rate_limited", "region_rate_limited", "queue_full"})
+_NOTHING_DONE = frozenset({"warming_up", "repartitioning", "rate_limited", "region_rate_limited", "queue_full"})
 
 
 @dataclass(frozen=True, slots=True)

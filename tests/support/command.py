@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 
+from typer.testing import CliRunner
+
+from leaderboard_cli.app import build
 from tests.acceptance.cluster import REPOSITORY, clean_environment
+
+
+async def run_here(environ: Mapping[str, str], *words: str) -> tuple[int, str, str]:
+    """Run the command in this process, which is started already; return as `run_command` does."""
+    environ = {**environ, "COLUMNS": "200", "LEADERBOARD_DATA_DIR": "/nonexistent"}
+    done = await asyncio.to_thread(CliRunner().invoke, build(*words[:1]), words, env=environ)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, " ".join(done.stdout.split()), " ".join(done.stderr.split())
 
 
 async def run_command(*words: str, typed: str = "", **environ: str) -> tuple[int | None, str, str]:

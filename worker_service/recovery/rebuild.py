@@ -16,11 +16,15 @@ from leaderboard_core.errors import describe
 from leaderboard_core.postgres import restores, sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
 from leaderboard_core.postgres.fencing import Fence, has_been_admitted, set_nonce
+from leaderboard_core.postgres.layouts import read_repartition
 from leaderboard_core.redis.admission import Admission, ServerState
+from leaderboard_core.redis.layout import LayoutChanged
 from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.telemetry.metrics import REBUILD_EXPECTED, REBUILD_PLAYERS
+from worker_service.recovery.layout import note_layout
 from worker_service.recovery.lock import under_lock
 from worker_service.recovery.regions import RegionsChanged, check_regions, forget_players
 from worker_service.recovery.restore import (
@@ -92,12 +96,12 @@ async def _rebuild(
     whole: bool,
 ) -> int:
     state = await shard.look()
-    held = set(state.admission.regions) if state.admission is not None else set()
+    held = _held(shard, state)
     if state.is_open:
         return await _read(shard, databases, on_page, held, whole=whole)
     await _check_eviction(shard, settings)
     lives.saw(shard, state)
-    admission = Admission(secrets.token_hex(8), shard.regions, *state.life)
+    admission = Admission(secrets.token_hex(8), shard.regions, *state.life, shard.partition)
     is_first = await _begin(shard, databases, admission)
     async with without_rewrites(shard):
         players = await _read(shard, databases, on_page, held, whole=whole)
@@ -112,6 +116,12 @@ async def _rebuild(
     return players
 
 
+def _held(shard: Shard, state: ServerState) -> set[str]:
+    """The regions whose players, or the same part of them, an earlier life of the server held."""
+    admission = state.admission
+    return set(admission.regions) if admission is not None and admission.partition == shard.partition else set()
+
+
 async def _begin(shard: Shard, databases: RegionDatabases, admission: Admission) -> bool:
     """Write the nonce into each region's database; return whether none of them has seen an admission before."""
     is_first = True
@@ -121,11 +131,18 @@ async def _begin(shard: Shard, databases: RegionDatabases, admission: Admission)
                 "a restore of Postgres has begun and not ended: if it runs no more, run it again, or call it off by "
                 "`leaderboard restore --abandon`"
             )
+        if await read_repartition(databases[GLOBAL]) is not None:
+            raise RebuildInterrupted(
+                "players are being spread over other Redis: if `leaderboard repartition` runs no more, run it again, "
+                "or call it off by `leaderboard repartition --abandon`"
+            )
         await check_regions(databases)
         for region in shard.regions:
             is_first = is_first and not await has_been_admitted(databases[region], region)
-            await set_nonce(databases[region], Fence(region, admission.nonce))
-    except RegionsChanged as error:
+        await note_layout(shard, databases)
+        for region in shard.regions:
+            await set_nonce(databases[region], Fence(shard.partition.name(region), admission.nonce))
+    except (RegionsChanged, LayoutChanged) as error:
         raise RebuildInterrupted(str(error)) from error
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
         raise RebuildInterrupted(describe(error)) from error
@@ -139,15 +156,18 @@ async def _read(
     players = 0
     for region in shard.regions:
         since = await _last_write(shard, region) if region in held and not whole else 0
-        REBUILD_PLAYERS.labels(region).set(0)
-        REBUILD_EXPECTED.labels(region).set(0 if since else await _estimate(databases[region]))
+        part = shard.partition.name(region)
+        REBUILD_PLAYERS.labels(part).set(0)
+        expected = 0 if since else await _estimate(databases[region])
+        REBUILD_EXPECTED.labels(part).set(shard.partition.share_of(expected))
         async with aclosing(player_pages(databases[region], since)) as found:
             async for page in found:
-                await restore(shard, region, page)
-                players += len(page)
-                REBUILD_PLAYERS.labels(region).inc(len(page))
+                own = [row for row in page if shard.partition.holds(row["user_id"])]
+                await restore(shard, region, own)
+                players += len(own)
+                REBUILD_PLAYERS.labels(part).inc(len(own))
                 if on_page is not None:
-                    on_page(region, len(page))
+                    on_page(region, len(own))
         # After the rows: what was deleted while they were read is in one of the two.
         async with aclosing(deletion_pages(databases[region], since)) as deletions:
             async for page in deletions:

@@ -54,6 +54,18 @@ async def reconcile(shard: Shard, databases: RegionDatabases, region: str, user_
     return outcome
 
 
+async def forget_stray(shard: Shard, region: str, user_id: str) -> None:
+    """Remove a player from a Redis that holds another part of the players, and no event of it. Raises Unavailable."""
+    keys = shard.keys
+    await shard.pipeline(
+        [
+            ("ZREM", keys.board(region), user_id),
+            ("ZREM", keys.board(GLOBAL), user_id),
+            ("DEL", keys.user(user_id)),
+        ]
+    )
+
+
 async def rows_of(pool: Pool, user_ids: Sequence[str]) -> dict[str, Row]:
     records = await pool.fetch(sql.load("players_by_id"), _storable(user_ids))
     return {record["user_id"]: Row(*record) for record in records}

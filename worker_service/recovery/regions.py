@@ -9,6 +9,7 @@ from contextlib import aclosing
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.postgres.fencing import Fence, set_nonce
+from leaderboard_core.postgres.layouts import forget_layout
 from leaderboard_core.redis.queues import inspect_queue
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
@@ -89,7 +90,8 @@ async def remove_region(shard_map: ShardMap, databases: RegionDatabases, region:
             f"{region} has {players} players. Delete them first (DELETE /users/{{user_id}}), or keep the region: a "
             "player does not move to another one."
         )
-    await _check_quiet(shard_map.shard_of(region, ""), region)
+    for shard in shard_map.shards_of_region(region):
+        await _check_quiet(shard, region)
     await databases[region].execute(sql.load("forget_admission"), region)
     for pool in databases.distinct():
         await pool.execute(sql.load("forget_known_region"), region)
@@ -101,22 +103,24 @@ async def rename_region(shard_map: ShardMap, databases: RegionDatabases, old: st
     Each step may be done again: after a crash the command goes on where it was. Redis forgets the players, and the next
     admission reads them from Postgres. Raises RegionsChanged when workers run or events of `old` wait.
     """
-    pool, shard = databases[new], shard_map.shard_of(new, "")
+    pool, shards = databases[new], shard_map.shards_of_region(new)
     if old in databases.regions:
         raise RegionsChanged(f"REGIONS still has {old}: put {new} in its place, and keep its database and Redis.")
     if old not in await _regions_of_rows(pool) | {row["region"] for row in await pool.fetch(sql.load("known_regions"))}:
         raise RegionsChanged(f"The database of {new} knows no region {old}: PG_DATABASE_{new} is to be {old}'s.")
-    await _check_quiet(shard, old)
-    await set_nonce(pool, Fence(old, MOVED))
-    state = await shard.look()
-    if state.text:
-        keys = shard.keys
-        await shard.run("close_admission", (keys.admission, keys.ready, keys.rebuild_lock), (state.text,))
+    for shard in shards:
+        await _check_quiet(shard, old)
+        await set_nonce(pool, Fence(shard.partition.name(old), MOVED))
+        state = await shard.look()
+        if state.text:
+            keys = shard.keys
+            await shard.run("close_admission", (keys.admission, keys.ready, keys.rebuild_lock), (state.text,))
     while renamed := await pool.fetchval(sql.load("rename_region_of_rows"), old, new, ROWS_PER_STATEMENT):
         on_rows(renamed)
-    await forget_players(shard, old)
+    for shard in shards:
+        await forget_players(shard, old)
     await _know(databases, [new])
-    await pool.execute(sql.load("forget_admission"), old)
+    await forget_layout(pool, old)
     for one in databases.distinct():
         await one.execute(sql.load("forget_known_region"), old)
 

@@ -76,9 +76,12 @@ async def _fetched(fetching: Awaitable[Sequence[Any]]) -> Sequence[Any]:
 
 
 async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
-    """Restore the rows of a region, as `page_players` gives them, where Redis has nothing newer. Raises Unavailable."""
+    """Restore the shard's rows of a region, as `page_players` gives them, where Redis has nothing newer.
+
+    Raises Unavailable.
+    """
     keys, calls = shard.keys, []
-    page = [row for row in page if row["region"] == region]
+    page = [row for row in page if row["region"] == region and shard.partition.holds(row["user_id"])]
     for first in range(0, len(page), PLAYERS_PER_CALL):
         players = (
             f"{user_id}\0{name}\0{score}\0{micros}\0{'1' if protected else '0'}\0{deleted_micros}"
@@ -100,9 +103,13 @@ async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
 
 
 async def restore_deletions(shard: Shard, region: str, page: Sequence[Any]) -> None:
-    """Remove players of deletions as `page_deletions` gives them, where Redis is older. Raises Unavailable."""
+    """Remove the shard's players of deletions, as `page_deletions` gives them, where Redis is older.
+
+    Raises Unavailable.
+    """
     keys = shard.keys
     boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
+    page = [row for row in page if shard.partition.holds(row["user_id"])]
     for first in range(0, len(page), PLAYERS_PER_CALL):
         deletions = (
             f"{user_id}\0{micros}\0{until}" for user_id, micros, until in page[first : first + PLAYERS_PER_CALL]

@@ -13,12 +13,14 @@ from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from worker_service.recovery.duplicates import settle
-from worker_service.recovery.reconcile import Row, deletions_of, reconcile, rows_of
+from worker_service.recovery.reconcile import Row, deletions_of, forget_stray, reconcile, rows_of
 from worker_service.recovery.restore import player_pages
 
 CHUNK = 500
 MOST_DIFFERENCES = 100_000
 RECHECK_SECONDS = 0.2
+
+STRAY = "is on a Redis that holds another partition"
 
 OnPlayers = Callable[[str, int], None]
 
@@ -117,6 +119,10 @@ class Verifier:
             differences = await self._verify(shard, region, candidates, report)
             report.differences += differences
             for one in differences if repair else ():
+                if one.problem == STRAY:
+                    await forget_stray(shard, region, one.user_id)
+                    report.repaired.append((one, "removed"))
+                    continue
                 mended, outcome = True, await reconcile(shard, self._databases, region, one.user_id)
                 if outcome == "elsewhere":
                     mended, outcome = await settle(shard, self._databases, region, one.user_id, drop_older=drop_older)
@@ -128,7 +134,11 @@ class Verifier:
         async with aclosing(player_pages(pool)) as all_pages:
             async for page in all_pages:
                 shared = set(self._databases.regions_of(pool)) - {region}
-                rows = [Row(*record) for record in page if record["region"] not in shared]
+                rows = [
+                    Row(*record)
+                    for record in page
+                    if record["region"] not in shared and shard.partition.holds(record["user_id"])
+                ]
                 candidates |= {found.user_id for found in await _compare_rows(shard, region, rows)}
                 report.players += len(rows)
                 if on_players is not None:
@@ -138,7 +148,9 @@ class Verifier:
                     return candidates
         async for user_ids in self._members(shard, region):
             known = await rows_of(pool, user_ids)
-            candidates |= {user_id for user_id in user_ids if user_id not in known}
+            candidates |= {
+                user_id for user_id in user_ids if user_id not in known or not shard.partition.holds(user_id)
+            }
         return candidates
 
     async def _members(self, shard: Shard, region: str) -> AsyncIterator[list[str]]:
@@ -194,6 +206,8 @@ class Verifier:
         differences, changing = [], set()
         for user_id, first, last in zip(user_ids, before, after, strict=True):
             problem = compare(region, rows.get(user_id), last, gone.get(user_id, 0))
+            if not shard.partition.holds(user_id):
+                problem = STRAY if any(last) else None
             if problem and (uncommitted or first != last):
                 changing.add(user_id)
             elif problem:

@@ -16,6 +16,8 @@ from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.postgres.fencing import Fence, Fenced
 from leaderboard_core.postgres.restores import read_restores
+from leaderboard_core.redis.admission import Admission
+from leaderboard_core.redis.layout import LayoutChanged, different_count
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.settings import WorkerSettings
@@ -130,12 +132,16 @@ class Consumer:
         admission, digest, newest_first = await self.shard.run(
             "take_batch", lists, (self.settings.batch_size, self.worker)
         )
+        found = Admission.parse(admission)
+        if found is not None and found.partition != self.shard.partition:
+            # Its events stay in the list for a worker of that layout.
+            raise LayoutChanged(different_count(self.shard, found.partition.count))
         return Taken(admission, digest, newest_first[::-1])
 
     async def _save(self, taken: Taken) -> None:
         """Commit a batch and acknowledge it. Raises Unavailable when Redis fails before the end."""
         batch = batches.build(taken.raw_events, self.region)
-        dead, fence = list(batch.dead), Fence(self.region, taken.nonce)
+        dead, fence = list(batch.dead), Fence(self.shard.partition.name(self.region), taken.nonce)
         while True:
             started, started_at = time.perf_counter(), time.time_ns()
             try:

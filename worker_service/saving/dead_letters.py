@@ -17,6 +17,7 @@ from leaderboard_core.redis.shard_map import ShardMap
 class DeadLetterEntry:
     """One entry of a dead-letter list; `id` is stable for as long as it is there."""
 
+    shard: Shard
     id: str
     region: str
     event: str
@@ -29,12 +30,12 @@ Wanted: TypeAlias = Callable[[DeadLetterEntry], bool]
 
 
 async def entries(shard_map: ShardMap, regions: tuple[str, ...] = ()) -> list[DeadLetterEntry]:
-    """Read the dead letters of `regions` (all if empty), newest first per region. Raises Unavailable."""
+    """Read the dead letters of `regions` (all if empty), newest first per list. Raises Unavailable."""
     found = []
     for shard, region in shard_map.queues():
         if not regions or region in regions:
             raw_entries: list[str] = await shard.command("LRANGE", shard.keys.dead(region), 0, -1)
-            found += [_entry(region, raw) for raw in raw_entries]
+            found += [_entry(shard, region, raw) for raw in raw_entries]
     return found
 
 
@@ -54,18 +55,17 @@ async def discard(shard_map: ShardMap, wanted: Wanted) -> list[DeadLetterEntry]:
 async def _remove(
     shard_map: ShardMap, wanted: Wanted, requeued: Callable[[DeadLetterEntry], str]
 ) -> list[DeadLetterEntry]:
-    shards: dict[str, Shard] = {region: shard for shard, region in shard_map.queues()}
     removed = []
     for entry in await entries(shard_map):
-        keys = shards[entry.region].keys
+        keys = entry.shard.keys
         lists = (keys.dead(entry.region), keys.queue(entry.region))
         words = (entry.raw, requeued(entry))
-        if wanted(entry) and await shards[entry.region].run("remove_dead_letter", lists, words):
+        if wanted(entry) and await entry.shard.run("remove_dead_letter", lists, words):
             removed.append(entry)
     return removed
 
 
-def _entry(region: str, raw: str) -> DeadLetterEntry:
+def _entry(shard: Shard, region: str, raw: str) -> DeadLetterEntry:
     content = orjson.loads(raw)
     name = hashlib.blake2b(f"{region}\n{raw}".encode(), digest_size=5).hexdigest()
-    return DeadLetterEntry(name, region, content["event"], content["reason"], content["at"], raw)
+    return DeadLetterEntry(shard, name, region, content["event"], content["reason"], content["at"], raw)

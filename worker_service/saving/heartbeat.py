@@ -57,13 +57,8 @@ class Heartbeat:
 
         Raises Unavailable.
         """
-        shard, stale_after = self.shard, self.timeout_seconds * 1_000_000
-        registry = (shard.keys.workers, shard.keys.worker_versions)
-        least_version, *stale = await shard.run("heartbeat", registry, (self.worker, stale_after, VERSION))
-        self.peers.old_workers = int(least_version) < VERSION
-        for other in stale:
-            await self._reclaim(other, stale_after)
-            await shard.run("forget_worker", registry, (other,))
+        await self.reclaim()
+        shard = self.shard
         state = await shard.look()
         self.rebuilder.lives.saw(shard, state)
         if not state.is_open:
@@ -73,6 +68,16 @@ class Heartbeat:
             await repair_incomplete(shard, self.databases)
         except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
             log.warning("players wait for their repair: %s", describe(error), extra={"shard": shard.name})
+
+    async def reclaim(self) -> None:
+        """Send one heartbeat, and reclaim the batches of stale workers. Raises Unavailable."""
+        shard, stale_after = self.shard, self.timeout_seconds * 1_000_000
+        registry = (shard.keys.workers, shard.keys.worker_versions)
+        least_version, *stale = await shard.run("heartbeat", registry, (self.worker, stale_after, VERSION))
+        self.peers.old_workers = int(least_version) < VERSION
+        for other in stale:
+            await self._reclaim(other, stale_after)
+            await shard.run("forget_worker", registry, (other,))
 
     async def _reclaim(self, other: str, stale_after: int) -> None:
         shard, keys = self.shard, self.shard.keys

@@ -21,7 +21,7 @@ MOST_EVENTS = 20
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The queues and the events that are taken next, by region."""
+    """The queues, and the events that are taken next from each list of a region, by region."""
 
     queues: list[QueueState]
     events: dict[str, list[str]]
@@ -32,7 +32,9 @@ async def report(environ: Mapping[str, str] | None = None, most_events: int = MO
     shard_map = ShardMap.open(load(TopologySettings, environ))
     try:
         queues = await queue_states(shard_map)
-        events = {region: await next_events(shard, region, most_events) for shard, region in shard_map.queues()}
+        events: dict[str, list[str]] = {}
+        for shard, region in shard_map.queues():
+            events.setdefault(region, []).extend(await next_events(shard, region, most_events))
     finally:
         await shard_map.close()
     return CheckReport(queues, events)

@@ -126,17 +126,29 @@ SET name = EXCLUDED.name, region = EXCLUDED.region, score = EXCLUDED.score, upda
 WHERE leaderboard.updated_at IS NULL OR leaderboard.updated_at < EXCLUDED.updated_at
 
 -- name: hold_admission
--- $1 region, $2 nonce. Result: TRUE while that is the region's admission, which stays so until the transaction ends
+-- $1 region, or part of one, $2 nonce. Result: TRUE while that is its admission, which stays so until the transaction ends
 SELECT TRUE FROM admissions WHERE region = $1 AND nonce = $2 FOR SHARE
 
 -- name: admission_of
--- $1 region. Result: nonce
+-- $1 region, or part of one. Result: nonce
 SELECT nonce FROM admissions WHERE region = $1
 
 -- name: set_admission
--- $1 region, $2 nonce. Needs lock_admissions where upserts name that nonce, or the one before
+-- $1 region, or part of one, $2 nonce. Needs lock_admissions where upserts name that nonce, or the one before
 INSERT INTO admissions (region, nonce) VALUES ($1, $2)
 ON CONFLICT (region) DO UPDATE SET nonce = EXCLUDED.nonce, admitted_at = EXCLUDED.admitted_at
+
+-- name: propose_admission
+-- As set_admission, where there is no row of that name
+INSERT INTO admissions (region, nonce) VALUES ($1, $2) ON CONFLICT (region) DO NOTHING
+
+-- name: has_been_admitted
+-- $1 region. Result: TRUE when this database has seen an admission of the region, whole or in parts, or a restore
+SELECT EXISTS (SELECT 1 FROM admissions WHERE region IN ($1, '*restored') OR starts_with(region, $1 || ' '))
+
+-- name: void_admissions
+-- $1 region, $2 nonce: what names the admissions before, of the whole or of parts, changes nothing. As set_admission
+UPDATE admissions SET nonce = $2 WHERE region = $1 OR starts_with(region, $1 || ' ')
 
 -- name: begin_restore
 -- $1 name of the mark, $2 mark. That of a restore which has replaced this database stays
@@ -278,8 +290,12 @@ WITH page AS (SELECT user_id FROM leaderboard WHERE region = $1 LIMIT $3), renam
 SELECT count(*) FROM renamed
 
 -- name: forget_admission
--- $1 region
+-- $1 name
 DELETE FROM admissions WHERE region = $1
+
+-- name: forget_admissions
+-- $1 region: those of the whole, and of parts
+DELETE FROM admissions WHERE region = $1 OR starts_with(region, $1 || ' ')
 
 -- name: players_known
 -- $1 user_ids. Result: user_id, of those that have a row here

@@ -3,7 +3,7 @@
 Admit this life of the server, unless it is another one by now, or the caller's lock is gone.
 
 KEYS  1 admission   2 ready marker of earlier versions   3 rebuild lock
-ARGV  1 admission: nonce, regions, run_id, master_replid   2 value of the marker   3 nonce of the caller's lock
+ARGV  1 admission: nonce, scope, run_id, master_replid   2 value of the marker   3 nonce of the caller's lock
 Result 1, or 0 when it was not admitted
 ]]
 local _, _, run_id, replid = string.match(ARGV[1], '^(%S+) (%S+) (%S+) (%S+)')

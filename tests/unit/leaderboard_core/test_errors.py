@@ -37,6 +37,7 @@ PINNED = {
     "bad_gateway": 502,
     "unavailable": 503,
     "warming_up": 503,
+    "repartitioning": 503,
     "gateway_timeout": 504,
 }
 

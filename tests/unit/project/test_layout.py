@@ -41,3 +41,17 @@ def test_sql_and_lua_live_in_files_of_their_own() -> None:
                 guilty.append(f"{path.relative_to(REPOSITORY)}:{node.lineno}: {node.value[:40]}")
     # A ping is no query.
     assert [entry for entry in guilty if "SELECT 1" not in entry] == []
+
+
+def test_only_the_map_knows_how_players_are_spread() -> None:
+    """Others ask a shard what it holds, and the map which shards; how many there are is nobody's business."""
+    knowing = {"partition.py", "shard_map.py", "layout.py"}
+    words = ("crc32(user_id", "index_of(", "Partition(", "partition.index", "partition.is_whole")
+    guilty = [
+        f"{path.relative_to(REPOSITORY)}: {word}"
+        for path in FILES
+        if path.parent.name != "redis" or path.name not in knowing
+        for word in words
+        if word in path.read_text("utf-8")
+    ]
+    assert guilty == []

@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,28 +13,18 @@ from urllib.parse import urlsplit
 import pytest
 import redis.asyncio as redis
 from pydantic import ValidationError
-from typer.testing import CliRunner
 
-from leaderboard_cli.app import build
 from leaderboard_cli.backup.manifest import NAME, TABLES, TableFile
 from leaderboard_core.postgres.databases import RegionDatabases
 from tests.acceptance.cluster import REPOSITORY, clean_environment
 from tests.conftest import Start, TestDatabases
+from tests.support.command import run_here
 from tests.support.proxy import proxy
 from tests.support.service import Api
 from tests.support.waiting import eventually
 from tests.support.worker import drained, rows, working
 
 PASSWORD = "correct horse battery"
-
-
-async def run_here(environ: Mapping[str, str], *words: str) -> tuple[int, str, str]:
-    """Run the command in this process, which is started already; return as `run_command` does."""
-    environ = {**environ, "COLUMNS": "200", "LEADERBOARD_DATA_DIR": "/nonexistent"}
-    done = await asyncio.to_thread(CliRunner().invoke, build(*words[:1]), words, env=environ)
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, " ".join(done.stdout.split()), " ".join(done.stderr.split())
 
 
 async def back_up(environ: dict[str, str], folder: Path) -> None:
@@ -79,7 +68,7 @@ async def test_a_system_goes_back_to_where_it_was(
     tmp_path: Path,
 ) -> None:
     """Scores, players and passwords are those of the backup; who was deleted since stays deleted."""
-    api = await start(shards=2)
+    api = await start(layout="two-redis")
     folder = tmp_path / "backup"
     async with working(sharded_environ, heartbeats=True):
         alice = await api.register("alice", "ASIA", 10, name='Älice, "A" \\N', password=PASSWORD)

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.settings import TopologySettings, load
-from tests.conftest import admit
+from tests.conftest import EMPTY, admit
 from tests.support.infrastructure import Infrastructure
+from tests.support.layouts import LAYOUTS, Layout
 from tests.support.model import MOST, Model
 from tests.support.service import REGIONS, Api, running_service
 
@@ -160,19 +161,17 @@ async def play(api: Api, plan: list[tuple[Any, ...]], world: int) -> None:
                 await read(api, model, ("around", region, user_id, reach))
 
 
-@pytest.mark.parametrize("shards", [1, 2], ids=["one-redis", "two-redis"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_random_writes_and_reads_give_the_boards_of_the_model(
-    shards: int, environ: dict[str, str], sharded_environ: dict[str, str], infra: Infrastructure
+    layout: Layout, layouts: dict[Layout, dict[str, str]], infra: Infrastructure
 ) -> None:
-    chosen = sharded_environ if shards == 2 else environ
+    chosen = layouts[layout]
     with asyncio.Runner() as runner:
 
         async def start() -> tuple[Any, Api]:
             databases = await RegionDatabases.open(load(TopologySettings, chosen))
             for region in databases.regions:
-                await databases[region].execute(
-                    "DELETE FROM leaderboard; DELETE FROM accounts; DELETE FROM deleted_players"
-                )
+                await databases[region].execute(EMPTY)
             await flush(infra)
             await admit(chosen, databases)
             await databases.close()

@@ -10,6 +10,7 @@ import redis.asyncio as redis
 from leaderboard_core.postgres.databases import RegionDatabases
 from tests.conftest import Start
 from tests.support.infrastructure import Infrastructure
+from tests.support.layouts import LAYOUTS, Layout
 from tests.support.proxy import proxy
 from tests.support.redis_dump import dump
 from tests.support.service import Api, gather
@@ -31,7 +32,7 @@ async def homes_of(user_id: str, *clients: redis.Redis) -> list[str]:
 async def test_of_many_registrations_in_many_regions_one_wins(
     start: Start, redis_1: redis.Redis, redis_2: redis.Redis
 ) -> None:
-    replicas = [await start(shards=2) for _ in range(2)]
+    replicas = [await start(layout="two-redis") for _ in range(2)]
     for user_id in ("alice", "bob", "日本", "🎮"):  # they are arbitrated by different Redis
         responses = await gather(
             [
@@ -56,11 +57,11 @@ async def test_of_many_registrations_in_many_regions_one_wins(
     assert leftovers == []
 
 
-@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("layout", LAYOUTS)
 async def test_of_many_servers_that_make_one_player_in_one_region_all_succeed(
-    start: Start, redis_1: redis.Redis, redis_2: redis.Redis, shards: int
+    start: Start, redis_1: redis.Redis, redis_2: redis.Redis, layout: Layout
 ) -> None:
-    replicas = [await start(shards=shards) for _ in range(2)]
+    replicas = [await start(layout=layout) for _ in range(2)]
     responses = await gather(
         [
             replicas[n % 2].post(
@@ -96,7 +97,7 @@ async def test_of_many_servers_that_make_one_player_in_several_regions_one_regio
 
 async def test_a_claim_of_a_dead_process_ends(start: Start) -> None:
     """A process that died over a registration leaves its lease, which holds others off until it ends."""
-    api = await start(shards=2)
+    api = await start(layout="two-redis")
     home = api.services.shard_map.claim_shard_of("asia")
     await home.client.set(home.keys.claim("asia"), "of a dead process", px=300)
     first = await api.try_register("asia", "ASIA")
@@ -125,8 +126,8 @@ async def test_a_delayed_write_of_a_registration_that_gave_up_does_not_make_a_se
 ) -> None:
     """The write to EU's Redis hangs in the network; the client is told 503, and registers elsewhere."""
     async with proxy(infra.redis_urls[1]) as slow:
-        direct = await start(shards=2)
-        delayed = await start(shards=2, ready=False, REDIS_URL_EU=slow.url, REDIS_TIMEOUT_SECONDS=0.5)
+        direct = await start(layout="two-redis")
+        delayed = await start(layout="two-redis", ready=False, REDIS_URL_EU=slow.url, REDIS_TIMEOUT_SECONDS=0.5)
         user_id = next(
             f"u{n}"
             for n in range(99)

@@ -15,6 +15,7 @@ from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start, admit
 from tests.support.infrastructure import Infrastructure
+from tests.support.layouts import LAYOUTS, Layout
 from tests.support.proxy import proxy
 from tests.support.service import REGIONS, Api
 from tests.support.waiting import eventually
@@ -353,19 +354,18 @@ async def test_verify_repairs_towards_the_deletion(
     await is_clean(environ, databases)
 
 
-@pytest.mark.parametrize("shards", [1, 2], ids=["one-redis", "two-redis"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 async def test_writes_that_race_a_deletion(
     start: Start,
-    environ: dict[str, str],
-    sharded_environ: dict[str, str],
+    layouts: dict[Layout, dict[str, str]],
     databases: RegionDatabases,
     redis_1: redis.Redis,
     redis_2: redis.Redis,
-    shards: int,
+    layout: Layout,
 ) -> None:
     """Adds by the player and by a server, a registration anew, and one deletion, over two replicas and two workers."""
-    replicas = [await start(shards=shards) for _ in range(2)]
-    chosen = {**(sharded_environ if shards == 2 else environ), "BATCH_SIZE": "7"}
+    replicas = [await start(layout=layout) for _ in range(2)]
+    chosen = {**layouts[layout], "BATCH_SIZE": "7"}
     players = [(f"p{n:02}", ("ASIA", "EU", "GLOBAL")[n % 3]) for n in range(24)]
     expected: dict[str, int] = {}
 

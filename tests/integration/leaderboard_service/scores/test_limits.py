@@ -10,6 +10,7 @@ import pytest
 import redis.asyncio as redis
 
 from tests.conftest import Start
+from tests.support.layouts import LAYOUTS
 from tests.support.redis_dump import dump
 from tests.support.service import Api, gather
 from tests.support.waiting import eventually
@@ -95,31 +96,35 @@ async def test_the_user_bucket_does_not_hold_servers(start: Start) -> None:
         assert (await api.post("/score", body, token=api.server_token())).status_code == 200
 
 
-async def test_a_full_queue_refuses_writes_of_its_region_only(any_queue: Api, redis_1: redis.Redis) -> None:
+async def test_a_full_queue_refuses_writes_of_its_region_only(
+    any_queue: Api, redis_1: redis.Redis, redis_2: redis.Redis
+) -> None:
     api = any_queue
     token = await api.register("alice", "NA")
     other = await api.register("other", "ASIA")
     for _ in range(2):
         assert (await add(api, token)).status_code == 200
-    before = await dump(redis_1)
+    before = await dump(redis_1), await dump(redis_2)
     for response in (
         await add(api, token),
-        await api.try_register("bob", "NA"),
+        await api.try_register("cyd", "NA"),  # of the same partition as alice, and c too
         await api.post("/score", {"user_id": "c", "region": "NA", "score": 1}, token=api.server_token()),
     ):
         assert (response.status_code, response.json()["error"]) == (429, "queue_full")
         assert response.json()["queue_length"] == 3
         assert response.json()["retry_after"] > 0
         assert int(response.headers["Retry-After"]) >= 1
-    assert await dump(redis_1) == before
+    assert (await dump(redis_1), await dump(redis_2)) == before
     assert (await add(api, other)).status_code == 200
-    await redis_1.rpop("queue:scores:NA")
+    for one in (redis_1, redis_2):
+        await one.rpop("queue:scores:NA")
     assert (await add(api, token)).status_code == 200
 
 
-@pytest.fixture(params=[1, 2], ids=["one-redis", "two-redis"])
+@pytest.fixture(params=LAYOUTS)
 async def any_queue(request: pytest.FixtureRequest, start: Start) -> Api:
-    return await start(shards=request.param, QUEUE_REJECT_LENGTH=3)
+    # Two partitions have half of it each.
+    return await start(layout=request.param, QUEUE_REJECT_LENGTH=6 if request.param == "two-partitions" else 3)
 
 
 async def test_parallel_writes_stop_exactly_at_the_queue_limit(start: Start, redis_1: redis.Redis) -> None:

@@ -10,6 +10,7 @@ import redis.asyncio as redis
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from tests.conftest import Start
+from tests.support.layouts import LAYOUTS
 from tests.support.redis_dump import dump
 from tests.support.service import Api, gather
 
@@ -93,6 +94,7 @@ async def test_every_write_is_on_the_board_in_the_hash_and_in_the_queue(api: Api
         "bucket:user:alice",
         "bucket:region:EU",
         "shard:ready",
+        "shard:layout",
         "shard:admission",
     }
 
@@ -110,18 +112,19 @@ async def test_a_player_without_a_card_cannot_write(any_api: Api, path: str) -> 
     assert await any_api.scores() == {}
 
 
-async def test_extremes_are_exact(any_api: Api, redis_1: redis.Redis) -> None:
+async def test_extremes_are_exact(any_api: Api, redis_1: redis.Redis, redis_2: redis.Redis) -> None:
     token = await any_api.register("top", "ASIA", MAX_EXACT_INTEGER)
     low = await any_api.register("low", "ASIA", -MAX_EXACT_INTEGER)
     assert await any_api.scores("ASIA") == {"top": MAX_EXACT_INTEGER, "low": -MAX_EXACT_INTEGER}
-    assert [event["score"] for event in await events(redis_1, "ASIA")] == [MAX_EXACT_INTEGER, -MAX_EXACT_INTEGER]
+    queued = [event["score"] for one in (redis_1, redis_2) for event in await events(one, "ASIA")]
+    assert queued == [MAX_EXACT_INTEGER, -MAX_EXACT_INTEGER]
     rank = (await any_api.get("/rank/low", region="ASIA")).json()
     assert (rank["rank"], rank["score"]) == (2, -MAX_EXACT_INTEGER)
-    before = await dump(redis_1)
+    before = await dump(redis_1), await dump(redis_2)
     for who, delta in ((token, 1), (token, MAX_EXACT_INTEGER), (low, -1), (low, -MAX_EXACT_INTEGER)):
         response = await any_api.post("/score/add", {"delta": delta}, token=who)
         assert code(response) == (422, "score_out_of_range")
-    assert await dump(redis_1) == before
+    assert (await dump(redis_1), await dump(redis_2)) == before
     response = await any_api.post("/score/add", {"delta": -2 * MAX_EXACT_INTEGER}, token=token)
     assert code(response) == (422, "invalid_payload")
     await any_api.post("/score/add", {"delta": -MAX_EXACT_INTEGER}, token=token)
@@ -202,8 +205,8 @@ async def test_a_clock_that_stepped_back_does_not_reorder_writes(api: Api, redis
 
 
 async def test_without_the_ready_marker_everything_says_warming_up(start: Start, redis_1: redis.Redis) -> None:
-    for shards in (1, 2):
-        api = await start(shards=shards, ready=False)
+    for layout in LAYOUTS:
+        api = await start(layout=layout, ready=False)
         token = api.player_token("alice", "EU")
         responses = [
             await api.try_register("alice", "EU"),
@@ -223,7 +226,7 @@ async def test_without_the_ready_marker_everything_says_warming_up(start: Start,
 
 
 async def test_one_cold_redis_does_not_stop_writes_of_the_other(start: Start, redis_2: redis.Redis) -> None:
-    api = await start(shards=2)
+    api = await start(layout="two-redis")
     asia, eu = await api.register("asia", "ASIA"), await api.register("eu", "EU")
     await redis_2.flushdb()
     assert (await api.post("/score/add", {"delta": 1}, token=asia)).status_code == 200

@@ -32,7 +32,7 @@ def by_region(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 async def test_queues_ages_and_workers(start: Start, redis_1: redis.Redis, redis_2: redis.Redis) -> None:
-    api = await start(shards=2)
+    api = await start(layout="two-redis")
     await push(redis_1, event(region="NA", timestamp=micros_ago(30)), event(timestamp=micros_ago(5)), region="NA")
     await redis_1.lpush("queue:scores:ASIA:dead", "{}")
     # In EU the oldest is in the hands of a worker: a younger one waits behind it.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import redis.asyncio as redis
@@ -15,23 +16,23 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start
+from tests.support.layouts import LAYOUTS, Layout
 from tests.support.service import Api
 from tests.support.worker import dead_letters, drained, event, push, rows, working
 from worker_service.recovery.verify import Difference, Report, Verifier
 
 
-@pytest.fixture(params=[1, 2], ids=["one-redis", "two-redis"])
+@pytest.fixture(params=LAYOUTS)
 async def stocked(
     request: pytest.FixtureRequest,
     start: Start,
-    environ: dict[str, str],
-    sharded_environ: dict[str, str],
+    layouts: dict[Layout, dict[str, str]],
     redis_1: redis.Redis,
     redis_2: redis.Redis,
 ) -> tuple[Api, dict[str, str]]:
     """Players of every region, all saved."""
-    chosen = {1: environ, 2: sharded_environ}[request.param]
-    api = await start(shards=request.param)
+    chosen = layouts[request.param]
+    api = await start(layout=request.param)
     async with working(chosen, block_seconds=0.1):
         for user_id, region in (("ann", "ASIA"), ("bob", "EU"), ("cyd", "NA"), ("dan", "GLOBAL"), ("eve", "EU")):
             await api.register(user_id, region, 10)
@@ -130,7 +131,8 @@ async def test_boards_follow_the_hash_and_ghosts_are_removed(
 ) -> None:
     api, environ = stocked
     await redis_1.zadd("leaderboard:GLOBAL", {"ann": 5, "ghost": 1})
-    await redis_1.zrem("leaderboard:NA", "cyd")
+    for one in (redis_1, redis_2):
+        await one.zrem("leaderboard:NA", "cyd")
     await redis_1.zadd("leaderboard:ASIA", {"phantom": 7})
     assert set(found(await verified(environ, databases))) == {"ann", "cyd", "ghost", "phantom"}
     await repaired(environ, databases, redis_1, redis_2)
@@ -232,3 +234,26 @@ async def test_dead_letters_are_listed_retried_and_dropped(
     (letter_id,) = [line.split()[0] for line in listed.stdout.splitlines() if "not JSON" in line]
     assert (await asyncio.to_thread(command, environ, "dead-letters", "drop", letter_id)).returncode == 0
     assert await dead_letters(redis_1) == []
+
+
+async def test_a_player_on_the_wrong_partition_is_named_and_goes(
+    start: Start,
+    layouts: dict[Layout, dict[str, str]],
+    databases: RegionDatabases,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    """Newer or not: its own partition has its writes."""
+    api, environ = await start(layout="two-partitions"), layouts["two-partitions"]
+    await api.register("bob", "EU", 10)
+    await api.register("eve", "EU", 20)
+    async with working(environ, block_seconds=0.1):
+        await drained(redis_1, redis_2)
+    stray: Any = {**await redis_1.hgetall("user:bob"), "score": "99", "updated_at": "4000000000000000"}
+    await redis_2.hset("user:bob", mapping=stray)
+    await redis_2.zadd("leaderboard:EU", {"bob": 99})
+    await redis_2.zadd("leaderboard:GLOBAL", {"bob": 99})
+    assert found(await verified(environ, databases)) == {"bob": "is on a Redis that holds another partition"}
+    assert set((await repaired(environ, databases, redis_1, redis_2)).values()) == {"removed"}
+    assert await api.scores() == {"bob": 10, "eve": 20}
+    assert not await redis_2.exists("user:bob")

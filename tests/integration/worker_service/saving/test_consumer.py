@@ -15,6 +15,7 @@ from leaderboard_core.redis import lua
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from tests.conftest import Start
 from tests.support.infrastructure import Infrastructure
+from tests.support.layouts import LAYOUTS, Layout
 from tests.support.proxy import proxy
 from tests.support.service import gather
 from tests.support.waiting import eventually
@@ -23,18 +24,17 @@ from tests.support.worker import dead_letters, drained, event, held, push, rows,
 OWN_LIST = "queue:scores:EU:processing:worker-1"
 
 
-@pytest.mark.parametrize("shards", [1, 2], ids=["one-redis", "two-redis"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 async def test_every_write_of_the_service_reaches_its_database(
     start: Start,
-    shards: int,
-    environ: dict[str, str],
-    sharded_environ: dict[str, str],
+    layout: Layout,
+    layouts: dict[Layout, dict[str, str]],
     databases: RegionDatabases,
     redis_1: redis.Redis,
     redis_2: redis.Redis,
 ) -> None:
     """Extremes, odd names and all: hash, board and row are equal once the queues are empty."""
-    api = await start(shards=shards)
+    api = await start(layout=layout)
     players = {
         "top": ("ASIA", MAX_EXACT_INTEGER, "T"),
         "low": ("EU", -MAX_EXACT_INTEGER, "L"),
@@ -46,7 +46,7 @@ async def test_every_write_of_the_service_reaches_its_database(
         user_id: await api.register(user_id, region, score, name=name)
         for user_id, (region, score, name) in players.items()
     }
-    async with working({1: environ, 2: sharded_environ}[shards]):
+    async with working(layouts[layout]):
         await drained(redis_1, redis_2)
         for user_id, (region, score, name) in players.items():
             stored = (await rows(databases, region))[user_id]
@@ -56,7 +56,7 @@ async def test_every_write_of_the_service_reaches_its_database(
         await drained(redis_1, redis_2)
     assert (await rows(databases))["low"] == ("L", -MAX_EXACT_INTEGER + 31, last.json()["updated_at"])
     for user_id, (region, _, _) in players.items():
-        client = redis_2 if shards == 2 and region == "EU" else redis_1
+        (client,) = [one for one in (redis_1, redis_2) if await one.exists(f"user:{user_id}")]
         hashed = await client.hgetall(f"user:{user_id}")
         name, score, micros = (await rows(databases, region))[user_id]
         assert (hashed["name"], int(hashed["score"]), int(hashed["updated_at"])) == (name, score, micros)

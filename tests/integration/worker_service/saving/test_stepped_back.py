@@ -96,7 +96,7 @@ async def test_a_lease_of_before_the_step_begins_anew(
 
 async def test_a_claim_on_another_shard_ends_when_the_clock_steps_back(start: Start) -> None:
     """It was counted on the player's shard, whose clock says less now than it did then."""
-    api = await start(shards=2)
+    api = await start(layout="two-redis")
     shard = api.services.shard_map.shard_of("EU", "alice")
     now = await ahead(shard.client, 0)
     keys = shard.keys

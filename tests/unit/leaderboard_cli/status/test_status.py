@@ -187,6 +187,15 @@ def test_the_screen_tells_a_store_that_refuses_writes_from_one_that_is_away() ->
     assert all(len(line) <= 80 for line in text.splitlines())
 
 
+def test_the_screen_names_the_partitions_of_a_region_that_are_not_well() -> None:
+    parts = [{"regions": ["EU"], "partition": f"{index}/3", "ok": True} for index in range(3)]
+    assert "3 ok" in drawn(make_report(None, Snapshot(status={**WELL, "redis": parts})))
+    parts[1] = {**parts[1], "ok": False}
+    parts[2] = {**parts[2], "ok": False, "refuses_writes": "its maxmemory is used up"}
+    text = drawn(make_report(None, Snapshot(status={**WELL, "redis": parts})))
+    assert "1/3 away, 2/3 refuses writes" in text
+
+
 def test_names_are_text_and_never_markup() -> None:
     odd = {**WELL, "workers": [{"name": "[red]w[/nonsense]", "last_seen_seconds": 1}]}
     assert "[red]w[/nonsense]" in drawn(make_report(None, Snapshot(status=odd, problems=["[bold]"])))

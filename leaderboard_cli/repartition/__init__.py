@@ -1,0 +1,1 @@
+"""Spread the players of some regions over other Redis."""

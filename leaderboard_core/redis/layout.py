@@ -1,0 +1,101 @@
+"""Hold how players are spread over several Redis against what each of them says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Self
+
+from leaderboard_core.redis.admission import Admission
+from leaderboard_core.redis.partition import WHOLE, Partition
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.settings import SettingsError
+
+
+class LayoutChanged(SettingsError):
+    """The Redis of the settings are not those that hold the data; the text says which, and how to go on."""
+
+
+class Place(NamedTuple):
+    """What a Redis says of itself: which part of the players it holds, and of which system (`layout_id`).
+
+    A Redis from before there were partitions says nothing: it is the whole, of no system that it could name.
+    """
+
+    partition: Partition
+    layout_id: str = ""
+
+    def encode(self) -> str:
+        return f"{self.partition} {self.layout_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `encode` has made. Raises ValueError."""
+        partition, _, layout_id = text.partition(" ")
+        return cls(Partition.parse(partition), layout_id)
+
+
+async def read_place(shard: Shard) -> Place | None:
+    """Read what a Redis says of itself; None when it is empty. Raises Unavailable, and LayoutChanged for nonsense."""
+    text, admission = await shard.pipeline([("GET", shard.keys.layout), ("GET", shard.keys.admission)])
+    if text is None:
+        return None if Admission.parse(admission or "") is None else Place(WHOLE)
+    try:
+        return Place.parse(text)
+    except ValueError:
+        raise LayoutChanged(
+            f"{shard.variable}: {shard.keys.layout} of {shard.name} cannot be read: {text!r}."
+        ) from None
+
+
+def check_place(shard: Shard, place: Place | None) -> None:
+    """Compare what a Redis says of itself with the settings. Raises LayoutChanged."""
+    if place is None or place.partition == shard.partition:
+        return
+    theirs, ours = place.partition, shard.partition
+    if theirs.count != ours.count:
+        raise LayoutChanged(different_count(shard, theirs.count))
+    raise LayoutChanged(
+        f"{shard.variable}: {shard.name} holds partition {theirs}, counted from 0, and is named as {ours}. Put the "
+        "URLs back into their order; two names of one Redis cannot be two partitions."
+    )
+
+
+def different_count(shard: Shard, count: int) -> str:
+    """Say that players are spread over another number of Redis than the settings name."""
+    named = shard.partition.count
+    return (
+        f"{shard.variable} names {named} Redis, and the players of {', '.join(shard.regions)} are spread over {count}. "
+        "Put the variable back as it was; `leaderboard repartition` spreads them anew."
+    )
+
+
+async def check_places(shards: Iterable[Shard]) -> str:
+    """Compare what every Redis says of itself with the settings, and with each other.
+
+    Returns the layout id that they agree on, '' when none says any. Raises Unavailable and LayoutChanged.
+    """
+    known, named_by = "", ""
+    for shard in shards:
+        place = await read_place(shard)
+        check_place(shard, place)
+        if place is None or not place.layout_id:
+            continue
+        if known and place.layout_id != known:
+            raise LayoutChanged(f"{shard.variable}: {shard.name} is of another system than {named_by}.")
+        known, named_by = place.layout_id, shard.name
+    return known
+
+
+async def take_place(shard: Shard, layout_id: str) -> None:
+    """Write into a Redis which part of which system it is, unless it says so. Raises Unavailable and LayoutChanged."""
+    place = await read_place(shard)
+    check_place(shard, place)
+    if place is None or not place.layout_id:
+        await shard.command("SET", shard.keys.layout, Place(shard.partition, layout_id).encode(), "NX")
+        place = await read_place(shard)  # another worker, or another name of the same Redis, may have been first
+        check_place(shard, place)
+    if place is None or place.layout_id != layout_id:
+        raise LayoutChanged(
+            f"{shard.variable}: {shard.name} belongs to another system than the databases. Set the variable to this "
+            f"system's Redis; if it is that one, and the databases are what was exchanged, delete {shard.keys.layout}."
+        )

@@ -1,0 +1,256 @@
+"""Test `leaderboard repartition` beside services and workers: nothing is lost, and it can be killed anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from zlib import crc32
+
+import asyncpg
+import pytest
+import redis.asyncio as redis
+
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.layouts import read_repartition
+from leaderboard_core.redis.layout import LayoutChanged
+from tests.acceptance.cluster import REPOSITORY, clean_environment
+from tests.conftest import Start, TestDatabases
+from tests.support.command import run_here
+from tests.support.infrastructure import Infrastructure
+from tests.support.layouts import Layout
+from tests.support.service import Api
+from tests.support.waiting import eventually
+from tests.support.worker import drained, event, push, working
+
+PASSWORD = "correct horse battery"
+REGIONS = ("EU", "ASIA", "GLOBAL")
+PLAYERS = {f"player-{number}": (REGIONS[number % 3], number) for number in range(30)}
+
+
+async def registered(api: Api) -> dict[str, str]:
+    """Players of three regions, one with a password, and one who was deleted; returns tokens."""
+    tokens = {
+        user_id: await api.register(user_id, region, score, password=PASSWORD if user_id == "player-7" else None)
+        for user_id, (region, score) in PLAYERS.items()
+    }
+    await api.register("gone", "EU", 99)
+    await api.delete("gone", api.server_token())
+    return tokens
+
+
+async def repartition(environ: dict[str, str], *words: str) -> str:
+    code, output, complaint = await run_here(environ, "repartition", *words, "--yes")
+    assert code == 0, output + complaint
+    return output
+
+
+async def refused(environ: dict[str, str], *words: str) -> str:
+    code, output, complaint = await run_here(environ, "repartition", *words)
+    assert code == 1, output
+    assert "Traceback" not in complaint
+    return complaint
+
+
+async def verified(environ: dict[str, str]) -> None:
+    code, output, complaint = await run_here(environ, "verify")
+    assert code == 0, output + complaint
+
+
+async def spread(*clients: redis.Redis) -> None:
+    """Check that each Redis has its players, and nobody else's."""
+    for index, client in enumerate(clients):
+        found = {key.removeprefix("user:") async for key in client.scan_iter("user:*")}
+        assert found == {user_id for user_id in PLAYERS if crc32(user_id.encode()) % len(clients) == index}
+
+
+async def test_from_one_to_two_and_back(
+    start: Start,
+    layouts: dict[Layout, dict[str, str]],
+    infra: Infrastructure,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    """Without a worker: what waits is saved by the command. Services that are not started anew write nothing."""
+    before = await start()
+    tokens = await registered(before)
+    first = await before.post("/score/add", {"delta": 5}, token=tokens["player-3"], key="once")
+    said = await repartition(layouts["one-redis"], ",".join(infra.redis_urls))
+    assert "Set REDIS_URL to the new value" in said
+    expected = {user_id: score for user_id, (_, score) in PLAYERS.items()} | {"player-3": 8}
+    assert await before.scores() == expected
+    stale = await before.post("/score/add", {"delta": 1}, token=tokens["player-1"])
+    assert (stale.status_code, stale.json()["error"]) == (503, "warming_up")
+    await spread(redis_1, redis_2)
+    await verified(layouts["two-partitions"])
+
+    two = await start(layout="two-partitions")
+    assert await two.scores() == expected
+    repeated = await two.post("/score/add", {"delta": 5}, token=tokens["player-3"], key="once")
+    assert repeated.json() == first.json()
+    assert (await two.login("player-7", password=PASSWORD)).status_code == 200
+    assert (await two.post("/score/add", {"delta": 1}, token=tokens["player-1"])).status_code == 200
+    async with working(layouts["two-partitions"]):
+        await drained(redis_1, redis_2)
+    await two.post("/score/add", {"delta": 1}, token=tokens["player-2"])
+    await repartition(layouts["two-partitions"], infra.redis_urls[1])
+    expected |= {"player-1": 2, "player-2": 3}
+    assert [key async for key in redis_1.scan_iter() if not key.startswith("workers")] == []
+    await spread(redis_2)
+    again = await start(REDIS_URL=infra.redis_urls[1])
+    assert await again.scores() == expected
+    await verified({**layouts["one-redis"], "REDIS_URL": infra.redis_urls[1]})
+
+
+async def test_meanwhile_writes_wait_and_boards_come_from_postgres(
+    start: Start,
+    layouts: dict[Layout, dict[str, str]],
+    infra: Infrastructure,
+    databases: RegionDatabases,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    """An event that Postgres refuses holds it up."""
+    api = await start()
+    tokens = await registered(api)
+    async with working(layouts["one-redis"]):
+        await push(redis_1, event("poison", name="x\0y"))
+        await drained(redis_1)
+        said = await refused(layouts["one-redis"], ",".join(infra.redis_urls), "--yes")
+        assert "1 dead letters would be lost" in said
+        write = await api.post("/score/add", {"delta": 1}, token=tokens["player-1"])
+        assert (write.status_code, write.json()["error"]) == (503, "repartitioning")
+        assert int(write.headers["Retry-After"]) >= 1
+        top = await api.get("/top", limit=5)
+        assert top.headers["X-Leaderboard-Source"] == "postgres"
+        assert top.json()["total"] == len(PLAYERS)
+        other = await refused(layouts["one-redis"], infra.redis_urls[1], "--yes")
+        assert "Another one of ASIA,EU,GLOBAL,NA to 2 Redis has begun" in other
+    async with working(layouts["one-redis"], heartbeats=True):
+        code, output, _ = await run_here(layouts["one-redis"], "repartition", "--abandon")
+        assert (code, "called off" in output) == (0, True)
+
+        async def writes() -> bool:
+            return (await api.post("/score/add", {"delta": 1}, token=tokens["player-1"])).status_code == 200
+
+        await eventually(writes, "an admission of the Redis as it was")
+    assert await read_repartition(databases["GLOBAL"]) is None
+    await redis_1.delete("queue:scores:EU:dead")
+
+
+@asynccontextmanager
+async def locked(test_databases: TestDatabases) -> AsyncIterator[asyncpg.Connection]:
+    """Keep everybody from changing an admission of EU."""
+    connection = await asyncpg.connect(test_databases.dsn("EU"))
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE admissions IN SHARE MODE")
+            yield connection
+    finally:
+        await connection.close()
+
+
+async def killed_at(stage: str, environ: dict[str, str], urls: str, databases: RegionDatabases) -> None:
+    """Run the command until its mark says `stage`, and kill it."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "leaderboard_cli", "repartition", urls, "--yes"),
+        cwd=REPOSITORY,
+        env=clean_environment(**environ, LEADERBOARD_DATA_DIR="/nonexistent"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+    async def reached() -> bool:
+        assert process.returncode is None
+        mark = await read_repartition(databases["GLOBAL"])
+        return mark is not None and mark.stage == stage
+
+    try:
+        await eventually(reached, f"the stage {stage}", seconds=30)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("stage", ["drain", "switch"])
+async def test_one_that_is_killed_is_gone_on_with(
+    stage: str,
+    start: Start,
+    layouts: dict[Layout, dict[str, str]],
+    infra: Infrastructure,
+    databases: RegionDatabases,
+    test_databases: TestDatabases,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    api = await start()
+    await registered(api)
+    urls = ",".join(infra.redis_urls)
+    if stage == "drain":
+        async with locked(test_databases):  # so it cannot leave it
+            await killed_at(stage, layouts["one-redis"], urls, databases)
+    else:
+        await killed_at(stage, layouts["one-redis"], urls, databases)
+        if await read_repartition(databases["GLOBAL"]) is not None:
+            code, _, complaint = await run_here(layouts["one-redis"], "repartition", "--abandon")
+            assert (code, "are spread anew already" in complaint) == (1, True)
+    for one in (redis_1, redis_2):
+        await one.delete("shard:rebuild")  # the lease of who was killed, which ends by itself
+    code, output, complaint = await run_here(layouts["one-redis"], "repartition", urls, "--yes")
+    assert code == 0 or "It is done" in complaint, output + complaint
+    after = await start(layout="two-partitions")
+    assert await after.scores() == {user_id: score for user_id, (_, score) in PLAYERS.items()}
+    await spread(redis_1, redis_2)
+    await verified(layouts["two-partitions"])
+
+
+async def test_a_worker_that_goes_on_with_the_layout_before_saves_nothing_and_ends(
+    start: Start,
+    layouts: dict[Layout, dict[str, str]],
+    infra: Infrastructure,
+    databases: RegionDatabases,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    async def go_on() -> None:
+        async with working(layouts["one-redis"]) as worker:
+            await repartition(layouts["one-redis"], ",".join(infra.redis_urls))
+            two = await start(layout="two-partitions")
+            await two.post("/score", {"user_id": "player-0", "region": "EU", "score": 1000}, token=two.server_token())
+
+            async def ended() -> bool:
+                return any(task.done() for task in worker.tasks)
+
+            await eventually(ended, "the end of the worker")
+
+    await registered(await start())
+    with pytest.raises(LayoutChanged, match=r"names 1 Redis, and the players of .* are spread over 2"):
+        await go_on()
+    async with working({**layouts["two-partitions"], "WORKER_TIMEOUT_SECONDS": "2"}, name="worker-2", heartbeats=True):
+        await drained(redis_1, redis_2)
+    row = await databases["EU"].fetchval("SELECT score FROM leaderboard WHERE user_id = 'player-0'")
+    assert row == 1000
+    await verified(layouts["two-partitions"])
+
+
+async def test_what_cannot_be_done_is_refused(
+    start: Start,
+    layouts: dict[Layout, dict[str, str]],
+    infra: Infrastructure,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    first, second = infra.redis_urls
+    environ = layouts["one-redis"]
+    await redis_2.zadd("leaderboard:EU", {"stranger": 1})
+    await start()
+    assert "Name the new value" in await refused(environ)
+    assert "names these Redis already" in await refused(environ, first)
+    assert "There is no region XX" in await refused(environ, f"{first},{second}", "--region", "xx")
+    assert "EU has no REDIS_URL_EU" in await refused(environ, f"{first},{second}", "--region", "EU")
+    assert "holds players, and is none of this system's" in await refused(environ, f"{first},{second}", "--yes")
+    assert "would share Redis with another variable" in await refused(layouts["two-redis"], second, "--yes")
+    await redis_1.delete("shard:admission")
+    assert "is not ready" in await refused(environ, f"{first},{second}", "--yes")

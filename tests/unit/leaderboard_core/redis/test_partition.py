@@ -1,0 +1,63 @@
+"""Test which players a partition holds, and the names of parts."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leaderboard_core.redis.partition import WHOLE, Partition, index_of
+from leaderboard_core.settings import SettingsError, TopologySettings, load
+
+
+@given(st.text(min_size=1, max_size=40).filter(str.isprintable), st.integers(1, 64))
+def test_every_player_is_on_one_partition(user_id: str, count: int) -> None:
+    holders = [index for index in range(count) if Partition(index, count).holds(user_id)]
+    assert holders == [index_of(user_id, count)]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 7, 8, 16, 32])
+def test_players_are_spread_evenly(count: int) -> None:
+    found = Counter(index_of(f"player-{number}", count) for number in range(count * 1_000))
+    assert len(found) == count
+    assert 800 < min(found.values()) <= max(found.values()) < 1_200
+
+
+def test_a_part_has_a_name_and_the_whole_keeps_its_own() -> None:
+    assert WHOLE.name("EU") == "EU"
+    assert Partition(1, 4).name("EU") == "EU 1/4"
+    assert WHOLE.encode_scope(("NA", "EU")) == "EU,NA"
+    assert Partition(1, 4).encode_scope(("NA", "EU")) == "EU,NA:1/4"
+    for one in (WHOLE, Partition(0, 2), Partition(31, 32)):
+        assert Partition.parse_scope(one.encode_scope(("EU", "NA"))) == (("EU", "NA"), one)
+    for wrong in ("EU:1", "EU:/", "EU:a/b"):
+        with pytest.raises(ValueError, match="invalid literal"):
+            Partition.parse_scope(wrong)
+
+
+def test_a_limit_is_divided_and_rounded_up() -> None:
+    assert [Partition(0, count).share_of(10) for count in (1, 2, 3, 4, 16)] == [10, 5, 4, 3, 1]
+    assert Partition(0, 4).share_of(0) == 0
+
+
+def test_several_urls_are_partitions_in_their_order() -> None:
+    found = load(TopologySettings, {"REDIS_URL": "redis://one/0, redis://two/0", "REDIS_URL_EU": "redis://three"})
+    assert found.redis_urls_of("NA") == found.redis_urls_of("GLOBAL") == ("redis://one/0", "redis://two/0")
+    assert found.redis_urls_of("EU") == ("redis://three",)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("redis://one,redis://one", "names the same URL twice"),
+        ("redis://one,", "has a comma that no URL follows"),
+        ("redis://:a,b@one/0", "has a comma that no URL follows"),
+        ("redis://one,http://two", "must begin with redis:// or rediss:// or unix://"),
+        ("redis://one,redis://two:x", "cannot be read as a URL"),
+    ],
+)
+def test_a_list_that_is_wrong_says_how(value: str, said: str) -> None:
+    with pytest.raises(SettingsError, match="REDIS_URL") as raised:
+        load(TopologySettings, {"REDIS_URL": value})
+    assert said in str(raised.value)
+    assert ":a,b" not in str(raised.value)

@@ -1,0 +1,39 @@
+"""Hold the Redis of the settings against what the databases know, and note a layout that is new."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.layouts import partitions_of, set_partitions, settle_layout_id
+from leaderboard_core.redis.layout import LayoutChanged, check_places, different_count, take_place
+from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL
+
+
+async def check_layout(shards: Sequence[Shard], databases: RegionDatabases) -> str:
+    """Compare the settings with the databases, and with what each Redis says of itself; returns the layout's id.
+
+    The id is that of the databases, and where they have none that of the Redis. Raises LayoutChanged, Unavailable, and
+    asyncpg's errors.
+    """
+    for shard in shards:
+        await _check_counts(shard, databases)
+    return await settle_layout_id(databases[GLOBAL], await check_places(shards) or secrets.token_hex(8))
+
+
+async def note_layout(shard: Shard, databases: RegionDatabases) -> None:
+    """As `check_layout` for one shard; then write into it, and into the databases of its regions, what it holds."""
+    layout_id = await check_layout([shard], databases)
+    await take_place(shard, layout_id)
+    for region in shard.regions:
+        if await partitions_of(databases[region], region) is None:
+            await set_partitions(databases[region], region, shard.partition.count)
+
+
+async def _check_counts(shard: Shard, databases: RegionDatabases) -> None:
+    for region in shard.regions:
+        known = await partitions_of(databases[region], region)
+        if known not in (None, shard.partition.count):
+            raise LayoutChanged(different_count(shard, known))
