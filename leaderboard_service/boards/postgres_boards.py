@@ -9,10 +9,11 @@ from typing import Any, Final, TypeVar
 from leaderboard_core.errors import Unavailable, UserNotFound
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import GLOBAL
+from leaderboard_service.boards import selection
 from leaderboard_service.boards.coalescing import RequestCoalescer
 from leaderboard_service.boards.postgres_queries import RegionSnapshot
 from leaderboard_service.boards.postgres_snapshots import BoardSnapshots
-from leaderboard_service.boards.ranges import BoardRange, as_score_range
+from leaderboard_service.boards.ranges import BoardRange, Position, as_score_range
 from leaderboard_service.boards.ranking import (
     PagePart,
     RankedRow,
@@ -23,7 +24,7 @@ from leaderboard_service.boards.ranking import (
     ranked,
     sum_counts,
 )
-from leaderboard_service.boards.results import MERGED_DEPTH, ListRanks, Neighbourhood, Page, RankEntry
+from leaderboard_service.boards.results import ListRanks, Neighbourhood, Page, RankEntry
 
 _LATE: Final = "Redis is away, and Postgres does not answer in time; try again shortly."
 
@@ -42,7 +43,7 @@ class PostgresBoards:
         self._coalescer: RequestCoalescer[Any] = RequestCoalescer()
 
     async def top(self, region: str, limit: int, offset: int) -> Page:
-        """Do what RedisBoards.top does. Raises Unavailable, for a deep page of the GLOBAL board too."""
+        """Do what RedisBoards.top does. Raises Unavailable."""
         return await self._share(("top", region, limit, offset), lambda: self._top(region, limit, offset))
 
     async def page(self, region: str, board_range: BoardRange, limit: int) -> Page:
@@ -81,13 +82,21 @@ class PostgresBoards:
 
     async def _top(self, region: str, limit: int, offset: int) -> Page:
         regions = self._regions(region)
-        single, depth = len(regions) == 1, offset + limit
-        if not single and depth > MERGED_DEPTH:
-            raise Unavailable("So deep a page cannot be read while Redis is away; try again shortly.")
-        first, skipped = (offset, 0) if single else (0, offset)
-        # One row more than asked for tells whether more follow.
-        parts = await self._in_each(regions, lambda part: part.top(first, skipped + limit + 1))
-        return _first_page(parts, skipped, limit)
+        single = len(regions) == 1
+        if single or selection.reads_from_top(offset, limit):
+            first, skipped = (offset, 0) if single else (0, offset)
+            # One row more than asked for tells whether more follow.
+            parts = await self._in_each(regions, lambda part: part.top(first, skipped + limit + 1))
+            return _first_page(parts, skipped, limit)
+
+        # Snapshots are opened for each round anew: who held one while waiting for another could wait for ever.
+        async def sample(after: Position, up_to: Position) -> Sequence[selection.Sample]:
+            return await self._in_each(regions, lambda part: part.sample(after, up_to))
+
+        async def read(after: Position, rows: int) -> Sequence[PagePart]:
+            return await self._in_each(regions, lambda part: part.page(BoardRange(after=after), rows))
+
+        return await selection.read_page(offset, limit, sample, read)
 
     async def _page(self, region: str, board_range: BoardRange, limit: int) -> Page:
         regions = self._regions(region)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import starmap
 from typing import Any
 
 from leaderboard_core.postgres import sql
 from leaderboard_core.settings import MAX_EXACT_INTEGER
-from leaderboard_service.boards.ranges import BoardRange, Position
+from leaderboard_service.boards.ranges import END, START, BoardRange, Position
 from leaderboard_service.boards.ranking import PagePart, Row
-from leaderboard_service.boards.sparse_index import END, START, STRIDE, SparseIndex, in_board_order, sum_pieces
+from leaderboard_service.boards.selection import SAMPLES, Sample
+from leaderboard_service.boards.sparse_index import STRIDE, SparseIndex, in_board_order, sum_pieces
 
 _MARKS_PER_STATEMENT = 20
 """20,000 rows: a statement ends long before the time-out, also when each row has to be looked up in the table."""
 _SLOW_SECONDS_PER_ROW = 3e-6
 """From here on sorting the whole table is faster: the index alone takes a tenth of that, looking up rows much more."""
 _SORT_SECONDS = 120.0
+_ROWS_SAMPLED = 4 * STRIDE
+"""Of so many rows at most samples are taken from the table; of more from the marks, of which there are some then."""
 
 
 class RegionSnapshot:
@@ -61,6 +65,19 @@ class RegionSnapshot:
         first, ties = (_position(rows[0]), _ties(rows[0].score)) if rows else (lowest, lowest)
         before = await self.rows_before(_ties(boundary.score), ties, first)
         return self._part(rows, before[first], before[ties], boundary.score, before[_ties(boundary.score)])
+
+    async def sample(self, after: Position, up_to: Position) -> Sample:
+        """Sample the rows after one position, up to and with another, by marks where there are some between them."""
+        before = await self.rows_before(after, up_to)
+        here = set(map(_position, await self.players((after.user_id, up_to.user_id))))
+        low = before[after] + (after in here)
+        high = max(low, before[up_to] + (up_to in here))
+        if high - low > _ROWS_SAMPLED:
+            return Sample(self.total, low, high, self._index.marks_between(low, high, SAMPLES))
+        stride = max(1, -(-(high - low) // SAMPLES))
+        rows = await self._fetch("board_marks", after, stride, (high - low) // stride)
+        counts = range(low + stride, high + 1, stride)
+        return Sample(self.total, low, high, list(zip(starmap(Position, rows), counts, strict=True)))
 
     async def around(self, player: Row, reach: int) -> PagePart:
         """Read up to `reach` rows above and below the place of a player, who may be another region's, and its own."""

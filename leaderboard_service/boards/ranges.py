@@ -24,6 +24,17 @@ class Position(NamedTuple):
     score: int
     user_id: str
 
+    @property
+    def key(self) -> tuple[int, bytes]:
+        """Return the sort key, greatest first, as board_order does for rows."""
+        return self.score, self.user_id.encode()
+
+
+START = Position(MAX_EXACT_INTEGER + 1, "")
+"""Before every row."""
+END = Position(-MAX_EXACT_INTEGER - 1, "")
+"""Behind every row."""
+
 
 @dataclass(frozen=True, slots=True)
 class BoardRange:
@@ -48,7 +59,7 @@ class BoardRange:
         beyond = Position((MAX_EXACT_INTEGER if self.high is None else self.high) + 1, "")
         if self.after is None:
             return beyond
-        return min(beyond, self.after, key=lambda position: (position.score, position.user_id.encode()))
+        return min(beyond, self.after, key=lambda position: position.key)
 
     @property
     def lowest(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import NamedTuple, Self
 
 
@@ -86,14 +87,16 @@ def board_order(row: Row) -> tuple[int, bytes]:
     return row.score, row.user_id.encode()
 
 
-def merge(parts: Sequence[PagePart]) -> list[RankedRow]:
+def merge(parts: Sequence[PagePart], most: int | None = None) -> list[RankedRow]:
     """Merge the rows of all parts in board order, with competition ranks (1 + players with a higher score).
+
+    With `most`, only so many of them.
 
     The ranks are exact for every run of rows around a position that each part covers on both sides as
     far as the run reaches: a page from the top, or the neighbours of one player.
     """
     if len(parts) == 1:
-        return _rank_single_part(parts[0])
+        return _rank_single_part(parts[0])[:most]
     merged = heapq.merge(
         *([(row, number) for row in part.rows()] for number, part in enumerate(parts)),
         key=lambda item: board_order(item[0]),
@@ -102,7 +105,7 @@ def merge(parts: Sequence[PagePart]) -> list[RankedRow]:
     taken = [0] * len(parts)
     ranked: list[RankedRow] = []
     rank, score = 0, None
-    for row, number in merged:
+    for row, number in islice(merged, most):
         if row.score != score:
             score = row.score
             rank = 1 + sum(_above(part, count, score) for part, count in zip(parts, taken, strict=True))

@@ -7,12 +7,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from leaderboard_core.errors import InvalidPayload, UserNotFound
+from leaderboard_core.errors import UserNotFound
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_service.boards import redis_queries as queries
-from leaderboard_service.boards.ranges import BoardRange, as_score_range
+from leaderboard_service.boards import selection
+from leaderboard_service.boards.ranges import BoardRange, Position, as_score_range
 from leaderboard_service.boards.ranking import (
+    PagePart,
     RankedRow,
     list_ranks,
     merge,
@@ -20,7 +22,7 @@ from leaderboard_service.boards.ranking import (
     ranked,
     sum_counts,
 )
-from leaderboard_service.boards.results import MERGED_DEPTH, ListRanks, Neighbourhood, Page, RankEntry, first_page
+from leaderboard_service.boards.results import ListRanks, Neighbourhood, Page, RankEntry, first_page
 
 _CACHED_HOME_SHARDS = 100_000
 
@@ -35,22 +37,26 @@ class RedisBoards:
     async def top(self, region: str, limit: int, offset: int) -> Page:
         """Read `limit` rows of the board of `region` after the first `offset`.
 
-        Raises WarmingUp or Unavailable, and InvalidPayload for a page deeper than MERGED_DEPTH of a
-        board that spans shards.
+        A board that spans shards is searched for the beginning of a deep page. Raises WarmingUp or Unavailable.
         """
         shards = self._map.shards_of_board(region)
         if len(shards) == 1:
             part = await queries.read_top(shards[0], region, offset, limit)
             return Page(part.total, merge([part]), offset + len(part.scores) < part.total)
-        depth = offset + limit
-        if depth > MERGED_DEPTH:
-            raise InvalidPayload(
-                f"This board spans several servers; offset + limit may be at most {MERGED_DEPTH}.",
-                fields=[{"field": "offset", "message": f"offset + limit is {depth}"}],
-            )
-        parts = await asyncio.gather(*(queries.read_top(shard, region, 0, depth) for shard in shards))
-        total = sum(part.total for part in parts)
-        return Page(total, merge(parts)[offset:depth], depth < total)
+        if selection.reads_from_top(offset, limit):
+            depth = offset + limit
+            parts = await asyncio.gather(*(queries.read_top(shard, region, 0, depth) for shard in shards))
+            total = sum(part.total for part in parts)
+            return Page(total, merge(parts, depth)[offset:], depth < total)
+
+        async def sample(after: Position, up_to: Position) -> Sequence[selection.Sample]:
+            return await asyncio.gather(*(queries.read_samples(shard, region, after, up_to) for shard in shards))
+
+        async def read(after: Position, rows: int) -> Sequence[PagePart]:
+            following = BoardRange(after=after)
+            return await asyncio.gather(*(queries.read_page(shard, region, following, rows) for shard in shards))
+
+        return await selection.read_page(offset, limit, sample, read)
 
     async def page(self, region: str, board_range: BoardRange, limit: int) -> Page:
         """Read the first `limit` rows of a range of the board of `region`. Raises WarmingUp or Unavailable."""

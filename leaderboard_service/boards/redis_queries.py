@@ -7,8 +7,9 @@ from typing import Any, NoReturn
 
 from leaderboard_core.errors import WarmingUp
 from leaderboard_core.redis.shard import Shard
-from leaderboard_service.boards.ranges import BoardRange
+from leaderboard_service.boards.ranges import BoardRange, Position
 from leaderboard_service.boards.ranking import PagePart, Row
+from leaderboard_service.boards.selection import SAMPLES, Sample
 
 
 async def _page_part(shard: Shard, answer: list[Any]) -> PagePart:
@@ -72,6 +73,14 @@ async def read_top(shard: Shard, region: str, offset: int, limit: int) -> PagePa
     keys = shard.keys
     answer = await shard.run("read_top", (keys.admission, keys.board(region)), (keys.user(""), offset, limit))
     return await _page_part(shard, answer)
+
+
+async def read_samples(shard: Shard, region: str, after: Position, up_to: Position) -> Sample:
+    keys = shard.keys
+    answer = await shard.run("read_samples", (keys.admission, keys.board(region)), (*after, *up_to, SAMPLES))
+    _, total, low, high, stride, rows = answer
+    positions = map(Position, map(int, rows[1::2]), rows[::2])
+    return Sample(total, low, high, list(zip(positions, range(low + stride, high + 1, stride), strict=True)))
 
 
 async def read_rank(shard: Shard, region: str, user_id: str) -> tuple[int, int, int, str, str] | None:

@@ -7,9 +7,6 @@ from typing import NamedTuple
 
 from leaderboard_service.boards.ranking import ListRank, PagePart, RankedRow, merge
 
-MERGED_DEPTH = 10_000
-"""How deep a page of a board that spans shards may reach: each shard must send all rows before it."""
-
 
 class Page(NamedTuple):
     """Consecutive rows of a board; `total` players are on the whole board, and `more` of those asked for follow."""
@@ -43,6 +40,6 @@ class Neighbourhood(NamedTuple):
 
 def first_page(parts: Sequence[PagePart], limit: int) -> Page:
     """Merge the first page of a range from its parts, each of at least `limit` rows if there are so many."""
-    rows = merge(parts)[:limit]
+    rows = merge(parts, limit)
     more = sum(part.start for part in parts) + len(rows) < sum(part.end for part in parts)
     return Page(sum(part.total for part in parts), rows, more)

@@ -38,8 +38,7 @@ class TopQuery(BoardQuery):
         Field(
             ge=0,
             le=MAX_EXACT_INTEGER,
-            description="Rows to leave out; not together with `cursor`. Where regions live on several Redis servers, "
-            "`offset + limit` is at most 10,000.",
+            description="Rows to leave out, at any depth; not together with `cursor`.",
         ),
         whole,
     ] = 0

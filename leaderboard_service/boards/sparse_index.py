@@ -6,16 +6,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from leaderboard_core.settings import MAX_EXACT_INTEGER
-from leaderboard_service.boards.ranges import Position
+from leaderboard_service.boards.ranges import START, Position
 
 STRIDE = 1000
 """Rows from one mark to the next: what a read has to count at most, in a third of a millisecond."""
-
-START = Position(MAX_EXACT_INTEGER + 1, "")
-"""Before every row."""
-END = Position(-MAX_EXACT_INTEGER - 1, "")
-"""Behind every row."""
 
 
 class Piece(NamedTuple):
@@ -38,20 +32,29 @@ class SparseIndex:
         self.version = version
         self.total = total
         self.marks = (START, *marks)
-        self._keys = [_key(mark) for mark in reversed(self.marks)]
+        self._keys = [mark.key for mark in reversed(self.marks)]
 
     def offset_from_mark(self, offset: int) -> tuple[Position, int]:
         """Return the last mark that is not behind the row after `offset` others, and how many rows lie between."""
         number = min((offset + 1) // STRIDE, len(self.marks) - 1)
         return self.marks[number], offset - _rows_before(number)
 
+    def marks_between(self, low: int, high: int, most: int) -> list[tuple[Position, int]]:
+        """Return marks with more than `low` and at most `high` rows at and before them, and these counts.
+
+        If there are more than `most`, so many of them, evenly spread.
+        """
+        first, last = low // STRIDE + 1, high // STRIDE
+        step = max(1, -(-(last - first + 1) // most))
+        return [(self.marks[number], number * STRIDE) for number in range(first, last + 1, step)]
+
     def pieces(self, positions: Sequence[Position]) -> list[Piece]:
         """Say what to count for each of some positions, given in board order, so that no row is counted twice."""
         found: list[Piece] = []
         for position in positions:
-            number = max(0, len(self.marks) - 1 - bisect_left(self._keys, _key(position)))
+            number = max(0, len(self.marks) - 1 - bisect_left(self._keys, position.key))
             mark = self.marks[number]
-            if found and _key(found[-1].end) < _key(mark):
+            if found and found[-1].end.key < mark.key:
                 found.append(Piece(found[-1].end, None, position))
             else:
                 found.append(Piece(mark, _rows_before(number), position))
@@ -60,7 +63,7 @@ class SparseIndex:
 
 def in_board_order(positions: Iterable[Position]) -> list[Position]:
     """Sort positions as a board has them, each once."""
-    return sorted(set(positions), key=_key, reverse=True)
+    return sorted(set(positions), key=lambda position: position.key, reverse=True)
 
 
 def sum_pieces(pieces: Sequence[Piece], counts: Sequence[int]) -> dict[Position, int]:
@@ -74,7 +77,3 @@ def sum_pieces(pieces: Sequence[Piece], counts: Sequence[int]) -> dict[Position,
 
 def _rows_before(number: int) -> int:
     return number * STRIDE - 1 if number else 0
-
-
-def _key(position: Position) -> tuple[int, bytes]:
-    return position.score, position.user_id.encode()

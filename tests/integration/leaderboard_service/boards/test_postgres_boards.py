@@ -20,9 +20,9 @@ from leaderboard_core.settings import TopologySettings, load
 from leaderboard_service.boards.postgres_boards import PostgresBoards
 from leaderboard_service.boards.postgres_queries import read_index
 from leaderboard_service.boards.postgres_snapshots import WAIT_SECONDS, WAITING_PER_CONNECTION
-from leaderboard_service.boards.ranges import BoardRange, Position
+from leaderboard_service.boards.ranges import START, BoardRange, Position
 from leaderboard_service.boards.ranking import RankedRow, percentile
-from leaderboard_service.boards.sparse_index import START, STRIDE
+from leaderboard_service.boards.sparse_index import STRIDE
 from tests.support.service import running_service
 from tests.support.waiting import eventually
 from tests.support.worker import EAGER
@@ -144,6 +144,29 @@ async def test_every_read_is_that_of_a_count_of_all_rows(wide_pools: RegionDatab
     await save(wide_pools, rows)
     boards = PostgresBoards(wide_pools)
     await compare(boards, rows, region)
+
+
+async def test_a_page_of_any_depth_of_a_board_of_several_databases(wide_pools: RegionDatabases) -> None:
+    """With more rows than are sampled without the marks, long ties, and regions of very different sizes."""
+    expected: list[tuple[int, str]] = []
+    for region, players, scores in (("EU", 30_000, 40), ("ASIA", 9_000, 9_000), ("NA", 50, 2)):
+        found = await wide_pools[region].fetch(
+            "INSERT INTO leaderboard (user_id, name, region, score) "
+            "SELECT chr(65 + n % 57) || n || $1, 'N', $1, n % $3 FROM generate_series(1, $2::integer) AS n "
+            "RETURNING score, user_id",
+            region,
+            players,
+            scores,
+        )
+        expected += map(tuple, found)
+    expected.sort(key=lambda row: (row[0], row[1].encode()), reverse=True)
+    rows = board_of({user_id: (user_id[-2:], score) for score, user_id in expected}, "GLOBAL")
+    boards = PostgresBoards(wide_pools)
+    for offset in (0, 110, 111, 5_000, 20_000, 33_333, 39_000, len(rows) - 1, len(rows), 2**53 - 1):
+        page = await boards.top("GLOBAL", 10, offset)
+        found_rows = [(row.rank, row.user_id, row.score) for row in page.rows]
+        assert found_rows == [(row.rank, row.user_id, row.score) for row in rows[offset : offset + 10]]
+        assert (page.total, page.more) == (len(rows), offset + 10 < len(rows))
 
 
 async def test_every_answer_is_of_one_moment_about_a_second_ago_at_most(

@@ -7,8 +7,8 @@ from bisect import bisect_right
 
 import pytest
 
-from leaderboard_service.boards.ranges import Position
-from leaderboard_service.boards.sparse_index import END, START, STRIDE, SparseIndex, in_board_order, sum_pieces
+from leaderboard_service.boards.ranges import END, START, Position
+from leaderboard_service.boards.sparse_index import STRIDE, SparseIndex, in_board_order, sum_pieces
 
 Key = tuple[int, bytes]
 
