@@ -91,12 +91,22 @@ def decode(raw: str | bytes, region: str) -> ScoreEvent | Deletion:
 
 def timestamp_of(raw: str | bytes) -> int | None:
     """An event's time in µs since the epoch, None when it cannot be read."""
+    found = _field_of(raw, "timestamp")
+    return found if type(found) is int and 0 <= found <= MAX_TIMESTAMP else None
+
+
+def user_id_of(raw: str | bytes) -> str:
+    """An event's player, '' when it cannot be read."""
+    found = _field_of(raw, "user_id")
+    return found if isinstance(found, str) else ""
+
+
+def _field_of(raw: str | bytes, name: str) -> Any:
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return None
-    found = fields.get("timestamp") if isinstance(fields, dict) else None
-    return found if type(found) is int and 0 <= found <= MAX_TIMESTAMP else None
+    return fields.get(name) if isinstance(fields, dict) else None
 
 
 def _deletion(fields: dict[str, Any], region: str) -> Deletion:

@@ -35,6 +35,12 @@ class Plan:
         known = {shard.name for shard in self.old}
         return self.old + tuple(shard for shard in self.new if shard.name not in known)
 
+    @property
+    def freed(self) -> tuple[Shard, ...]:
+        """Those that are not used any more."""
+        used = {shard.name for shard in self.new}
+        return tuple(shard for shard in self.old if shard.name not in used)
+
     def mark(self, stage: Stage) -> Repartition:
         """What is written into GLOBAL's database while it is under way."""
         target = hashlib.blake2b(" ".join(shard.name for shard in self.new).encode(), digest_size=8).hexdigest()

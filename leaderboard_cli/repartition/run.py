@@ -104,6 +104,8 @@ class Run:
             await set_partitions(self.databases[region], region, len(self.plan.new))
         for shard in self.plan.all_shards:
             await boards.empty(shard, self.reports.on_keys)
+        for shard in self.plan.freed:
+            await shard.command("DEL", shard.keys.workers, shard.keys.worker_versions)
         await end_repartition(self.databases[GLOBAL])
 
     async def _admit_workers_alone(self, shard: Shard) -> None:

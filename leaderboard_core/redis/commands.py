@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from redis.exceptions import RedisError, ResponseError
 
+from leaderboard_core.redis import lua
 from leaderboard_core.redis.error_codes import code_of, explain
 from leaderboard_core.redis.keys import Keys
 from leaderboard_core.redis.shard import Shard
@@ -15,58 +16,62 @@ Words: TypeAlias = tuple[str | int, ...]
 
 # No player's: a user_id has no "/".
 _NOBODY = "leaderboard/check"
-_KEYS = Keys()
-_BOARD, _USER, _QUEUE = _KEYS.board(_NOBODY), _KEYS.user(_NOBODY), _KEYS.queue(_NOBODY)
-_LIST = _KEYS.processing(_NOBODY, _NOBODY)
-_NAMES: Words = (_BOARD, "BY", "nosort", "GET", f"{_KEYS.user('*')}->name")
 
-COMMANDS: Mapping[str, Words] = {
-    "BLMOVE": (_QUEUE, _LIST, "RIGHT", "LEFT", 1),
-    "DEL": (_USER,),
-    "EVAL": ("return 1", 0),
-    "EVALSHA": ("0" * 40, 0),
-    "EXISTS": (_USER,),
-    "EXPIRE": (_USER, 1),
-    "GET": (_USER,),
-    "HDEL": (_USER, "name"),
-    "HGET": (_USER, "name"),
-    "HMGET": (_USER, "name"),
-    "HSET": (_USER, "name", ""),
-    "INFO": ("server",),
-    "LINDEX": (_QUEUE, 0),
-    "LLEN": (_QUEUE,),
-    "LMOVE": (_QUEUE, _LIST, "RIGHT", "LEFT"),
-    "LPUSH": (_QUEUE, ""),
-    "LRANGE": (_QUEUE, 0, 0),
-    "LREM": (_QUEUE, 0, ""),
-    "PEXPIRE": (_USER, 1),
-    "PEXPIREAT": (_USER, 1),
-    "PEXPIRETIME": (_USER,),
-    "PING": (),
-    "PTTL": (_USER,),
-    "RPOP": (_QUEUE,),
-    "RPUSH": (_QUEUE, ""),
-    "SCRIPT LOAD": ("return 1",),
-    "SET": (_USER, ""),
-    "SORT_RO": _NAMES,
-    "TIME": (),
-    "ZADD": (_BOARD, 0, _NOBODY),
-    "ZCARD": (_BOARD,),
-    "ZCOUNT": (_BOARD, 0, 0),
-    "ZMSCORE": (_BOARD, _NOBODY),
-    "ZRANGE": (_BOARD, 0, 0),
-    "ZREM": (_BOARD, _NOBODY),
-    "ZREVRANGE": (_BOARD, 0, 0),
-    "ZREVRANK": (_BOARD, _NOBODY),
-    "ZSCAN": (_BOARD, 0),
-    "ZSCORE": (_BOARD, _NOBODY),
-}
+
+def _trials(keys: Keys) -> Mapping[str, Words]:
+    board, user, queue = keys.board(_NOBODY), keys.user(_NOBODY), keys.queue(_NOBODY)
+    taken = keys.processing(_NOBODY, _NOBODY)
+    return {
+        "BLMOVE": (queue, taken, "RIGHT", "LEFT", 1),
+        "DEL": (user,),
+        "EVAL": ("return 1", 0),
+        "EVALSHA": ("0" * 40, 0),
+        "EXISTS": (user,),
+        "EXPIRE": (user, 1),
+        "GET": (user,),
+        "HDEL": (user, "name"),
+        "HGET": (user, "name"),
+        "HMGET": (user, "name"),
+        "HSET": (user, "name", ""),
+        "INFO": ("server",),
+        "LINDEX": (queue, 0),
+        "LLEN": (queue,),
+        "LMOVE": (queue, taken, "RIGHT", "LEFT"),
+        "LPUSH": (queue, ""),
+        "LRANGE": (queue, 0, 0),
+        "LREM": (queue, 0, ""),
+        "PEXPIRE": (user, 1),
+        "PEXPIREAT": (user, 1),
+        "PEXPIRETIME": (user,),
+        "PING": (),
+        "PTTL": (user,),
+        "RPOP": (queue,),
+        "RPUSH": (queue, ""),
+        "SCRIPT LOAD": ("return 1",),
+        "SET": (user, ""),
+        "TIME": (),
+        "ZADD": (board, 0, _NOBODY),
+        "ZCARD": (board,),
+        "ZCOUNT": (board, 0, 0),
+        "ZMSCORE": (board, _NOBODY),
+        "ZRANGE": (board, 0, 0),
+        "ZREM": (board, _NOBODY),
+        "ZREVRANGE": (board, 0, 0),
+        "ZREVRANK": (board, _NOBODY),
+        "ZSCAN": (board, 0),
+        "ZSCORE": (board, _NOBODY),
+    }
+
+
+COMMANDS: Mapping[str, Words] = _trials(Keys())
 """What scripts and clients use, each with words for a trial."""
 
 OPTIONAL: Mapping[str, str] = {
     "CONFIG GET": "warnings of a configuration that loses data",
     "CONFIG SET": "a rebuild that puts off rewrites of the append-only file",
     "CLIENT SETINFO": "the client's name in CLIENT LIST",
+    "CLUSTER SLOTS": "a cluster's nodes, which redis+cluster:// asks for",
+    "SORT_RO": "the names of a page by one command, with %R~*: without it each player's is a command of its own",
     "SCAN": "`leaderboard restore`, which empties Redis, or with --keep-redis looks for who was deleted",
 }
 """What the system does without where it is refused, and what is missed then."""
@@ -109,22 +114,30 @@ async def refusals(shard: Shard) -> list[str]:
         return None
 
     found: dict[str, None] = {}
+    refused: set[str] = set()
     try:
         await connection.connect()
         if (error := await ask("MULTI")) is not None:
             return [_say("MULTI", error)]
-        for name, words in COMMANDS.items():
+        for name, words in _trials(shard.keys).items():
             if (error := await ask(*name.split(), *words)) is not None:
                 found[_say(name, error)] = None
+                refused.add(name)
         for pattern in KEY_PATTERNS:
             # It would change nothing if it were run.
-            if (error := await ask("ZADD", pattern.replace("*", _NOBODY), "XX", 0, _NOBODY)) is not None:
+            if (
+                error := await ask("ZADD", shard.keys.prefix + pattern.replace("*", _NOBODY), "XX", 0, _NOBODY)
+            ) is not None:
                 found[_say(f"the keys {pattern}" if "key" in str(error) else "ZADD", error)] = None
         if (error := await ask("DISCARD")) is not None:
             found[_say("DISCARD", error)] = None
-        # What it needs beside its name is checked when it is run; the board is nobody's.
-        if (error := await ask("SORT_RO", *_NAMES)) is not None:
-            found[_say(f"SORT_RO with GET, which needs {READABLE}", error)] = None
+        # What a script needs is checked when it is run; the hashes are nobody's.
+        words = (shard.keys.user(_NOBODY), shard.keys.user(f"{_NOBODY}/other"))
+        if (
+            "EVAL" not in refused
+            and (error := await ask("EVAL", lua.load("read_derived_key").source, 1, *words)) is not None
+        ):
+            found[_say("keys in a script that it was not given", error)] = None
     finally:
         await connection.disconnect(nowait=True)
     return list(found)

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 _TRY_AGAIN = "try again shortly. Nothing was done."
 _UNSURE = "A write may have been done or not: repeat it with its Idempotency-Key."
+_MOVING = f"A part of the board is being moved to another Redis server; {_TRY_AGAIN}"
 _REPLICA = f"A Redis server is a replica now; {_TRY_AGAIN}"
 _UNUSABLE = f"A Redis server cannot be used now; {_TRY_AGAIN}"
 _NO_WRITES = f"A Redis server takes no writes now; {_TRY_AGAIN}"
@@ -50,11 +51,20 @@ MEANINGS = {
         away=True,
     ),
     "MOVED": Meaning(
-        "it is a node of a Redis Cluster, without the key", "name a server that is not in cluster mode", _REPLICA, True
+        "another node of its cluster has the keys",
+        "name a cluster as redis+cluster://, if this stays",
+        client=f"A part of the board is on another Redis server now; {_TRY_AGAIN}",
+        drops=True,
+    ),
+    # A script is never run by the importing node on behalf of the other: it could find half of its keys.
+    "ASK": Meaning("its keys are being moved to another node", "wait", client=_MOVING),
+    "TRYAGAIN": Meaning("its keys are being moved to another node", "wait", client=_MOVING),
+    "CROSSSLOT": Meaning(
+        "it is a node of a cluster, where keys lie apart", "name it as redis+cluster://", client=_UNUSABLE, away=True
     ),
     "CLUSTERDOWN": Meaning(
-        "it is a node of a Redis Cluster that is down",
-        "name a server that is not in cluster mode",
+        "its cluster has no majority of masters, or no master for its slots",
+        "bring nodes back",
         client=_UNUSABLE,
         drops=True,
         away=True,
@@ -100,6 +110,8 @@ def code_of(error: RedisError) -> str:
     text = str(error)
     if _REFUSED_BY_ACL.search(text):
         return "NOPERM"
+    if "non local key" in text:  # a script that has read a hash which is on another node already
+        return "TRYAGAIN"
     return error.status_code or text.partition(" ")[0]
 
 

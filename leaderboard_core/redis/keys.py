@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+GLOBAL = "GLOBAL"
+
 
 class Keys:
-    """Key builders of one shard; `prefix` is empty on a single server (docs/architecture.md shows those names)."""
+    """Key builders of one shard; `prefix` is empty on a single server (docs/architecture.md shows those names).
 
-    __slots__ = ("prefix",)
+    In a cluster it is the hash tag of the shard's partition. Where the shard has one region only, `only_region`, that
+    region's board is its part of the GLOBAL board as well.
+    """
 
-    def __init__(self, prefix: str = "") -> None:
+    __slots__ = ("only_region", "prefix")
+
+    def __init__(self, prefix: str = "", only_region: str = "") -> None:
         self.prefix = prefix
+        self.only_region = only_region
 
     def board(self, region: str) -> str:
+        if region == GLOBAL and self.only_region:
+            region = self.only_region
         return f"{self.prefix}leaderboard:{region}"
 
     def user(self, user_id: str) -> str:

@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 
 import redis.asyncio as redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-from leaderboard_core.errors import WarmingUp, describe
+from leaderboard_core.errors import Unavailable, WarmingUp, describe
 from leaderboard_core.redis import lua
 from leaderboard_core.redis.admission import ServerState, look, look_keys, read_look
 from leaderboard_core.redis.breaker import CircuitBreaker
@@ -85,6 +85,9 @@ class Shard:
             return await self._pipelined(("EVALSHA", loaded.sha, len(keys), *keys, *args))
         except (NoScriptError, ColdError):
             self._forget(loaded)
+        except Unavailable as problem:
+            if not isinstance(problem.__cause__, MovedError):  # which has done nothing; a new connection looks again
+                raise
         loaded = await self._load(script)
         try:
             return await self._pipelined(("EVALSHA", loaded.sha, len(keys), *keys, *args))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
@@ -12,15 +12,18 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
 from leaderboard_core.backoff import until_answers
-from leaderboard_core.redis.keys import Keys
+from leaderboard_core.redis.keys import GLOBAL, Keys
+from leaderboard_core.redis.locating import ClusterNodes, Locate, make_located_pool, sentinel_master
 from leaderboard_core.redis.partition import Partition, index_of
 from leaderboard_core.redis.pipelining import Pipeliner
 from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.slots import slot_of, tag_of
 from leaderboard_core.redis.traced_shard import ScriptSpan, TracedShard
 from leaderboard_core.settings import SettingsError, TopologySettings
+from leaderboard_core.settings.redis_endpoints import RedisEndpoint
 from leaderboard_core.urls import without_password
 
-GLOBAL = "GLOBAL"
+__all__ = ["GLOBAL", "ShardMap"]
 
 Choice = TypeVar("Choice")
 
@@ -49,13 +52,13 @@ class ShardMap:
         With `script_span` each script that a shard runs has a span.
         """
         make = Shard if script_span is None else partial(TracedShard, script_span=script_span)
-        by_urls: dict[tuple[str, ...], list[str]] = {}
+        by_endpoints: dict[tuple[RedisEndpoint, ...], list[str]] = {}
         for region in settings.regions:
-            by_urls.setdefault(settings.redis_urls_of(region), []).append(region)
+            by_endpoints.setdefault(settings.redis_endpoints_of(region), []).append(region)
         return cls(
-            _open_shard(make, url, tuple(regions), Partition(index, len(urls)), settings)
-            for urls, regions in by_urls.items()
-            for index, url in enumerate(urls)
+            _open_shard(make, at, tuple(regions), settings)
+            for endpoints, regions in by_endpoints.items()
+            for at in _places(endpoints, settings.redis_timeout_seconds)
         )
 
     @property
@@ -114,38 +117,70 @@ def _member(choices: Sequence[Choice], user_id: str) -> Choice:
     return choices[0] if len(choices) == 1 else choices[index_of(user_id, len(choices))]
 
 
-def _open_shard(
-    make: Callable[..., Shard], url: str, regions: tuple[str, ...], partition: Partition, settings: TopologySettings
-) -> Shard:
+class _At(NamedTuple):
+    """One partition: where its server is, or how that is found, and the prefix of its keys."""
+
+    endpoint: RedisEndpoint
+    partition: Partition
+    locate: Locate | None = None
+    prefix: str = ""
+
+    @property
+    def name(self) -> str:
+        url = without_password(self.endpoint.url)
+        match self.endpoint.kind:
+            case "cluster":
+                return f"{url} {self.partition}"
+            case "sentinel":
+                return f"{url} {self.endpoint.service}"
+        return url
+
+
+def _places(endpoints: tuple[RedisEndpoint, ...], timeout: float) -> Iterator[_At]:
+    first = endpoints[0]
+    if first.kind == "cluster":
+        nodes = ClusterNodes(first, timeout)
+        for index in range(first.partitions):
+            tag = tag_of(index, first.partitions)
+            yield _At(first, Partition(index, first.partitions), partial(nodes.master_of, slot_of(tag)), f"{{{tag}}}:")
+        return
+    for index, endpoint in enumerate(endpoints):
+        locate = sentinel_master(endpoint, timeout) if endpoint.kind == "sentinel" else None
+        yield _At(endpoint, Partition(index, len(endpoints)), locate)
+
+
+def _open_shard(make: Callable[..., Shard], at: _At, regions: tuple[str, ...], settings: TopologySettings) -> Shard:
     variable = settings.redis_variable_of(regions[0])
     try:
-        pool = _make_pool(url, settings)
+        pool = _make_pool(at, settings)
         pool.make_connection()  # type: ignore[no-untyped-call]
     except (TypeError, ValueError):  # whose text may show a password
         raise SettingsError(f"{variable}: redis-py does not take one of the parameters behind the ?.") from None
     return make(
-        name=without_password(url),
+        name=at.name,
         variable=variable,
         client=redis.Redis.from_pool(pool),
-        keys=Keys(),
+        keys=Keys(at.prefix, regions[0] if at.prefix and len(regions) == 1 else ""),
         regions=regions,
         pipeliner=Pipeliner(pool, settings.redis_timeout_seconds),
-        partition=partition,
+        partition=at.partition,
     )
 
 
-def _make_pool(url: str, settings: TopologySettings) -> redis.BlockingConnectionPool:
-    return redis.BlockingConnectionPool.from_url(
-        url,
-        decode_responses=True,
+def _make_pool(at: _At, settings: TopologySettings) -> redis.BlockingConnectionPool:
+    options: dict[str, Any] = {
+        "decode_responses": True,
         # Bytes that are no UTF-8 in a queue must reach the dead letters, not end the worker that reads them.
-        encoding_errors="backslashreplace",
-        max_connections=settings.redis_max_connections,
-        timeout=settings.redis_timeout_seconds,
-        socket_timeout=settings.redis_timeout_seconds,
-        socket_connect_timeout=settings.redis_timeout_seconds,
+        "encoding_errors": "backslashreplace",
+        "max_connections": settings.redis_max_connections,
+        "timeout": settings.redis_timeout_seconds,
+        "socket_timeout": settings.redis_timeout_seconds,
+        "socket_connect_timeout": settings.redis_timeout_seconds,
         # A repeated EVALSHA could count a score twice: only the caller knows whether to try again.
-        retry=Retry(NoBackoff(), 0),
+        "retry": Retry(NoBackoff(), 0),
         # While these are on, redis-py hands out connections without checking whether the server closed them.
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+    if at.locate is None:
+        return redis.BlockingConnectionPool.from_url(at.endpoint.url, **options)
+    return make_located_pool(at.endpoint, at.locate, **options)

@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
+from leaderboard_core.settings.redis_endpoints import parse_endpoint, split_urls
+
 _UNREADABLE = (
     "cannot be read as a URL: the host is a name or an address (IPv6 in brackets), the port a number up to 65535, and "
     "in user and password / is %2F, # is %23, ? is %3F, @ is %40, : is %3A and % is %25"
@@ -18,8 +20,13 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]
 _LONGEST_HOST = 253
 
 
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
+
+
 def _redis_url(url: str) -> str:
-    parts = _split(url, ("redis", "rediss", "unix"), "redis://<host>:6379/0")
+    if "+" in url.partition("://")[0]:
+        return _nodes_url(url)
+    parts = _split(url, _REDIS_SCHEMES, "redis://<host>:6379/0")
     if parts.scheme == "unix":
         if not parts.path:
             raise ValueError("names no socket: write unix:///<folder>/redis.sock")
@@ -30,12 +37,30 @@ def _redis_url(url: str) -> str:
     return url
 
 
+def _nodes_url(url: str) -> str:
+    """The URL of a cluster or of Sentinels: several nodes, with commas between them."""
+    scheme, _, rest = url.partition("://")
+    netloc, slash, behind = rest.partition("/")
+    user, at, nodes = netloc.rpartition("@")
+    for node in nodes.split(","):
+        _check_host(
+            _split(f"{scheme}://{user}{at}{node}{slash}{behind}", _REDIS_SCHEMES, "redis+cluster://<host>:6379/")
+        )
+    parse_endpoint(url)
+    return url
+
+
 def _redis_urls(urls: str) -> str:
     """One URL, or several with commas between them, which are the partitions."""
-    parts = [part.strip() for part in urls.split(",")]
-    if len(parts) > 1 and not all("://" in part for part in parts):
-        raise ValueError("has a comma that no URL follows: it stands between two partitions; inside of a URL it is %2C")
+    parts = split_urls(urls)
+    clustered = ["+cluster" in part.partition("://")[0] for part in parts]
+    if any(clustered) and len(parts) > 1:
+        raise ValueError("names a cluster beside other Redis: a cluster has partitions of its own, ?partitions=N")
     for number, part in enumerate(parts):
+        if "+" not in part.partition("://")[0] and "," in part:
+            raise ValueError(
+                "has a comma that no URL follows: it stands between two partitions; inside of a URL it is %2C"
+            )
         _redis_url(part)
         if part in parts[:number]:
             raise ValueError("names the same URL twice: each partition has a Redis, or a database of one, of its own")

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from leaderboard_core.settings.addresses import DatabaseUrl, RedisUrls, ServerHost
 from leaderboard_core.settings.loading import PER_REGION_PREFIXES, Group
+from leaderboard_core.settings.redis_endpoints import RedisEndpoint, parse_endpoints
 
 RegionName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_-]{0,49}$")]
 
@@ -28,7 +29,7 @@ class TopologySettings(Group):
     redis_url: RedisUrls = Field(
         "redis://127.0.0.1:6379/0",
         description="Redis of every region that has no REDIS_URL_<REGION>; several, separated by commas, each hold "
-        "a part of the players.",
+        "a part of the players; redis+cluster:// and redis+sentinel:// name nodes (docs/operations.md).",
     )
     redis_timeout_seconds: float = Field(
         5,
@@ -78,9 +79,9 @@ class TopologySettings(Group):
         """What the variable of a region's Redis says: one URL, or several with commas between them."""
         return self.region_redis_urls.get(region, self.redis_url)
 
-    def redis_urls_of(self, region: str) -> tuple[str, ...]:
-        """The URLs of a region's partitions, in their order."""
-        return tuple(self.redis_url_of(region).split(","))
+    def redis_endpoints_of(self, region: str) -> tuple[RedisEndpoint, ...]:
+        """Where a region's Redis are: of a list, each endpoint is a partition; a cluster is one endpoint of several."""
+        return parse_endpoints(self.redis_url_of(region))
 
     def database_url_of(self, region: str) -> str:
         """The DSN of a region's Postgres database."""

@@ -158,12 +158,18 @@ class PlayerDeleter:
             log.warning("a deletion waits in the queue for postgres", extra={"region": region})
             return
         # Between the script and this commit Redis may have lost its data, and been given the row again.
-        text = f"{deletion.user_id}\0{deletion.timestamp}\0{deletion.tokens_until}"
+        text, user_id = f"{deletion.timestamp}\0{deletion.tokens_until}", deletion.user_id
         try:
             await shard.run(
                 "restore_deletions",
-                (keys.board(region), keys.board(GLOBAL), keys.any_tombstone),
-                (keys.user(""), region, keys.tombstone(""), text),
+                (
+                    keys.board(region),
+                    keys.board(GLOBAL),
+                    keys.any_tombstone,
+                    keys.user(user_id),
+                    keys.tombstone(user_id),
+                ),
+                (keys.user(""), region, text),
             )
         except Unavailable:
             log.warning("redis became unavailable after a deletion", extra={"region": region})

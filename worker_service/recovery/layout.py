@@ -19,7 +19,7 @@ async def check_layout(shards: Sequence[Shard], databases: RegionDatabases) -> s
     asyncpg's errors.
     """
     for shard in shards:
-        await _check_counts(shard, databases)
+        await check_count(shard, databases)
     return await settle_layout_id(databases[GLOBAL], await check_places(shards) or secrets.token_hex(8))
 
 
@@ -32,7 +32,8 @@ async def note_layout(shard: Shard, databases: RegionDatabases) -> None:
             await set_partitions(databases[region], region, shard.partition.count)
 
 
-async def _check_counts(shard: Shard, databases: RegionDatabases) -> None:
+async def check_count(shard: Shard, databases: RegionDatabases) -> None:
+    """Compare the number of partitions with what the databases know. Raises LayoutChanged, and asyncpg's errors."""
     for region in shard.regions:
         known = await partitions_of(databases[region], region)
         if known not in (None, shard.partition.count):

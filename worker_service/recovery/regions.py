@@ -129,8 +129,8 @@ async def forget_players(shard: Shard, region: str) -> None:
     """Remove the players of a region from this Redis: hashes and boards. Raises Unavailable."""
     keys = shard.keys
     boards = (keys.board(region), keys.board(GLOBAL))
-    while await shard.run("forget_players", boards, (keys.user(""), region, PLAYERS_PER_CALL)):
-        continue
+    while user_ids := await shard.command("ZRANGE", keys.board(region), 0, PLAYERS_PER_CALL - 1):
+        await shard.run("forget_players", (*boards, *map(keys.user, user_ids)), (keys.user(""), region))
 
 
 async def _check_quiet(shard: Shard, region: str) -> None:

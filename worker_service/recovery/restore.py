@@ -81,17 +81,16 @@ async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
     Raises Unavailable.
     """
     keys, calls = shard.keys, []
+    boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
     page = [row for row in page if row["region"] == region and shard.partition.holds(row["user_id"])]
     for first in range(0, len(page), PLAYERS_PER_CALL):
+        part = page[first : first + PLAYERS_PER_CALL]
         players = (
-            f"{user_id}\0{name}\0{score}\0{micros}\0{'1' if protected else '0'}\0{deleted_micros}"
-            f"\0{last_key}\0{credential}"
-            for user_id, name, _, score, micros, protected, last_key, credential, deleted_micros in page[
-                first : first + PLAYERS_PER_CALL
-            ]
+            f"{name}\0{score}\0{micros}\0{'1' if protected else '0'}\0{deleted_micros}\0{last_key}\0{credential}"
+            for _, name, _, score, micros, protected, last_key, credential, deleted_micros in part
         )
-        boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
-        calls.append(shard.run("restore_players", boards, (keys.user(""), region, keys.tombstone(""), *players)))
+        written = (*boards, *(keys.user(row["user_id"]) for row in part))
+        calls.append(shard.run("restore_players", written, (keys.user(""), region, keys.tombstone(""), *players)))
     for moved in await asyncio.gather(*calls):
         for user_id, other, which in zip(moved[::3], moved[1::3], moved[2::3], strict=True):
             log.error(
@@ -111,7 +110,7 @@ async def restore_deletions(shard: Shard, region: str, page: Sequence[Any]) -> N
     boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
     page = [row for row in page if shard.partition.holds(row["user_id"])]
     for first in range(0, len(page), PLAYERS_PER_CALL):
-        deletions = (
-            f"{user_id}\0{micros}\0{until}" for user_id, micros, until in page[first : first + PLAYERS_PER_CALL]
-        )
-        await shard.run("restore_deletions", boards, (keys.user(""), region, keys.tombstone(""), *deletions))
+        part = page[first : first + PLAYERS_PER_CALL]
+        deletions = (f"{micros}\0{until}" for _, micros, until in part)
+        written = (key for user_id, _, _ in part for key in (keys.user(user_id), keys.tombstone(user_id)))
+        await shard.run("restore_deletions", (*boards, *written), (keys.user(""), region, *deletions))

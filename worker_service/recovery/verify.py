@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -62,8 +62,14 @@ class Report:
     truncated: bool = False
 
 
-def compare(region: str, row: Row | None, state: RedisState, deleted_at: int = 0) -> str | None:
-    """Say what is wrong with a player, or None; `deleted_at` is when Postgres deleted it (µs), 0 if never."""
+def compare(
+    region: str, row: Row | None, state: RedisState, deleted_at: int = 0, elsewhere: Container[int] = ()
+) -> str | None:
+    """Say what is wrong with a player, or None.
+
+    `deleted_at` is when Postgres deleted one of that user_id in this region (µs), 0 if never, and `elsewhere` when in
+    others.
+    """
     if not state.region:
         if row is not None:
             return "is missing in Redis"
@@ -80,12 +86,15 @@ def compare(region: str, row: Row | None, state: RedisState, deleted_at: int = 0
     elif row.region != region:
         problems.append(f"has region {row.region} in the database of {region}")
     else:
+        since = state.since or "0"
+        if int(since) in elsewhere:  # the predecessor was another region's
+            since = str(row.deleted_micros)
         for what, ours, theirs in (
             ("score", state.score, str(row.score)),
             ("name", state.name, row.name),
             ("updated_at", state.updated_at, str(row.micros)),
             ("password", state.protected or "0", "1" if row.protected else "0"),
-            ("deletion of a predecessor", state.since or "0", str(row.deleted_micros)),
+            ("deletion of a predecessor", since, str(row.deleted_micros)),
         ):
             if ours != theirs:
                 problems.append(f"{what} {ours} in Redis, {theirs} in Postgres")
@@ -202,10 +211,12 @@ class Verifier:
         uncommitted = (await queue_state(shard, region)).uncommitted
         rows = await rows_of(self._databases[region], user_ids)
         gone = await deletions_of(self._databases[region], user_ids)
+        elsewhere = [await deletions_of(pool, user_ids) for pool in self._databases.distinct()]
         after = await _redis_states(shard, region, user_ids)
         differences, changing = [], set()
         for user_id, first, last in zip(user_ids, before, after, strict=True):
-            problem = compare(region, rows.get(user_id), last, gone.get(user_id, 0))
+            others = {found[user_id] for found in elsewhere if user_id in found}
+            problem = compare(region, rows.get(user_id), last, gone.get(user_id, 0), others)
             if not shard.partition.holds(user_id):
                 problem = STRAY if any(last) else None
             if problem and (uncommitted or first != last):

@@ -13,6 +13,7 @@ from redis.exceptions import OutOfMemoryError
 
 from leaderboard_core.backoff import Backoff, Pauses, wait_for_stop
 from leaderboard_core.errors import Unavailable, describe
+from leaderboard_core.events import user_id_of
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.postgres.fencing import Fence, Fenced
 from leaderboard_core.postgres.restores import read_restores
@@ -216,21 +217,23 @@ class Consumer:
         """Give back what the processing list no longer holds, before anything else is taken. Raises Unavailable."""
         keys, region = self.shard.keys, self.region
         self._returning = batches.without_undone(self._returning, region, await self._undone_until())
+        lists = (
+            keys.processing(region, self.worker),
+            keys.queue(region),
+            keys.board(region),
+            keys.board(GLOBAL),
+            keys.any_tombstone,
+        )
         while self._returning:
-            returned = await self.shard.run(
-                "return_events",
-                (
-                    keys.processing(region, self.worker),
-                    keys.queue(region),
-                    keys.board(region),
-                    keys.board(GLOBAL),
-                    keys.any_tombstone,
-                ),
-                (keys.user(""), keys.tombstone(""), region, *self._returning[:RETURNED_PER_CALL]),
-            )
+            events = self._returning[:RETURNED_PER_CALL]
+            written = (key for raw in events for key in self._keys_of(user_id_of(raw)))
+            returned = await self.shard.run("return_events", (*lists, *written), (region, *events))
             del self._returning[:RETURNED_PER_CALL]
             if returned:
                 log.warning("events that redis had lost were given back", extra={"region": region, "events": returned})
+
+    def _keys_of(self, user_id: str) -> tuple[str, str]:
+        return self.shard.keys.user(user_id), self.shard.keys.tombstone(user_id)
 
     async def _undone_until(self) -> int:
         """Read up to which time (µs) a restore has undone writes; wait while one is under way, until the stop."""

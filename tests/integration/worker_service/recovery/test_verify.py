@@ -257,3 +257,18 @@ async def test_a_player_on_the_wrong_partition_is_named_and_goes(
     assert set((await repaired(environ, databases, redis_1, redis_2)).values()) == {"removed"}
     assert await api.scores() == {"bob": 10, "eve": 20}
     assert not await redis_2.exists("user:bob")
+
+
+async def test_a_player_who_moved_to_another_region_is_well(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+) -> None:
+    """By deletion and registration: its predecessor is in another region's database."""
+    api = await start()
+    await api.register("bob", "EU", 10)
+    await api.delete("bob", api.server_token())
+    await api.register("bob", "ASIA", 20)
+    async with working(environ, block_seconds=0.1):
+        await drained(redis_1)
+    assert (await verified(environ, databases)).differences == []
+    await redis_1.hset("user:bob", "since", "7")
+    assert found(await verified(environ, databases)) == {"bob": "deletion of a predecessor 7 in Redis, 0 in Postgres"}

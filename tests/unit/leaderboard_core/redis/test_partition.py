@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from leaderboard_core.redis.partition import WHOLE, Partition, index_of
 from leaderboard_core.settings import SettingsError, TopologySettings, load
+from leaderboard_core.settings.redis_endpoints import parse_endpoints
 
 
 @given(st.text(min_size=1, max_size=40).filter(str.isprintable), st.integers(1, 64))
@@ -42,8 +43,24 @@ def test_a_limit_is_divided_and_rounded_up() -> None:
 
 def test_several_urls_are_partitions_in_their_order() -> None:
     found = load(TopologySettings, {"REDIS_URL": "redis://one/0, redis://two/0", "REDIS_URL_EU": "redis://three"})
-    assert found.redis_urls_of("NA") == found.redis_urls_of("GLOBAL") == ("redis://one/0", "redis://two/0")
-    assert found.redis_urls_of("EU") == ("redis://three",)
+    assert [one.url for one in found.redis_endpoints_of("NA")] == ["redis://one/0", "redis://two/0"]
+    assert found.redis_endpoints_of("NA") == found.redis_endpoints_of("GLOBAL")
+    assert [one.url for one in found.redis_endpoints_of("EU")] == ["redis://three"]
+
+
+def test_a_cluster_and_sentinels_are_endpoints_of_several_nodes() -> None:
+    (cluster,) = parse_endpoints(
+        "rediss+cluster://user:p%2Fw@one:7000,[::1]:7001,two/?partitions=8&ssl_ca_certs=/ca.pem"
+    )
+    assert (cluster.kind, cluster.partitions) == ("cluster", 8)
+    assert cluster.nodes == (("one", 7000), ("::1", 7001), ("two", 6379))
+    assert cluster.url == "rediss://user:p%2Fw@one:7000/?ssl_ca_certs=/ca.pem"
+    first, second = parse_endpoints(
+        "redis+sentinel://:pw@one,two:1/scores-1?sentinel_password=x,redis+sentinel://one,two:1/scores-2/3"
+    )
+    assert (first.kind, first.service, first.nodes) == ("sentinel", "scores-1", (("one", 26379), ("two", 1)))
+    assert (first.url, first.sentinel_auth) == ("redis://:pw@one:26379/", ("", "x"))
+    assert (second.service, second.url) == ("scores-2", "redis://one:26379/3")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +71,15 @@ def test_several_urls_are_partitions_in_their_order() -> None:
         ("redis://:a,b@one/0", "has a comma that no URL follows"),
         ("redis://one,http://two", "must begin with redis:// or rediss:// or unix://"),
         ("redis://one,redis://two:x", "cannot be read as a URL"),
+        ("redis+cluster://one:1,two:x", "cannot be read as a URL"),
+        ("redis+cluster://one:1,", "cannot be read as a URL"),
+        ("redis+cluster://one/3", "a cluster has no databases with numbers"),
+        ("redis+cluster://one/?partitions=0", "has a number of partitions that is none from 1 to 256"),
+        ("redis+cluster://one/?partitions=257", "has a number of partitions that is none from 1 to 256"),
+        ("redis+cluster://one,redis://two", "names a cluster beside other Redis"),
+        ("redis+sentinel://one:26379", "names no service"),
+        ("redis+sentinel://one/scores/x", "names no service"),
+        ("redis+other://one", "must begin with redis:// or"),
     ],
 )
 def test_a_list_that_is_wrong_says_how(value: str, said: str) -> None:

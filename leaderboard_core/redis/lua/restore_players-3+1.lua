@@ -2,21 +2,23 @@
 Restore players read from Postgres, but for those that are here already and not older, or were deleted here since.
 
 KEYS  1 region's board   2 GLOBAL board   3 whether there are tombstones
+      then for each player its hash
 ARGV  1 prefix of the players' hashes   2 region   3 prefix of the tombstones
-      then a text per player: user_id, name, score, updated_at, protected '1' | '0', when a predecessor was deleted
+      then a text per player, in the order of the hashes: name, score, updated_at, protected '1' | '0', when a predecessor was deleted
       in microseconds ('0' if none was), the last Idempotency-Key ('' if none), the credential ('' if none), with
-      NULs between them, which no text in Postgres has (one argument instead of eight: half of the time went into reading
+      NULs between them, which no text in Postgres has (one argument instead of seven: half of the time went into reading
       them)
 Result for each player who was here with another region: user_id, that region, 'newer' | 'older' = what the row was;
        a newer one was restored, and is on the board of the other region still
 ]]
 --@include restore_player
-local PLAYER = '^(%Z+)%z(%Z*)%z(%Z+)%z(%Z+)%z(%Z)%z(%Z+)%z(%Z*)%z(%Z*)$'
+local PLAYER = '^(%Z*)%z(%Z+)%z(%Z+)%z(%Z)%z(%Z+)%z(%Z*)%z(%Z*)$'
 local tombstones = redis.call('EXISTS', KEYS[3]) == 1
 local members, n, moved = {}, 0, {}
 for i = 4, #ARGV do
-  local user_id, name, score, updated_at, protected, since, last_key, credential = string.match(ARGV[i], PLAYER)
-  local key = ARGV[1] .. user_id
+  local name, score, updated_at, protected, since, last_key, credential = string.match(ARGV[i], PLAYER)
+  local key = KEYS[i]
+  local user_id = string.sub(key, #ARGV[1] + 1)
   local kept = redis.call('HMGET', key, 'updated_at', 'region')
   local newest = kept[1] or (tombstones and redis.call('GET', ARGV[3] .. user_id))
   local newer = not newest or tonumber(newest) < tonumber(updated_at)

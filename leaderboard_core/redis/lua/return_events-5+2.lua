@@ -8,7 +8,8 @@ older than that. A later write of the player replaces the score, the name and th
 password that it does not know of is none of these, and comes back into what the later write has made.
 
 KEYS  1 the worker's processing list   2 queue   3 region's board   4 GLOBAL board   5 whether there are tombstones
-ARGV  1 prefix of the players' hashes   2 prefix of the tombstones   3 region   then events, JSON
+      then for each event: 1 its player's hash   2 tombstone (those of nobody for what is no event of a player)
+ARGV  1 region   then events, JSON
 Result number of events that came back
 ]]
 --@include restore_player
@@ -20,19 +21,18 @@ for _, event in ipairs(call('LRANGE', KEYS[1], 0, -1)) do
   held[event] = true
 end
 
-local function delete(user_id, key, deleted_at)
+local function delete(user_id, key, tombstone, deleted_at)
   local kept = call('HMGET', key, 'region', 'updated_at', 'since')
-  if kept[1] == ARGV[3] and tonumber(kept[2]) <= tonumber(deleted_at) then
+  if kept[1] == ARGV[1] and tonumber(kept[2]) <= tonumber(deleted_at) then
     call('ZREM', KEYS[3], user_id)
     call('ZREM', KEYS[4], user_id)
     call('DEL', key)
     kept[1] = false
   end
-  local tombstone = ARGV[2] .. user_id
   if not kept[1] and tonumber(call('GET', tombstone) or '0') < tonumber(deleted_at) then
     call('SET', tombstone, deleted_at)
     call('SET', KEYS[5], '1')
-  elseif kept[1] == ARGV[3] and tonumber(kept[3] or '0') < tonumber(deleted_at) then
+  elseif kept[1] == ARGV[1] and tonumber(kept[3] or '0') < tonumber(deleted_at) then
     call('HSET', key, 'since', deleted_at)
   end
 end
@@ -51,7 +51,7 @@ local function merge(event, key, last)
   local function add(field, value)
     fields[#fields + 1], fields[#fields + 2] = field, value
   end
-  local merged = {user_id = event.user_id, region = ARGV[3], request_id = event.request_id, name = kept[1],
+  local merged = {user_id = event.user_id, region = ARGV[1], request_id = event.request_id, name = kept[1],
     protected = (kept[3] or protects) and true or nil, credential = kept[4] or nil, credential_at = kept[5] or nil}
   if protects then
     add('protected', '1')
@@ -75,11 +75,11 @@ local function merge(event, key, last)
   return (string.gsub(cjson.encode(merged), '}$', ',"score":' .. kept[2] .. ',"timestamp":' .. stamp .. '}'))
 end
 
-local function write(raw, event, key, timestamp, score)
+local function write(raw, event, key, tombstone, timestamp, score)
   local kept = call('HMGET', key, 'region', 'updated_at', 'since', 'clock', 'returned')
-  local deleted_at = kept[3] or call('GET', ARGV[2] .. event.user_id) or '0'
+  local deleted_at = kept[3] or call('GET', tombstone) or '0'
   local last = tonumber(kept[4] or kept[2] or deleted_at)
-  if (kept[1] and kept[1] ~= ARGV[3]) or last == tonumber(timestamp) then
+  if (kept[1] and kept[1] ~= ARGV[1]) or last == tonumber(timestamp) then
     return raw
   end
   local written, given = string.match(kept[5] or '', '^(%d+) (%d+)$')
@@ -92,7 +92,7 @@ local function write(raw, event, key, timestamp, score)
   local last_key = type(event.key) == 'string' and string.gsub(event.key, '%d+$', stamp) or ''
   local protected, credential = event.protected == true and '1' or '0', event.credential
   credential = type(credential) == 'string' and credential or ''
-  restore_player(key, kept[1], ARGV[3], event.name, score, stamp, protected, deleted_at, last_key, credential)
+  restore_player(key, kept[1], ARGV[1], event.name, score, stamp, protected, deleted_at, last_key, credential)
   call('HSET', key, 'returned', timestamp .. ' ' .. stamp)
   if type(event.credential_at) == 'string' then
     call('HSET', key, 'credential_at', event.credential_at)
@@ -105,18 +105,19 @@ local function write(raw, event, key, timestamp, score)
 end
 
 local returned = 0
-for i = 4, #ARGV do
+for i = 2, #ARGV do
   local raw = ARGV[i]
   if not held[raw] then
     local decoded, event = pcall(cjson.decode, raw)
     local timestamp, score = string.match(raw, '"timestamp":%s*(%d+)'), string.match(raw, '"score":%s*(-?%d+)')
     -- What is no event of a player goes the queue's way to the dead letters.
-    if decoded and type(event) == 'table' and event.region == ARGV[3] and type(event.user_id) == 'string' and timestamp then
-      local key = ARGV[1] .. event.user_id
+    local key, tombstone = KEYS[2 * i + 2], KEYS[2 * i + 3]
+    local known = decoded and type(event) == 'table' and event.region == ARGV[1] and type(event.user_id) == 'string'
+    if known and timestamp and string.sub(key, -#event.user_id) == event.user_id then
       if event.deleted == true then
-        delete(event.user_id, key, timestamp)
+        delete(event.user_id, key, tombstone, timestamp)
       elseif type(event.name) == 'string' and score then
-        raw = write(raw, event, key, timestamp, score)
+        raw = write(raw, event, key, tombstone, timestamp, score)
       end
     end
     if raw then

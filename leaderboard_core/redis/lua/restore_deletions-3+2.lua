@@ -3,17 +3,19 @@ Remove players that Postgres deleted later than they were written here, and rest
 tokens may still be valid.
 
 KEYS  1 region's board   2 GLOBAL board   3 whether there are tombstones
-ARGV  1 prefix of the players' hashes   2 region   3 prefix of the tombstones
-      then a text per deletion: user_id, deleted_at, tokens_until (microseconds), with NULs between them
+      then for each deletion: 1 its player's hash   2 tombstone
+ARGV  1 prefix of the players' hashes   2 region
+      then a text per deletion, in the order of the keys: deleted_at, tokens_until (microseconds), with a NUL between them
 Result number of players removed
 ]]
-local DELETION = '^(%Z+)%z(%Z+)%z(%Z+)$'
+local DELETION = '^(%Z+)%z(%Z+)$'
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local removed = 0
-for i = 4, #ARGV do
-  local user_id, deleted_at, tokens_until = string.match(ARGV[i], DELETION)
-  local key, tombstone = ARGV[1] .. user_id, ARGV[3] .. user_id
+for i = 3, #ARGV do
+  local deleted_at, tokens_until = string.match(ARGV[i], DELETION)
+  local key, tombstone = KEYS[2 * i - 2], KEYS[2 * i - 1]
+  local user_id = string.sub(key, #ARGV[1] + 1)
   local user = redis.call('HMGET', key, 'region', 'updated_at', 'since')
   if user[1] == ARGV[2] then
     if tonumber(user[2]) <= tonumber(deleted_at) then

@@ -1,0 +1,145 @@
+"""Find the server that has a partition now, each time that a connection to it is made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+import redis.asyncio as redis
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, RedisError
+
+from leaderboard_core.settings.redis_endpoints import RedisEndpoint
+
+Address: TypeAlias = tuple[str, int]
+Locate: TypeAlias = Callable[[], Awaitable[Address]]
+
+ASK_SECONDS = 1.0
+"""How long one node or Sentinel may take to say who is the master, before another one is asked."""
+_KNOWN_SECONDS = 0.1
+"""How old an answer of the cluster may be: connections that are made anew together share one."""
+
+
+class LocatedConnection(Connection):
+    """A connection to the server that `locate` finds when it is made."""
+
+    def __init__(self, *, locate: Locate, **options: Any) -> None:
+        super().__init__(**options)
+        self._locate = locate
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self._locate()
+        await super()._connect()  # type: ignore[no-untyped-call]
+
+
+class LocatedSSLConnection(SSLConnection):
+    """The same with TLS."""
+
+    def __init__(self, *, locate: Locate, **options: Any) -> None:
+        super().__init__(**options)
+        self._locate = locate
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self._locate()
+        await super()._connect()  # type: ignore[no-untyped-call]
+
+
+class ClusterNodes:
+    """Asks the nodes of a cluster who has which slot; each is asked in turn until one answers, the last one first."""
+
+    def __init__(self, endpoint: RedisEndpoint, timeout: float) -> None:
+        self._seeds = endpoint.nodes
+        self._options = _node_options(endpoint, min(timeout, ASK_SECONDS))
+        self._slots: list[tuple[int, int, Address]] = []
+        self._answered: Address | None = None
+        self._asked_at = -_KNOWN_SECONDS
+        self._lock = asyncio.Lock()
+
+    async def master_of(self, slot: int) -> Address:
+        """Return the address of the master that has a slot. Raises redis-py's ConnectionError."""
+        async with self._lock:
+            loop = asyncio.get_running_loop()
+            if loop.time() - self._asked_at > _KNOWN_SECONDS:
+                self._slots = await self._ask()
+                self._asked_at = loop.time()
+        for first, last, address in self._slots:
+            if first <= slot <= last:
+                return address
+        raise ConnectionError(f"no node of the cluster has slot {slot}")
+
+    async def _ask(self) -> list[tuple[int, int, Address]]:
+        known = dict.fromkeys((self._answered, *(address for _, _, address in self._slots), *self._seeds))
+        problem: Exception | None = None
+        for node in filter(None, known):
+            try:
+                slots = await self._ask_node(node)
+            except (TimeoutError, RedisError, OSError) as error:
+                problem = error
+            else:
+                self._answered = node
+                return slots
+        raise ConnectionError(f"no node of the cluster answers: {problem}") from problem
+
+    async def _ask_node(self, node: Address) -> list[tuple[int, int, Address]]:
+        kind = SSLConnection if self._options["ssl"] else Connection
+        options = {name: value for name, value in self._options.items() if name != "ssl"}
+        connection = kind(host=node[0], port=node[1], **options)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.send_command("CLUSTER", "SLOTS")
+            answer = await connection.read_response()
+        finally:
+            await connection.disconnect(nowait=True)
+        # A node that does not know its own address leaves it out: it is the one that was asked.
+        return [(first, last, (str(master[0] or node[0]), int(master[1]))) for first, last, master, *_ in answer]
+
+
+def sentinel_master(endpoint: RedisEndpoint, timeout: float) -> Locate:
+    """Make what asks the Sentinels of an endpoint for its master; the first that agrees with its quorum answers."""
+    user, password = endpoint.sentinel_auth
+    options = {
+        "username": user or None,
+        "password": password or None,
+        "socket_timeout": min(timeout, ASK_SECONDS),
+        "socket_connect_timeout": min(timeout, ASK_SECONDS),
+        "retry": Retry(NoBackoff(), 0),
+        **_ssl_options(endpoint),
+    }
+
+    async def locate() -> Address:
+        sentinel: Any = Sentinel(list(endpoint.nodes), sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        try:
+            host, port = await sentinel.discover_master(endpoint.service)
+        finally:
+            for one in sentinel.sentinels:
+                await one.aclose()
+        return str(host), int(port)
+
+    return locate
+
+
+def make_located_pool(endpoint: RedisEndpoint, locate: Locate, **options: Any) -> redis.BlockingConnectionPool:
+    """Make a pool whose connections go to the server that is found when each is made."""
+    given: dict[str, Any] = dict(parse_url(endpoint.url))
+    kind = LocatedSSLConnection if given.pop("connection_class", None) is SSLConnection else LocatedConnection
+    return redis.BlockingConnectionPool(connection_class=kind, locate=locate, **{**given, **options})
+
+
+def _node_options(endpoint: RedisEndpoint, timeout: float) -> dict[str, Any]:
+    options: dict[str, Any] = dict(parse_url(endpoint.url))
+    options["ssl"] = options.pop("connection_class", None) is SSLConnection
+    for name in ("host", "port", "db"):
+        options.pop(name, None)
+    times = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
+    return {**options, **times, "decode_responses": True}
+
+
+def _ssl_options(endpoint: RedisEndpoint) -> Mapping[str, Any]:
+    """TLS of the Sentinels is that of the servers."""
+    options = _node_options(endpoint, ASK_SECONDS)
+    found = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    return {**found, "ssl": True} if options["ssl"] else {}

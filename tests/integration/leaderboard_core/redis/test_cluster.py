@@ -1,0 +1,287 @@
+"""Test the partitions of a real cluster: where their keys lie, and what happens when nodes die and slots move."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.crc import key_slot
+
+from leaderboard_cli.cluster.ports import LOOPBACK
+from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.layout import LayoutChanged
+from leaderboard_core.redis.queues import queue_states
+from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_core.redis.slots import slot_of, tag_of
+from leaderboard_core.settings import TopologySettings, load
+from tests.conftest import Start
+from tests.support.command import run_here
+from tests.support.redis_cluster import Cluster, redis_cluster
+from tests.support.service import Api
+from tests.support.waiting import eventually
+from tests.support.worker import working
+from worker_service.recovery.verify import Verifier
+
+PARTITIONS = 6
+PLAYERS = {f"player-{number}": (("EU", "ASIA", "GLOBAL")[number % 3], number) for number in range(60)}
+EXPECTED = {user_id: score for user_id, (_, score) in PLAYERS.items()}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as made:
+        yield made
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """One to break."""
+    with redis_cluster(tmp_path) as made:
+        yield made
+
+
+def on(environ: dict[str, str], cluster: Cluster, partitions: int = PARTITIONS) -> dict[str, str]:
+    return {**environ, "REDIS_URL": cluster.url(partitions), "REDIS_TIMEOUT_SECONDS": "2"}
+
+
+@pytest.fixture
+async def shard_map(environ: dict[str, str], cluster: Cluster) -> AsyncIterator[ShardMap]:
+    made = ShardMap.open(load(TopologySettings, on(environ, cluster)))
+    yield made
+    await made.close()
+
+
+async def registered(api: Api) -> dict[str, str]:
+    return {user_id: await api.register(user_id, region, score) for user_id, (region, score) in PLAYERS.items()}
+
+
+async def saved(environ: dict[str, str]) -> None:
+    shard_map = ShardMap.open(load(TopologySettings, environ))
+    try:
+
+        async def nothing_waits() -> bool:
+            return not any(state.uncommitted for state in await queue_states(shard_map))
+
+        await eventually(nothing_waits, "the end of the queues", seconds=20)
+    finally:
+        await shard_map.close()
+
+
+async def verified(environ: dict[str, str], databases: RegionDatabases) -> None:
+    shard_map = ShardMap.open(load(TopologySettings, environ))
+    try:
+        report = await Verifier(shard_map, databases).verify()
+    finally:
+        await shard_map.close()
+    assert (report.players, report.differences, report.pending) == (len(PLAYERS), [], 0)
+
+
+async def takes_writes(api: Api, tokens: dict[str, str]) -> bool:
+    """Add nothing to every player; whether all were done."""
+    done = [await api.post("/score/add", {"delta": 0}, token=token) for token in tokens.values()]
+    assert {answer.status_code for answer in done} <= {200, 503}
+    return all(answer.status_code == 200 for answer in done)
+
+
+async def is_read_from(api: Api, source: str) -> bool:
+    answer = await api.get("/top", limit=100)
+    if answer.status_code != 200 or answer.headers["X-Leaderboard-Source"] != source:
+        return False
+    assert {row["user_id"]: row["score"] for row in answer.json()["rows"]} == EXPECTED
+    return True
+
+
+async def test_every_partition_lies_in_one_slot_and_masters_have_equally_many(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, cluster: Cluster
+) -> None:
+    cluster.flush()
+    own = on(environ, cluster)
+    api = await start(**own)
+    tokens = await registered(api)
+    async with working(own):
+        await saved(own)
+    assert await api.scores() == EXPECTED
+    for region in ("EU", "ASIA", "NA"):
+        assert await api.scores(region) == {user: score for user, (home, score) in PLAYERS.items() if home == region}
+    ranked = (await api.get("/rank/player-10", region="global")).json()
+    assert (ranked["rank"], ranked["total"]) == (50, 60)
+    around = (await api.get("/around/player-30", region="global")).json()
+    assert [row["score"] for row in around["around"]] == [*range(40, 30, -1), *range(29, 19, -1)]
+    await api.delete("player-59", api.server_token())
+    again = await api.try_register("player-59", "EU", 59)
+    assert again.status_code == 201
+    assert await takes_writes(api, {user: token for user, token in tokens.items() if user != "player-59"})
+    tags = {tag_of(index, PARTITIONS) for index in range(PARTITIONS)}
+    per_master = []
+    for master in cluster.masters:
+        names = master.ask("KEYS", "*")
+        found = {name.partition("{")[2].partition("}")[0] for name in names}
+        assert found <= tags
+        assert {key_slot(name.encode()) for name in names} == {slot_of(tag) for tag in found}
+        per_master.append(len(found))
+    assert per_master == [2, 2, 2]
+    await eventually_clean(own, databases)
+
+
+async def eventually_clean(environ: dict[str, str], databases: RegionDatabases) -> None:
+    async with working(environ):
+        await saved(environ)
+    await verified(environ, databases)
+
+
+async def test_a_region_alone_on_a_cluster_has_one_board(environ: dict[str, str], cluster: Cluster) -> None:
+    """Its part of the GLOBAL board is that board."""
+    shard_map = ShardMap.open(load(TopologySettings, {**environ, "REDIS_URL_EU": cluster.url(2)}))
+    try:
+        (first, second), others = shard_map.shards_of_region("EU"), shard_map.shards_of_region("NA")
+        assert first.keys.board("GLOBAL") == first.keys.board("EU") != second.keys.board("EU")
+        assert others[0].keys.board("GLOBAL") == "leaderboard:GLOBAL"
+    finally:
+        await shard_map.close()
+
+
+async def test_a_master_is_killed_and_its_replica_takes_over(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, own_cluster: Cluster
+) -> None:
+    own = {**on(environ, own_cluster), "CLOCK_SKEW_SECONDS": "0"}
+    api = await start(**own)
+    tokens = await registered(api)
+    async with working(own, heartbeats=True):
+        await saved(own)
+        own_cluster.masters[0].signal(signal.SIGKILL)
+        await eventually(lambda: is_read_from(api, "postgres"), "reads from Postgres", seconds=10)
+        await eventually(lambda: is_read_from(api, "redis"), "reads from Redis again", seconds=30)
+        await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=10)
+        await saved(own)
+    await verified(own, databases)
+
+
+async def test_a_paused_master_is_replaced_and_comes_back_as_a_replica(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, own_cluster: Cluster
+) -> None:
+    own = {**on(environ, own_cluster), "CLOCK_SKEW_SECONDS": "0"}
+    api = await start(**own)
+    tokens = await registered(api)
+    paused = own_cluster.masters[1]
+    async with working(own, heartbeats=True):
+        await saved(own)
+        paused.signal(signal.SIGSTOP)
+        try:
+            await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=30)
+        finally:
+            paused.signal(signal.SIGCONT)
+
+        async def follows() -> bool:
+            return paused.role == "slave"
+
+        await eventually(follows, "a replica", seconds=20)
+        await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=20)
+        await eventually(lambda: is_read_from(api, "redis"), "reads from Redis", seconds=10)
+        await saved(own)
+    await verified(own, databases)
+
+
+async def test_slots_move_while_players_write(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, own_cluster: Cluster
+) -> None:
+    """In one step, as Valkey 9 does: the partition is closed until it has been compared on its new node."""
+    own = {**on(environ, own_cluster), "CLOCK_SKEW_SECONDS": "0"}
+    api = await start(**own)
+    tokens = await registered(api)
+    slot = slot_of(tag_of(0, PARTITIONS))
+    source, target = own_cluster.owner(slot), own_cluster.masters[2]
+    assert source is not target
+    async with working(own, heartbeats=True):
+        await saved(own)
+        source.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
+
+        async def moved() -> bool:
+            await takes_writes(api, tokens)
+            return own_cluster.owner(slot) is target
+
+        await eventually(moved, "the slot on its new node", seconds=20)
+        await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=20)
+        await eventually(lambda: is_read_from(api, "redis"), "reads from Redis", seconds=10)
+        await saved(own)
+    assert any(name.startswith(f"{{{tag_of(0, PARTITIONS)}}}") for name in target.ask("KEYS", "*"))
+    await verified(own, databases)
+
+
+async def test_a_slot_that_is_moved_key_by_key_waits_until_it_has_arrived(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, own_cluster: Cluster
+) -> None:
+    """Nothing is half written: what one node has a part of is refused by both."""
+    own = {**on(environ, own_cluster), "CLOCK_SKEW_SECONDS": "0"}
+    api = await start(**own)
+    tokens = await registered(api)
+    slot, prefix = slot_of(tag_of(0, PARTITIONS)), f"{{{tag_of(0, PARTITIONS)}}}:"
+    source, target = own_cluster.owner(slot), own_cluster.masters[2]
+    async with working(own, heartbeats=True):
+        await saved(own)
+        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+        names = source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10_000)
+        assert f"{prefix}leaderboard:EU" in names
+        for name in sorted(names, reverse=True):
+            assert source.ask("MIGRATE", LOOPBACK, target.port, name, 0, 5000) in ("OK", "NOKEY")
+            if name == f"{prefix}leaderboard:EU":
+                assert not await takes_writes(api, tokens)
+                assert await is_read_from(api, "postgres")
+        while names := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10_000):
+            for name in names:
+                source.ask("MIGRATE", LOOPBACK, target.port, name, 0, 5000, "REPLACE")
+        for node in (target, source):
+            node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+        await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=20)
+        await eventually(lambda: is_read_from(api, "redis"), "reads from Redis", seconds=10)
+        await saved(own)
+    await verified(own, databases)
+
+
+async def test_from_two_partitions_to_four_on_one_cluster(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, cluster: Cluster
+) -> None:
+    cluster.flush()
+    two, four = on(environ, cluster, 2), on(environ, cluster, 4)
+    api = await start(**two)
+    await registered(api)
+    code, output, complaint = await run_here(two, "check")
+    assert code == 0, output + complaint
+    code, output, complaint = await run_here(two, "repartition", four["REDIS_URL"], "--yes")
+    assert code == 0, output + complaint
+    names = [name for master in cluster.masters for name in master.ask("KEYS", "*")]
+    assert {name.partition("}")[0] for name in names} == {f"{{{tag_of(index, 4)}" for index in range(4)}
+    after = await start(**four)
+    assert await after.scores() == EXPECTED
+    await verified(four, databases)
+    with pytest.raises(LayoutChanged, match=r"names 2 Redis, and the players of .* are spread over 4"):
+        await run_here(two, "verify")
+
+
+async def test_without_a_majority_reads_come_from_postgres(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, own_cluster: Cluster
+) -> None:
+    own = {**on(environ, own_cluster), "CLOCK_SKEW_SECONDS": "0"}
+    api = await start(**own)
+    tokens = await registered(api)
+    async with working(own, heartbeats=True):
+        await saved(own)
+        for master in own_cluster.masters[:2]:
+            master.signal(signal.SIGKILL)
+
+        async def down() -> bool:
+            return own_cluster.masters[2].cluster_info["cluster_state"] == "fail"
+
+        await eventually(down, "a cluster that is down", seconds=20)
+        await eventually(lambda: is_read_from(api, "postgres"), "reads from Postgres", seconds=10)
+        answers = {(await api.post("/score/add", {"delta": 0}, token=token)).status_code for token in tokens.values()}
+        assert answers == {503}
+        for master in own_cluster.masters[:2]:
+            master.stop()
+            master.start()
+        await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=40)
+        await eventually(lambda: is_read_from(api, "redis"), "reads from Redis", seconds=10)
+        await saved(own)
+    await verified(own, databases)
