@@ -15,6 +15,7 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import MAINTENANCE_DATABASE
 from leaderboard_core.redis.commands import refusals
 from leaderboard_core.redis.layout import check_places
+from leaderboard_core.redis.server_settings import eviction_policy_of
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import SettingsError, TopologySettings, WorkerSettings, check_all, load
 
@@ -43,7 +44,7 @@ async def _reach(topology: TopologySettings, worker: WorkerSettings, wait: float
             raise SettingsError("\n".join((*refused, "docs/operations.md has the rights that a user of Redis needs.")))
         await check_places(shard_map.shards)
         for shard in shard_map.shards:
-            if not worker.allow_eviction and (policy := await shard.eviction_policy()):
+            if not worker.allow_eviction and (policy := await eviction_policy_of(shard)):
                 raise SettingsError(
                     f"{shard.variable}: maxmemory-policy of {shard.name} is {policy}, by which players vanish: set it "
                     "to noeviction, or ALLOW_EVICTION=true."

@@ -26,10 +26,8 @@ from leaderboard_core.redis.pooling import leave_connections
 
 log = logging.getLogger(__name__)
 
-NEARLY_FULL = 0.9
 LEAVE_SECONDS = 0.25
 """How often all connections are left at most: new ones may reach the same server, for as long as a name leads there."""
-NO_EVICTION = "noeviction"
 CONNECTION_ERRORS = (RedisError, OSError, asyncio.TimeoutError)
 """What the driver raises when a Redis is unavailable."""
 
@@ -172,11 +170,6 @@ class Shard:
             return explain(error) or f"{describe(error).rstrip('.')}. Start Redis, or set the variable to where it runs"
         return None
 
-    async def eviction_policy(self) -> str:
-        """Name the policy by which this server evicts keys; '' when it evicts none. Raises Unavailable."""
-        policy = str((await self.command("INFO", "memory")).get("maxmemory_policy", NO_EVICTION))
-        return "" if policy == NO_EVICTION else policy
-
     async def configured(self, name: str) -> str | None:
         """Read a setting of the server; None on a managed one that does not show its own. Raises Unavailable."""
         with self._guarded():
@@ -194,20 +187,6 @@ class Shard:
             except ResponseError:
                 return False
         return True
-
-    async def warnings(self) -> list[str]:
-        """Name what about this server's configuration can lose data. Raises Unavailable."""
-        memory = await self.command("INFO", "memory")
-        append_only = await self.configured("appendonly")
-        problems = []
-        most, used = int(memory.get("maxmemory", 0)), int(memory["used_memory"])
-        if most and used > most * NEARLY_FULL:
-            problems.append(f"{used:,} of {most:,} bytes of maxmemory are used: writes will be refused; give it more")
-        if (policy := memory.get("maxmemory_policy", NO_EVICTION)) != NO_EVICTION:
-            problems.append(f"maxmemory-policy is {policy}: players may vanish; set {NO_EVICTION}")
-        if append_only not in (None, "yes"):
-            problems.append("appendonly is off: a crash of Redis loses the scores that are not in Postgres yet")
-        return problems
 
     async def _greet(self, connection: AbstractConnection) -> None:
         """Look at the server behind a connection that is new, before anything is asked of it."""

@@ -13,6 +13,7 @@ from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
 from leaderboard_core.redis.error_codes import meaning_of
 from leaderboard_core.redis.refusals import why_writes_are_refused
+from leaderboard_core.redis.server_settings import warnings_of
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 
@@ -89,7 +90,7 @@ async def _shard_health(shard: Shard) -> dict[str, Any]:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             ready, refusal, warnings = await asyncio.gather(
-                shard.is_ready(), why_writes_are_refused(shard), shard.warnings()
+                shard.is_ready(), why_writes_are_refused(shard), warnings_of(shard)
             )
     except (Unavailable, TimeoutError) as error:
         return {**entry, **_failure(shard, error)}
@@ -123,5 +124,5 @@ def _refusal(reason: str | None) -> dict[str, str]:
 async def log_warnings(shard_map: ShardMap) -> None:
     """Log once, at the start, what can lose data. Raises Unavailable."""
     for shard in shard_map.shards:
-        for warning in await shard.warnings():
+        for warning in await warnings_of(shard):
             log.warning("%s: %s", shard.name, warning)

@@ -20,6 +20,7 @@ from leaderboard_core.postgres.layouts import read_repartition
 from leaderboard_core.redis.admission import Admission, ServerState
 from leaderboard_core.redis.layout import LayoutChanged
 from leaderboard_core.redis.queues import queue_state
+from leaderboard_core.redis.server_settings import eviction_policy_of
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.settings import WorkerSettings
@@ -176,7 +177,7 @@ async def _read(
 
 
 async def _check_eviction(shard: Shard, settings: WorkerSettings) -> None:
-    policy = await shard.eviction_policy()
+    policy = await eviction_policy_of(shard)
     if policy and not settings.allow_eviction:
         raise RebuildInterrupted(
             f"maxmemory-policy of {shard.name} is {policy}, by which players vanish: set it to noeviction "

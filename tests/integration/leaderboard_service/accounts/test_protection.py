@@ -8,6 +8,7 @@ import pytest
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.server_settings import warnings_of
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from leaderboard_core.telemetry.logs import JsonFormatter
@@ -46,14 +47,14 @@ async def test_a_redis_that_may_lose_data_is_warned_about(
     try:
         await redis_1.config_set("maxmemory-policy", "allkeys-lru")
         await redis_1.config_set("appendonly", "no")
-        policy, durability = await shard_map.shards[0].warnings()
+        policy, durability = await warnings_of(shard_map.shards[0])
         assert "maxmemory-policy is allkeys-lru" in policy
         assert "appendonly is off" in durability
         health = (await api.get("/health")).json()
         assert health["redis"][0]["warnings"] == [policy, durability]
         await redis_1.config_set("maxmemory-policy", "noeviction")
         await redis_1.config_set("appendonly", "yes")
-        assert await shard_map.shards[0].warnings() == []
+        assert await warnings_of(shard_map.shards[0]) == []
     finally:
         await shard_map.close()
         for name, value in before.items():

@@ -15,6 +15,7 @@ import pytest
 from leaderboard_core.errors import WarmingUp
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.breaker import FAILURES, PAUSES
+from leaderboard_core.redis.server_settings import warnings_of
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.support.own_redis import OwnRedis
@@ -365,7 +366,7 @@ async def test_at_maxmemory_writes_wait_and_the_queue_still_drains(
                     lambda: databases["ASIA"].fetchval("SELECT score = 19 FROM leaderboard WHERE user_id = 'ann'"),
                     "the queue draining without memory",
                 )
-            (warning,) = await service.services.shard_map.shards[0].warnings()
+            (warning,) = await warnings_of(service.services.shard_map.shards[0])
             assert "maxmemory" in warning
         finally:
             client.config_set("maxmemory", 0)
