@@ -1,9 +1,16 @@
 """Test finding free ports, and the message about busy ones."""
 
+from __future__ import annotations
+
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from leaderboard_cli.cluster import ports as module
 from leaderboard_cli.cluster.errors import PortBusyError
 from leaderboard_cli.cluster.ports import PortNeed, check_ports, find_free_ports, is_free
 
@@ -13,6 +20,68 @@ def test_free_ports_are_different_and_free() -> None:
     assert len(set(ports)) == 20
     assert all(map(is_free, ports))
     check_ports(PortNeed(port, f"process-{port}", "--port") for port in ports)
+
+
+CHOOSE = """
+import sys
+from leaderboard_cli.cluster.ports import find_free_ports
+for line in sys.stdin:
+    print(*find_free_ports(int(line)), flush=True)
+"""
+
+
+class Chooser:
+    """A process that chooses ports; those of one folder share their reservations."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CHOOSE],
+            env={**os.environ, "TMPDIR": str(folder)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Chooser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def choose(self, count: int) -> set[int]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{count}\n")
+        self.process.stdin.flush()
+        return set(map(int, self.process.stdout.readline().split()))
+
+
+def test_no_two_processes_get_the_same_port(tmp_path: Path) -> None:
+    with Chooser(tmp_path) as second:
+        with Chooser(tmp_path) as first:
+            taken = first.choose(9000)
+            others = second.choose(500)
+            assert (len(taken), len(others)) == (9000, 500)
+            assert not taken & others
+        assert len(second.choose(9000)) == 9000, "a process that ended still has its ports"
+
+
+def test_ports_of_outgoing_connections_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_the_kernel = tmp_path / "ip_local_port_range"
+    monkeypatch.setattr(module, "_LOCAL_PORTS", of_the_kernel)
+    of_the_kernel.write_text("20000\t29899\n")
+    assert all(port > 29_899 for port in find_free_ports(10))
+    of_the_kernel.write_text("1024\t65535\n")
+    assert len(find_free_ports(10)) == 10
+    of_the_kernel.unlink()  # as on macOS
+    assert all(port < 32_768 for port in find_free_ports(10))
+
+
+def test_when_nothing_is_left_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHOICE", range(19_990, 19_993))
+    with pytest.raises(PortBusyError, match="no port from 19990 to 19992"):
+        find_free_ports(4)
 
 
 def test_a_busy_port_is_named_with_its_process_and_the_option_to_change_it() -> None:
