@@ -1,6 +1,9 @@
 # Each target sets up what it needs: a virtual environment in .venv from the lock file.
 BIN := .venv/bin
 
+# Each process of pytest has servers of its own; those that the environment names, all would empty at once.
+SIDE_BY_SIDE = $(if $(TEST_REDIS_URL)$(TEST_POSTGRES_URL),,-n $(or $(JOBS),2) --dist loadfile)
+
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
@@ -23,8 +26,9 @@ fix: .venv/.ready ## mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: .venv/.ready ## every test, against real servers; with a Docker engine those of the stores also against containers
-	$(BIN)/pytest
+test: .venv/.ready ## every test, against real servers (JOBS=2 processes of pytest); with a Docker engine the stores' also against containers
+	$(BIN)/pytest -m 'not serial' $(SIDE_BY_SIDE)
+	$(BIN)/pytest -m serial
 	@if docker info >/dev/null 2>&1; then \
 		echo "A Docker engine answers: the tests of the stores once more, against containers ..."; \
 		TEST_INFRA=containers $(BIN)/pytest -q tests/integration/leaderboard_service/players \

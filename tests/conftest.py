@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -30,8 +31,18 @@ hypothesis_settings.register_profile("leaderboard", deadline=None, derandomize=T
 hypothesis_settings.load_profile("leaderboard")
 
 
+SIDE_BY_SIDE = tuple(Path(__file__).parent / folder for folder in ("unit", "integration"))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the container tests out where no Docker engine answers, unless TEST_INFRA asks for containers."""
+    """Mark what needs the machine to itself, and leave out the container tests where no Docker engine answers.
+
+    TEST_INFRA=containers asks for them wherever it is. A whole system, with load or with faults, is ten processes.
+    """
+    for item in items:
+        if not any(item.path.is_relative_to(folder) for folder in SIDE_BY_SIDE):
+            item.add_marker(pytest.mark.serial)
     wanted = [item for item in items if item.get_closest_marker("containers")]
     if wanted and os.environ.get("TEST_INFRA") != "containers" and not engine_answers():
         config.hook.pytest_deselected(items=wanted)
@@ -41,6 +52,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def infra() -> Iterator[Infrastructure]:
     """The servers of this session. A test that asks for them fails when they cannot be had."""
+    given = sorted({"TEST_REDIS_URL", "TEST_POSTGRES_URL"} & os.environ.keys())
+    if given and "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.fail(f"several processes of pytest would empty the servers of {' and '.join(given)}: run without -n")
     with infrastructure(os.environ) as servers:
         yield servers
 
