@@ -10,6 +10,7 @@ import pytest
 import redis
 import uvloop
 
+from leaderboard_service.accounts import hashing
 from tests.conftest import TestDatabases, environment_on
 from tests.support.own_redis import OwnRedis
 
@@ -22,6 +23,18 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory
     if item.path.stem in ("test_gateway_client", "test_gateway_races"):
         factories["uvloop"] = uvloop.new_event_loop
     return factories
+
+
+@pytest.fixture(scope="session", autouse=True)
+def password_turns() -> Iterator[None]:
+    """Hash as soon as the tests do anything else, and wait for a turn as long as it takes: no test is about that.
+
+    A hash steps back behind whatever else wants a core, and with tests beside it something always does.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashing, "_NICENESS", 0)
+        patch.setattr(hashing, "TURN_SECONDS", 60.0)
+        yield
 
 
 @pytest.fixture

@@ -115,9 +115,14 @@ class Service:
         """Stop listening and reset every connection, as a killed process does."""
         assert self._server is not None
         self._server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
-        await eventually(lambda: not self.open_connections, "the end of all connections")
+
+        def reset() -> bool:
+            # Each time: one that was accepted just before is known a moment later only.
+            for writer in list(self._writers):
+                writer.transport.abort()
+            return not self.open_connections
+
+        await eventually(reset, "the end of all connections")
 
     async def close_connections(self) -> None:
         """Close every connection in order, and keep listening."""

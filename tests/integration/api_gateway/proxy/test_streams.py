@@ -179,7 +179,7 @@ async def test_a_stream_ends_with_its_client_whatever_is_pipelined_behind_it(beh
         writer.write(b"GET /stream/top HTTP/1.1\r\nHost: h\r\n\r\n" + b"GET /top HTTP/1.1\r\nHost: h\r\n\r\n" * behind)
         await asyncio.wait_for(reader.readuntil(b"data: "), SOON)
         writer.close()
-        await eventually(lambda: not gate.server.server_state.tasks, "the end of the stream", seconds=1)
+        await eventually(lambda: not gate.server.server_state.tasks, "the end of the stream")
         assert len(service.requests) == 1
         never.set()
 

@@ -59,7 +59,7 @@ async def test_removing_takes_no_number() -> None:
 
 async def test_a_system_that_is_not_there_is_told_at_once() -> None:
     with refusing_port() as port:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(25):
             code, _, complaint = await seed("10", "--url", f"http://127.0.0.1:{port}")
     assert code == 1
     assert f"Cannot reach http://127.0.0.1:{port}" in complaint

@@ -168,7 +168,7 @@ async def test_a_stream_ends_with_its_client_whatever_is_pipelined_behind_it(
         async def ended() -> bool:
             return server.echo.under_way == 0
 
-        await eventually(ended, "the end of the stream", seconds=1)
+        await eventually(ended, "the end of the stream")
         assert server.echo.seen == ["/stream"]
         assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
@@ -187,7 +187,7 @@ async def test_a_request_learns_that_its_client_left_though_another_waits_behind
         async def ended() -> bool:
             return server.echo.after == {"type": "http.disconnect"}
 
-        await eventually(ended, "the news", seconds=1)
+        await eventually(ended, "the news")
 
 
 async def test_a_write_to_a_connection_that_is_closing_is_no_error(caplog: pytest.LogCaptureFixture) -> None:

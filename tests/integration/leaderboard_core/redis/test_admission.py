@@ -88,6 +88,7 @@ async def test_a_server_that_is_promoted_again_is_cold_for_who_saw_it_demoted(
         assert str(await a.get("shard:admission")).startswith("closed ")
 
 
+@pytest.mark.serial  # a second and half of one more is not much on a busy machine
 async def test_a_worker_finds_a_failback_within_a_second(
     own_environ: dict[str, str], databases: RegionDatabases, own_redis: OwnRedis, second: OwnRedis
 ) -> None:
@@ -168,13 +169,13 @@ async def test_an_admission_waits_for_clocks_that_are_ahead(
 ) -> None:
     """But for the first one of all, which has no earlier life behind it."""
     loop = asyncio.get_running_loop()
-    settings = load(WorkerSettings, {"CLOCK_SKEW_SECONDS": "1.5"})
+    long, settings = (load(WorkerSettings, {"CLOCK_SKEW_SECONDS": seconds}) for seconds in ("30", "1.5"))
     shard_map = ShardMap.open(load(TopologySettings, environ))
     shard, lives = shard_map.shards[0], Lives()
     try:
         started = loop.time()
-        await rebuild(shard, databases, settings, lives=lives)
-        assert loop.time() - started < 1.4
+        await rebuild(shard, databases, long, lives=lives)
+        assert loop.time() - started < 20
         await redis_1.delete("shard:admission")
         seen_before = Lives()
         seen_before.saw(shard, await shard.look())

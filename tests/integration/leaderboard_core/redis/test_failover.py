@@ -78,6 +78,7 @@ async def _is_well(api: Any) -> bool:
     return bool((await api.get("/health")).status_code == 200)
 
 
+@pytest.mark.serial  # a second and half of one more is not much on a busy machine
 async def test_a_service_that_only_reads_leaves_a_demoted_server(
     environ: dict[str, str], databases: RegionDatabases, own_redis: OwnRedis, second: OwnRedis
 ) -> None:

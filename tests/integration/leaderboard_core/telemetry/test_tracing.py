@@ -247,7 +247,7 @@ async def test_a_collector_that_is_unavailable_or_hangs_disturbs_nobody() -> Non
                 for _ in range(20):
                     began = time.monotonic()
                     assert (await client.get("/top")).status_code == 503
-                    assert time.monotonic() - began < 1
+                    assert time.monotonic() - began < 5, "it waited for the collector"
             process.terminate()
             began = time.monotonic()
             await asyncio.wait_for(process.communicate(), 10)

@@ -14,19 +14,12 @@ from starlette.requests import ClientDisconnect
 
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.settings import AuthSettings, load
-from leaderboard_service.accounts import hashing
 from leaderboard_service.accounts.hashing import PasswordHashing
 from tests.conftest import Start
 from tests.support.redis_dump import dump
 from tests.support.service import SECRET, Api
 
 PASSWORD = "correct horse battery"
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for a turn as long as it takes on a busy machine: no test is about that time."""
-    monkeypatch.setattr(hashing, "TURN_SECONDS", 60.0)
 
 
 def passwords_with(**variables: object) -> PasswordHashing:
@@ -152,7 +145,7 @@ async def test_who_guesses_from_one_address_does_not_lock_the_owner_out(start: S
 
 
 async def test_passwords_and_registrations_are_limited_by_address(start: Start, redis_1: redis.Redis) -> None:
-    api = await start(PASSWORD_RATE_LIMIT_COUNT=3, REGISTRATION_RATE_LIMIT_COUNT=4)
+    api = await start(PASSWORD_RATE_LIMIT_COUNT=3, PASSWORD_RATE_LIMIT_WINDOW=86_400, REGISTRATION_RATE_LIMIT_COUNT=4)
     await api.register("ann", password=PASSWORD)
 
     async def register(user_id: str, address: str, **more: str) -> httpx.Response:

@@ -169,6 +169,7 @@ async def test_a_page_of_any_depth_of_a_board_of_several_databases(wide_pools: R
         assert (page.total, page.more) == (len(rows), offset + 10 < len(rows))
 
 
+@pytest.mark.serial  # a second and half of one more is not much on a busy machine
 async def test_every_answer_is_of_one_moment_about_a_second_ago_at_most(
     environ: dict[str, str], pools: RegionDatabases
 ) -> None:

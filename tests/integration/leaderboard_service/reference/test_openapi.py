@@ -154,7 +154,7 @@ async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dic
 
 
 async def test_answers_are_as_documented(start: Start, document: dict[str, Any], redis_1: redis.Redis) -> None:
-    api = await start(QUEUE_REJECT_LENGTH=50, LOGIN_RATE_LIMIT_COUNT=9)
+    api = await start(QUEUE_REJECT_LENGTH=50, LOGIN_RATE_LIMIT_COUNT=9, LOGIN_RATE_LIMIT_WINDOW=86_400)
     checked = Checked(api, document)
     call = checked.call
     body = {"user_id": "alice", "name": "Alice", "region": "EU", "initialScore": 5}

@@ -323,7 +323,7 @@ async def test_a_deletion_does_not_wait_for_a_vacuum(databases: RegionDatabases,
         async with vacuum.transaction():
             await vacuum.execute("LOCK TABLE leaderboard IN SHARE UPDATE EXCLUSIVE MODE")
             ends = build([deletion("alice", timestamp=NOW)], "EU").deletions
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(10):
                 await delete_players(pool, ends, fence)
             with pytest.raises(asyncpg.LockNotAvailableError):
                 await delete_players(pool, ends, fence, old_workers=True)

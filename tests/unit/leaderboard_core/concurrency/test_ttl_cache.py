@@ -37,7 +37,7 @@ async def test_callers_during_a_load_share_it_and_later_ones_until_it_is_old() -
     async def loaded_again() -> bool:
         return await cache.get() == 2
 
-    await eventually(loaded_again, "a second load", seconds=1)
+    await eventually(loaded_again, "a second load")
 
 
 async def test_a_caller_who_leaves_takes_nothing_from_the_others() -> None:
@@ -65,7 +65,7 @@ async def test_a_failure_is_kept_as_long_as_a_value_and_no_longer() -> None:
         except OSError:
             return False
 
-    await eventually(mended, "a load after the failure", seconds=1)
+    await eventually(mended, "a load after the failure")
 
 
 async def test_a_long_load_is_followed_by_a_long_pause_and_the_value_before_serves_meanwhile() -> None:
