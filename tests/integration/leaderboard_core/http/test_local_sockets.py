@@ -181,6 +181,8 @@ async def _refused(port: int) -> bool:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        return False  # it waited to be accepted when the listening ended
     writer.close()
     return False
 
