@@ -26,12 +26,12 @@ fix: .venv/.ready ## mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: .venv/.ready ## every test, against real servers (JOBS=2 processes of pytest); with a Docker engine the stores' also against containers
+test: .venv/.ready ## every test, against real servers (JOBS=2 processes); with a Docker engine the stores' also against containers
 	$(BIN)/pytest -m 'not serial' $(SIDE_BY_SIDE)
 	$(BIN)/pytest -m serial
 	@if docker info >/dev/null 2>&1; then \
 		echo "A Docker engine answers: the tests of the stores once more, against containers ..."; \
-		TEST_INFRA=containers $(BIN)/pytest -q tests/integration/leaderboard_service/players \
+		TEST_INFRA=containers $(BIN)/pytest -q $(SIDE_BY_SIDE) tests/integration/leaderboard_service/players \
 			tests/integration/worker_service/saving tests/integration/leaderboard_core/postgres tests/integration/test_containers.py; \
 	else \
 		echo "No Docker engine answers: the run against containers is left out."; \
