@@ -11,8 +11,9 @@ from leaderboard_cli.cluster.nginx_server import CONFIG_HEADER
 from leaderboard_cli.data_folder import LOCK_NAME
 
 _DATA: Final = re.compile(r"(pg|redis|valkey)-\d+(\.new|\.password|\.damaged-\d{8}T\d{6}Z)?")
-_LOG: Final = re.compile(r"(redis|postgres|nginx|front|(service|worker|gateway)-\d+)\.log(\.1)?")
-_RECORDS: Final = ("redis.conf", "sockets", "cluster.json", "pids.json")
+_NODE: Final = re.compile(r"redis-\d+\.conf")
+_LOG: Final = re.compile(r"(redis(-\d+)?|postgres|nginx|front|(service|worker|gateway)-\d+)\.log(\.1)?")
+_RECORDS: Final = ("redis.conf", "redis-cluster", "sockets", "cluster.json", "pids.json")
 _SECRETS: Final = ("jwt_secret", "postgres_password", "redis_password", "pgpass")
 
 
@@ -26,7 +27,11 @@ def contents(data_dir: Path) -> list[Path]:
 
     By the names that it gives, not by what they begin with: a copy that a person has put beside them stays.
     """
-    found = [path for path in data_dir.iterdir() if path.name in (*_RECORDS, *_SECRETS) or _DATA.fullmatch(path.name)]
+    found = [
+        path
+        for path in data_dir.iterdir()
+        if path.name in (*_RECORDS, *_SECRETS) or _DATA.fullmatch(path.name) or _NODE.fullmatch(path.name)
+    ]
     nginx, logs = data_dir / "nginx", data_dir / "logs"
     config = nginx / "nginx.conf"
     if config.is_file() and config.read_text("utf-8", errors="replace").startswith(CONFIG_HEADER):

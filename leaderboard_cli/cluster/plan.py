@@ -17,6 +17,7 @@ from leaderboard_cli.cluster.ports import LOOPBACK, PortNeed, find_free_ports
 from leaderboard_cli.cluster.postgres_server import PostgresServer
 from leaderboard_cli.cluster.probes import http_healthy
 from leaderboard_cli.cluster.process import Command
+from leaderboard_cli.cluster.redis_cluster import RedisCluster, RedisNode, node_names
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.secret_files import POSTGRES_PASSWORD, REDIS_PASSWORD, kept_secret
 from leaderboard_cli.cluster.server import Server
@@ -45,6 +46,7 @@ class ClusterOptions:
     gateways: int = 3
     workers: int = 1
     stores_only: bool = False
+    redis_masters: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ class Plan:
     options: ClusterOptions
     environ: Mapping[str, str]
     topology: TopologySettings
-    redis: RedisServer | None
+    redis: tuple[RedisServer, ...]
+    redis_cluster: RedisCluster | None
     postgres: PostgresServer | None
     services: tuple[AppServer, ...]
     workers: tuple[AppServer, ...]
@@ -115,8 +118,7 @@ class Plan:
     @property
     def layers(self) -> tuple[tuple[Server, ...], ...]:
         """Group the processes in the order of their start; members of a group do not depend on each other."""
-        stores: tuple[Server | None, ...] = (self.redis, self.postgres)
-        ours = tuple(server for server in stores if server is not None)
+        ours: tuple[Server, ...] = (*self.redis, *([self.postgres] if self.postgres else []))
         if self.options.stores_only:
             return (ours,)
         return (
@@ -129,7 +131,7 @@ class Plan:
     @property
     def programs(self) -> tuple[str, ...]:
         """Name the servers that are not ours, each with its version."""
-        servers = (self.redis, self.postgres, self.front)
+        servers = (*self.redis[:1], self.postgres, self.front)
         return tuple(
             server.binary.describe()
             for server in servers
@@ -164,15 +166,29 @@ def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
     wanted = wanted_servers(environ)
     needs = _port_needs(options, wanted)
     ports = {need.name: need.port for need in needs}
-    redis: RedisServer | None = None
+    redis: tuple[RedisServer, ...] = ()
+    cluster: RedisCluster | None = None
     postgres: PostgresServer | None = None
     remarks: list[str] = []
     if wanted.redis:
         appendfsync = environ.get("REDIS_APPENDFSYNC") or RedisServer.appendfsync
         binary = find_redis(options.servers, data_dir)
         password = kept_secret(data_dir, REDIS_PASSWORD)
-        redis = RedisServer(binary, data_dir, ports["redis"], appendfsync=appendfsync, password=password)
-        children["REDIS_URL"] = redis.url
+        if options.redis_masters:
+            nodes = tuple(
+                RedisNode(
+                    *(binary, data_dir, ports[name], name),
+                    appendfsync=appendfsync,
+                    password=password,
+                    bus_port=ports[f"{name}-bus"],
+                )
+                for name in node_names(options.redis_masters)
+            )
+            redis, cluster = nodes, RedisCluster(nodes, options.redis_masters)
+            children["REDIS_URL"] = cluster.url()
+        else:
+            server = RedisServer(binary, data_dir, ports["redis"], appendfsync=appendfsync, password=password)
+            redis, children["REDIS_URL"] = (server,), server.url
     if wanted.postgres:
         binary = find_postgres(options.servers, data_dir)
         password = environ.get("POSTGRES_PASSWORD") or kept_secret(data_dir, POSTGRES_PASSWORD)
@@ -213,19 +229,24 @@ def make_plan(options: ClusterOptions, environ: Mapping[str, str]) -> Plan:
         environ=children,
         topology=load(TopologySettings, children),
         redis=redis,
+        redis_cluster=cluster,
         postgres=postgres,
         services=services,
         workers=workers,
         gateways=gateways,
         front=front,
-        needs=tuple(need for need in needs if need.name in _STORES or not options.stores_only),
+        needs=tuple(need for need in needs if need.name.startswith(_STORES) or not options.stores_only),
         remarks=tuple(remarks),
     )
 
 
 def _port_needs(options: ClusterOptions, wanted: Wanted) -> list[PortNeed]:
     needs = [PortNeed(options.port, "nginx", "--port")]
-    if wanted.redis:
+    if wanted.redis and options.redis_masters:
+        names = node_names(options.redis_masters)
+        every = (*names, *(f"{name}-bus" for name in names))
+        needs += [PortNeed(options.redis_port + index, name, "--redis-port") for index, name in enumerate(every)]
+    elif wanted.redis:
         needs.append(PortNeed(options.redis_port, "redis", "--redis-port"))
     if wanted.postgres:
         needs.append(PortNeed(options.postgres_port, "postgres", "--postgres-port"))

@@ -18,7 +18,7 @@ State = Literal["starting", "ready", "stopping"]
 def describe(plan: Plan, pids: Mapping[str, int | None], state: State) -> dict[str, Any]:
     """Build the content of cluster.json; a pid is None between a crash and the restart."""
     ports = {server.name: server.port for server in plan.all_servers}
-    stores = {"redis", "postgres"}
+    stores = {server.name for server in (*plan.redis, plan.postgres) if server is not None}
     return {
         "state": state,
         "supervisor_pid": os.getpid(),

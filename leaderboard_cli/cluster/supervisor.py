@@ -123,6 +123,8 @@ class Supervisor:
             self._output.note(remark)
         stores, *rest = self._plan.layers
         await self._start_layer(stores)
+        if (cluster := self._plan.redis_cluster) is not None:
+            await asyncio.to_thread(cluster.form)
         await self._migrate()
         for layer in rest:
             await self._start_layer(layer)

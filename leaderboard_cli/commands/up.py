@@ -15,6 +15,9 @@ from leaderboard_cli.cluster.supervisor import run_cluster
 from leaderboard_cli.commands.data_dir import DataDir
 from leaderboard_cli.data_folder import data_folder, earlier_data
 
+_FEWEST_MASTERS = 3
+"""Fewer have no majority when one is gone."""
+
 
 def up(
     port: Annotated[
@@ -56,6 +59,15 @@ def up(
     stores: Annotated[
         bool, typer.Option("--stores", help="Run Redis and Postgres alone, for commands that want all else stopped.")
     ] = False,
+    redis_cluster: Annotated[
+        int,
+        typer.Option(
+            "--redis-cluster",
+            min=0,
+            max=16,
+            help="Run a Redis cluster of so many masters (3 or more), each with a replica, in the place of one Redis.",
+        ),
+    ] = 0,
     logs: Annotated[
         bool, typer.Option("--logs", help="Show all lines of the processes' logs, not only our warnings.")
     ] = False,
@@ -64,6 +76,8 @@ def up(
     ] = False,
 ) -> None:
     """Run Redis, Postgres, the services, the gateways, a worker and NGINX on this machine until Ctrl-C."""
+    if 0 < redis_cluster < _FEWEST_MASTERS:
+        raise typer.BadParameter(f"a cluster has {_FEWEST_MASTERS} masters or more", param_hint="--redis-cluster")
     folder = data_dir or data_folder(user_environment())
     output = Output(show=Show.NONE if quiet else Show.ALL if logs else Show.WARNINGS)
     if data_dir is None and (earlier := earlier_data(folder)):
@@ -82,5 +96,6 @@ def up(
         gateways=gateways,
         workers=workers,
         stores_only=stores,
+        redis_masters=redis_cluster,
     )
     raise typer.Exit(run_cluster(options, os.environ, output))

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool
-from leaderboard_core.postgres.fencing import exclusive
+from leaderboard_core.postgres.fencing import Connection, exclusive
 
 _LAYOUT = "*layout"
 _PARTITIONS = "*partitions"
@@ -34,15 +34,15 @@ class Repartition(NamedTuple):
         return f"{self.stage} {self.regions} {self.partitions} {self.target}"
 
 
-async def partitions_of(pool: Pool, region: str) -> int | None:
+async def partitions_of(asked: Pool | Connection, region: str) -> int | None:
     """Read over how many Redis a region's players are spread; None when none has been admitted.
 
     Admissions of the version before say nothing of it, and were for one. Raises asyncpg's errors.
     """
-    found: Any = await pool.fetchval(sql.load("admission_of"), f"{_PARTITIONS} {region}")
+    found: Any = await asked.fetchval(sql.load("admission_of"), f"{_PARTITIONS} {region}")
     if found is not None:
         return int(found)
-    return 1 if await pool.fetchval(sql.load("admission_of"), region) is not None else None
+    return 1 if await asked.fetchval(sql.load("admission_of"), region) is not None else None
 
 
 async def set_partitions(pool: Pool, region: str, count: int) -> None:
@@ -51,7 +51,8 @@ async def set_partitions(pool: Pool, region: str, count: int) -> None:
     Whatever was read under an admission of another layout changes nothing from now on.
     """
     async with exclusive(pool) as connection:
-        if await partitions_of(pool, region) not in (None, count):
+        # On this connection: others of the pool may all be waiting for the lock that it has.
+        if await partitions_of(connection, region) not in (None, count):
             await connection.execute(sql.load("forget_admissions"), region)
         await connection.execute(sql.load("set_admission"), f"{_PARTITIONS} {region}", str(count))
 

@@ -1,5 +1,6 @@
 """Test the supervisor with real Redis, Postgres and NGINX, and stand-ins for our own processes."""
 
+import asyncio
 import json
 import os
 import signal
@@ -13,9 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 
 from leaderboard_cli.cluster.pidfile import identity_of
 from leaderboard_cli.cluster.probes import redis_answers
+from tests.support.command import run_command
 from tests.support.waiting import wait_until
 
 RUN_UP = "import typer; from leaderboard_cli.commands.up import up; typer.run(up)"
@@ -147,6 +150,38 @@ def test_up_serves_restarts_what_crashes_and_leaves_nothing(cluster: Cluster) ->
     assert "service-2 ended (killed by SIGKILL)" in output
     assert [pid for pid in pids if identity_of(pid)] == []
     assert cluster.state() == {}
+
+
+def test_a_redis_cluster_is_formed_once_and_found_again_on_other_ports(cluster: Cluster) -> None:
+    def keys(state: dict[str, Any]) -> list[str]:
+        password, found = urlsplit(state["redis_url"]).password, []
+        for number in range(6):
+            port = state["ports"][f"redis-{number + 1}"]
+            with redis.Redis(port=port, password=password, decode_responses=True) as client:
+                found += [str(key) for key in client.keys("*")]
+        return sorted(set(found))
+
+    up = cluster.up("--free-ports", "--redis-cluster", "3", "--stores")
+    state = cluster.ready(up)
+    assert {name for name in state["pids"] if name.startswith("redis")} == {
+        f"redis-{number + 1}" for number in range(6)
+    }
+    assert state["redis_url"].endswith("/?partitions=6")
+    code, said, complaint = asyncio.run(run_command("rebuild", LEADERBOARD_DATA_DIR=str(cluster.data)))
+    assert (code, said.count("players read, complete")) == (0, 6), complaint
+    before = keys(state)
+    assert len([key for key in before if key.endswith("shard:admission")]) == 6
+    killed = state["pids"]["redis-2"]
+    os.kill(killed, signal.SIGKILL)
+    wait_until(partial(cluster.has_another_pid, "redis-2", killed))
+    up.send_signal(signal.SIGTERM)
+    output_of(up)
+    assert up.returncode == 0
+    again = cluster.up("--free-ports", "--redis-cluster", "3", "--stores")
+    assert set(keys(cluster.ready(again))) <= set(before)
+    again.send_signal(signal.SIGTERM)
+    output_of(again)
+    assert again.returncode == 0
 
 
 def test_the_stores_ask_for_passwords_that_only_the_owner_of_the_folder_can_read(cluster: Cluster) -> None:

@@ -108,11 +108,22 @@ def test_the_plan_has_its_processes_in_order_on_their_ports(tmp_path: Path) -> N
 def test_servers_that_are_not_started_need_no_port_and_no_program(tmp_path: Path) -> None:
     environ = {"REDIS_URL": "redis://elsewhere:1/0", "POSTGRES_HOST": "elsewhere"}
     plan = make_plan(ClusterOptions(data_dir=tmp_path, servers=Servers.WHEELS), environ)
-    assert plan.redis is None
+    assert plan.redis == ()
     assert plan.postgres is None
     assert plan.layers[0] == ()
     assert not {"redis", "postgres"} & {need.name for need in plan.needs}
     assert plan.services[0].command().env["REDIS_URL"] == "redis://elsewhere:1/0"
+
+
+def test_a_redis_cluster_takes_two_ports_a_node(tmp_path: Path) -> None:
+    plan = make_plan(ClusterOptions(data_dir=tmp_path, servers=Servers.WHEELS, redis_masters=3), {})
+    ports = {need.name: need.port for need in plan.needs if need.name.startswith("redis")}
+    assert ports == {f"redis-{n}": 16378 + n for n in range(1, 7)} | {f"redis-{n}-bus": 16384 + n for n in range(1, 7)}
+    password = (tmp_path / "redis_password").read_text().strip()
+    nodes = "127.0.0.1:16379,127.0.0.1:16380,127.0.0.1:16381"
+    assert plan.topology.redis_url == f"redis+cluster://:{password}@{nodes}/?partitions=6"
+    assert [server.name for server in plan.layers[0]] == [*(f"redis-{n}" for n in range(1, 7)), "postgres"]
+    assert len({server.log_path for server in plan.redis}) == len({server.folder for server in plan.redis}) == 6
 
 
 def test_without_any_nginx_a_gateway_takes_its_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
