@@ -12,6 +12,7 @@ from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_service.boards import redis_queries as queries
 from leaderboard_service.boards import selection
+from leaderboard_service.boards.count_sharing import SharedCounts
 from leaderboard_service.boards.ranges import BoardRange, Position, as_score_range
 from leaderboard_service.boards.ranking import (
     PagePart,
@@ -33,6 +34,7 @@ class RedisBoards:
     def __init__(self, shard_map: ShardMap) -> None:
         self._map = shard_map
         self._home_shards: OrderedDict[str, Shard] = OrderedDict()
+        self._counts: dict[str, SharedCounts] = {}
 
     async def top(self, region: str, limit: int, offset: int) -> Page:
         """Read `limit` rows of the board of `region` after the first `offset`.
@@ -94,16 +96,12 @@ class RedisBoards:
     async def rank(self, region: str, user_id: str) -> RankEntry:
         """Rank `user_id` on the board of `region`. Raises UserNotFound, WarmingUp or Unavailable."""
         shards = self._map.shards_of_board(region)
-        home, answer = await self._read_home_shard(
+        _, answer = await self._read_home_shard(
             region, user_id, lambda shard: queries.read_rank(shard, region, user_id)
         )
         total, above, score, name, home_region = answer
         if len(shards) > 1:
-            others = await asyncio.gather(
-                *(queries.count_above(shard, region, (score,)) for shard in shards if shard is not home)
-            )
-            total += sum(other[0] for other in others)
-            above += sum(other[1][0] for other in others)
+            total, above = await self._counts_of(region).above(score)
         return RankEntry(total, RankedRow(above + 1, user_id, name, home_region, score))
 
     async def around(self, region: str, user_id: str, reach: int) -> Neighbourhood:
@@ -120,6 +118,18 @@ class RedisBoards:
             )
         own, above, below = neighbours(merge(parts), user_id, reach)
         return Neighbourhood(sum(part.total for part in parts), own, above + below)
+
+    def _counts_of(self, region: str) -> SharedCounts:
+        counts = self._counts.get(region)
+        if counts is None:
+            shards = self._map.shards_of_board(region)
+
+            async def count(scores: Sequence[int]) -> tuple[int, list[int]]:
+                parts = await asyncio.gather(*(queries.count_above(shard, region, scores) for shard in shards))
+                return sum_counts(parts)
+
+            counts = self._counts[region] = SharedCounts(count)
+        return counts
 
     async def _read_home_shard(self, region: str, user_id: str, read: Any) -> tuple[Shard, Any]:
         """Read from the shard that holds the player; from all where it may be when that is not known yet."""
