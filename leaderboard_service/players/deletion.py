@@ -179,7 +179,7 @@ class PlayerDeleter:
         if idempotency is not None:
             kept = await asyncio.gather(
                 *(
-                    shard.command("GET", shard.keys.idempotency(caller.user_id, idempotency.key))
+                    shard.run("kept_answer", (shard.keys.idempotency(caller.user_id, idempotency.key),))
                     for shard in self._map.shards
                 )
             )

@@ -3,6 +3,8 @@
 A file is called `<name>-<number of KEYS>.lua`, or `<name>-<KEYS>+<KEYS of each item>.lua` where it takes a list; its
 header says KEYS, ARGV and result. A line `--@include <name>` stands for the text of `includes/<name>.lua`. A script
 that includes `admitted` is gated: it holds the admission of the shard in its text, and so has another SHA under each.
+One with a line `--@acknowledged` does what an answer promises, or reads it and writes it again: its answer waits for
+replicas where REDIS_WAIT_REPLICAS says so.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from functools import cache
 from importlib import resources
 
 _ADMISSION = "@admission@"
+_ACKNOWLEDGED = "\n--@acknowledged\n"
 _INCLUDE = re.compile(r"^--@include (\w+)\n", re.MULTILINE)
 
 
@@ -21,7 +24,7 @@ _INCLUDE = re.compile(r"^--@include (\w+)\n", re.MULTILINE)
 class Script:
     """A script's source, its SHA-1 for EVALSHA, and how many KEYS it takes: in all, and more for each item.
 
-    `gated_under` is the admission in its text.
+    `gated_under` is the admission in its text; `acknowledged`, whether an answer rests on what it does.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Script:
     keys_per_item: int = 0
     gated_under: str = ""
     sha: str = field(init=False)
+    acknowledged: bool = field(init=False)
 
     @property
     def gated(self) -> bool:
@@ -42,6 +46,7 @@ class Script:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha", hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest())
+        object.__setattr__(self, "acknowledged", _ACKNOWLEDGED in self.source)
 
 
 @cache

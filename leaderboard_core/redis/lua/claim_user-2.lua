@@ -5,6 +5,7 @@ KEYS  1 admission   2 claim
 ARGV  1 nonce   2 lease in milliseconds
 Result {'claimed'} (by somebody else), or {'ok', now} in microseconds of this Redis
 ]]
+--@acknowledged
 --@include admitted
 if not redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then
   -- More left than a lease has: the clock has stepped back. Then it begins anew.

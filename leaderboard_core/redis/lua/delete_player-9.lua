@@ -17,6 +17,7 @@ Result {'ok', deleted_at, nonce of the admission}, {'replay', fingerprint, 'dele
        {'refused', code, detail...}; nothing has changed:
          incomplete (on the board without a hash) | user_not_found | region_mismatch region | invalid_token | queue_full length
 ]]
+--@acknowledged
 --@include admitted
 local call, format = redis.call, string.format
 local issued_at, keep_answer = tonumber(ARGV[5]), tonumber(ARGV[8])
@@ -28,6 +29,8 @@ if keep_answer > 0 then
     for part in string.gmatch(kept, '[^\n]+') do
       answer[#answer + 1] = part
     end
+    -- The same end again: a write, for whoever waits until a replica has what the answer rests on.
+    call('PEXPIREAT', KEYS[7], call('PEXPIRETIME', KEYS[7]))
     -- A token that is newer than the deletion answered then speaks for another player of that user_id.
     if not (issued_at and answer[3] == 'deleted' and issued_at > tonumber(answer[4])) then
       return answer

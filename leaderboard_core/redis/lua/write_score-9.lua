@@ -27,6 +27,7 @@ Result {'ok' | 'unchanged', region, name, score, updated_at, created '1' | '0'}
          queue_full length | incomplete (on the board without a hash) | rate_limited us | region_rate_limited us | user_exists | claimed
          | user_not_found | region_mismatch region | score_out_of_range | score_out_of_bounds lowest highest | claim_lost | invalid_token
 ]]
+--@acknowledged
 --@include admitted
 --@include token_bucket
 --@include write_score

@@ -18,6 +18,7 @@ ARGV  1 region
       6 hash of the subject and its Idempotency-Key ('' when there is none)
 Result a result of write_score for each write, in their order
 ]]
+--@acknowledged
 --@include admitted
 --@include token_bucket
 --@include write_score

@@ -39,6 +39,7 @@ local function write_score(KEYS, ARGV)
       local key, fingerprint, created, at = string.match(last, '^(%S+) (%S+) (%d) (%d+)')
       local another = stored[6] and ARGV[18] ~= '' and tonumber(ARGV[18]) <= tonumber(stored[6])
       if key == ARGV[19] and at == stored[4] and now - tonumber(at) < keep_answer * 1000000 and not another then
+        call('HSET', KEYS[2], 'key', last) -- as above
         return {'replay', fingerprint, 'ok', stored[1], stored[2], stored[3], at, created}
       end
     end
@@ -86,6 +87,7 @@ local function write_score(KEYS, ARGV)
   elseif operation == 'secret' or operation == 'password' then
     score = stored[3]
   elseif operation == 'create' then
+    call('HSET', KEYS[2], 'region', region) -- as above: what it has already
     return {'unchanged', stored[1], stored[2], stored[3], stored[4], '0'}
   elseif operation == 'add' then
     local sum = tonumber(stored[3]) + tonumber(amount)

@@ -1,0 +1,47 @@
+"""Every script that an answer of the service rests on waits for replicas; the others have a reason not to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from leaderboard_core.redis import lua
+
+REPOSITORY = Path(__file__).resolve().parents[4]
+WRITES = re.compile(r"call\('(DEL|HDEL|HSET|LMOVE|LPUSH|LREM|PEXPIRE|PEXPIREAT|RPOP|RPUSH|SET|ZADD|ZREM)'")
+PROMISE_NOTHING = {
+    "release_claim": "one that is lost ends by itself",
+    "take_tokens": "a token that comes back lets one call more pass",
+    "restore_deletions": "Postgres has the deletion",
+}
+"""Scripts that the service runs and that write something no answer speaks of."""
+
+
+def scripts_run_by(package: str) -> Iterator[str]:
+    for path in (REPOSITORY / package).rglob("*.py"):
+        yield from re.findall(r'\.run\(\s*"(\w+)"', path.read_text("utf-8"))
+
+
+def test_every_script_that_an_answer_rests_on_is_acknowledged() -> None:
+    writing = {name for name in scripts_run_by("leaderboard_service") if WRITES.search(lua.load(name).source)}
+    assert {name for name in writing if not lua.load(name).acknowledged} == PROMISE_NOTHING.keys()
+    assert {name for name, script in lua.all_scripts().items() if script.acknowledged} == writing - {*PROMISE_NOTHING}
+
+
+@pytest.mark.parametrize("package", ["worker_service", "leaderboard_cli"])
+def test_workers_wait_for_no_replica(package: str) -> None:
+    """What they take and put back is in Postgres, or still in a queue."""
+    found = set(scripts_run_by(package))
+    assert found
+    assert [name for name in found if lua.load(name).acknowledged] == []
+
+
+def test_the_service_writes_by_scripts() -> None:
+    """A command has no WAIT behind it."""
+    found = set()
+    for path in (REPOSITORY / "leaderboard_service").rglob("*.py"):
+        found |= set(re.findall(r'\.command\(\s*"([A-Z ]+)"', path.read_text("utf-8")))
+    assert found <= {"DEL"}, "DEL forgets attempts to log in"
