@@ -9,6 +9,7 @@ from leaderboard_core.errors import Unavailable
 from leaderboard_core.http import open_files
 from leaderboard_core.http.serving import run, serve, wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.acknowledging import check_waits
 from leaderboard_core.redis.layout import check_places
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import ProcessSettings
@@ -50,6 +51,7 @@ async def _check_servers(settings: Settings) -> None:
     try:
         await wait_for(shard_map.wait_until_reachable, seconds=settings.process.start_timeout_seconds)
         await check_places(shard_map.shards)
+        await check_waits(shard_map.shards)
         await log_warnings(shard_map)
         try:
             await wait_for(databases.wait_until_reachable, seconds=0)

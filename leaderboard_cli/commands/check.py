@@ -13,6 +13,7 @@ from leaderboard_cli.console import console
 from leaderboard_core.http.serving import wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import MAINTENANCE_DATABASE
+from leaderboard_core.redis.acknowledging import check_waits
 from leaderboard_core.redis.commands import refusals
 from leaderboard_core.redis.layout import check_places
 from leaderboard_core.redis.server_settings import eviction_policy_of
@@ -43,6 +44,7 @@ async def _reach(topology: TopologySettings, worker: WorkerSettings, wait: float
         if refused:
             raise SettingsError("\n".join((*refused, "docs/operations.md has the rights that a user of Redis needs.")))
         await check_places(shard_map.shards)
+        await check_waits(shard_map.shards)
         for shard in shard_map.shards:
             if not worker.allow_eviction and (policy := await eviction_policy_of(shard)):
                 raise SettingsError(

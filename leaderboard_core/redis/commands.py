@@ -72,6 +72,7 @@ OPTIONAL: Mapping[str, str] = {
     "CLIENT SETINFO": "the client's name in CLIENT LIST",
     "CLUSTER SLOTS": "a cluster's nodes, which redis+cluster:// asks for",
     "SORT_RO": "the names of a page by one command, with %R~*: without it each player's is a command of its own",
+    "WAIT": "REDIS_WAIT_REPLICAS",
     "SCAN": "`leaderboard restore`, which empties Redis, or with --keep-redis looks for who was deleted",
 }
 """What the system does without where it is refused, and what is missed then."""
@@ -115,11 +116,12 @@ async def refusals(shard: Shard) -> list[str]:
 
     found: dict[str, None] = {}
     refused: set[str] = set()
+    waits: Mapping[str, Words] = {} if shard.writer is shard.pipeliner else {"WAIT": (0, 1)}
     try:
         await connection.connect()
         if (error := await ask("MULTI")) is not None:
             return [_say("MULTI", error)]
-        for name, words in _trials(shard.keys).items():
+        for name, words in {**_trials(shard.keys), **waits}.items():
             if (error := await ask(*name.split(), *words)) is not None:
                 found[_say(name, error)] = None
                 refused.add(name)

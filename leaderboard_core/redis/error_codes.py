@@ -93,6 +93,18 @@ MEANINGS = {
     "NOREPLICAS": Meaning(
         "it has fewer replicas than min-replicas-to-write", "attach them, or lower that", client=_NO_WRITES
     ),
+    # These two are of our own: what the WAIT behind a write means.
+    "UNCONFIRMED": Meaning(
+        "too few replicas have its writes in time",
+        "attach replicas, or lower REDIS_WAIT_REPLICAS",
+        client=f"Too few replicas of a Redis server have the write yet. {_UNSURE}",
+    ),
+    "DEMOTED": Meaning(
+        "it became a replica",
+        "name the primary, if this stays",
+        client=f"A Redis server stopped being the primary. {_UNSURE}",
+        drops=True,
+    ),
 }
 UNKNOWN = Meaning(
     "it refuses a command", "its own words say why", client=f"A Redis server refuses a command. {_UNSURE}"

@@ -29,7 +29,8 @@ from redis.exceptions import (
 
 Word: TypeAlias = str | bytes | int | float
 Greet: TypeAlias = Callable[[AbstractConnection], Awaitable[None]]
-Waiting: TypeAlias = "deque[asyncio.Future[Any]]"
+Future: TypeAlias = "asyncio.Future[Any]"
+Waiting: TypeAlias = "deque[Future]"
 
 
 class ColdError(ResponseError):
@@ -64,19 +65,19 @@ class Pipeliner:
         self.greet: Greet | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: list[bytes] = []
-        self._futures: list[asyncio.Future[Any]] = []
-        self._replies: _Replies | None = None
-        self._left: set[_Replies] = set()
+        self._futures: list[Future] = []
+        self._replies: Replies | None = None
+        self._left: set[Replies] = set()
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
-    def execute(self, words: Sequence[Word]) -> asyncio.Future[Any]:
+    def execute(self, words: Sequence[Word]) -> Future:
         """Send one command; the future gives the raw answer or raises redis-py's errors."""
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()  # a system call each time, in Python 3.11
         packed = pack_command(tuple(words))  # type: ignore[arg-type]
-        future: asyncio.Future[Any] = loop.create_future()
+        future: Future = loop.create_future()
         if not self._asked and self._opening is None:
             loop.call_soon(self._flush)
         self._asked.append(packed)
@@ -113,7 +114,10 @@ class Pipeliner:
             return
         asked, futures = self._asked, self._futures
         self._asked, self._futures = [], []
-        replies.ask(asked, futures)
+        self._send(replies, asked, futures)
+
+    def _send(self, replies: Replies, commands: list[bytes], futures: list[Future]) -> None:
+        replies.ask(commands, futures)
 
     async def _open(self) -> None:
         connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
@@ -121,7 +125,7 @@ class Pipeliner:
             await connection.connect()
             if self.greet is not None:
                 await self._greet(connection, self.greet)
-            replies = self._replies = _Replies(connection, self._timeout, self._lost)
+            replies = self._replies = Replies(connection, self._timeout, self._lost)
             replies.check()
         except BaseException as error:
             await connection.disconnect(nowait=True)
@@ -133,8 +137,7 @@ class Pipeliner:
             self._opening = None
         self._flush()
 
-    @staticmethod
-    async def _greet(connection: AbstractConnection, greet: Greet) -> None:
+    async def _greet(self, connection: AbstractConnection, greet: Greet) -> None:
         try:
             await greet(connection)
         except InvalidResponse as error:
@@ -144,7 +147,7 @@ class Pipeliner:
         futures, self._asked, self._futures = self._futures, [], []
         _fail(futures, error)
 
-    def _lost(self, replies: _Replies) -> None:
+    def _lost(self, replies: Replies) -> None:
         if self._replies is replies:
             self._replies = None
         self._left.discard(replies)
@@ -153,14 +156,14 @@ class Pipeliner:
         task.add_done_callback(self._closing.discard)
 
 
-class _Replies(asyncio.Protocol):
+class Replies(asyncio.Protocol):
     """An open connection and the futures of its answers, in the order of their commands.
 
     It takes a connection's transport from redis-py: reading each answer through a stream, with a time limit of its
     own, would cost a service several times what the parser does.
     """
 
-    def __init__(self, connection: AbstractConnection, timeout: float, on_lost: Callable[[_Replies], None]) -> None:
+    def __init__(self, connection: AbstractConnection, timeout: float, on_lost: Callable[[Replies], None]) -> None:
         self.connection = connection
         self._timeout = timeout
         self._on_lost = on_lost
@@ -197,7 +200,7 @@ class _Replies(asyncio.Protocol):
         if not self.usable():
             raise ConnectionError("closed by the server as soon as it was open")
 
-    def ask(self, commands: Sequence[bytes], futures: Sequence[asyncio.Future[Any]]) -> None:
+    def ask(self, commands: Sequence[bytes], futures: Sequence[Future]) -> None:
         if not self._waiting:
             self._heard_at = self._loop.time()
             if self._watch is None:
@@ -210,11 +213,11 @@ class _Replies(asyncio.Protocol):
         if not self._waiting:
             self.abort(ConnectionError("left"))
             return
-        last: asyncio.Future[Any] = self._loop.create_future()
+        last: Future = self._loop.create_future()
         last.add_done_callback(self._finished)
         self.ask([_PING], [last])
 
-    def _finished(self, last: asyncio.Future[Any]) -> None:
+    def _finished(self, last: Future) -> None:
         # Whatever Redis said to the PING, or why the connection broke first: there is nobody to hear of it.
         last.exception()
         self.abort(ConnectionError("left"))
@@ -276,7 +279,7 @@ def _error(message: str) -> Exception:
     return ResponseError(message, status_code=code) if kind is None else kind(rest, status_code=code)
 
 
-def _fail(futures: Sequence[asyncio.Future[Any]] | Waiting, error: Exception) -> None:
+def _fail(futures: Sequence[Future] | Waiting, error: Exception) -> None:
     for future in futures:
         if not future.done():
             future.set_exception(error)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from leaderboard_core.errors import Unavailable
+from leaderboard_core.redis.acknowledging import AcknowledgingPipeliner
 from leaderboard_core.redis.error_codes import UNKNOWN, meaning_of
 from leaderboard_core.redis.shard import Shard
 
@@ -20,7 +22,7 @@ async def why_writes_are_refused(shard: Shard) -> str | None:
     info = await shard.command("INFO", "memory", "persistence", "replication")
     if info.get("role") == "slave":
         shard.leave_connections()
-    reason = _reason(info)
+    reason = _reason(info) or _lack_of_replicas(info, shard)
     if reason is None and info.get("rdb_last_bgsave_status") == "err":
         found = await shard.command("CONFIG GET", "save", "stop-writes-on-bgsave-error")
         # Without save points Redis writes on, whatever became of a snapshot that somebody asked for.
@@ -40,6 +42,16 @@ async def _refusal_of_a_write(shard: Shard) -> str | None:
             raise
         return meaning.health
     return None
+
+
+def _lack_of_replicas(info: Mapping[str, Any], shard: Shard) -> str | None:
+    if not isinstance(shard.writer, AcknowledgingPipeliner):
+        return None
+    # A replica acknowledges once a second; one that hangs stays in the list for repl-timeout.
+    longest = 1 + math.ceil(shard.writer.seconds)
+    known = [info.get(f"slave{number}", {}) for number in range(int(info.get("connected_slaves", 0)))]
+    count = sum(one.get("state") == "online" and int(one.get("lag", 0)) <= longest for one in known)
+    return f"it has {count} of {shard.writer.replicas} replicas" if count < shard.writer.replicas else None
 
 
 def _reason(info: Mapping[str, Any]) -> str | None:

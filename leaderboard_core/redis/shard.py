@@ -52,6 +52,8 @@ class Shard:
     keys: Keys
     regions: tuple[str, ...]
     pipeliner: Pipeliner
+    writer: Pipeliner
+    """For the scripts that answers rest on: `pipeliner` itself, or one that waits for replicas."""
     partition: Partition = WHOLE
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     _usable: dict[str, lua.Script] = field(default_factory=lambda: dict(_UNGATED))
@@ -63,7 +65,7 @@ class Shard:
     _leaving: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self.pipeliner.greet = self._greet
+        self.pipeliner.greet = self.writer.greet = self._greet
 
     @property
     def scope(self) -> str:
@@ -80,7 +82,7 @@ class Shard:
         if loaded is None:
             loaded = await self._load(script)
         try:
-            return await self._pipelined(("EVALSHA", loaded.sha, len(keys), *keys, *args))
+            return await self._pipelined(loaded, ("EVALSHA", loaded.sha, len(keys), *keys, *args))
         except (NoScriptError, ColdError):
             self._forget(loaded)
         except Unavailable as problem:
@@ -88,7 +90,7 @@ class Shard:
                 raise
         loaded = await self._load(script)
         try:
-            return await self._pipelined(("EVALSHA", loaded.sha, len(keys), *keys, *args))
+            return await self._pipelined(loaded, ("EVALSHA", loaded.sha, len(keys), *keys, *args))
         except ColdError as error:
             raise WarmingUp from error
         except NoScriptError as error:
@@ -96,14 +98,14 @@ class Shard:
             self.leave_connections()
             raise unreachable(error) from error
 
-    async def _pipelined(self, words: Sequence[str | int]) -> Any:
+    async def _pipelined(self, script: lua.Script, words: Sequence[str | int]) -> Any:
         # As `_guarded`, without its generator: every call of a request comes through here.
         breaker = self.breaker
         permit = breaker.permit()
         if permit is None:
             raise unreachable(None)
         try:
-            answer = await self.pipeliner.execute(words)
+            answer = await (self.writer if script.acknowledged else self.pipeliner).execute(words)
         except BaseException as error:  # noqa: BLE001 - raised again, as itself or as what it means
             self._raise(error, permit)
         breaker.succeeded(permit)
@@ -146,6 +148,7 @@ class Shard:
         if now - self._left_at >= LEAVE_SECONDS:
             self._left_at = now
             self.pipeliner.renew()
+            self.writer.renew()
             self._leaving = asyncio.create_task(leave_connections(self.client.connection_pool))
 
     async def is_ready(self) -> bool:

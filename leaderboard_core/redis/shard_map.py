@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
 from leaderboard_core.backoff import until_answers
+from leaderboard_core.redis.acknowledging import AcknowledgingPipeliner
 from leaderboard_core.redis.keys import GLOBAL, Keys
 from leaderboard_core.redis.locating import ClusterNodes, Locate, make_located_pool, sentinel_master
 from leaderboard_core.redis.partition import Partition, index_of
@@ -98,6 +99,7 @@ class ShardMap:
     async def close(self) -> None:
         for shard in self.shards:
             await shard.pipeliner.close()
+            await shard.writer.close()
             await shard.client.aclose()
 
     async def wait_until_reachable(self, deadline: float, on_wait: Callable[[str], None]) -> None:
@@ -156,13 +158,18 @@ def _open_shard(make: Callable[..., Shard], at: _At, regions: tuple[str, ...], s
         pool.make_connection()  # type: ignore[no-untyped-call]
     except (TypeError, ValueError):  # whose text may show a password
         raise SettingsError(f"{variable}: redis-py does not take one of the parameters behind the ?.") from None
+    timeout, replicas = settings.redis_timeout_seconds, settings.redis_wait_replicas
+    pipeliner = writer = Pipeliner(pool, timeout)
+    if replicas:  # a connection of its own: reads do not stand behind what waits for replicas
+        writer = AcknowledgingPipeliner(pool, timeout, replicas, fsync=settings.redis_wait_fsync)
     return make(
         name=at.name,
         variable=variable,
         client=redis.Redis.from_pool(pool),
         keys=Keys(at.prefix, regions[0] if at.prefix and len(regions) == 1 else ""),
         regions=regions,
-        pipeliner=Pipeliner(pool, settings.redis_timeout_seconds),
+        pipeliner=pipeliner,
+        writer=writer,
         partition=at.partition,
     )
 

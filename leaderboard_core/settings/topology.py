@@ -37,6 +37,16 @@ class TopologySettings(Group):
         le=60,
         description="Longest wait for one answer from Redis; more than a slow fsync holds Redis up.",
     )
+    redis_wait_replicas: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Replicas of each Redis that must have a write before it is answered, within half of "
+        "REDIS_TIMEOUT_SECONDS; else 503.",
+    )
+    redis_wait_fsync: bool = Field(
+        False, description="Whether they, and the Redis itself, must have it on their disks (WAITAOF)."
+    )
     redis_max_connections: int = Field(64, ge=1, description="Connections of one process to one Redis.")
     postgres_host: ServerHost = Field(
         "127.0.0.1", description="Host of the Postgres server, or the folder of its Unix socket."
@@ -68,6 +78,8 @@ class TopologySettings(Group):
             raise ValueError("REGIONS: add GLOBAL, the board that ranks every player.")
         if len(set(self.regions)) != len(self.regions):
             raise ValueError("REGIONS: a region is named twice.")
+        if self.redis_wait_fsync and not self.redis_wait_replicas:
+            raise ValueError("REDIS_WAIT_FSYNC: it says how replicas keep a write; set REDIS_WAIT_REPLICAS as well.")
         for field, prefix in PER_REGION_PREFIXES.items():
             for region in getattr(self, field):
                 if region not in self.regions:

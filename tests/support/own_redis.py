@@ -36,7 +36,7 @@ class OwnRedis:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the server's process; to a paused one only SIGCONT gets through."""
-        if number is signal.SIGSTOP:
+        if number is not signal.SIGCONT:
             with self.client() as client:
                 self._pid = int(client.info("server")["process_id"])
         os.kill(self._pid, number)

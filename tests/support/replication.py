@@ -25,9 +25,9 @@ class Pair(NamedTuple):
     environ: dict[str, str]
 
 
-async def follow(replica: redis.Redis, master: OwnRedis) -> None:
-    """Make a server the replica of another, and wait until it has its data."""
-    port = urlsplit(master.url).port
+async def follow(replica: redis.Redis, master: OwnRedis, *, through: Proxy | None = None) -> None:
+    """Make a server the replica of another, by a proxy or without, and wait until it has its data."""
+    port = through.port if through else urlsplit(master.url).port
     with master.client() as client:
         client.config_set("repl-diskless-sync-delay", 0)
     await replica.replicaof("127.0.0.1", port)

@@ -211,3 +211,9 @@ def test_no_secret_shows_in_a_printed_group() -> None:
     )
     assert SECRET not in shown
     assert "hidden" not in shown
+
+
+def test_disks_of_replicas_are_asked_about_only_where_replicas_are_waited_for() -> None:
+    with pytest.raises(SettingsError, match=r"REDIS_WAIT_FSYNC: .*set REDIS_WAIT_REPLICAS as well"):
+        load(TopologySettings, {"REDIS_WAIT_FSYNC": "true"})
+    assert load(TopologySettings, {"REDIS_WAIT_FSYNC": "true", "REDIS_WAIT_REPLICAS": "2"}).redis_wait_fsync
