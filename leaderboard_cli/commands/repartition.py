@@ -10,6 +10,8 @@ import asyncpg
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from leaderboard_cli.backup.boards import while_locked
+from leaderboard_cli.backup.manifest import BackupProblem
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_cli.repartition import plan as plans
@@ -18,7 +20,7 @@ from leaderboard_cli.repartition.run import Reports, Run
 from leaderboard_core.errors import describe
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
-from leaderboard_core.postgres.layouts import Stage, end_repartition, read_repartition
+from leaderboard_core.postgres.layouts import Repartition, end_repartition, read_repartition
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings, load
 from worker_service.recovery.restore import RebuildInterrupted
@@ -62,10 +64,10 @@ async def _repartition(urls: str, region: str, yes: bool) -> None:
     databases = await RegionDatabases.open(topology)
     try:
         plan = plans.make(variable, wanted.redis_url_of(old_region(region)), old, new)
-        stage = await plans.find_stage(plan, databases)
-        if stage != "switch":
-            await plans.check(plan)
-        await _work(plan, stage, databases, topology, load(WorkerSettings, environ), yes)
+        before = await plans.find_mark(plan, databases)
+        if before is None or before.stage != "switch":
+            await plans.check(plan, begun=before is not None)
+        await _work(plan, before, databases, topology, load(WorkerSettings, environ), yes)
     finally:
         await old.close()
         await new.close()
@@ -79,7 +81,7 @@ def old_region(region: str) -> str:
 
 async def _work(
     plan: plans.Plan,
-    stage: Stage | None,
+    before: Repartition | None,
     databases: RegionDatabases,
     topology: TopologySettings,
     settings: WorkerSettings,
@@ -91,7 +93,7 @@ async def _work(
         f"{players:,} players of {', '.join(plan.regions)}: from {len(plan.old)} to {len(plan.new)} Redis.",
         highlight=False,
     )
-    if not (yes or stage or typer.confirm("Until it is done writes get 503. Begin?", err=True)):
+    if not (yes or before or typer.confirm("Until it is done writes get 503. Begin?", err=True)):
         raise typer.Exit(1)
     with Progress(*_COLUMNS, console=errors) as progress:
         waiting = progress.add_task("events that wait", total=None)
@@ -109,8 +111,10 @@ async def _work(
                 lambda count: progress.advance(emptied, count),
                 lambda _, count: progress.advance(filled, count),
             ),
+            before,
         )
-        step: Callable[[], Awaitable[None]] = run.finish_switch if stage == "switch" else run.drain_and_switch
+        switched = before is not None and before.stage == "switch"
+        step: Callable[[], Awaitable[None]] = run.finish_switch if switched else run.drain_and_switch
         await step()
         console.print("The players are of the new layout; the new Redis are being filled.", highlight=False)
         await run.fill()
@@ -122,15 +126,23 @@ async def _work(
 
 async def _abandon() -> None:
     topology = load(TopologySettings, command_environment())
-    databases = await RegionDatabases.open(topology)
-    try:
+    shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(topology)
+
+    async def end() -> bool:
         under_way = await read_repartition(databases[GLOBAL])
-        if under_way is None:
-            console.print("No repartition is under way.")
-            return
-        if under_way.stage == "switch":
+        if under_way is not None and under_way.stage == "switch":
             raise RepartitionProblem("Its players are spread anew already: run the same command again, it goes on.")
         await end_repartition(databases[GLOBAL])
+        return under_way is not None
+
+    try:
+        # Under the locks that the command holds for as long as it runs.
+        if await while_locked(shard_map.shards, end):
+            console.print("It is called off. Workers open the Redis again, as they were.")
+        else:
+            console.print("No repartition is under way.")
+    except BackupProblem as problem:
+        raise RepartitionProblem(str(problem)) from problem
     finally:
+        await shard_map.close()
         await databases.close()
-    console.print("It is called off. Workers open the Redis again, as they were.")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leaderboard_cli.backup.boards import holds_anything
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.layouts import Repartition, Stage, partitions_of, read_repartition
-from leaderboard_core.redis.layout import LayoutChanged, check_places, read_place
+from leaderboard_core.redis.admission import CLOSED, REPARTITIONING, ServerState
+from leaderboard_core.redis.layout import LayoutChanged, PlayersMoved, check_places, read_place
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import TopologySettings, load
@@ -21,13 +23,18 @@ class RepartitionProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The shards of some regions as they are (`old`) and as they shall be (`new`), and the variable that says so."""
+    """The shards of some regions as they are (`old`) and as they shall be (`new`), and the variable that says so.
+
+    `others` are those of the other regions; `run` names this command.
+    """
 
     variable: str
     value: str
     regions: tuple[str, ...]
     old: tuple[Shard, ...]
     new: tuple[Shard, ...]
+    others: tuple[Shard, ...]
+    run: str
 
     @property
     def all_shards(self) -> tuple[Shard, ...]:
@@ -44,7 +51,7 @@ class Plan:
     def mark(self, stage: Stage) -> Repartition:
         """What is written into GLOBAL's database while it is under way."""
         target = hashlib.blake2b(" ".join(shard.name for shard in self.new).encode(), digest_size=8).hexdigest()
-        return Repartition(stage, ",".join(sorted(self.regions)), len(self.new), target)
+        return Repartition(stage, ",".join(sorted(self.regions)), len(self.new), target, self.run)
 
 
 def changed(environ: Mapping[str, str], value: str, region: str) -> tuple[str, dict[str, str]]:
@@ -74,22 +81,25 @@ def make(variable: str, value: str, old: ShardMap, new: ShardMap) -> Plan:
     if len(different) != 1:
         raise RepartitionProblem(f"{variable} names these Redis already, in this order.")
     regions = different[0]
-    return Plan(variable, value, regions, before[regions], after[regions])
+    others = tuple(shard for shard in old.shards if shard not in before[regions])
+    if shared := set(_names(after[regions])) & set(_names(others)):
+        raise RepartitionProblem(f"{', '.join(sorted(shared))} is the Redis of other regions: name one of its own.")
+    return Plan(variable, value, regions, before[regions], after[regions], others, secrets.token_hex(8))
 
 
-async def find_stage(plan: Plan, databases: RegionDatabases) -> Stage | None:
+async def find_mark(plan: Plan, databases: RegionDatabases) -> Repartition | None:
     """Return how far the same repartition has come before; None when it has not begun.
 
     Raises RepartitionProblem for another one, or when this one is done, and asyncpg's errors.
     """
     under_way = await read_repartition(databases[GLOBAL])
     if under_way is not None:
-        if under_way != plan.mark(under_way.stage):
+        if under_way._replace(run=plan.run) != plan.mark(under_way.stage):
             raise RepartitionProblem(
                 f"Another one of {under_way.regions} to {under_way.partitions} Redis has begun: run that again, with "
                 "the same URLs, or call it off (--abandon)."
             )
-        return under_way.stage
+        return under_way
     counts = {await partitions_of(databases[region], region) for region in plan.regions}
     if counts == {len(plan.new)} != {len(plan.old)}:
         raise RepartitionProblem(
@@ -98,26 +108,40 @@ async def find_stage(plan: Plan, databases: RegionDatabases) -> Stage | None:
     return None
 
 
-async def check(plan: Plan) -> None:
-    """See whether it may be begun. Raises RepartitionProblem, Unavailable and SettingsError."""
-    await check_places(plan.old)
+async def check(plan: Plan, *, begun: bool) -> None:
+    """See whether it may be begun, or gone on with. Raises RepartitionProblem, Unavailable and SettingsError."""
+    await check_places((*plan.old, *plan.others))
     for shard in plan.old:
-        if not await shard.is_ready():
-            raise RepartitionProblem(f"{shard.name} is not ready: let a worker bring it up to date first.")
+        state = await shard.look()
+        if not (state.is_open or (begun and is_drained(state))):
+            first = "--abandon, and " if begun else ""
+            raise RepartitionProblem(f"{shard.name} is not ready: {first}let a worker bring it up to date first.")
     ours = {shard.name for shard in plan.old}
-    places = {(await read_place(shard)) for shard in plan.old}
     for shard in plan.new:
         if shard.name in ours:
             continue
         try:
             place = await read_place(shard)
+        except PlayersMoved:
+            place = None
         except LayoutChanged as problem:
             raise RepartitionProblem(str(problem)) from problem
-        if place in places or await holds_anything(shard):
+        if place is not None or await holds_anything(shard):
             raise RepartitionProblem(
                 f"{shard.name} holds players, and is none of this system's Redis under that name: empty it, or write "
                 "its URL as before."
             )
+
+
+def is_drained(state: ServerState) -> bool:
+    """Whether a shard is open to workers alone, in this life of its server."""
+    admission = state.admission
+    return (
+        admission is not None
+        and admission.nonce != CLOSED
+        and admission.note == REPARTITIONING
+        and (admission.run_id, admission.replid) == state.life
+    )
 
 
 def _names(shards: tuple[Shard, ...]) -> list[str]:

@@ -10,11 +10,20 @@ from dataclasses import dataclass, field, replace
 
 from leaderboard_cli.backup import boards
 from leaderboard_cli.backup.manifest import BackupProblem
-from leaderboard_cli.repartition.plan import Plan, RepartitionProblem
+from leaderboard_cli.repartition.plan import Plan, RepartitionProblem, is_drained
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.fencing import Fence, set_nonce
-from leaderboard_core.postgres.layouts import end_repartition, note_repartition, set_partitions
+from leaderboard_core.postgres.layouts import (
+    Repartition,
+    Stage,
+    change_partitions,
+    end_repartition,
+    note_repartition,
+    read_repartition,
+    replace_repartition,
+)
 from leaderboard_core.redis.admission import REPARTITIONING, Admission
+from leaderboard_core.redis.layout import MOVED
 from leaderboard_core.redis.queues import queue_states
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
@@ -46,6 +55,7 @@ class Run:
     topology: TopologySettings
     settings: WorkerSettings
     reports: Reports
+    before: Repartition | None
     _shard_map: ShardMap = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,11 +70,16 @@ class Run:
         worker or a service that was paused still has in its hands is refused. Raises RepartitionProblem, Unavailable,
         and asyncpg's errors.
         """
-        await note_repartition(self.databases[GLOBAL], self.plan.mark("drain"))
+        if self.before is None:
+            await note_repartition(self.databases[GLOBAL], self.plan.mark("drain"))
+        else:
+            await self._replace_mark(self.before, self.plan.mark("drain"))
         await self._while_locked(self._drain)
 
     async def finish_switch(self) -> None:
         """Go on with one that has noted the switch. As `drain_and_switch`."""
+        if self.before is not None:
+            await self._replace_mark(self.before, self.plan.mark("switch"))
         await self._while_locked(self._switch)
 
     async def fill(self) -> None:
@@ -87,30 +102,43 @@ class Run:
     async def _drain(self) -> None:
         await asyncio.gather(*map(self._admit_workers_alone, self.plan.old))
         async with self._working() as worker:
+            await self._look_at_workers(worker)
             while waiting := await self._waiting():
                 self.reports.on_waiting(waiting)
-                for heartbeat in worker.heartbeats:
-                    await heartbeat.reclaim()
                 await asyncio.sleep(_POLL_SECONDS)
+                await self._look_at_workers(worker)
         self.reports.on_waiting(0)
         await self._compare()
-        await note_repartition(self.databases[GLOBAL], self.plan.mark("switch"))
+        await self._replace_mark(self.plan.mark("drain"), self.plan.mark("switch"))
         await self._switch()
 
     async def _switch(self) -> None:
         for shard in self.plan.all_shards:
             await shard.command("DEL", shard.keys.admission, shard.keys.ready)
         for region in self.plan.regions:
-            await set_partitions(self.databases[region], region, len(self.plan.new))
+            await change_partitions(self.databases[region], region, len(self.plan.new))
         for shard in self.plan.all_shards:
+            await self._check_mark("switch")
             await boards.empty(shard, self.reports.on_keys)
         for shard in self.plan.freed:
             await shard.command("DEL", shard.keys.workers, shard.keys.worker_versions)
+            # A worker that goes on under the old settings must not fill it again.
+            await shard.command("SET", shard.keys.layout, MOVED)
         await end_repartition(self.databases[GLOBAL])
+
+    async def _replace_mark(self, before: Repartition, after: Repartition) -> None:
+        if not await replace_repartition(self.databases[GLOBAL], before, after):
+            raise RepartitionProblem("Another command has taken it over, or called it off.")
+
+    async def _check_mark(self, stage: Stage) -> None:
+        if await read_repartition(self.databases[GLOBAL]) != self.plan.mark(stage):
+            raise RepartitionProblem("Another command has taken it over.")
 
     async def _admit_workers_alone(self, shard: Shard) -> None:
         state = await shard.look()
-        if state.admission is None or state.admission.nonce == "closed":
+        if is_drained(state):
+            return
+        if not state.is_open or state.admission is None:
             raise RepartitionProblem(f"{shard.name} was restarted or demoted meanwhile: --abandon, and begin again.")
         admission = replace(state.admission, nonce=secrets.token_hex(8), note=REPARTITIONING)
         for region in shard.regions:
@@ -122,6 +150,13 @@ class Run:
         """Others leave an admission alone while the lock of the rebuild is held, and that is ours."""
         await shard.pipeline([("SET", shard.keys.admission, admission.encode()), ("DEL", shard.keys.ready)])
 
+    async def _look_at_workers(self, worker: Worker) -> None:
+        """Take over from those that are gone. Raises RepartitionProblem where one knows nothing of partitions."""
+        for heartbeat in worker.heartbeats:
+            await heartbeat.reclaim()
+            if not heartbeat.peers.know_partitions:
+                raise RepartitionProblem("A worker of an earlier version runs: upgrade it, and run this again.")
+
     async def _waiting(self) -> int:
         states = await queue_states(self._shard_map)
         if dead := sum(state.dead for state in states):
@@ -130,8 +165,7 @@ class Run:
                 "(`leaderboard dead-letters list`), then run this again, or --abandon."
             )
         for shard in self.plan.old:
-            state = await shard.look()
-            if state.admission is None or state.admission.note != REPARTITIONING:
+            if not is_drained(await shard.look()):
                 raise RepartitionProblem(
                     f"{shard.name} was restarted or demoted meanwhile: --abandon, and begin again."
                 )

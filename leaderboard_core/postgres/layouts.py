@@ -22,16 +22,18 @@ Stage = Literal["drain", "switch"]
 class Repartition(NamedTuple):
     """Players of some regions are being spread over `partitions` Redis, whose URLs have the hash `target`.
 
-    In the stage `drain` it can be called off; from `switch` on it can only be gone on with.
+    In the stage `drain` it can be called off; from `switch` on it can only be gone on with. `run` names the command
+    that does it: one that was paused, and another has taken over, finds that it is not its own any more.
     """
 
     stage: Stage
     regions: str
     partitions: int
     target: str
+    run: str
 
     def encode(self) -> str:
-        return f"{self.stage} {self.regions} {self.partitions} {self.target}"
+        return f"{self.stage} {self.regions} {self.partitions} {self.target} {self.run}"
 
 
 async def partitions_of(asked: Pool | Connection, region: str) -> int | None:
@@ -46,14 +48,20 @@ async def partitions_of(asked: Pool | Connection, region: str) -> int | None:
 
 
 async def set_partitions(pool: Pool, region: str, count: int) -> None:
-    """Say over how many Redis a region's players are spread. Raises asyncpg's errors.
-
-    Whatever was read under an admission of another layout changes nothing from now on.
-    """
+    """Say over how many Redis a region's players are spread, where nothing says it yet. Raises asyncpg's errors."""
     async with exclusive(pool) as connection:
         # On this connection: others of the pool may all be waiting for the lock that it has.
-        if await partitions_of(connection, region) not in (None, count):
-            await connection.execute(sql.load("forget_admissions"), region)
+        if await partitions_of(connection, region) is None:
+            await connection.execute(sql.load("set_admission"), f"{_PARTITIONS} {region}", str(count))
+
+
+async def change_partitions(pool: Pool, region: str, count: int) -> None:
+    """Say over how many Redis a region's players are spread from now on. Raises asyncpg's errors.
+
+    Whatever was read under an admission from before changes nothing any more.
+    """
+    async with exclusive(pool) as connection:
+        await connection.execute(sql.load("forget_admissions"), region)
         await connection.execute(sql.load("set_admission"), f"{_PARTITIONS} {region}", str(count))
 
 
@@ -75,13 +83,19 @@ async def read_repartition(pool: Pool) -> Repartition | None:
     found: Any = await pool.fetchval(sql.load("admission_of"), _REPARTITION)
     if found is None:
         return None
-    stage, regions, partitions, target = found.split(" ")
-    return Repartition(cast(Stage, stage), regions, int(partitions), target)
+    stage, regions, partitions, target, run = found.split(" ")
+    return Repartition(cast(Stage, stage), regions, int(partitions), target, run)
 
 
 async def note_repartition(pool: Pool, repartition: Repartition) -> None:
     """Say in GLOBAL's database that players are being spread anew: no Redis is admitted meanwhile. As the above."""
     await pool.execute(sql.load("set_admission"), _REPARTITION, repartition.encode())
+
+
+async def replace_repartition(pool: Pool, before: Repartition, after: Repartition) -> bool:
+    """Replace what is said, unless another command has; whether it was replaced. Raises asyncpg's errors."""
+    found: Any = await pool.fetchval(sql.load("replace_admission"), _REPARTITION, before.encode(), after.encode())
+    return found is not None
 
 
 async def end_repartition(pool: Pool) -> None:

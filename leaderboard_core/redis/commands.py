@@ -60,6 +60,7 @@ def _trials(keys: Keys) -> Mapping[str, Words]:
         "ZREVRANK": (board, _NOBODY),
         "ZSCAN": (board, 0),
         "ZSCORE": (board, _NOBODY),
+        "ZUNIONSTORE": (board, 1, board),
     }
 
 

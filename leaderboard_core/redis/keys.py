@@ -23,6 +23,11 @@ class Keys:
             region = self.only_region
         return f"{self.prefix}leaderboard:{region}"
 
+    @property
+    def own_global_board(self) -> str:
+        """The GLOBAL board where it is no region's; there is none on a shard of `only_region`."""
+        return f"{self.prefix}leaderboard:{GLOBAL}"
+
     def user(self, user_id: str) -> str:
         return f"{self.prefix}user:{user_id}"
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from leaderboard_core.redis.admission import Admission
+from leaderboard_core.redis.keys import GLOBAL
 from leaderboard_core.redis.partition import WHOLE, Partition
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.settings import SettingsError
@@ -13,6 +14,14 @@ from leaderboard_core.settings import SettingsError
 
 class LayoutChanged(SettingsError):
     """The Redis of the settings are not those that hold the data; the text says which, and how to go on."""
+
+
+class PlayersMoved(LayoutChanged):
+    """All players of a Redis have been spread over others."""
+
+
+MOVED = "moved"
+"""What a Redis says of itself from which all players have been spread over others."""
 
 
 class Place(NamedTuple):
@@ -35,10 +44,21 @@ class Place(NamedTuple):
 
 
 async def read_place(shard: Shard) -> Place | None:
-    """Read what a Redis says of itself; None when it is empty. Raises Unavailable, and LayoutChanged for nonsense."""
-    text, admission = await shard.pipeline([("GET", shard.keys.layout), ("GET", shard.keys.admission)])
+    """Read what a Redis says of itself; None when it is empty, the whole when it has players and says nothing.
+
+    Raises Unavailable, and LayoutChanged for nonsense, and where its players have moved away.
+    """
+    keys = shard.keys
+    text, admission, players = await shard.pipeline(
+        [("GET", keys.layout), ("GET", keys.admission), ("EXISTS", keys.board(GLOBAL))]
+    )
     if text is None:
-        return None if Admission.parse(admission or "") is None else Place(WHOLE)
+        return Place(WHOLE) if players or Admission.parse(admission or "") is not None else None
+    if text == MOVED:
+        raise PlayersMoved(
+            f"{shard.variable}: the players of {shard.name} have been spread over other Redis: set the variable to "
+            f"them. To begin anew on it, delete {keys.layout} there."
+        )
     try:
         return Place.parse(text)
     except ValueError:
@@ -75,7 +95,15 @@ async def check_places(shards: Iterable[Shard]) -> str:
     Returns the layout id that they agree on, '' when none says any. Raises Unavailable and LayoutChanged.
     """
     known, named_by = "", ""
+    servers: dict[tuple[str, Any, str], str] = {}
     for shard in shards:
+        server = ((await shard.look()).run_id, shard.database, shard.keys.prefix)
+        if server in servers:
+            raise LayoutChanged(
+                f"{shard.variable}: {shard.name} is the same Redis as {servers[server]}. Give each partition, and each "
+                "group of regions, a Redis or a database of its own; a cluster has the same URL for all of its regions."
+            )
+        servers[server] = shard.name
         place = await read_place(shard)
         check_place(shard, place)
         if place is None or not place.layout_id:

@@ -49,13 +49,13 @@ class LocatedSSLConnection(SSLConnection):
 
 
 class ClusterNodes:
-    """Asks the nodes of a cluster who has which slot; each is asked in turn until one answers, the last one first."""
+    """Asks the nodes of a cluster who has which slot, in turn, until one says it."""
 
     def __init__(self, endpoint: RedisEndpoint, timeout: float) -> None:
         self._seeds = endpoint.nodes
         self._options = _node_options(endpoint, min(timeout, ASK_SECONDS))
         self._slots: list[tuple[int, int, Address]] = []
-        self._answered: Address | None = None
+        self._turn = 0
         self._asked_at = -_KNOWN_SECONDS
         self._lock = asyncio.Lock()
 
@@ -63,26 +63,32 @@ class ClusterNodes:
         """Return the address of the master that has a slot. Raises redis-py's ConnectionError."""
         async with self._lock:
             loop = asyncio.get_running_loop()
-            if loop.time() - self._asked_at > _KNOWN_SECONDS:
-                self._slots = await self._ask()
+            if loop.time() - self._asked_at <= _KNOWN_SECONDS and (known := self._known(slot)) is not None:
+                return known
+            problem: Exception | None = None
+            for node in self._in_turn():
+                try:
+                    self._slots = await self._ask_node(node)
+                except (TimeoutError, RedisError, OSError) as error:
+                    problem = error
+                    continue
                 self._asked_at = loop.time()
-        for first, last, address in self._slots:
-            if first <= slot <= last:
-                return address
-        raise ConnectionError(f"no node of the cluster has slot {slot}")
+                # One that has left the cluster knows of no slots.
+                if (known := self._known(slot)) is not None:
+                    return known
+        raise ConnectionError(
+            f"no node of the cluster says who has slot {slot}: {problem or 'none has it'}"
+        ) from problem
 
-    async def _ask(self) -> list[tuple[int, int, Address]]:
-        known = dict.fromkeys((self._answered, *(address for _, _, address in self._slots), *self._seeds))
-        problem: Exception | None = None
-        for node in filter(None, known):
-            try:
-                slots = await self._ask_node(node)
-            except (TimeoutError, RedisError, OSError) as error:
-                problem = error
-            else:
-                self._answered = node
-                return slots
-        raise ConnectionError(f"no node of the cluster answers: {problem}") from problem
+    def _known(self, slot: int) -> Address | None:
+        return next((address for first, last, address in self._slots if first <= slot <= last), None)
+
+    def _in_turn(self) -> list[Address]:
+        """All nodes, another one first each time: one that is cut off from the others goes on naming itself."""
+        nodes = list(dict.fromkeys((*(address for _, _, address in self._slots), *self._seeds)))
+        self._turn += 1
+        first = self._turn % len(nodes)
+        return nodes[first:] + nodes[:first]
 
     async def _ask_node(self, node: Address) -> list[tuple[int, int, Address]]:
         kind = SSLConnection if self._options["ssl"] else Connection

@@ -72,6 +72,11 @@ class Shard:
         """Which players an admission of this shard is for."""
         return self.partition.encode_scope(self.regions)
 
+    @property
+    def database(self) -> int:
+        """The number of its database on the server."""
+        return int(self.client.connection_pool.connection_kwargs.get("db") or 0)
+
     async def run(self, script: str, keys: Sequence[str], args: Sequence[str | int] = ()) -> Any:
         """Run a script of `leaderboard_core/redis/lua` in one round trip (more, once, after a restart of Redis).
 

@@ -56,11 +56,15 @@ class ShardMap:
         by_endpoints: dict[tuple[RedisEndpoint, ...], list[str]] = {}
         for region in settings.regions:
             by_endpoints.setdefault(settings.redis_endpoints_of(region), []).append(region)
-        return cls(
-            _open_shard(make, at, tuple(regions), settings)
-            for endpoints, regions in by_endpoints.items()
-            for at in _places(endpoints, settings.redis_timeout_seconds)
-        )
+        shards: list[Shard] = []
+        for endpoints, regions in by_endpoints.items():
+            try:
+                places = list(_places(endpoints, settings.redis_timeout_seconds))
+                shards += [_open_shard(make, at, tuple(regions), settings) for at in places]
+            except (TypeError, ValueError, redis.RedisError):  # whose text may show a password
+                variable = settings.redis_variable_of(regions[0])
+                raise SettingsError(f"{variable}: redis-py does not take one of the parameters behind the ?.") from None
+        return cls(shards)
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -153,11 +157,8 @@ def _places(endpoints: tuple[RedisEndpoint, ...], timeout: float) -> Iterator[_A
 
 def _open_shard(make: Callable[..., Shard], at: _At, regions: tuple[str, ...], settings: TopologySettings) -> Shard:
     variable = settings.redis_variable_of(regions[0])
-    try:
-        pool = _make_pool(at, settings)
-        pool.make_connection()  # type: ignore[no-untyped-call]
-    except (TypeError, ValueError):  # whose text may show a password
-        raise SettingsError(f"{variable}: redis-py does not take one of the parameters behind the ?.") from None
+    pool = _make_pool(at, settings)
+    pool.make_connection()  # type: ignore[no-untyped-call]
     timeout, replicas = settings.redis_timeout_seconds, settings.redis_wait_replicas
     pipeliner = writer = Pipeliner(pool, timeout)
     if replicas:  # a connection of its own: reads do not stand behind what waits for replicas

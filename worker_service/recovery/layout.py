@@ -5,11 +5,22 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from leaderboard_core.postgres.databases import RegionDatabases
+import asyncpg
+
+from leaderboard_core.errors import describe
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
 from leaderboard_core.postgres.layouts import partitions_of, set_partitions, settle_layout_id
-from leaderboard_core.redis.layout import LayoutChanged, check_places, different_count, take_place
+from leaderboard_core.redis.layout import (
+    LayoutChanged,
+    check_place,
+    check_places,
+    different_count,
+    read_place,
+    take_place,
+)
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
+from worker_service.recovery.restore import RebuildInterrupted
 
 
 async def check_layout(shards: Sequence[Shard], databases: RegionDatabases) -> str:
@@ -38,3 +49,17 @@ async def check_count(shard: Shard, databases: RegionDatabases) -> None:
         known = await partitions_of(databases[region], region)
         if known not in (None, shard.partition.count):
             raise LayoutChanged(different_count(shard, known))
+
+
+async def check_same_layout(shard: Shard, pool: Pool, region: str) -> None:
+    """Look whether a shard is still what the settings say, in Redis and in the database of a region.
+
+    Raises LayoutChanged, Unavailable, and RebuildInterrupted when Postgres does not answer.
+    """
+    check_place(shard, await read_place(shard))
+    try:
+        known = await partitions_of(pool, region)
+    except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+        raise RebuildInterrupted(describe(error)) from error
+    if known not in (None, shard.partition.count):
+        raise LayoutChanged(different_count(shard, known))

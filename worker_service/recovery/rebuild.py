@@ -104,6 +104,7 @@ async def _rebuild(
     lives.saw(shard, state)
     admission = Admission(secrets.token_hex(8), shard.regions, *state.life, shard.partition)
     is_first = await _begin(shard, databases, admission)
+    await _settle_global_board(shard, held)
     async with without_rewrites(shard):
         players = await _read(shard, databases, on_page, held, whole=whole)
     for region in held - set(shard.regions):
@@ -121,6 +122,20 @@ def _held(shard: Shard, state: ServerState) -> set[str]:
     """The regions whose players, or the same part of them, an earlier life of the server held."""
     admission = state.admission
     return set(admission.regions) if admission is not None and admission.partition == shard.partition else set()
+
+
+async def _settle_global_board(shard: Shard, held: set[str]) -> None:
+    """Make the GLOBAL board of a shard that had one region and gets a second one, or remove it the other way round.
+
+    A shard of one region in a cluster has none of its own (`Keys.only_region`). Raises Unavailable.
+    """
+    keys, now = shard.keys, set(shard.regions)
+    if not keys.prefix or now == held:
+        return
+    if keys.only_region and GLOBAL not in now:
+        await shard.command("DEL", keys.own_global_board)
+    elif len(held) == 1 and not keys.only_region and GLOBAL not in held:
+        await shard.command("ZUNIONSTORE", keys.own_global_board, 1, keys.board(*held))
 
 
 async def _begin(shard: Shard, databases: RegionDatabases, admission: Admission) -> bool:

@@ -92,7 +92,7 @@ async def remove_region(shard_map: ShardMap, databases: RegionDatabases, region:
         )
     for shard in shard_map.shards_of_region(region):
         await _check_quiet(shard, region)
-    await databases[region].execute(sql.load("forget_admission"), region)
+    await forget_layout(databases[region], region)
     for pool in databases.distinct():
         await pool.execute(sql.load("forget_known_region"), region)
 

@@ -114,3 +114,15 @@ async def restore_deletions(shard: Shard, region: str, page: Sequence[Any]) -> N
         deletions = (f"{micros}\0{until}" for _, micros, until in part)
         written = (key for user_id, _, _ in part for key in (keys.user(user_id), keys.tombstone(user_id)))
         await shard.run("restore_deletions", (*boards, *written), (keys.user(""), region, *deletions))
+
+
+async def restore_by_id(shard: Shard, pool: Pool, region: str, user_ids: Sequence[str]) -> None:
+    """Restore players and deletions of some user_ids, where Redis has nothing newer.
+
+    Raises Unavailable and RebuildInterrupted.
+    """
+    known = [user_id for user_id in user_ids if user_id and "\0" not in user_id]
+    rows = await _fetched(pool.fetch(sql.load("players_by_id"), known))
+    deletions = await _fetched(pool.fetch(sql.load("deletions_by_id"), known))
+    await restore(shard, region, rows)
+    await restore_deletions(shard, region, deletions)

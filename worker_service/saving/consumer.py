@@ -30,6 +30,8 @@ from leaderboard_core.telemetry.metrics import (
     UPSERT_FAILURES,
     UPSERT_SECONDS,
 )
+from worker_service.recovery.layout import check_same_layout
+from worker_service.recovery.restore import RebuildInterrupted, restore_by_id
 from worker_service.saving import batch as batches
 from worker_service.saving import upsert as store
 from worker_service.saving.heartbeat import Peers
@@ -89,6 +91,9 @@ class Consumer:
                 taken = await self._take()
                 if taken.raw_events:
                     await self._save(taken)
+            except RebuildInterrupted as error:  # of Postgres, from which players are restored
+                log.warning("postgres is away: %s", error, extra={"region": self.region})
+                await self._postgres_pauses.pause()
             except Unavailable as error:
                 # An answer may have been lost, and with it an event that is in the list unseen: look before waiting.
                 self._waits = False
@@ -214,8 +219,14 @@ class Consumer:
         await self._fence_pauses.pause()
 
     async def _return_events(self) -> None:
-        """Give back what the processing list no longer holds, before anything else is taken. Raises Unavailable."""
+        """Give back what the processing list no longer holds, before anything else is taken.
+
+        First the players of these events are restored from Postgres: another worker may have saved the batch, and later
+        writes, while this one was paused, and a Redis that is empty knows of none of them. Raises Unavailable, and
+        LayoutChanged when these players are spread anew: then all of it was saved.
+        """
         keys, region = self.shard.keys, self.region
+        await check_same_layout(self.shard, self.pool, region)
         self._returning = batches.without_undone(self._returning, region, await self._undone_until())
         lists = (
             keys.processing(region, self.worker),
@@ -226,6 +237,7 @@ class Consumer:
         )
         while self._returning:
             events = self._returning[:RETURNED_PER_CALL]
+            await restore_by_id(self.shard, self.pool, region, [user_id_of(raw) for raw in events])
             written = (key for raw in events for key in self._keys_of(user_id_of(raw)))
             returned = await self.shard.run("return_events", (*lists, *written), (region, *events))
             del self._returning[:RETURNED_PER_CALL]
@@ -253,7 +265,7 @@ class Consumer:
     async def _return_at_the_end(self) -> None:
         try:
             await self._return_events()
-        except Unavailable as error:
+        except (Unavailable, RebuildInterrupted) as error:
             log.warning(
                 "redis has lost events that postgres does not have: %s",
                 error.__cause__,

@@ -18,8 +18,9 @@ from worker_service.recovery.rebuilder import Rebuilder
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
-"""What this worker knows of: 1 is the admission's nonce and its lock in Postgres. Who says nothing is older."""
+FENCING, PARTITIONS = 1, 2
+VERSION = PARTITIONS
+"""What this worker knows of: the admission's nonce and its lock in Postgres, partitions. Who says nothing is older."""
 INTERVAL_SECONDS = 0.5
 """How soon a worker sees that a Redis has become another, where no connection broke."""
 
@@ -28,7 +29,17 @@ INTERVAL_SECONDS = 0.5
 class Peers:
     """What is known of the other workers of a shard; until the first heartbeat the worst is taken for granted."""
 
-    old_workers: bool = True
+    least_version: int = 0
+
+    @property
+    def old_workers(self) -> bool:
+        """Whether one knows nothing of the lock that an upsert takes in Postgres."""
+        return self.least_version < FENCING
+
+    @property
+    def know_partitions(self) -> bool:
+        """Whether all know that a Redis may hold a part of the players only."""
+        return self.least_version >= PARTITIONS
 
 
 @dataclass(slots=True)
@@ -74,7 +85,7 @@ class Heartbeat:
         shard, stale_after = self.shard, self.timeout_seconds * 1_000_000
         registry = (shard.keys.workers, shard.keys.worker_versions)
         least_version, *stale = await shard.run("heartbeat", registry, (self.worker, stale_after, VERSION))
-        self.peers.old_workers = int(least_version) < VERSION
+        self.peers.least_version = int(least_version)
         for other in stale:
             await self._reclaim(other, stale_after)
             await shard.run("forget_worker", registry, (other,))

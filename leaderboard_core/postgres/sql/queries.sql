@@ -142,6 +142,10 @@ ON CONFLICT (region) DO UPDATE SET nonce = EXCLUDED.nonce, admitted_at = EXCLUDE
 -- As set_admission, where there is no row of that name
 INSERT INTO admissions (region, nonce) VALUES ($1, $2) ON CONFLICT (region) DO NOTHING
 
+-- name: replace_admission
+-- $1 name, $2 nonce of before, $3 nonce. Result: TRUE when it was replaced
+UPDATE admissions SET nonce = $3 WHERE region = $1 AND nonce = $2 RETURNING TRUE
+
 -- name: has_been_admitted
 -- $1 region. Result: TRUE when this database has seen an admission of the region, whole or in parts, or a restore
 SELECT EXISTS (SELECT 1 FROM admissions WHERE region IN ($1, '*restored') OR starts_with(region, $1 || ' '))

@@ -13,8 +13,11 @@ import pytest
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.postgres.fencing import Fence, set_nonce
 from leaderboard_core.postgres.layouts import read_repartition
 from leaderboard_core.redis.layout import LayoutChanged
+from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_core.settings import TopologySettings, load
 from tests.acceptance.cluster import REPOSITORY, clean_environment
 from tests.conftest import Start, TestDatabases
 from tests.support.command import run_here
@@ -22,7 +25,9 @@ from tests.support.infrastructure import Infrastructure
 from tests.support.layouts import Layout
 from tests.support.service import Api
 from tests.support.waiting import eventually
-from tests.support.worker import drained, event, push, working
+from tests.support.worker import EAGER, drained, event, push, rows, working
+from worker_service.saving.consumer import Consumer, Taken
+from worker_service.services import build
 
 PASSWORD = "correct horse battery"
 REGIONS = ("EU", "ASIA", "GLOBAL")
@@ -91,12 +96,12 @@ async def test_from_one_to_two_and_back(
     assert repeated.json() == first.json()
     assert (await two.login("player-7", password=PASSWORD)).status_code == 200
     assert (await two.post("/score/add", {"delta": 1}, token=tokens["player-1"])).status_code == 200
-    async with working(layouts["two-partitions"]):
+    async with working(layouts["two-partitions"], heartbeats=True):
         await drained(redis_1, redis_2)
     await two.post("/score/add", {"delta": 1}, token=tokens["player-2"])
     await repartition(layouts["two-partitions"], infra.redis_urls[1])
     expected |= {"player-1": 2, "player-2": 3}
-    assert [key async for key in redis_1.scan_iter()] == []
+    assert [key async for key in redis_1.scan_iter()] == ["shard:layout"]
     await spread(redis_2)
     again = await start(REDIS_URL=infra.redis_urls[1])
     assert await again.scores() == expected
@@ -114,7 +119,7 @@ async def test_meanwhile_writes_wait_and_boards_come_from_postgres(
     """An event that Postgres refuses holds it up."""
     api = await start()
     tokens = await registered(api)
-    async with working(layouts["one-redis"]):
+    async with working(layouts["one-redis"], heartbeats=True):
         await push(redis_1, event("poison", name="x\0y"))
         await drained(redis_1)
         said = await refused(layouts["one-redis"], ",".join(infra.redis_urls), "--yes")
@@ -215,7 +220,7 @@ async def test_a_worker_that_goes_on_with_the_layout_before_saves_nothing_and_en
     redis_2: redis.Redis,
 ) -> None:
     async def go_on() -> None:
-        async with working(layouts["one-redis"]) as worker:
+        async with working(layouts["one-redis"], heartbeats=True) as worker:
             await repartition(layouts["one-redis"], ",".join(infra.redis_urls))
             two = await start(layout="two-partitions")
             await two.post("/score", {"user_id": "player-0", "region": "EU", "score": 1000}, token=two.server_token())
@@ -254,3 +259,147 @@ async def test_what_cannot_be_done_is_refused(
     assert "would share Redis with another variable" in await refused(layouts["two-redis"], second, "--yes")
     await redis_1.delete("shard:admission")
     assert "is not ready" in await refused(environ, f"{first},{second}", "--yes")
+
+
+async def test_a_worker_that_wakes_with_a_batch_from_before_writes_nothing_over(
+    start: Start,
+    layouts: dict[Layout, dict[str, str]],
+    infra: Infrastructure,
+    databases: RegionDatabases,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    """Another one has saved that batch, and later writes; then the players were spread anew."""
+    api = await start()
+    tokens = await registered(api)
+    own, played = layouts["one-redis"], ("player-0", "player-3", "player-6", "player-9", "player-12")
+    async with working(own):
+        await drained(redis_1)
+    async with paused_with_a_batch(own, api, [tokens[user_id] for user_id in played]) as (consumer, taken):
+        await redis_1.zadd("workers", {"paused": 1})
+        async with working(own, heartbeats=True):
+            await drained(redis_1)
+            for user_id in played:
+                assert (await api.post("/score/add", {"delta": 1000}, token=tokens[user_id])).status_code == 200
+            await drained(redis_1)
+        before = await rows(databases)
+        await repartition(own, ",".join(infra.redis_urls))
+        await consumer._save(taken)
+        with pytest.raises(LayoutChanged):
+            await consumer.run()
+    two = await start(layout="two-partitions")
+    async with working(layouts["two-partitions"]):
+        await drained(redis_1, redis_2)
+    assert await rows(databases) == before
+    assert {user_id: score for user_id, score in (await two.scores()).items() if user_id in played} == {
+        user_id: PLAYERS[user_id][1] + 1001 for user_id in played
+    }
+    await verified(layouts["two-partitions"])
+
+
+@asynccontextmanager
+async def paused_with_a_batch(
+    environ: dict[str, str], api: Api, tokens: list[str]
+) -> AsyncIterator[tuple[Consumer, Taken]]:
+    """A worker that has taken an add of each of these players of EU, and does nothing."""
+    topology = load(TopologySettings, environ)
+    shard_map, own = ShardMap.open(topology), await RegionDatabases.open(topology)
+    try:
+        worker = build("paused", topology, EAGER, shard_map, own, asyncio.Event(), block_seconds=0.1)
+        (consumer,) = [one for one in worker.consumers if one.region == "EU"]
+        for token in tokens:
+            assert (await api.post("/score/add", {"delta": 1}, token=token)).status_code == 200
+        yield consumer, await consumer._take()
+    finally:
+        await shard_map.close()
+        await own.close()
+
+
+async def test_a_worker_that_wakes_beside_an_empty_redis_writes_nothing_over(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+) -> None:
+    """The same without a repartition: the new admission has begun, and has restored nothing yet."""
+    api = await start()
+    token = await api.register("alice", "EU", 1)
+    async with paused_with_a_batch(environ, api, [token]) as (consumer, taken):
+        await redis_1.zadd("workers", {"paused": 1})
+        async with working(environ, heartbeats=True):
+            await drained(redis_1)
+            assert (await api.post("/score/add", {"delta": 1000}, token=token)).status_code == 200
+            await drained(redis_1)
+        await redis_1.flushall()
+        await set_nonce(databases["EU"], Fence("EU", "begun"))
+        await consumer._save(taken)
+        await consumer._return_events()
+    async with working(environ):
+        await drained(redis_1)
+    assert (await rows(databases))["alice"][1] == 1002
+
+
+async def test_after_an_early_end_in_the_drain_it_goes_on(
+    start: Start,
+    layouts: dict[Layout, dict[str, str]],
+    infra: Infrastructure,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    await registered(await start())
+    async with working(layouts["one-redis"], heartbeats=True):
+        await push(redis_1, event("poison", name="x\0y"))
+        await drained(redis_1)
+        assert "dead letters" in await refused(layouts["one-redis"], ",".join(infra.redis_urls), "--yes")
+    await redis_1.delete("queue:scores:EU:dead")
+    await repartition(layouts["one-redis"], ",".join(infra.redis_urls))
+    await spread(redis_1, redis_2)
+    await verified(layouts["two-partitions"])
+
+
+async def test_the_redis_of_other_regions_is_not_taken(
+    start: Start,
+    layouts: dict[Layout, dict[str, str]],
+    infra: Infrastructure,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    """Neither under its name, nor under another one."""
+    first, second = infra.redis_urls
+    third = first.removesuffix("/0") + "/1"
+    environ = {**layouts["one-redis"], "REDIS_URL": f"{first},{second}", "REDIS_URL_EU": third}
+    async with redis.Redis.from_url(third, decode_responses=True) as redis_3:
+        await redis_3.flushdb()
+        api = await start(**environ)
+        await registered(api)
+        assert "is the Redis of other regions" in await refused(environ, f"{third},{second}", "--region", "EU", "--yes")
+        alias = second.replace("127.0.0.1", "localhost")
+        assert "holds players" in await refused(environ, f"{third},{alias}", "--region", "EU", "--yes")
+        assert await api.scores() == {user_id: score for user_id, (_, score) in PLAYERS.items()}
+        with pytest.raises(LayoutChanged, match="is the same Redis as"):
+            await run_here({**environ, "REDIS_URL_EU": f"{alias},{third}"}, "verify")
+        await redis_3.flushdb()
+
+
+async def test_to_another_redis_of_the_same_number(
+    start: Start,
+    layouts: dict[Layout, dict[str, str]],
+    infra: Infrastructure,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    """A worker and a service of the old settings that go on do not fill the one that was left again."""
+    old = await start()
+    tokens = await registered(old)
+    async with working(layouts["one-redis"], heartbeats=True):
+        await drained(redis_1)
+        await repartition(layouts["one-redis"], infra.redis_urls[1])
+        new = await start(REDIS_URL=infra.redis_urls[1])
+        assert (await new.post("/score/add", {"delta": 7}, token=tokens["player-3"])).json()["score"] == 10
+
+        async def looked_again() -> bool:
+            return await redis_1.zcard("workers") > 0
+
+        await eventually(looked_again, "another heartbeat of the old worker")
+        stale = await old.post("/score/add", {"delta": 100}, token=tokens["player-3"])
+        assert (stale.status_code, stale.json()["error"]) == (503, "warming_up")
+    assert await redis_1.exists("leaderboard:EU") == 0
+    code, _, complaint = await run_here(layouts["one-redis"], "repartition", infra.redis_urls[0], "--yes")
+    assert (code, "names these Redis already" in complaint) == (1, True)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leaderboard_core.redis.partition import WHOLE, Partition, index_of
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import SettingsError, TopologySettings, load
 from leaderboard_core.settings.redis_endpoints import parse_endpoints
 
@@ -87,3 +88,19 @@ def test_a_list_that_is_wrong_says_how(value: str, said: str) -> None:
         load(TopologySettings, {"REDIS_URL": value})
     assert said in str(raised.value)
     assert ":a,b" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+cluster://:secret@one/?socket_timeout=abc",
+        "redis+cluster://:secret@one/?health_check_interval=x",
+        "redis+cluster://:secret@one/?protocol=7",
+        "rediss+sentinel://:secret@one/scores?ssl_cert_reqs=bogus",
+        "redis://:secret@one/0?nonsense=1",
+    ],
+)
+def test_a_parameter_that_redis_py_does_not_take_is_said_by_the_variable(url: str) -> None:
+    with pytest.raises(SettingsError, match="REDIS_URL: redis-py does not take") as raised:
+        ShardMap.open(load(TopologySettings, {"REDIS_URL": url}))
+    assert "secret" not in str(raised.value)
