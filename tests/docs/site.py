@@ -13,7 +13,10 @@ from pathlib import Path
 
 from tests.docs.regions import REPOSITORY
 
-FIRST = ("README", "docs/quickstart", "docs/api", "docs/operations", "docs/architecture", "docs/performance")
+FIRST = (
+    "README",
+    *(f"docs/{name}" for name in ("quickstart", "api", "operations", "architecture", "performance", "scaling")),
+)
 LAST = ("docs/glossary", "CONTRIBUTING", "SECURITY", "CHANGELOG")
 STYLE = Path("docs/site.css")
 LEFT_OUT = (Path("docs/package.md"),)
