@@ -28,8 +28,8 @@ from leaderboard_core.redis.queues import queue_states
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings
+from worker_service.recovery.lock import LockHeld
 from worker_service.recovery.rebuild import OnPage, rebuild
-from worker_service.recovery.restore import RebuildInterrupted
 from worker_service.recovery.verify import Verifier
 from worker_service.services import Worker, build
 
@@ -88,9 +88,7 @@ class Run:
             while not await shard.is_ready():
                 try:
                     await rebuild(shard, self.databases, self.settings, self.reports.on_page)
-                except RebuildInterrupted as problem:
-                    if "another process is rebuilding" not in str(problem):
-                        raise
+                except LockHeld:
                     await asyncio.sleep(_POLL_SECONDS)  # a worker on the new layout does it
 
     async def _while_locked(self, work: Callable[[], object]) -> None:
@@ -101,9 +99,11 @@ class Run:
 
     async def _drain(self) -> None:
         await asyncio.gather(*map(self._admit_workers_alone, self.plan.old))
-        async with self._working() as worker:
+        async with self._working() as (worker, consumers):
             await self._look_at_workers(worker)
             while waiting := await self._waiting():
+                if any(one.done() for one in consumers):
+                    break  # its error is raised below
                 self.reports.on_waiting(waiting)
                 await asyncio.sleep(_POLL_SECONDS)
                 await self._look_at_workers(worker)
@@ -180,14 +180,14 @@ class Run:
             )
 
     @asynccontextmanager
-    async def _working(self) -> AsyncIterator[Worker]:
-        """Save what waits, beside the workers that may run."""
+    async def _working(self) -> AsyncIterator[tuple[Worker, list[asyncio.Task[None]]]]:
+        """Save what waits, beside the workers that may run; yield the worker and its consumers."""
         stop = asyncio.Event()
         name = f"repartition-{secrets.token_hex(4)}"
         worker = build(name, self.topology, self.settings, self._shard_map, self.databases, stop)
         tasks = [asyncio.create_task(consumer.run()) for consumer in worker.consumers]
         try:
-            yield worker
+            yield worker, tasks
         finally:
             stop.set()
             await asyncio.gather(*tasks)

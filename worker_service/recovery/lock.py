@@ -20,15 +20,19 @@ _RENEWALS = 6
 Result = TypeVar("Result")
 
 
+class LockHeld(RebuildInterrupted):
+    """Another process has the lock."""
+
+
 async def under_lock(shard: Shard, work: Callable[[str], Coroutine[Any, Any, Result]]) -> Result:
     """Run `work`, which is given the lock's nonce, and cancel it if the lock is lost.
 
-    A task of its own renews the lock, several times within its life, so that a dead holder's ends. Raises
-    RebuildInterrupted when another process has the lock, or takes it; Unavailable; and what `work` raises.
+    A task of its own renews the lock, several times within its life, so that a dead holder's ends. Raises LockHeld when
+    another process has the lock, RebuildInterrupted when one takes it, Unavailable, and what `work` raises.
     """
     nonce = secrets.token_hex(8)
     if not await _lease(shard, nonce, take=True):
-        raise RebuildInterrupted("another process is rebuilding")
+        raise LockHeld("another process is rebuilding")
     working = asyncio.create_task(work(nonce))
     renewing = asyncio.create_task(_renew(shard, nonce))
     try:
