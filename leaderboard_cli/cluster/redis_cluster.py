@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import redis
-from redis.crc import REDIS_CLUSTER_HASH_SLOTS
-
 from leaderboard_cli.cluster.errors import StartError
 from leaderboard_cli.cluster.ports import LOOPBACK
 from leaderboard_cli.cluster.process import Command
 from leaderboard_cli.cluster.redis_server import RedisServer
 
 FOLDER = "redis-cluster"
+SLOTS = 16_384
 PARTITIONS_PER_MASTER = 2
 FORM_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -48,6 +46,8 @@ class RedisNode(RedisServer):
 
     def ask(self, *words: str | int) -> Any:
         """Run one command. Raises redis-py's errors."""
+        import redis  # `leaderboard up` without a cluster does not wait for it
+
         client = redis.Redis(
             host=LOOPBACK,
             port=self.port,
@@ -89,6 +89,8 @@ class RedisCluster:
 
     def form(self) -> None:
         """Let running nodes meet, and wait until they serve; new ones share the slots first. Raises StartError."""
+        import redis
+
         try:
             new = not any(int(node.cluster_info["cluster_slots_assigned"]) for node in self.nodes)
             if new:
@@ -106,7 +108,7 @@ class RedisCluster:
 
     def _share_slots(self) -> None:
         for index, node in enumerate(self.nodes[: self.masters]):
-            first, end = (REDIS_CLUSTER_HASH_SLOTS * number // self.masters for number in (index, index + 1))
+            first, end = (SLOTS * number // self.masters for number in (index, index + 1))
             node.ask("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
 
