@@ -65,6 +65,8 @@ async def _work(
     app = create_app(process, WorkerHealth(name, shard_map, databases, stop))
     app.on_stop(stop.set)
 
+    refused: BaseException | None = None
+
     def count_failure(task: str) -> None:
         TASK_FAILURES.labels(task).inc()
 
@@ -79,9 +81,11 @@ async def _work(
             indexes = partial(build_indexes, topology, stop)
             group.create_task(keep_running(INDEXES, indexes, stop, count_failure))
     except* SettingsError as problems:
-        raise problems.exceptions[0] from None
+        refused = problems.exceptions[0]  # raised in here it would be in a group again
     finally:
         await worker.rebuilder.close()
+    if refused is not None:
+        raise refused
     log.info("stopped", extra={"worker": name})
 
 

@@ -33,3 +33,9 @@ async def run_command(*words: str, typed: str = "", **environ: str) -> tuple[int
     )
     output, complaint = await process.communicate(typed.encode())
     return process.returncode, " ".join(output.decode().split()), " ".join(complaint.decode().split())
+
+
+async def verified(environ: Mapping[str, str]) -> None:
+    """Have `leaderboard verify` find no difference."""
+    code, output, complaint = await run_here(environ, "verify")
+    assert code == 0, output + complaint

@@ -18,7 +18,7 @@ from leaderboard_cli.backup.manifest import NAME, TABLES, TableFile
 from leaderboard_core.postgres.databases import RegionDatabases
 from tests.acceptance.cluster import REPOSITORY, clean_environment
 from tests.conftest import Start, TestDatabases
-from tests.support.command import run_here
+from tests.support.command import run_here, verified
 from tests.support.proxy import proxy
 from tests.support.service import Api
 from tests.support.waiting import eventually
@@ -44,11 +44,6 @@ async def refused(environ: dict[str, str], folder: Path, *options: str) -> str:
     assert code == 1, output
     assert "Traceback" not in complaint
     return complaint
-
-
-async def verified(environ: dict[str, str]) -> None:
-    code, output, complaint = await run_here(environ, "verify")
-    assert code == 0, output + complaint
 
 
 async def admitted(api: Api) -> None:

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 import redis.asyncio as redis
 
+from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.fencing import Fence, set_nonce
 from leaderboard_core.postgres.layouts import read_repartition
@@ -20,7 +21,7 @@ from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.acceptance.cluster import REPOSITORY, clean_environment
 from tests.conftest import Start, TestDatabases
-from tests.support.command import run_here
+from tests.support.command import run_here, verified
 from tests.support.infrastructure import Infrastructure
 from tests.support.layouts import Layout
 from tests.support.service import Api
@@ -56,11 +57,6 @@ async def refused(environ: dict[str, str], *words: str) -> str:
     assert code == 1, output
     assert "Traceback" not in complaint
     return complaint
-
-
-async def verified(environ: dict[str, str]) -> None:
-    code, output, complaint = await run_here(environ, "verify")
-    assert code == 0, output + complaint
 
 
 async def spread(*clients: redis.Redis) -> None:
@@ -238,6 +234,34 @@ async def test_a_worker_that_goes_on_with_the_layout_before_saves_nothing_and_en
     row = await databases["EU"].fetchval("SELECT score FROM leaderboard WHERE user_id = 'player-0'")
     assert row == 1000
     await verified(layouts["two-partitions"])
+
+
+async def test_a_worker_process_of_the_layout_before_says_why_it_ends(
+    start: Start,
+    layouts: dict[Layout, dict[str, str]],
+    infra: Infrastructure,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    await registered(await start())
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "worker_service"),
+        env=clean_environment(**layouts["one-redis"], PORT=str(find_free_ports(1)[0])),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        await drained(redis_1)
+        await repartition(layouts["one-redis"], ",".join(infra.redis_urls))
+        _, said = await asyncio.wait_for(process.communicate(), 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 1
+    assert b"REDIS_URL names 1 Redis, and the players of" in said
+    assert b"Traceback" not in said
 
 
 async def test_what_cannot_be_done_is_refused(
