@@ -63,7 +63,7 @@ async def _repartition(urls: str, region: str, yes: bool) -> None:
     old, new = ShardMap.open(topology), ShardMap.open(wanted)
     databases = await RegionDatabases.open(topology)
     try:
-        plan = plans.make(variable, wanted.redis_url_of(old_region(region)), old, new)
+        plan = plans.make(variable, wanted.redis_url_of(region or GLOBAL), old, new)
         before = await plans.find_mark(plan, databases)
         if before is None or before.stage != "switch":
             await plans.check(plan, begun=before is not None)
@@ -72,11 +72,6 @@ async def _repartition(urls: str, region: str, yes: bool) -> None:
         await old.close()
         await new.close()
         await databases.close()
-
-
-def old_region(region: str) -> str:
-    """GLOBAL stands for the variable of all regions that have none of their own."""
-    return region or GLOBAL
 
 
 async def _work(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -15,14 +15,13 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.fencing import Fence, set_nonce
 from leaderboard_core.postgres.layouts import (
     Repartition,
-    Stage,
     change_partitions,
     end_repartition,
     note_repartition,
     read_repartition,
     replace_repartition,
 )
-from leaderboard_core.redis.admission import REPARTITIONING, Admission
+from leaderboard_core.redis.admission import REPARTITIONING
 from leaderboard_core.redis.layout import MOVED
 from leaderboard_core.redis.queues import queue_states
 from leaderboard_core.redis.shard import Shard
@@ -91,9 +90,9 @@ class Run:
                 except LockHeld:
                     await asyncio.sleep(_POLL_SECONDS)  # a worker on the new layout does it
 
-    async def _while_locked(self, work: Callable[[], object]) -> None:
+    async def _while_locked(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await boards.while_locked(self.plan.all_shards, work)  # type: ignore[arg-type]
+            await boards.while_locked(self.plan.all_shards, work)
         except BackupProblem as problem:
             raise RepartitionProblem(str(problem)) from problem
 
@@ -118,7 +117,7 @@ class Run:
         for region in self.plan.regions:
             await change_partitions(self.databases[region], region, len(self.plan.new))
         for shard in self.plan.all_shards:
-            await self._check_mark("switch")
+            await self._check_mark()
             await boards.empty(shard, self.reports.on_keys)
         for shard in self.plan.freed:
             await shard.command("DEL", shard.keys.workers, shard.keys.worker_versions)
@@ -130,8 +129,8 @@ class Run:
         if not await replace_repartition(self.databases[GLOBAL], before, after):
             raise RepartitionProblem("Another command has taken it over, or called it off.")
 
-    async def _check_mark(self, stage: Stage) -> None:
-        if await read_repartition(self.databases[GLOBAL]) != self.plan.mark(stage):
+    async def _check_mark(self) -> None:
+        if await read_repartition(self.databases[GLOBAL]) != self.plan.mark("switch"):
             raise RepartitionProblem("Another command has taken it over.")
 
     async def _admit_workers_alone(self, shard: Shard) -> None:
@@ -144,10 +143,7 @@ class Run:
         for region in shard.regions:
             fence = Fence(shard.partition.name(region), admission.nonce)
             await set_nonce(self.databases[region], fence)
-        await self._replace_admission(shard, admission)
-
-    async def _replace_admission(self, shard: Shard, admission: Admission) -> None:
-        """Others leave an admission alone while the lock of the rebuild is held, and that is ours."""
+        # Others leave an admission alone while the lock of the rebuild is held, and that is ours.
         await shard.pipeline([("SET", shard.keys.admission, admission.encode()), ("DEL", shard.keys.ready)])
 
     async def _look_at_workers(self, worker: Worker) -> None:

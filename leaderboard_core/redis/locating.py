@@ -24,28 +24,24 @@ _KNOWN_SECONDS = 0.1
 """How old an answer of the cluster may be: connections that are made anew together share one."""
 
 
-class LocatedConnection(Connection):
+class _Located(Connection):
+    """Looks for its server each time that it connects."""
+
+    def __init__(self, *, locate: Locate, **options: Any) -> None:
+        super().__init__(**options)
+        self._locate = locate
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self._locate()
+        await super()._connect()  # type: ignore[no-untyped-call]
+
+
+class LocatedConnection(_Located):
     """A connection to the server that `locate` finds when it is made."""
 
-    def __init__(self, *, locate: Locate, **options: Any) -> None:
-        super().__init__(**options)
-        self._locate = locate
 
-    async def _connect(self) -> None:
-        self.host, self.port = await self._locate()
-        await super()._connect()  # type: ignore[no-untyped-call]
-
-
-class LocatedSSLConnection(SSLConnection):
+class LocatedSSLConnection(_Located, SSLConnection):
     """The same with TLS."""
-
-    def __init__(self, *, locate: Locate, **options: Any) -> None:
-        super().__init__(**options)
-        self._locate = locate
-
-    async def _connect(self) -> None:
-        self.host, self.port = await self._locate()
-        await super()._connect()  # type: ignore[no-untyped-call]
 
 
 class ClusterNodes:
@@ -53,7 +49,7 @@ class ClusterNodes:
 
     def __init__(self, endpoint: RedisEndpoint, timeout: float) -> None:
         self._seeds = endpoint.nodes
-        self._options = _node_options(endpoint, min(timeout, ASK_SECONDS))
+        self._kind, self._options = _node_options(endpoint, min(timeout, ASK_SECONDS))
         self._slots: list[tuple[int, int, Address]] = []
         self._turn = 0
         self._asked_at = -_KNOWN_SECONDS
@@ -91,9 +87,7 @@ class ClusterNodes:
         return nodes[first:] + nodes[:first]
 
     async def _ask_node(self, node: Address) -> list[tuple[int, int, Address]]:
-        kind = SSLConnection if self._options["ssl"] else Connection
-        options = {name: value for name, value in self._options.items() if name != "ssl"}
-        connection = kind(host=node[0], port=node[1], **options)
+        connection = self._kind(host=node[0], port=node[1], **self._options)
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
             await connection.send_command("CLUSTER", "SLOTS")
@@ -135,17 +129,18 @@ def make_located_pool(endpoint: RedisEndpoint, locate: Locate, **options: Any) -
     return redis.BlockingConnectionPool(connection_class=kind, locate=locate, **{**given, **options})
 
 
-def _node_options(endpoint: RedisEndpoint, timeout: float) -> dict[str, Any]:
+def _node_options(endpoint: RedisEndpoint, timeout: float) -> tuple[type[Connection], dict[str, Any]]:
+    """Return how one node is connected to: the kind of connection, and its options but for the address."""
     options: dict[str, Any] = dict(parse_url(endpoint.url))
-    options["ssl"] = options.pop("connection_class", None) is SSLConnection
+    kind = options.pop("connection_class", Connection)
     for name in ("host", "port", "db"):
         options.pop(name, None)
     times = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
-    return {**options, **times, "decode_responses": True}
+    return kind, {**options, **times, "decode_responses": True}
 
 
 def _ssl_options(endpoint: RedisEndpoint) -> Mapping[str, Any]:
     """TLS of the Sentinels is that of the servers."""
-    options = _node_options(endpoint, ASK_SECONDS)
+    kind, options = _node_options(endpoint, ASK_SECONDS)
     found = {name: value for name, value in options.items() if name.startswith("ssl_")}
-    return {**found, "ssl": True} if options["ssl"] else {}
+    return {**found, "ssl": True} if kind is SSLConnection else {}

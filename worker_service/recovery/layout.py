@@ -46,9 +46,7 @@ async def note_layout(shard: Shard, databases: RegionDatabases) -> None:
 async def check_count(shard: Shard, databases: RegionDatabases) -> None:
     """Compare the number of partitions with what the databases know. Raises LayoutChanged, and asyncpg's errors."""
     for region in shard.regions:
-        known = await partitions_of(databases[region], region)
-        if known not in (None, shard.partition.count):
-            raise LayoutChanged(different_count(shard, known))
+        await _check_count_of(shard, databases[region], region)
 
 
 async def check_same_layout(shard: Shard, pool: Pool, region: str) -> None:
@@ -58,8 +56,12 @@ async def check_same_layout(shard: Shard, pool: Pool, region: str) -> None:
     """
     check_place(shard, await read_place(shard))
     try:
-        known = await partitions_of(pool, region)
+        await _check_count_of(shard, pool, region)
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
         raise RebuildInterrupted(describe(error)) from error
+
+
+async def _check_count_of(shard: Shard, pool: Pool, region: str) -> None:
+    known = await partitions_of(pool, region)
     if known not in (None, shard.partition.count):
         raise LayoutChanged(different_count(shard, known))

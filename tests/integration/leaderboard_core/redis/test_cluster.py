@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import redis.asyncio as redis
@@ -179,102 +180,93 @@ async def test_a_node_that_has_left_the_cluster_does_not_hide_the_others(cluster
         alone.stop()
 
 
-async def test_a_master_is_killed_and_its_replica_takes_over(
+class Played(NamedTuple):
+    """A cluster of one test, on which everybody is registered and saved, a service on it, and the players' tokens."""
+
+    cluster: Cluster
+    api: Api
+    tokens: dict[str, str]
+
+
+@pytest.fixture
+async def played(
     start: Start, environ: dict[str, str], databases: RegionDatabases, own_cluster: Cluster
-) -> None:
+) -> AsyncIterator[Played]:
+    """A worker runs meanwhile; in the end everything is saved, and Redis and Postgres agree."""
     own = {**on(environ, own_cluster), "CLOCK_SKEW_SECONDS": "0"}
     api = await start(**own)
     tokens = await registered(api)
     async with working(own, heartbeats=True):
         await saved(own)
-        own_cluster.masters[0].signal(signal.SIGKILL)
-        await eventually(lambda: is_read_from(api, "postgres"), "reads from Postgres", seconds=10)
-        await eventually(lambda: is_read_from(api, "redis"), "reads from Redis again", seconds=30)
-        await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=10)
+        yield Played(own_cluster, api, tokens)
         await saved(own)
     await verified(own, databases)
 
 
-async def test_a_paused_master_is_replaced_and_comes_back_as_a_replica(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, own_cluster: Cluster
-) -> None:
-    own = {**on(environ, own_cluster), "CLOCK_SKEW_SECONDS": "0"}
-    api = await start(**own)
-    tokens = await registered(api)
-    paused = own_cluster.masters[1]
-    async with working(own, heartbeats=True):
-        await saved(own)
-        paused.signal(signal.SIGSTOP)
-        try:
-            await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=30)
-        finally:
-            paused.signal(signal.SIGCONT)
-
-        async def follows() -> bool:
-            return paused.role == "slave"
-
-        await eventually(follows, "a replica", seconds=20)
-        await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=20)
-        await eventually(lambda: is_read_from(api, "redis"), "reads from Redis", seconds=10)
-        await saved(own)
-    await verified(own, databases)
+async def test_a_master_is_killed_and_its_replica_takes_over(played: Played) -> None:
+    cluster, api, tokens = played
+    cluster.masters[0].signal(signal.SIGKILL)
+    await eventually(lambda: is_read_from(api, "postgres"), "reads from Postgres", seconds=10)
+    await eventually(lambda: is_read_from(api, "redis"), "reads from Redis again", seconds=30)
+    await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=10)
 
 
-async def test_slots_move_while_players_write(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, own_cluster: Cluster
-) -> None:
+async def test_a_paused_master_is_replaced_and_comes_back_as_a_replica(played: Played) -> None:
+    cluster, api, tokens = played
+    paused = cluster.masters[1]
+    paused.signal(signal.SIGSTOP)
+    try:
+        await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=30)
+    finally:
+        paused.signal(signal.SIGCONT)
+
+    async def follows() -> bool:
+        return paused.role == "slave"
+
+    await eventually(follows, "a replica", seconds=20)
+    await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=20)
+    await eventually(lambda: is_read_from(api, "redis"), "reads from Redis", seconds=10)
+
+
+async def test_slots_move_while_players_write(played: Played) -> None:
     """In one step, as Valkey 9 does: the partition is closed until it has been compared on its new node."""
-    own = {**on(environ, own_cluster), "CLOCK_SKEW_SECONDS": "0"}
-    api = await start(**own)
-    tokens = await registered(api)
+    cluster, api, tokens = played
     slot = slot_of(tag_of(0, PARTITIONS))
-    source, target = own_cluster.owner(slot), own_cluster.masters[2]
+    source, target = cluster.owner(slot), cluster.masters[2]
     assert source is not target
-    async with working(own, heartbeats=True):
-        await saved(own)
-        source.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
+    source.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
 
-        async def moved() -> bool:
-            await takes_writes(api, tokens)
-            return own_cluster.owner(slot) is target
+    async def moved() -> bool:
+        await takes_writes(api, tokens)
+        return cluster.owner(slot) is target
 
-        await eventually(moved, "the slot on its new node", seconds=20)
-        await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=20)
-        await eventually(lambda: is_read_from(api, "redis"), "reads from Redis", seconds=10)
-        await saved(own)
+    await eventually(moved, "the slot on its new node", seconds=20)
+    await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=20)
+    await eventually(lambda: is_read_from(api, "redis"), "reads from Redis", seconds=10)
     assert any(name.startswith(f"{{{tag_of(0, PARTITIONS)}}}") for name in target.ask("KEYS", "*"))
-    await verified(own, databases)
 
 
-async def test_a_slot_that_is_moved_key_by_key_waits_until_it_has_arrived(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, own_cluster: Cluster
-) -> None:
+async def test_a_slot_that_is_moved_key_by_key_waits_until_it_has_arrived(played: Played) -> None:
     """Nothing is half written: what one node has a part of is refused by both."""
-    own = {**on(environ, own_cluster), "CLOCK_SKEW_SECONDS": "0"}
-    api = await start(**own)
-    tokens = await registered(api)
+    cluster, api, tokens = played
     slot, prefix = slot_of(tag_of(0, PARTITIONS)), f"{{{tag_of(0, PARTITIONS)}}}:"
-    source, target = own_cluster.owner(slot), own_cluster.masters[2]
-    async with working(own, heartbeats=True):
-        await saved(own)
-        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
-        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
-        names = source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10_000)
-        assert f"{prefix}leaderboard:EU" in names
-        for name in sorted(names, reverse=True):
-            assert source.ask("MIGRATE", LOOPBACK, target.port, name, 0, 5000) in ("OK", "NOKEY")
-            if name == f"{prefix}leaderboard:EU":
-                assert not await takes_writes(api, tokens)
-                assert await is_read_from(api, "postgres")
-        while names := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10_000):
-            for name in names:
-                source.ask("MIGRATE", LOOPBACK, target.port, name, 0, 5000, "REPLACE")
-        for node in (target, source):
-            node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
-        await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=20)
-        await eventually(lambda: is_read_from(api, "redis"), "reads from Redis", seconds=10)
-        await saved(own)
-    await verified(own, databases)
+    source, target = cluster.owner(slot), cluster.masters[2]
+    target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+    source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+    names = source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10_000)
+    assert f"{prefix}leaderboard:EU" in names
+    for name in sorted(names, reverse=True):
+        assert source.ask("MIGRATE", LOOPBACK, target.port, name, 0, 5000) in ("OK", "NOKEY")
+        if name == f"{prefix}leaderboard:EU":
+            assert not await takes_writes(api, tokens)
+            assert await is_read_from(api, "postgres")
+    while names := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10_000):
+        for name in names:
+            source.ask("MIGRATE", LOOPBACK, target.port, name, 0, 5000, "REPLACE")
+    for node in (target, source):
+        node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+    await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=20)
+    await eventually(lambda: is_read_from(api, "redis"), "reads from Redis", seconds=10)
 
 
 async def test_from_two_partitions_to_four_on_one_cluster(
@@ -298,28 +290,20 @@ async def test_from_two_partitions_to_four_on_one_cluster(
         await run_here(two, "verify")
 
 
-async def test_without_a_majority_reads_come_from_postgres(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, own_cluster: Cluster
-) -> None:
-    own = {**on(environ, own_cluster), "CLOCK_SKEW_SECONDS": "0"}
-    api = await start(**own)
-    tokens = await registered(api)
-    async with working(own, heartbeats=True):
-        await saved(own)
-        for master in own_cluster.masters[:2]:
-            master.signal(signal.SIGKILL)
+async def test_without_a_majority_reads_come_from_postgres(played: Played) -> None:
+    cluster, api, tokens = played
+    for master in cluster.masters[:2]:
+        master.signal(signal.SIGKILL)
 
-        async def down() -> bool:
-            return own_cluster.masters[2].cluster_info["cluster_state"] == "fail"
+    async def down() -> bool:
+        return cluster.masters[2].cluster_info["cluster_state"] == "fail"
 
-        await eventually(down, "a cluster that is down", seconds=20)
-        await eventually(lambda: is_read_from(api, "postgres"), "reads from Postgres", seconds=10)
-        answers = {(await api.post("/score/add", {"delta": 0}, token=token)).status_code for token in tokens.values()}
-        assert answers == {503}
-        for master in own_cluster.masters[:2]:
-            master.stop()
-            master.start()
-        await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=40)
-        await eventually(lambda: is_read_from(api, "redis"), "reads from Redis", seconds=10)
-        await saved(own)
-    await verified(own, databases)
+    await eventually(down, "a cluster that is down", seconds=20)
+    await eventually(lambda: is_read_from(api, "postgres"), "reads from Postgres", seconds=10)
+    answers = {(await api.post("/score/add", {"delta": 0}, token=token)).status_code for token in tokens.values()}
+    assert answers == {503}
+    for master in cluster.masters[:2]:
+        master.stop()
+        master.start()
+    await eventually(lambda: takes_writes(api, tokens), "writes to all players", seconds=40)
+    await eventually(lambda: is_read_from(api, "redis"), "reads from Redis", seconds=10)
