@@ -6,12 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
 import pytest
 import redis.asyncio as redis
+from asyncpg.connection import LoggedQuery
 
 from leaderboard_core.errors import Unavailable, UserNotFound
 from leaderboard_core.postgres.databases import RegionDatabases
@@ -439,23 +440,22 @@ async def test_many_readers_wait_for_one_reading_of_the_index(
     assert {entry.row.rank for entry in await asyncio.gather(*reads)} == set(range(1, 7))
 
 
-async def test_identical_reads_share_one(environ: dict[str, str], wide_pools: RegionDatabases) -> None:
+async def test_identical_reads_share_one(wide_pools: RegionDatabases) -> None:
     await save(wide_pools, {"p": ("EU", 1), "q": ("EU", 2)})
     boards = PostgresBoards(wide_pools)
+    snapshots_used: list[str] = []
 
-    async def statements() -> int:
-        await boards.top("EU", 1, 0)
-        async with held_table(environ["DATABASE_URL_EU"]) as waiting:
-            reads = [asyncio.create_task(boards.rank("EU", user_id)) for user_id in "pq" * 15]
-            found = await steady(waiting)
-        assert [(await read).row.rank for read in reads] == [2, 1] * 15
-        return found
+    def count(sent: LoggedQuery) -> None:
+        if "SET TRANSACTION SNAPSHOT" in sent.query:
+            snapshots_used.append(sent.query)
 
-    # Whatever else writes meanwhile (autovacuum does) has the index read anew first: one statement, for all readers.
-    for _ in range(5):
-        if (found := await statements()) != 1:
-            break
-    assert found == 2
+    pool = wide_pools["EU"]
+    async with AsyncExitStack() as stack:
+        for connection in [await stack.enter_async_context(pool.acquire()) for _ in range(pool.get_max_size())]:
+            connection.add_query_logger(count)
+    ranks = await asyncio.gather(*(boards.rank("EU", user_id) for user_id in "pq" * 15))
+    assert [entry.row.rank for entry in ranks] == [2, 1] * 15
+    assert len(snapshots_used) == 2
 
 
 async def test_a_postgres_that_is_away_is_said_so_at_once_and_again(environ: dict[str, str]) -> None:
