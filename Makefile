@@ -101,7 +101,7 @@ bench: .venv/.ready ## the whole system under load, next to a bare floor (PLAYER
 	@$(BENCH_SETUP)
 	$(BIN)/python -m benchmarks $(if $(PLAYERS),--players $(PLAYERS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-bench-scaling: .venv/.ready ## cost against the number of players; boards merged from 1, 2, 4 Redis; needs wrk
+bench-scaling: .venv/.ready ## cost against the number of players; boards merged from 1, 2, 4 Redis; partitions of a cluster; needs wrk
 	@$(BENCH_SETUP)
 	$(BIN)/python -m benchmarks.scaling
 

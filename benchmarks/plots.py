@@ -52,6 +52,26 @@ def plot_load(rows: Sequence[dict[str, Any]], path: Path) -> bool:
     return _drawn(path, draw)
 
 
+def plot_partitions(lines: Sequence[dict[str, Any]], path: Path) -> bool:
+    """Plot a service's CPU per request against the number of partitions of a cluster."""
+
+    def draw(pyplot: Any) -> Any:
+        figure, axes = pyplot.subplots(figsize=(7, 4.5))
+        counts = [line["partitions"] for line in lines]
+        for place, each in enumerate(lines[0]["scenarios"]):
+            costs = [line["scenarios"][place]["cpu_us"].get("service", 0) for line in lines]
+            axes.plot(counts, costs, marker="o", label=each["title"])
+        axes.set_xticks(counts)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("partitions of one cluster; reads are of GLOBAL, which is all of them")
+        axes.set_ylabel("µs of a service's CPU per request")
+        axes.legend(fontsize="small")
+        figure.tight_layout()
+        return figure
+
+    return _drawn(path, draw)
+
+
 def plot_scaling(sizes: Sequence[dict[str, Any]], servers: Sequence[dict[str, Any]], path: Path) -> bool:
     """Plot Redis time per call against log(players), and reads per second against the number of Redis servers."""
 

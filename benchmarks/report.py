@@ -99,17 +99,6 @@ def scaling_markdown(found: dict[str, Any]) -> str:
     cpu_by_size = [
         [f"{size['players']:,}", *(_service_and_redis(each["cpu_us"]) for each in size["scenarios"])] for size in sizes
     ]
-    servers = found["servers"]
-    head = ["Redis servers"]
-    for each in servers[0]["scenarios"]:
-        head += [f"{each['title']}, /s", "service µs", "Redis µs"]
-    by_servers = []
-    for entry in servers:
-        line = [str(entry["servers"])]
-        for each in entry["scenarios"]:
-            cpu = each["cpu_us"]
-            line += [f"{each['rate']:,.0f}", f"{cpu.get('service', 0):.0f}", f"{cpu.get('redis', 0):.0f}"]
-        by_servers.append(line)
     return "\n\n".join(
         [
             "µs of Redis time in the median script call (INFO latencystats):",
@@ -117,9 +106,34 @@ def scaling_markdown(found: dict[str, Any]) -> str:
             "CPU µs per request, service + Redis:",
             markdown_table(["players", *names], cpu_by_size),
             f"GLOBAL board of {found['server_players']:,} players, one service without NGINX:",
-            markdown_table(head, by_servers),
+            _rates_and_costs("Redis servers", found["servers"], "servers"),
         ]
     )
+
+
+def partitions_markdown(found: dict[str, Any]) -> str:
+    """Format the cost of partitions of a cluster: medians of the rounds."""
+    return "\n\n".join(
+        [
+            f"GLOBAL board of {found['server_players']:,} players, one service without NGINX, a cluster of "
+            f"{found['masters']} masters; the turn of {found['rounds']} with the median CPU:",
+            _rates_and_costs("partitions", found["partitions"], "partitions"),
+        ]
+    )
+
+
+def _rates_and_costs(title: str, entries: Sequence[dict[str, Any]], key: str) -> str:
+    head = [title]
+    for each in entries[0]["scenarios"]:
+        head += [f"{each['title']}, /s", "service µs", "Redis µs"]
+    lines = []
+    for entry in entries:
+        line = [str(entry[key])]
+        for each in entry["scenarios"]:
+            cpu = each["cpu_us"]
+            line += [f"{each['rate']:,.0f}", f"{cpu.get('service', 0):.0f}", f"{cpu.get('redis', 0):.0f}"]
+        lines.append(line)
+    return markdown_table(head, lines)
 
 
 def fallback_tables(found: dict[str, Any]) -> list[tuple[tuple[str, ...], list[list[str]]]]:

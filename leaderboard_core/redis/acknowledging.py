@@ -6,16 +6,15 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-import redis.asyncio as redis
 from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from leaderboard_core.redis.admission import Ask
 from leaderboard_core.redis.error_codes import code_of, meaning_of, unreachable
-from leaderboard_core.redis.pipelining import Future, Greet, Pipeliner, Replies
+from leaderboard_core.redis.pipelining import Greet, OpenConnection, Pipeliner
+from leaderboard_core.redis.replies import Future, Replies
 from leaderboard_core.redis.shard import CONNECTION_ERRORS, Shard
 from leaderboard_core.settings import SettingsError
 
@@ -44,8 +43,8 @@ class AcknowledgingPipeliner(Pipeliner):
     `error_codes`: it has been done on a server that may lose it.
     """
 
-    def __init__(self, pool: redis.ConnectionPool, timeout: float, replicas: int, *, fsync: bool) -> None:
-        super().__init__(pool, timeout)
+    def __init__(self, open_connection: OpenConnection, timeout: float, replicas: int, *, fsync: bool) -> None:
+        super().__init__(open_connection)
         self.replicas = replicas
         self.fsync = fsync
         self.seconds = timeout * PART_OF_TIMEOUT
@@ -65,13 +64,8 @@ class AcknowledgingPipeliner(Pipeliner):
             return [("WAIT", self.replicas, first), ("WAITAOF", 1, self.replicas, milliseconds - first)]
         return [("WAIT", self.replicas, milliseconds)]
 
-    async def _greet(self, connection: AbstractConnection, greet: Greet) -> None:
-        await super()._greet(connection, greet)
-
-        async def ask(*words: str | int) -> Any:
-            await connection.send_command(*words)
-            return await connection.read_response()
-
+    async def _greet(self, ask: Ask, greet: Greet) -> None:
+        await super()._greet(ask, greet)
         self._waits = [pack_command(words) for words in await self.choose(ask)]  # type: ignore[arg-type]
 
     def _flush(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import redis.asyncio as redis
-from redis.asyncio.connection import Connection, SSLConnection, parse_url
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -127,6 +127,21 @@ def make_located_pool(endpoint: RedisEndpoint, locate: Locate, **options: Any) -
     given: dict[str, Any] = dict(parse_url(endpoint.url))
     kind = LocatedSSLConnection if given.pop("connection_class", None) is SSLConnection else LocatedConnection
     return redis.BlockingConnectionPool(connection_class=kind, locate=locate, **{**given, **options})
+
+
+async def locate_for(pool: redis.ConnectionPool) -> Address:
+    """Find the server that a pool of `make_located_pool` is for. Raises redis-py's ConnectionError."""
+    address: Address = await pool.connection_kwargs["locate"]()
+    return address
+
+
+def make_connection_to(address: Address, pool: redis.ConnectionPool) -> AbstractConnection:
+    """Make a connection with the options of a pool of `make_located_pool`, to a server that has been found."""
+
+    async def locate() -> Address:
+        return address
+
+    return pool.connection_class(**{**pool.connection_kwargs, "locate": locate})
 
 
 def _node_options(endpoint: RedisEndpoint, timeout: float) -> tuple[type[Connection], dict[str, Any]]:

@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import redis.asyncio as redis
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import MovedError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from leaderboard_core.errors import Unavailable, WarmingUp, describe
 from leaderboard_core.redis import lua
-from leaderboard_core.redis.admission import ServerState, look, look_keys, read_look
+from leaderboard_core.redis.admission import Ask, ServerState, look, look_keys, read_look
 from leaderboard_core.redis.breaker import CircuitBreaker
 from leaderboard_core.redis.error_codes import UNKNOWN, explain, meaning_of, refused, unreachable
 from leaderboard_core.redis.keys import Keys
 from leaderboard_core.redis.partition import WHOLE, Partition
-from leaderboard_core.redis.pipelining import ColdError, Pipeliner
+from leaderboard_core.redis.pipelining import Pipeliner
 from leaderboard_core.redis.pooling import leave_connections
+from leaderboard_core.redis.replies import ColdError
 
 log = logging.getLogger(__name__)
 
@@ -196,13 +196,8 @@ class Shard:
                 return False
         return True
 
-    async def _greet(self, connection: AbstractConnection) -> None:
+    async def _greet(self, ask: Ask) -> None:
         """Look at the server behind a connection that is new, before anything is asked of it."""
-
-        async def ask(*words: str | int) -> Any:
-            await connection.send_command(*words)
-            return await connection.read_response()
-
         state = await look(ask, self.keys, self.scope)
         if not state.is_open:
             self._forget_gated()

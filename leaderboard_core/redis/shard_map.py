@@ -15,6 +15,7 @@ from leaderboard_core.backoff import until_answers
 from leaderboard_core.redis.acknowledging import AcknowledgingPipeliner
 from leaderboard_core.redis.keys import GLOBAL, Keys
 from leaderboard_core.redis.locating import ClusterNodes, Locate, make_located_pool, sentinel_master
+from leaderboard_core.redis.opening import NodeConnections, open_connection
 from leaderboard_core.redis.partition import Partition, index_of
 from leaderboard_core.redis.pipelining import Pipeliner
 from leaderboard_core.redis.shard import Shard
@@ -38,8 +39,9 @@ class ShardMap:
     that a region has one.
     """
 
-    def __init__(self, shards: Iterable[Shard]) -> None:
+    def __init__(self, shards: Iterable[Shard], shared: Iterable[NodeConnections] = ()) -> None:
         self.shards: tuple[Shard, ...] = tuple(shards)
+        self._shared = tuple(shared)
         by_regions: dict[tuple[str, ...], list[Shard]] = {}
         for shard in self.shards:
             by_regions.setdefault(shard.regions, []).append(shard)
@@ -57,14 +59,16 @@ class ShardMap:
         for region in settings.regions:
             by_endpoints.setdefault(settings.redis_endpoints_of(region), []).append(region)
         shards: list[Shard] = []
+        shared: dict[NodeConnections, None] = {}
         for endpoints, regions in by_endpoints.items():
             try:
                 places = list(_places(endpoints, settings.redis_timeout_seconds))
                 shards += [_open_shard(make, at, tuple(regions), settings) for at in places]
+                shared.update((at.nodes, None) for at in places if at.nodes is not None)
             except (TypeError, ValueError, redis.RedisError):  # whose text may show a password
                 variable = settings.redis_variable_of(regions[0])
                 raise SettingsError(f"{variable}: redis-py does not take one of the parameters behind the ?.") from None
-        return cls(shards)
+        return cls(shards, shared)
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -105,6 +109,8 @@ class ShardMap:
             await shard.pipeliner.close()
             await shard.writer.close()
             await shard.client.aclose()
+        for connections in self._shared:
+            await connections.close()
 
     async def wait_until_reachable(self, deadline: float, on_wait: Callable[[str], None]) -> None:
         """Wait for every Redis until `deadline` (loop time).
@@ -124,12 +130,16 @@ def _member(choices: Sequence[Choice], user_id: str) -> Choice:
 
 
 class _At(NamedTuple):
-    """One partition: where its server is, or how that is found, and the prefix of its keys."""
+    """One partition: where its server is, or how that is found, and the prefix of its keys.
+
+    `nodes` are the connections that it shares with other partitions.
+    """
 
     endpoint: RedisEndpoint
     partition: Partition
     locate: Locate | None = None
     prefix: str = ""
+    nodes: NodeConnections | None = None
 
     @property
     def name(self) -> str:
@@ -145,14 +155,15 @@ class _At(NamedTuple):
 def _places(endpoints: tuple[RedisEndpoint, ...], timeout: float) -> Iterator[_At]:
     first = endpoints[0]
     if first.kind == "cluster":
-        nodes = ClusterNodes(first, timeout)
+        nodes, connections = ClusterNodes(first, timeout), NodeConnections(timeout)
         for index in range(first.partitions):
             tag = tag_of(index, first.partitions)
-            yield _At(first, Partition(index, first.partitions), partial(nodes.master_of, slot_of(tag)), f"{{{tag}}}:")
+            locate = partial(nodes.master_of, slot_of(tag))
+            yield _At(first, Partition(index, first.partitions), locate, f"{{{tag}}}:", connections)
         return
     for index, endpoint in enumerate(endpoints):
-        locate = sentinel_master(endpoint, timeout) if endpoint.kind == "sentinel" else None
-        yield _At(endpoint, Partition(index, len(endpoints)), locate)
+        master = sentinel_master(endpoint, timeout) if endpoint.kind == "sentinel" else None
+        yield _At(endpoint, Partition(index, len(endpoints)), master)
 
 
 def _open_shard(make: Callable[..., Shard], at: _At, regions: tuple[str, ...], settings: TopologySettings) -> Shard:
@@ -160,9 +171,10 @@ def _open_shard(make: Callable[..., Shard], at: _At, regions: tuple[str, ...], s
     pool = _make_pool(at, settings)
     pool.make_connection()  # type: ignore[no-untyped-call]
     timeout, replicas = settings.redis_timeout_seconds, settings.redis_wait_replicas
-    pipeliner = writer = Pipeliner(pool, timeout)
-    if replicas:  # a connection of its own: reads do not stand behind what waits for replicas
-        writer = AcknowledgingPipeliner(pool, timeout, replicas, fsync=settings.redis_wait_fsync)
+    own = partial(open_connection, pool, timeout)
+    pipeliner = writer = Pipeliner(own if at.nodes is None else partial(at.nodes.open, pool))
+    if replicas:  # a connection of its own: nothing stands behind what waits for replicas
+        writer = AcknowledgingPipeliner(own, timeout, replicas, fsync=settings.redis_wait_fsync)
     return make(
         name=at.name,
         variable=variable,

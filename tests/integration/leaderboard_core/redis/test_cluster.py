@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from asyncio.selector_events import _SelectorSocketTransport  # type: ignore[attr-defined]
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import redis.asyncio as redis
 from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from leaderboard_cli.cluster.ports import LOOPBACK
 from leaderboard_core.postgres.databases import RegionDatabases
@@ -166,6 +171,85 @@ async def test_a_second_region_gets_a_global_board_for_both_and_leaves_none_behi
         assert await api.scores("EU") == {user: score for user, (home, score) in PLAYERS.items() if home == "EU"}
         own_boards = {name for master in cluster.masters for name in master.ask("KEYS", "*:leaderboard:GLOBAL")}
         assert len(own_boards) == (1 if own is both else 0)
+
+
+async def ask_all(shard_map: ShardMap) -> list[object]:
+    """Ask every partition something in one turn of the event loop."""
+    return await asyncio.gather(*(shard.pipeliner.execute(("PING",)) for shard in shard_map.shards))
+
+
+async def test_partitions_of_one_node_travel_in_one_write(shard_map: ShardMap, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await ask_all(shard_map) == ["PONG"] * PARTITIONS
+    writes = []
+    write = _SelectorSocketTransport.write
+
+    def counted(transport: _SelectorSocketTransport, data: bytes) -> None:
+        writes.append(data)
+        write(transport, data)
+
+    monkeypatch.setattr(_SelectorSocketTransport, "write", counted)
+    for _ in range(50):
+        await ask_all(shard_map)
+    assert [data.count(b"PING") for data in writes] == [2] * 150, "one a turn to each of three masters"
+
+
+async def test_a_connection_that_several_partitions_share_is_made_anew_for_all(
+    shard_map: ShardMap, cluster: Cluster
+) -> None:
+    await ask_all(shard_map)
+    waiting = [shard.pipeliner.execute(("BLPOP", f"{shard.keys.prefix}none", 0)) for shard in shard_map.shards]
+    await asyncio.sleep(0)
+    for node in cluster.masters:
+        await eventually(partial(blocked, node), "a call that waits")
+        node.ask("CLIENT", "KILL", "TYPE", "NORMAL")
+    for lost in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(lost, RedisConnectionError)
+    assert await ask_all(shard_map) == ["PONG"] * PARTITIONS
+
+
+async def blocked(node: Node) -> bool:
+    return int(node.ask("INFO", "clients")["blocked_clients"]) > 0
+
+
+async def test_who_leaves_a_shared_connection_leaves_it_to_the_others(shard_map: ShardMap, cluster: Cluster) -> None:
+    await ask_all(shard_map)
+    first, second = shard_map.shards[:2]
+    assert cluster.owner(slot_of(tag_of(0, PARTITIONS))) is cluster.owner(slot_of(tag_of(1, PARTITIONS)))
+    number = await second.pipeliner.execute(("CLIENT", "ID"))
+    waiting = first.pipeliner.execute(("BLPOP", f"{first.keys.prefix}none", 0.2))
+    await asyncio.sleep(0)
+    first.leave_connections()
+    assert await waiting is None, "what was asked is answered"
+    assert await second.pipeliner.execute(("CLIENT", "ID")) == number
+    assert await first.pipeliner.execute(("CLIENT", "ID")) == number, "it leads to the server that has the slot"
+    second.leave_connections()
+    first.pipeliner.renew()
+    assert await second.pipeliner.execute(("CLIENT", "ID")) != number, "after its last user it ends"
+
+
+async def test_one_that_is_not_there_is_looked_for_once_and_told_to_all(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    with redis_cluster(tmp_path, replicas=0) as made:
+        shard_map = ShardMap.open(load(TopologySettings, on(environ, made)))
+        try:
+            await ask_all(shard_map)
+            made.masters[0].stop()
+            found = await asyncio.gather(
+                *(shard.pipeliner.execute(("PING",)) for shard in shard_map.shards), return_exceptions=True
+            )
+            assert [isinstance(answer, Exception) for answer in found] == [True, True, False, False, False, False]
+            made.masters[0].start()
+
+            async def all_answer() -> bool:
+                try:
+                    return await ask_all(shard_map) == ["PONG"] * PARTITIONS
+                except (RedisError, OSError):
+                    return False
+
+            await eventually(all_answer, "answers of all partitions", seconds=10)
+        finally:
+            await shard_map.close()
 
 
 async def test_a_node_that_has_left_the_cluster_does_not_hide_the_others(cluster: Cluster, tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ from redis._parsers.base import BaseParser
 from redis.exceptions import ConnectionError, RedisError, ResponseError
 
 from leaderboard_core.redis.error_codes import MEANINGS, code_of, explain, meaning_of, refused
-from leaderboard_core.redis.pipelining import _error
+from leaderboard_core.redis.replies import read_error
 
 
 @pytest.mark.parametrize("code", MEANINGS)
 def test_a_code_means_the_same_from_pool_and_pipeliner(code: str) -> None:
     words = f"{code} 3999 127.0.0.1:6381"
     parse: Any = BaseParser.parse_error
-    for error in (parse(words), _error(words)):
+    for error in (parse(words), read_error(words)):
         assert isinstance(error, RedisError)
         assert code_of(error) == code
         assert meaning_of(error) is MEANINGS[code]
@@ -25,7 +25,7 @@ def test_a_code_means_the_same_from_pool_and_pipeliner(code: str) -> None:
 
 
 def test_a_right_that_a_script_lacks_is_known_by_its_words() -> None:
-    reader = hiredis.Reader(replyError=_error)
+    reader = hiredis.Reader(replyError=read_error)
     reader.feed(b"-ERR ACL failure in script: User x has no permissions to run the 'info' command script: f, on @x\r\n")
     assert meaning_of(reader.gets()) is MEANINGS["NOPERM"]
 
@@ -37,7 +37,7 @@ def test_any_other_error_means_nothing_of_its_own() -> None:
 
 
 def test_clients_learn_nothing_of_the_server_and_operators_the_variable() -> None:
-    error = _error("READONLY You can't write against a read only replica.")
+    error = read_error("READONLY You can't write against a read only replica.")
     assert isinstance(error, RedisError)
     seen = refused(error, MEANINGS["READONLY"], "REDIS_URL_EU", "redis://10.0.0.7:6379")
     assert seen.message == MEANINGS["READONLY"].client
