@@ -18,10 +18,14 @@ _STATUS = {"ok", "reads", "queues", "workers", "redis", "postgres"}
 
 @dataclass(slots=True)
 class Snapshot:
-    """The body of /status, each gateway's /health, each process's metrics, and what did not answer."""
+    """The body of /status, each gateway's /health, each process's metrics, and what did not answer.
+
+    `redis` is what a service says of each shard: the server that has it, and its replicas.
+    """
 
     status: dict[str, Any] | None = None
     health: dict[str, dict[str, Any]] = field(default_factory=dict)
+    redis: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, Samples] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -50,6 +54,11 @@ async def poll(client: httpx.AsyncClient, sources: Sources) -> Snapshot:
         if answer is not None and (body := _json(answer)) is not None and "upstreams" in body:
             found.health[name] = body
 
+    async def ask_redis(url: str) -> None:
+        answer = await _get(client, f"{url}/health", found)
+        if answer is not None and (body := _json(answer)) is not None:
+            found.redis = body.get("redis") or found.redis
+
     async def ask_metrics(name: str, url: str) -> None:
         answer = await _get(client, f"{url}/metrics", found)
         if answer is not None and answer.status_code == 200:
@@ -59,11 +68,13 @@ async def poll(client: httpx.AsyncClient, sources: Sources) -> Snapshot:
         group.create_task(ask_status(sources.url))
         for name, url in sources.gateways.items():
             group.create_task(ask_health(name, url))
+        for url in sources.services.values():
+            group.create_task(ask_redis(url))
         for name, url in sources.processes.items():
             group.create_task(ask_metrics(name, url))
     # The public address may lead to a service that hangs; any other service knows as much.
     for name in sorted(found.metrics):
-        if found.status is None and name.startswith("service-"):
+        if found.status is None and name in sources.services:
             await ask_status(sources.processes[name])
     found.problems.sort()
     return found

@@ -37,11 +37,15 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that the screen shows. `routes`, `services` and `saved` need two snapshots with metrics."""
+    """Everything that the screen shows. `routes`, `services` and `saved` need two snapshots with metrics.
+
+    `redis` has the server of each shard and its replicas, where a service tells them.
+    """
 
     ok: bool
     status: dict[str, Any] | None
     upstreams: list[Upstream]
+    redis: list[dict[str, Any]] = field(default_factory=list)
     routes: list[Traffic] | None = None
     services: list[Traffic] | None = None
     reads_per_second: dict[str, float] | None = None
@@ -60,7 +64,7 @@ def make_report(before: Snapshot | None, after: Snapshot) -> Report:
     well = after.status is not None and after.status.get("ok") is True
     problems = [*after.problems, *_refused(after)]
     ok = well and not problems and all(upstream.state == "healthy" for upstream in upstreams)
-    report = Report(ok, after.status, upstreams, rebuilding=_rebuilding(after.metrics), problems=problems)
+    report = Report(ok, after.status, upstreams, after.redis, rebuilding=_rebuilding(after.metrics), problems=problems)
     if before is None or not after.metrics:
         return report
     pairs = [(before.metrics[name], now) for name, now in after.metrics.items() if name in before.metrics]

@@ -16,6 +16,8 @@ from leaderboard_cli.status.sources import Sources
 
 LATE_SECONDS = 10.0
 """A lag above this is shown in red."""
+APART_SECONDS = 1.0
+"""So is a clock of Redis that is further than this from that of a service."""
 
 
 def draw(report: Report, sources: Sources, at: datetime) -> RenderableType:
@@ -23,6 +25,9 @@ def draw(report: Report, sources: Sources, at: datetime) -> RenderableType:
     parts: list[RenderableType] = [_head(report, sources, at)]
     if report.status is not None:
         parts += [_reads(report, report.status), _workers(report, report.status), _queues(report.status)]
+    shards = report.redis or (report.status or {}).get("redis", [])
+    if len(shards) > 1 or any(shard.get("replicas") for shard in shards):
+        parts.append(_servers(shards))
     if report.upstreams:
         parts.append(_services(report))
     if report.routes is not None:
@@ -85,9 +90,26 @@ def _queues(status: dict[str, Any]) -> Padding:
             region,
             f"{queue['waiting']:,}",
             f"{queue['processing']:,}",
-            Text(f"{queue['dead']:,}", style="bold red" if queue["dead"] else ""),
-            Text(_duration(lag), style="bold red" if lag > LATE_SECONDS else ""),
+            Text(f"{queue['dead']:,}", style=_bad(queue["dead"] > 0)),
+            Text(_duration(lag), style=_bad(lag > LATE_SECONDS)),
             *stores,
+        )
+    return _below(table)
+
+
+def _servers(shards: list[dict[str, Any]]) -> Padding:
+    """Show who has each shard; /status alone counts the replicas and names no server."""
+    named = any("server" in shard for shard in shards)
+    table = _table("players of", "partition", *(("server",) if named else ()), "replicas", "clock", "state")
+    for shard in shards:
+        offset, replicas = shard.get("clock_offset_seconds"), shard.get("replicas")
+        table.add_row(
+            ",".join(shard["regions"]),
+            shard.get("partition", "all"),
+            *((shard.get("server") or "?",) if named else ()),
+            "\n".join(replicas) or "none" if isinstance(replicas, list) else str("?" if replicas is None else replicas),
+            "?" if offset is None else Text(f"{offset:+.1f} s", style=_bad(abs(offset) > APART_SECONDS)),
+            _store(shard),
         )
     return _below(table)
 
@@ -122,7 +144,7 @@ def _below(table: Table) -> Padding:
 def _numbers(traffic: Traffic | None) -> tuple[RenderableType, ...]:
     if traffic is None:
         return ("-",) * 4
-    failed = Text(_rate(traffic.failed_per_second), style="bold red" if traffic.failed_per_second else "")
+    failed = Text(_rate(traffic.failed_per_second), style=_bad(traffic.failed_per_second > 0))
     return _rate(traffic.per_second), failed, _time(traffic.p50), _time(traffic.p99)
 
 
@@ -140,6 +162,10 @@ def _store(state: dict[str, Any] | None) -> Text:
     if state is not None and state["ok"]:
         return Text("ok", style="green")
     return Text("refuses writes" if state is not None and "refuses_writes" in state else "away", style="bold red")
+
+
+def _bad(is_bad: bool) -> str:
+    return "bold red" if is_bad else ""
 
 
 def _rate(per_second: float) -> str:

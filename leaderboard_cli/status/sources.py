@@ -11,7 +11,8 @@ from leaderboard_cli.data_folder import data_folder
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _GATEWAYS = ("gateway-", "front")
-_OURS = (*_GATEWAYS, "service-", "worker-")
+_SERVICES = "service-"
+_OURS = (*_GATEWAYS, _SERVICES, "worker-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,11 @@ class Sources:
         """Return the gateways, each with its own view of the services; without any, the address for clients."""
         found = {name: url for name, url in self.processes.items() if name.startswith(_GATEWAYS)}
         return found or {"client address": self.url}
+
+    @property
+    def services(self) -> dict[str, str]:
+        """Return the services, which know the servers that hold the shards."""
+        return {name: url for name, url in self.processes.items() if name.startswith(_SERVICES)}
 
 
 def find_sources(url: str, environ: Mapping[str, str]) -> Sources:

@@ -48,6 +48,11 @@ class Pipeliner:
         self._futures.append(future)
         return future
 
+    @property
+    def server(self) -> str:
+        """The address of the server that the connection leads to; empty while there is none."""
+        return self._replies.server if self._replies is not None else ""
+
     def renew(self) -> None:
         """Leave the connection: the next command makes a new one, and what was asked on this one is answered."""
         replies, self._replies = self._replies, None

@@ -1,9 +1,10 @@
-"""Tell from a Redis' own state whether it refuses every write, and why."""
+"""Tell from a Redis' own state whether it refuses every write, and why, and which replicas it has."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -14,15 +15,29 @@ from leaderboard_core.redis.error_codes import UNKNOWN, meaning_of
 from leaderboard_core.redis.shard import Shard
 
 
-async def why_writes_are_refused(shard: Shard) -> str | None:
-    """Ask the Redis why it refuses every write; None when it takes them. Raises Unavailable.
+@dataclass(frozen=True, slots=True)
+class WriteState:
+    """`refusal` is why a Redis refuses every write, None when it takes them; `replicas` are those in sync with it."""
+
+    refusal: str | None
+    replicas: tuple[str, ...]
+
+
+async def look_at_writes(shard: Shard) -> WriteState:
+    """Ask the Redis whether it takes writes, and who follows it. Raises Unavailable.
 
     A replica is left: a connection made anew may reach its primary.
     """
     info = await shard.command("INFO", "memory", "persistence", "replication")
     if info.get("role") == "slave":
         shard.leave_connections()
-    reason = _reason(info) or _lack_of_replicas(info, shard)
+    replicas = _replicas(info)
+    online = tuple(f"{one['ip']}:{one['port']}" for one in replicas if one.get("state") == "online")
+    return WriteState(await _refusal(info, replicas, shard), online)
+
+
+async def _refusal(info: Mapping[str, Any], replicas: Sequence[Mapping[str, Any]], shard: Shard) -> str | None:
+    reason = _reason(info) or _lack_of_replicas(replicas, shard)
     if reason is None and info.get("rdb_last_bgsave_status") == "err":
         found = await shard.command("CONFIG GET", "save", "stop-writes-on-bgsave-error")
         # Without save points Redis writes on, whatever became of a snapshot that somebody asked for.
@@ -44,13 +59,16 @@ async def _refusal_of_a_write(shard: Shard) -> str | None:
     return None
 
 
-def _lack_of_replicas(info: Mapping[str, Any], shard: Shard) -> str | None:
+def _replicas(info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [info.get(f"slave{number}", {}) for number in range(int(info.get("connected_slaves", 0)))]
+
+
+def _lack_of_replicas(replicas: Sequence[Mapping[str, Any]], shard: Shard) -> str | None:
     if not isinstance(shard.writer, AcknowledgingPipeliner):
         return None
     # A replica acknowledges once a second; one that hangs stays in the list for repl-timeout.
     longest = 1 + math.ceil(shard.writer.seconds)
-    known = [info.get(f"slave{number}", {}) for number in range(int(info.get("connected_slaves", 0)))]
-    count = sum(one.get("state") == "online" and int(one.get("lag", 0)) <= longest for one in known)
+    count = sum(one.get("state") == "online" and int(one.get("lag", 0)) <= longest for one in replicas)
     return f"it has {count} of {shard.writer.replicas} replicas" if count < shard.writer.replicas else None
 
 

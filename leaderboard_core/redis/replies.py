@@ -76,6 +76,7 @@ class Replies(asyncio.Protocol):
         writer: asyncio.StreamWriter = connection._writer  # type: ignore[assignment]
         self._transport = writer.transport
         self._transport.set_protocol(self)
+        self.server = _address(self._transport.get_extra_info("peername"))
         self._poller = select.poll()
         self._poller.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
 
@@ -205,6 +206,14 @@ class Replies(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.abort(ConnectionError(f"connection lost: {exc}" if exc else "closed by the server"))
+
+
+def _address(peer: Any) -> str:
+    """Format the address of a socket's other end: host:port, or the path of a Unix socket."""
+    if not isinstance(peer, tuple):
+        return str(peer or "")
+    host, port = peer[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 _MORE: Final = object()

@@ -89,7 +89,11 @@ def store_gauges(stores: StoreHealth) -> list[Metric]:
             "How far the clock of the Redis is ahead of this process's; servers that may take each other's place must "
             "not be further apart than CLOCK_SKEW_SECONDS.",
             ("shard",),
-            (((name,), offset) for name, offset in stores.clock_offsets.items()),
+            (
+                ((shard["shard"],), shard["clock_offset_seconds"])
+                for shard in stores.redis
+                if "clock_offset_seconds" in shard
+            ),
         ),
         _gauge(
             "leaderboard_postgres_up",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from leaderboard_core.concurrency.ttl_cache import TtlCache
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
 from leaderboard_core.redis.error_codes import meaning_of
-from leaderboard_core.redis.refusals import why_writes_are_refused
+from leaderboard_core.redis.refusals import look_at_writes
 from leaderboard_core.redis.server_settings import warnings_of
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
@@ -31,13 +31,12 @@ class StoreHealth:
 
     `partition` says which part of its regions' players a shard holds, where that is not all. A shard is ok when it
     answers, holds its data and takes writes, a database when it answers and takes writes. Else `error` says why it does
-    not answer, or `refuses_writes` why it takes none. `clock_offsets` is by shard how many seconds the clock of that
-    Redis is ahead of this process's.
+    not answer, or `refuses_writes` why it takes none. `server` is where a shard is now, `replicas` those that are in
+    sync with it, `clock_offset_seconds` how far its clock is ahead of this process's.
     """
 
     redis: list[dict[str, Any]]
     postgres: list[dict[str, Any]]
-    clock_offsets: dict[str, float] = field(default_factory=dict)
 
     @property
     def redis_ok(self) -> bool:
@@ -66,13 +65,11 @@ class HealthProbe:
         return await self._cache.get()
 
     async def _probe(self) -> StoreHealth:
-        redis, postgres, offsets = await asyncio.gather(
+        redis, postgres = await asyncio.gather(
             asyncio.gather(*(_shard_health(shard) for shard in self._map.shards)),
             asyncio.gather(*(self._database_health(region) for region in self._databases.regions)),
-            asyncio.gather(*(_clock_offset(shard) for shard in self._map.shards)),
         )
-        known = zip((shard.name for shard in self._map.shards), offsets, strict=True)
-        return StoreHealth(list(redis), list(postgres), {name: offset for name, offset in known if offset is not None})
+        return StoreHealth(list(redis), list(postgres))
 
     async def _database_health(self, region: str) -> dict[str, Any]:
         try:
@@ -89,13 +86,21 @@ async def _shard_health(shard: Shard) -> dict[str, Any]:
         entry["partition"] = str(shard.partition)
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            ready, refusal, warnings = await asyncio.gather(
-                shard.is_ready(), why_writes_are_refused(shard), warnings_of(shard)
+            ready, writes, warnings, offset = await asyncio.gather(
+                shard.is_ready(), look_at_writes(shard), warnings_of(shard), _clock_offset(shard)
             )
     except (Unavailable, TimeoutError) as error:
         return {**entry, **_failure(shard, error)}
-    ok = ready and refusal is None
-    return {**entry, "ok": ok, "ready": ready, "warnings": warnings, **_refusal(refusal)}
+    return {
+        **entry,
+        "ok": ready and writes.refusal is None,
+        "ready": ready,
+        "warnings": warnings,
+        "server": shard.pipeliner.server,
+        "replicas": list(writes.replicas),
+        "clock_offset_seconds": offset,
+        **_refusal(writes.refusal),
+    }
 
 
 def _failure(shard: Shard, error: BaseException) -> dict[str, str]:
@@ -108,13 +113,9 @@ def _failure(shard: Shard, error: BaseException) -> dict[str, str]:
     return {"error" if meaning.away else "refuses_writes": meaning.health}
 
 
-async def _clock_offset(shard: Shard) -> float | None:
-    try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            asked = time.time()
-            return await shard.now() / 1e6 - (asked + time.time()) / 2
-    except (Unavailable, TimeoutError):
-        return None
+async def _clock_offset(shard: Shard) -> float:
+    asked = time.time()
+    return round(await shard.now() / 1e6 - (asked + time.time()) / 2, 6)
 
 
 def _refusal(reason: str | None) -> dict[str, str]:

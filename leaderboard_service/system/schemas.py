@@ -16,6 +16,9 @@ Partition = Annotated[
         description="Which part of their players it holds, counted from 0, as in `1/4`; absent where it holds all.",
     ),
 ]
+ClockOffset = Annotated[
+    float | None, Field(description="How far its clock is ahead of this process's; absent while it does not answer.")
+]
 Failure = Annotated[str | None, Field(description="Why it does not answer; absent while it does.")]
 
 
@@ -28,6 +31,9 @@ class RedisHealth(BaseModel):
     ok: Annotated[bool, Field(description="It answers, holds its data and takes writes.")]
     ready: Annotated[bool, Field(description="It holds its data.")]
     warnings: Annotated[list[str], Field(description="What could lose data.")] = []
+    server: Annotated[str, Field(description="The address of the server that has it now.")] = ""
+    replicas: Annotated[list[str], Field(description="The replicas in sync with that server.")] = []
+    clock_offset_seconds: ClockOffset = None
     error: Failure = None
     refuses_writes: RefusesWrites = None
 
@@ -86,6 +92,10 @@ class RedisStatus(BaseModel):
     regions: Annotated[list[Region], Field(description="The regions whose players it holds.")]
     partition: Partition = None
     ok: Annotated[bool, Field(description="It answers, holds its data and takes writes.")]
+    replicas: Annotated[
+        int | None, Field(ge=0, description="How many replicas are in sync; absent while it does not answer.")
+    ] = None
+    clock_offset_seconds: ClockOffset = None
     refuses_writes: RefusesWrites = None
 
 

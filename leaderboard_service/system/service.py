@@ -43,13 +43,18 @@ class SystemStatus:
             "reads": "redis" if stores.redis_ready else "postgres",
             "queues": [_rounded(queue.as_dict()) for queue in report.queues],
             "workers": [_rounded(worker.as_dict()) for worker in report.workers],
-            "redis": [_shown(shard, "regions", "partition") for shard in stores.redis],
+            "redis": [_redis(shard) for shard in stores.redis],
             "postgres": [_shown(database, "region") for database in stores.postgres],
         }
 
     async def gauges(self) -> list[Metric]:
         """Collect the state of queues and stores for one scrape."""
         return await self._gauges.collect()
+
+
+def _redis(shard: dict[str, Any]) -> dict[str, Any]:
+    shown = _shown(shard, "regions", "partition", "clock_offset_seconds")
+    return {**shown, "replicas": len(shard["replicas"])} if "replicas" in shard else shown
 
 
 def _shown(store: dict[str, Any], *names: str) -> dict[str, Any]:

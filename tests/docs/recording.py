@@ -115,6 +115,10 @@ class Recorder:
                 return 0.4
             case float() if name == "retry_after" and value != 1.0:
                 return 0.1
+            case float() if name == "clock_offset_seconds":
+                return 0.001
+            case str() if name == "server":
+                return "127.0.0.1:6379"
             case str() if name == "secret":
                 return "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
             case str() if name == "shard":

@@ -70,7 +70,7 @@ def _request() -> RequestContext:
 
 def _gauges() -> list[Metric]:
     report = QueueReport([QueueState("EU", 1, 1, 1, 1.0)], [], [])
-    stores = StoreHealth([{"shard": "r", "ready": True}], [{"region": "EU", "ok": True}], {"r": 0.0})
+    stores = StoreHealth([{"shard": "r", "ready": True, "clock_offset_seconds": 0.0}], [{"region": "EU", "ok": True}])
     return [
         *queue_gauges(report),
         *store_gauges(stores),

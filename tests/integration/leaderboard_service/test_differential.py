@@ -29,7 +29,7 @@ _MICROS = re.compile(r"\d{16}")
 _SECRET = re.compile(r'"secret":"[0-9a-f]{32}"')
 # One validator reads JSON, the other what Python's parser made of it.
 _OBJECT = re.compile("an object|a valid dictionary( or object to extract fields from)?|a valid object")
-_VOLATILE = re.compile(r'"(retry_after|last_seen_seconds|lag_seconds)":[\d.]+')
+_VOLATILE = re.compile(r'"(retry_after|last_seen_seconds|lag_seconds|clock_offset_seconds)":[-+e\d.]+')
 
 
 class Seen(NamedTuple):

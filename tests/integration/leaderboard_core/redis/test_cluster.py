@@ -131,6 +131,15 @@ async def test_every_partition_lies_in_one_slot_and_masters_have_equally_many(
         assert {key_slot(name.encode()) for name in names} == {slot_of(tag) for tag in found}
         per_master.append(len(found))
     assert per_master == [2, 2, 2]
+    shards = (await api.get("/health")).json()["redis"]
+    servers = [f"{LOOPBACK}:{cluster.owner(slot_of(tag_of(index, PARTITIONS))).port}" for index in range(PARTITIONS)]
+    assert [shard["server"] for shard in shards] == servers
+    replicas = {f"{LOOPBACK}:{node.port}" for node in cluster.nodes if node.role == "slave"}
+    assert {replica for shard in shards for replica in shard["replicas"]} == replicas
+    assert [len(shard["replicas"]) for shard in shards] == [1] * PARTITIONS
+    told = (await api.get("/status")).json()["redis"]
+    assert [(shard["partition"], shard["replicas"]) for shard in told] == [(f"{at}/6", 1) for at in range(PARTITIONS)]
+    assert all(abs(shard["clock_offset_seconds"]) < 1 for shard in told)
     await eventually_clean(own, databases)
 
 

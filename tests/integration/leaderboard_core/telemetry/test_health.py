@@ -19,7 +19,7 @@ import redis
 from leaderboard_cli.cluster.process import Command
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.refusals import why_writes_are_refused
+from leaderboard_core.redis.refusals import look_at_writes
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import TestDatabases, admit
@@ -133,7 +133,9 @@ async def test_a_redis_that_refuses_every_write_is_said_so_while_it_does(
             assert (shard["ok"], shard["ready"], shard["refuses_writes"]) == (False, True, reason)
             status = await said(api, "/status")
             assert (status["ok"], status["reads"]) == (False, "redis"), "boards are read from it as ever"
-            assert status["redis"] == [{"regions": shard["regions"], "ok": False, "refuses_writes": reason}]
+            (told,) = status["redis"]
+            assert abs(told.pop("clock_offset_seconds")) < 1
+            assert told == {"regions": shard["regions"], "ok": False, "refuses_writes": reason, "replicas": 0}
             page = (await api.get("/metrics")).text
             assert f'leaderboard_redis_up{{shard="{own.url}"}} 1.0' in page
             assert f'leaderboard_redis_writable{{shard="{own.url}"}} 0.0' in page
@@ -149,17 +151,17 @@ async def test_a_replica_refuses_writes_and_a_snapshot_that_nobody_needs_is_no_r
     own: OwnRedis, shard_map: ShardMap
 ) -> None:
     (shard,) = shard_map.shards
-    assert await why_writes_are_refused(shard) is None
+    assert (await look_at_writes(shard)).refusal is None
     with own.client() as client, ExitStack() as undo:
         client.config_set("appendonly", "no")
         full_disk(own, undo)
         client.bgsave()
         await eventually(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "the failed snapshot")
         assert not writes_fail(own)
-        assert await why_writes_are_refused(shard) is None
+        assert (await look_at_writes(shard)).refusal is None
         client.replicaof("127.0.0.1", 1)
         assert writes_fail(own)
-        assert await why_writes_are_refused(shard) == "it is a read-only replica"
+        assert (await look_at_writes(shard)).refusal == "it is a read-only replica"
 
 
 async def test_a_read_only_postgres_is_said_so(

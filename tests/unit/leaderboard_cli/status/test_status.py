@@ -196,6 +196,26 @@ def test_the_screen_names_the_partitions_of_a_region_that_are_not_well() -> None
     assert "1/3 away, 2/3 refuses writes" in text
 
 
+def test_the_screen_shows_who_has_each_partition() -> None:
+    regions = ["ASIA", "EU", "NA", "GLOBAL"]
+    well = {"regions": regions, "ok": True, "server": "127.0.0.1:7001", "replicas": ["127.0.0.1:7004"]}
+    parts = [
+        {**well, "partition": "0/2", "clock_offset_seconds": 0.01},
+        {"regions": regions, "partition": "1/2", "ok": False, "error": "ConnectionError"},
+    ]
+    report = make_report(None, Snapshot(status=WELL, redis=parts))
+    lines = [line.split() for line in drawn(report, width=100).splitlines()]
+    assert ["ASIA,EU,NA,GLOBAL", "0/2", "127.0.0.1:7001", "127.0.0.1:7004", "+0.0", "s", "ok"] in lines
+    assert ["ASIA,EU,NA,GLOBAL", "1/2", "?", "?", "?", "away"] in lines
+    assert all(len(line) <= 80 for line in drawn(report).splitlines())
+    told = {**parts[0], "replicas": 1, "clock_offset_seconds": -2.5}
+    del told["server"]
+    text = drawn(make_report(None, Snapshot(status={**WELL, "redis": [told]})))
+    assert ["ASIA,EU,NA,GLOBAL", "0/2", "1", "-2.5", "s", "ok"] in [line.split() for line in text.splitlines()]
+    alone = {**told, "replicas": 0}
+    assert "replicas" not in drawn(make_report(None, Snapshot(status={**WELL, "redis": [alone]})))
+
+
 def test_names_are_text_and_never_markup() -> None:
     odd = {**WELL, "workers": [{"name": "[red]w[/nonsense]", "last_seen_seconds": 1}]}
     assert "[red]w[/nonsense]" in drawn(make_report(None, Snapshot(status=odd, problems=["[bold]"])))
@@ -211,6 +231,7 @@ def test_where_the_processes_are(tmp_path: Path) -> None:
     local = find_sources("", environ)
     assert (local.url, dict(local.processes)) == ("http://n", {name: urls[name] for name in urls if name != "nginx"})
     assert local.gateways == {"gateway-1": "http://g"}
+    assert local.services == {"service-1": "http://s"}
     assert find_sources("http://n/", environ) == local
     other = find_sources("http://other", environ)
     assert (other.url, dict(other.processes), other.gateways) == (
