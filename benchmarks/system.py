@@ -101,11 +101,11 @@ def environment_of(cluster: LocalCluster) -> dict[str, str]:
 
 
 @contextmanager
-def loaded_system(folder: Path, players: int) -> Iterator[System]:
-    """Run `leaderboard up` with `players` on the boards, evenly over the regions."""
+def loaded_system(folder: Path, players: int, *options: str) -> Iterator[System]:
+    """Run `leaderboard up` with `options` and `players` on the boards, evenly over the regions."""
     data_dir = folder / "cluster"
     console.print("starting the cluster …")
-    with local_cluster(data_dir, "--quiet", environ=ENVIRONMENT) as cluster:
+    with local_cluster(data_dir, "--quiet", *options, environ=ENVIRONMENT) as cluster:
         environ = environment_of(cluster)
         before = with_stores(environ, _used_memory)
         with_stores(environ, lambda _, databases: load_postgres(databases, players))

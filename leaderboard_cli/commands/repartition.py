@@ -15,7 +15,7 @@ from leaderboard_cli.backup.manifest import BackupProblem
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_cli.repartition import plan as plans
-from leaderboard_cli.repartition.plan import RepartitionProblem
+from leaderboard_cli.repartition.plan import AlreadySpread, RepartitionProblem
 from leaderboard_cli.repartition.run import Reports, Run
 from leaderboard_core.errors import describe
 from leaderboard_core.postgres import sql
@@ -50,8 +50,13 @@ def repartition(
         asyncio.run(_abandon() if abandon else _repartition(urls, region.upper(), yes))
     except RepartitionProblem as problem:
         fail(f"Not repartitioned. {problem}")
+    except AlreadySpread as done:
+        console.print(str(done), highlight=False, soft_wrap=True)
     except RebuildInterrupted as problem:
-        fail(f"The new Redis are not filled yet: {problem}. Run the same command again; workers go on too.")
+        fail(
+            f"The players are of the new layout, and the new Redis are not filled yet: {problem}. "
+            "Set the new value for every process, and start them anew: workers fill them."
+        )
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
         fail(f"Postgres cannot be reached: {describe(error)}. Run the same command again.")
 

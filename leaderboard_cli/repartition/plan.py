@@ -21,6 +21,10 @@ class RepartitionProblem(Exception):
     """Players are not spread anew, and nothing has changed for them; the text says why and what to do."""
 
 
+class AlreadySpread(Exception):
+    """The players are of the new layout; what is left to do is said in the text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The shards of some regions as they are (`old`) and as they shall be (`new`), and the variable that says so.
@@ -90,7 +94,7 @@ def make(variable: str, value: str, old: ShardMap, new: ShardMap) -> Plan:
 async def find_mark(plan: Plan, databases: RegionDatabases) -> Repartition | None:
     """Return how far the same repartition has come before; None when it has not begun.
 
-    Raises RepartitionProblem for another one, or when this one is done, and asyncpg's errors.
+    Raises RepartitionProblem for another one, AlreadySpread when the layout is the new one, and asyncpg's errors.
     """
     under_way = await read_repartition(databases[GLOBAL])
     if under_way is not None:
@@ -102,8 +106,9 @@ async def find_mark(plan: Plan, databases: RegionDatabases) -> Repartition | Non
         return under_way
     counts = {await partitions_of(databases[region], region) for region in plan.regions}
     if counts == {len(plan.new)} != {len(plan.old)}:
-        raise RepartitionProblem(
-            f"It is done: set {plan.variable}={plan.value} for every process, and start them anew."
+        raise AlreadySpread(
+            f"It is done: set {plan.variable}={plan.value} for every process, and start workers, services and gateways "
+            "anew. Workers fill what is not filled yet."
         )
     return None
 

@@ -200,7 +200,8 @@ async def test_one_that_is_killed_is_gone_on_with(
     for one in (redis_1, redis_2):
         await one.delete("shard:rebuild")  # the lease of who was killed, which ends by itself
     code, output, complaint = await run_here(layouts["one-redis"], "repartition", urls, "--yes")
-    assert code == 0 or "It is done" in complaint, output + complaint
+    assert code == 0, output + complaint
+    assert f"REDIS_URL={urls}" in output or "Done. Set REDIS_URL" in output
     after = await start(layout="two-partitions")
     assert await after.scores() == {user_id: score for user_id, (_, score) in PLAYERS.items()}
     await spread(redis_1, redis_2)
