@@ -7,7 +7,7 @@ SIDE_BY_SIDE = $(if $(TEST_REDIS_URL)$(TEST_POSTGRES_URL),,-n $(or $(JOBS),2) --
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-quick test-documents test-containers test-newest test-clients test-pgbouncer test-compose test-upgrade docs site soak history fuzz bench bench-durability bench-fallback bench-rebuild bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-quick test-documents test-containers test-newest test-clients test-pgbouncer test-compose test-upgrade docs site soak history fuzz bench bench-durability bench-fallback bench-growing bench-rebuild bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -104,6 +104,9 @@ bench: .venv/.ready ## the whole system under load, next to a bare floor (PLAYER
 bench-scaling: .venv/.ready ## cost against the number of players; boards merged from 1, 2, 4 Redis; partitions of a cluster; needs wrk
 	@$(BENCH_SETUP)
 	$(BIN)/python -m benchmarks.scaling
+
+bench-growing: .venv/.ready ## failovers of a cluster, and other numbers of partitions, at 100,000 and 1,000,000 players; a quarter of an hour
+	$(BIN)/python -m benchmarks.growing
 
 # Without the rest: a lock file that is out of date installs nothing.
 lock: $(BIN)/uv ## bring the lock file up to date with pyproject.toml

@@ -89,6 +89,17 @@ def different_count(shard: Shard, count: int) -> str:
     )
 
 
+def databases_differ(shard: Shard, count: int) -> str:
+    """Say that the settings and the Redis agree on their number, and the databases know another one."""
+    named = shard.partition.count
+    return (
+        f"{shard.variable} names {named} Redis, and {shard.name} is one of {named}, but the databases have the players "
+        f"of {', '.join(shard.regions)} spread over {count}. If a `leaderboard repartition` has not ended, run it "
+        "again. If the databases are a copy from before one, go on from them: empty these Redis, set the variable to "
+        f"{count} of them, and spread the players anew; or restore a copy from after it."
+    )
+
+
 async def check_places(shards: Iterable[Shard]) -> str:
     """Compare what every Redis says of itself with the settings, and with each other.
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 
 import asyncpg
 
-from leaderboard_core.errors import describe
+from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
 from leaderboard_core.postgres.layouts import partitions_of, set_partitions, settle_layout_id
 from leaderboard_core.redis.layout import (
     LayoutChanged,
     check_place,
     check_places,
+    databases_differ,
     different_count,
     read_place,
     take_place,
@@ -63,5 +65,10 @@ async def check_same_layout(shard: Shard, pool: Pool, region: str) -> None:
 
 async def _check_count_of(shard: Shard, pool: Pool, region: str) -> None:
     known = await partitions_of(pool, region)
-    if known not in (None, shard.partition.count):
-        raise LayoutChanged(different_count(shard, known))
+    if known is None or known == shard.partition.count:
+        return
+    place = None
+    with suppress(Unavailable):  # that the numbers differ is known without it
+        place = await read_place(shard)
+    agrees = place is not None and place.layout_id and place.partition == shard.partition
+    raise LayoutChanged(databases_differ(shard, known) if agrees else different_count(shard, known))

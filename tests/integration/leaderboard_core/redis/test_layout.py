@@ -16,7 +16,7 @@ import redis.asyncio as redis
 
 from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.postgres.layouts import partitions_of, settle_layout_id
+from leaderboard_core.postgres.layouts import change_partitions, partitions_of, settle_layout_id
 from leaderboard_core.redis.layout import LayoutChanged, check_places
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
@@ -172,6 +172,28 @@ async def test_players_from_before_there_were_partitions_are_not_spread_by_a_sec
     await redis_1.delete("shard:admission")
     await rebuild(one.shards[0], databases, EAGER)
     assert str(await redis_1.get("shard:layout")).startswith("0/1 ")
+
+
+async def test_databases_from_before_a_repartition_are_told_from_another_number_of_urls(
+    start: Start,
+    maps: list[ShardMap],
+    layouts: dict[Layout, dict[str, str]],
+    databases: RegionDatabases,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    await start(layout="two-partitions")
+    for region in ("ASIA", "EU", "NA", "GLOBAL"):
+        await change_partitions(databases[region], region, 1)
+    two, one = (opened(maps, layouts[name]) for name in ("two-partitions", "one-redis"))
+    with pytest.raises(LayoutChanged, match=r"a copy from before one, .* empty these Redis, set the variable to 1 of"):
+        await check_layout(two.shards, databases)
+    # As the message says:
+    for emptied in (redis_1, redis_2):
+        await emptied.flushdb()
+    await check_layout(one.shards, databases)
+    await all_rebuilt(one.shards, databases)
+    assert await one.shards[0].is_ready()
 
 
 async def test_a_redis_of_another_system_is_refused(
