@@ -30,7 +30,7 @@ import httpx
 from benchmarks.machine import machine_facts
 from benchmarks.one_service import RunRedis, one_service
 from benchmarks.recovery import console
-from benchmarks.report import RESULTS, growing_markdown
+from benchmarks.report import RESULTS, markdown_table
 from benchmarks.scenarios import material_folder
 from benchmarks.system import System, loaded_system
 from leaderboard_cli.cluster.binaries import Servers, find_redis
@@ -187,6 +187,31 @@ def _differences(environ: dict[str, str]) -> int:
     """What `leaderboard verify` finds: 0 when it exits well."""
     path = {"PATH": os.environ.get("PATH", "")}
     return subprocess.run(command("verify"), env={**path, **environ}, capture_output=True, check=False).returncode
+
+
+def growing_markdown(found: dict[str, Any]) -> str:
+    """Format failovers of a cluster's nodes, and repartitions."""
+    failovers = [
+        [f"{each['players']:,}", each["what"], f"{each['writes_seconds']:.1f}", f"{each['reads_seconds']:.1f}"]
+        for each in found["failover"]
+    ]
+    repartitions = [
+        [
+            f"{each['players']:,}",
+            f"{each['from']} → {each['to']}" + (", killed once" if each["killed"] else ""),
+            f"{each['seconds']:.1f}",
+            f"{each['seconds'] / each['players'] * 1e6:.1f}",
+        ]
+        for each in found["repartition"]
+    ]
+    return "\n\n".join(
+        [
+            markdown_table(
+                ("players", "a master is", "writes again after s", "reads from Redis again after s"), failovers
+            ),
+            markdown_table(("players", "repartition", "s", "s a million"), repartitions),
+        ]
+    )
 
 
 def parser() -> argparse.ArgumentParser:

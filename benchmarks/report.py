@@ -122,31 +122,6 @@ def partitions_markdown(found: dict[str, Any]) -> str:
     )
 
 
-def growing_markdown(found: dict[str, Any]) -> str:
-    """Format failovers of a cluster's nodes, and repartitions."""
-    failovers = [
-        [f"{each['players']:,}", each["what"], f"{each['writes_seconds']:.1f}", f"{each['reads_seconds']:.1f}"]
-        for each in found["failover"]
-    ]
-    repartitions = [
-        [
-            f"{each['players']:,}",
-            f"{each['from']} → {each['to']}" + (", killed once" if each["killed"] else ""),
-            f"{each['seconds']:.1f}",
-            f"{each['seconds'] / each['players'] * 1e6:.1f}",
-        ]
-        for each in found["repartition"]
-    ]
-    return "\n\n".join(
-        [
-            markdown_table(
-                ("players", "a master is", "writes again after s", "reads from Redis again after s"), failovers
-            ),
-            markdown_table(("players", "repartition", "s", "s a million"), repartitions),
-        ]
-    )
-
-
 def _rates_and_costs(title: str, entries: Sequence[dict[str, Any]], key: str) -> str:
     head = [title]
     for each in entries[0]["scenarios"]:
