@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 from leaderboard_cli.backup.manifest import BackupProblem
 from leaderboard_core.backoff import Backoff
@@ -23,6 +23,8 @@ _KEPT = ("workers", "workers:*")
 """What processes that run say of themselves."""
 
 Result = TypeVar("Result")
+Locks: TypeAlias = Mapping[Shard, str]
+"""The nonce of each shard's lock."""
 
 
 async def holds_anything(shard: Shard) -> bool:
@@ -40,18 +42,24 @@ async def may_be_scanned(shard: Shard, *, keep_redis: bool) -> None:
         await shard.command("SCAN", 0, "COUNT", 1)
 
 
-async def while_locked(shards: Sequence[Shard], work: Callable[[], Awaitable[Result]]) -> Result:
-    """Run `work` while no worker can admit any of the shards. Raises BackupProblem when one is being rebuilt."""
+async def while_locked(
+    shards: Sequence[Shard], work: Callable[[Locks], Awaitable[Result]], taken: Locks | None = None
+) -> Result:
+    """Run `work`, which is given the locks, while no worker can admit any of the shards.
+
+    Raises BackupProblem when one is being rebuilt, and RebuildInterrupted when a lock is lost.
+    """
+    locks = taken or {}
     if not shards:
-        return await work()
+        return await work(locks)
     shard, begun = shards[0], False
     loop = asyncio.get_running_loop()
     deadline, attempt = loop.time() + LOCK_PATIENCE_SECONDS, 0
 
-    async def rest(_lock: str) -> Result:
+    async def rest(lock: str) -> Result:
         nonlocal begun
         begun = True
-        return await while_locked(shards[1:], work)
+        return await while_locked(shards[1:], work, {**locks, shard: lock})
 
     while True:
         try:
@@ -98,8 +106,11 @@ async def tombstones(shard: Shard) -> AsyncIterator[list[tuple[str, int]]]:
             ]
 
 
-async def empty(shard: Shard, on_keys: Callable[[int], None]) -> None:
-    """Delete the keys under our patterns, but for those of a rebuild; other keys stay. Raises Unavailable."""
+async def empty(shard: Shard, lock: str, on_keys: Callable[[int], None]) -> None:
+    """Delete the keys under our patterns, but for those of a rebuild; other keys stay.
+
+    Raises Unavailable, and RebuildInterrupted when the lock is not ours any more: others may have filled it since.
+    """
     prefix = shard.keys.prefix
     ours = [prefix + pattern for pattern in KEY_PATTERNS if pattern not in _KEPT]
     starts = tuple(pattern.removesuffix("*") for pattern in ours)
@@ -108,7 +119,8 @@ async def empty(shard: Shard, on_keys: Callable[[int], None]) -> None:
     async for names in _scan(shard):
         found = [name for name in names if name.startswith(starts) and name not in kept]
         if found:
-            await shard.command("DEL", *found)
+            if not await shard.run("forget_keys", (shard.keys.rebuild_lock, *found), (lock,)):
+                raise RebuildInterrupted(f"the lock of {shard.name} was lost")
             on_keys(len(found))
 
 

@@ -71,7 +71,7 @@ async def call_off(shard_map: ShardMap, databases: RegionDatabases) -> bool:
     Raises BackupProblem when one runs or has changed something, Unavailable, and asyncpg's errors.
     """
 
-    async def work() -> bool:
+    async def work(_locks: boards.Locks) -> bool:
         await _refuse_if_it_has_changed_something(databases)
         under_way = await restores.any_under_way(databases)
         await restores.call_off(databases)

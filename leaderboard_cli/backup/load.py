@@ -69,7 +69,7 @@ class Run:
     def restore(self) -> Restore:
         return restore_of(self.manifest, keep_redis=self.keep_redis)
 
-    async def work(self) -> Loaded:
+    async def work(self, locks: boards.Locks) -> Loaded:
         # Under the locks: another restore may have ended since the first look.
         refuse_another_scope(await restores.committed(self.databases), self.restore)
         await restores.begin(self.databases, self.restore)
@@ -103,7 +103,7 @@ class Run:
                 self.unanswered = ""
         for shard in self.shards:
             if not self.keep_redis:
-                await boards.empty(shard, self.on_keys)
+                await boards.empty(shard, locks[shard], self.on_keys)
             await boards.forget_admission(shard)
         await restores.end(self.databases)
         return Loaded(self.manifest.players, stay_deleted)

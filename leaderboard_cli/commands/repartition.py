@@ -10,7 +10,7 @@ import asyncpg
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from leaderboard_cli.backup.boards import while_locked
+from leaderboard_cli.backup.boards import Locks, while_locked
 from leaderboard_cli.backup.manifest import BackupProblem
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, errors, fail
@@ -53,10 +53,7 @@ def repartition(
     except AlreadySpread as done:
         console.print(str(done), highlight=False, soft_wrap=True)
     except RebuildInterrupted as problem:
-        fail(
-            f"The players are of the new layout, and the new Redis are not filled yet: {problem}. "
-            "Set the new value for every process, and start them anew: workers fill them."
-        )
+        fail(f"It ended early: {problem}. Run the same command again: it goes on, or says that workers do.")
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
         fail(f"Postgres cannot be reached: {describe(error)}. Run the same command again.")
 
@@ -128,7 +125,7 @@ async def _abandon() -> None:
     topology = load(TopologySettings, command_environment())
     shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(topology)
 
-    async def end() -> bool:
+    async def end(_locks: Locks) -> bool:
         under_way = await read_repartition(databases[GLOBAL])
         if under_way is not None and under_way.stage == "switch":
             raise RepartitionProblem("Its players are spread anew already: run the same command again, it goes on.")

@@ -90,13 +90,13 @@ class Run:
                 except LockHeld:
                     await asyncio.sleep(_POLL_SECONDS)  # a worker on the new layout does it
 
-    async def _while_locked(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _while_locked(self, work: Callable[[boards.Locks], Awaitable[None]]) -> None:
         try:
             await boards.while_locked(self.plan.all_shards, work)
         except BackupProblem as problem:
             raise RepartitionProblem(str(problem)) from problem
 
-    async def _drain(self) -> None:
+    async def _drain(self, locks: boards.Locks) -> None:
         await asyncio.gather(*map(self._admit_workers_alone, self.plan.old))
         async with self._working() as (worker, consumers):
             await self._look_at_workers(worker)
@@ -109,16 +109,16 @@ class Run:
         self.reports.on_waiting(0)
         await self._compare()
         await self._replace_mark(self.plan.mark("drain"), self.plan.mark("switch"))
-        await self._switch()
+        await self._switch(locks)
 
-    async def _switch(self) -> None:
+    async def _switch(self, locks: boards.Locks) -> None:
         for shard in self.plan.all_shards:
             await shard.command("DEL", shard.keys.admission, shard.keys.ready)
         for region in self.plan.regions:
             await change_partitions(self.databases[region], region, len(self.plan.new))
         for shard in self.plan.all_shards:
             await self._check_mark()
-            await boards.empty(shard, self.reports.on_keys)
+            await boards.empty(shard, locks[shard], self.reports.on_keys)
         for shard in self.plan.freed:
             await shard.command("DEL", shard.keys.workers, shard.keys.worker_versions)
             # A worker that goes on under the old settings must not fill it again.

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 import redis.asyncio as redis
 
+from leaderboard_cli.backup import boards
 from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.fencing import Fence, set_nonce
@@ -27,6 +28,7 @@ from tests.support.layouts import Layout
 from tests.support.service import Api
 from tests.support.waiting import eventually
 from tests.support.worker import EAGER, drained, event, push, rows, working
+from worker_service.recovery.restore import RebuildInterrupted
 from worker_service.saving.consumer import Consumer, Taken
 from worker_service.services import build
 
@@ -206,6 +208,29 @@ async def test_one_that_is_killed_is_gone_on_with(
     assert await after.scores() == {user_id: score for user_id, (_, score) in PLAYERS.items()}
     await spread(redis_1, redis_2)
     await verified(layouts["two-partitions"])
+
+
+async def test_one_that_was_paused_for_longer_than_its_lock_deletes_nothing(
+    start: Start, layouts: dict[Layout, dict[str, str]], redis_1: redis.Redis
+) -> None:
+    """Another has filled the Redis since."""
+    await registered(await start())
+    shard_map = ShardMap.open(load(TopologySettings, layouts["one-redis"]))
+    try:
+        (shard,) = shard_map.shards
+        before = set(await redis_1.keys("*"))
+        for lock in (None, "another's"):
+            if lock is not None:
+                await redis_1.set(shard.keys.rebuild_lock, lock)
+            with pytest.raises(RebuildInterrupted, match="was lost"):
+                await boards.empty(shard, "mine", lambda _: None)
+            assert set(await redis_1.keys("*")) - {shard.keys.rebuild_lock} == before
+        await boards.empty(shard, "another's", lambda _: None)
+        left = set(await redis_1.keys("*"))
+        assert left & before <= {"workers", "workers:versions"}
+        assert shard.keys.rebuild_lock in left
+    finally:
+        await shard_map.close()
 
 
 async def test_a_worker_that_goes_on_with_the_layout_before_saves_nothing_and_ends(
