@@ -40,29 +40,29 @@ async def test_a_login_that_succeeds_resets_the_attempts_before_it(start: Start)
 
 
 async def test_a_redis_that_may_lose_data_is_warned_about(
-    api: Api, environ: dict[str, str], redis_1: redis.Redis
+    api: Api, environ: dict[str, str], all_redis: redis.Redis
 ) -> None:
-    before = await redis_1.config_get("maxmemory-policy", "appendonly")
+    before = await all_redis.config_get("maxmemory-policy", "appendonly")
     shard_map = ShardMap.open(load(TopologySettings, environ))
     try:
-        await redis_1.config_set("maxmemory-policy", "allkeys-lru")
-        await redis_1.config_set("appendonly", "no")
+        await all_redis.config_set("maxmemory-policy", "allkeys-lru")
+        await all_redis.config_set("appendonly", "no")
         policy, durability = await warnings_of(shard_map.shards[0])
         assert "maxmemory-policy is allkeys-lru" in policy
         assert "appendonly is off" in durability
         health = (await api.get("/health")).json()
         assert health["redis"][0]["warnings"] == [policy, durability]
-        await redis_1.config_set("maxmemory-policy", "noeviction")
-        await redis_1.config_set("appendonly", "yes")
+        await all_redis.config_set("maxmemory-policy", "noeviction")
+        await all_redis.config_set("appendonly", "yes")
         assert await warnings_of(shard_map.shards[0]) == []
     finally:
         await shard_map.close()
         for name, value in before.items():
-            await redis_1.config_set(str(name), str(value))
+            await all_redis.config_set(str(name), str(value))
 
 
 async def test_tokens_passwords_and_hashes_reach_no_log_no_queue_and_no_error(
-    start: Start, redis_1: redis.Redis, databases: RegionDatabases, caplog: pytest.LogCaptureFixture
+    start: Start, all_redis: redis.Redis, databases: RegionDatabases, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         api = await start(ACCESS_LOG=True)
@@ -80,8 +80,8 @@ async def test_tokens_passwords_and_hashes_reach_no_log_no_queue_and_no_error(
     password_hash = await databases["ASIA"].fetchval("SELECT password_hash FROM accounts")
     assert password_hash.startswith("$argon2id$")
     lines = [JsonFormatter("test").format(record) for record in caplog.records]
-    stored = [str(await redis_1.dump(key)) for key in await redis_1.keys("*")]
-    queued = await redis_1.lrange("queue:scores:ASIA", 0, -1)
+    stored = [str(await all_redis.dump(key)) for key in await all_redis.keys("*")]
+    queued = await all_redis.lrange("queue:scores:ASIA", 0, -1)
     assert len(queued) == 2
     said = [answer.text for answer in answers[1:]]
     for secret in (PASSWORD, password_hash, token, SECRET, password_hash.rpartition("$")[2]):
