@@ -38,6 +38,12 @@ class AllRedis(redis.Redis):
         await self.shard_map.close()
         await super().aclose(close_connection_pool)
 
+    def of_one_shard(self, count: int, region: str = "EU") -> list[str]:
+        """Return user_ids whose players are on the same Redis."""
+        first = self.shard_map.shard_of(region, "p0")
+        names = (f"p{number}" for number in range(100 * count))
+        return [name for name in names if self.shard_map.shard_of(region, name) is first][:count]
+
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Any:
         """Of one Redis only."""
         assert len(self._all) == 1, "a pipeline goes to one Redis"

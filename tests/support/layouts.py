@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
+import pytest
+
 Layout = Literal["one-redis", "two-redis", "two-partitions", "cluster"]
 
 _GIVEN = os.environ.get("TEST_LAYOUT", "")
@@ -20,7 +22,10 @@ LAYOUTS: tuple[Layout, ...] = (TEST_LAYOUT,) if _GIVEN else ("one-redis", "two-r
 Everybody on the first Redis; EU on the second one; each region on both, a part of its players on each; a cluster of
 three masters.
 """
-CLUSTER_PARTITIONS = 6
+CLUSTER_PARTITIONS = 4
+
+WHOLE_LIMITS = pytest.mark.layout("one-redis", "two-redis", why="partitions have a share each of a region's limits")
+"""Marks tests that count up to a limit."""
 
 
 def on_layout(

@@ -218,13 +218,13 @@ async def ask(api: Api, case: Case, tokens: dict[str, str]) -> Seen:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_generated_requests(start: Start, all_redis: redis.Redis, databases: RegionDatabases, seed: int) -> None:
+async def test_generated_requests(start: Start, redis_1: redis.Redis, databases: RegionDatabases, seed: int) -> None:
     chance = random.Random(seed)
     cases = [make_case(chance) for _ in range(150)]
     api = await start(LOGIN_RATE_LIMIT_COUNT=100_000)
 
     async def answers(*, own: bool) -> list[Seen]:
-        await empty(all_redis, databases)
+        await empty(redis_1, databases)
         await rebuild(api.services.shard_map.shards[0], databases, EAGER)
         take_own_way(api, own=own)
         await api.register(_PLAYER, "EU", 10)

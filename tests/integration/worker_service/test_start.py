@@ -63,7 +63,7 @@ Start = Callable[[], Any]
 
 @pytest.fixture
 async def start(
-    fresh_database: str, infra: Infrastructure, all_redis: redis.Redis, tmp_path: Path
+    fresh_database: str, infra: Infrastructure, redis_1: redis.Redis, tmp_path: Path
 ) -> AsyncIterator[Start]:
     """Starts workers of one region on the fresh database; what still runs is killed after the test."""
     async with AsyncExitStack() as stack:

@@ -7,6 +7,7 @@ import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from tests.conftest import Start
+from tests.support.layouts import WHOLE_LIMITS
 from tests.support.redis_dump import dump
 from tests.support.service import Api, gather
 
@@ -129,6 +130,7 @@ async def test_registering_a_protected_player_again_keeps_its_password(
     assert (await any_api.login("alice", password=PASSWORD)).status_code == 200
 
 
+@WHOLE_LIMITS
 async def test_a_refused_registration_leaves_no_account(start: Start, databases: RegionDatabases) -> None:
     api = await start(QUEUE_REJECT_LENGTH=1)
     await api.register("first", "EU")

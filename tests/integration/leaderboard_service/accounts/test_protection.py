@@ -40,25 +40,25 @@ async def test_a_login_that_succeeds_resets_the_attempts_before_it(start: Start)
 
 
 async def test_a_redis_that_may_lose_data_is_warned_about(
-    api: Api, environ: dict[str, str], all_redis: redis.Redis
+    api: Api, environ: dict[str, str], redis_1: redis.Redis
 ) -> None:
-    before = await all_redis.config_get("maxmemory-policy", "appendonly")
+    before = await redis_1.config_get("maxmemory-policy", "appendonly")
     shard_map = ShardMap.open(load(TopologySettings, environ))
     try:
-        await all_redis.config_set("maxmemory-policy", "allkeys-lru")
-        await all_redis.config_set("appendonly", "no")
+        await redis_1.config_set("maxmemory-policy", "allkeys-lru")
+        await redis_1.config_set("appendonly", "no")
         policy, durability = await warnings_of(shard_map.shards[0])
         assert "maxmemory-policy is allkeys-lru" in policy
         assert "appendonly is off" in durability
         health = (await api.get("/health")).json()
         assert health["redis"][0]["warnings"] == [policy, durability]
-        await all_redis.config_set("maxmemory-policy", "noeviction")
-        await all_redis.config_set("appendonly", "yes")
+        await redis_1.config_set("maxmemory-policy", "noeviction")
+        await redis_1.config_set("appendonly", "yes")
         assert await warnings_of(shard_map.shards[0]) == []
     finally:
         await shard_map.close()
         for name, value in before.items():
-            await all_redis.config_set(str(name), str(value))
+            await redis_1.config_set(str(name), str(value))
 
 
 async def test_tokens_passwords_and_hashes_reach_no_log_no_queue_and_no_error(

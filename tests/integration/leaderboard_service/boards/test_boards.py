@@ -345,7 +345,7 @@ async def test_reads_do_not_change_redis(any_api: Api, all_redis: redis.Redis) -
     assert await dump(all_redis) == before
 
 
-async def test_a_read_is_one_script_call(start: Start, all_redis: redis.Redis) -> None:
+async def test_a_read_is_one_script_call(start: Start, redis_1: redis.Redis) -> None:
     """One round trip a read on a single Redis, names included."""
     api = await start()
     for n in range(20):
@@ -367,9 +367,9 @@ async def test_a_read_is_one_script_call(start: Start, all_redis: redis.Redis) -
     ]
     for read in reads:
         await read()  # loads the scripts
-        await all_redis.config_resetstat()
+        await redis_1.config_resetstat()
         assert (await read()).status_code in (200, 404)
-        stats = await all_redis.info("commandstats")
+        stats = await redis_1.info("commandstats")
         assert stats["cmdstat_evalsha"]["calls"] == 1
         assert "cmdstat_eval" not in stats
 

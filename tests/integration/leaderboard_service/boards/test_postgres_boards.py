@@ -474,7 +474,7 @@ async def test_a_postgres_that_is_away_is_said_so_at_once_and_again(environ: dic
 
 
 async def test_a_redis_of_one_region_that_is_away_is_logged_once_for_each_board(
-    environ: dict[str, str], all_redis: redis.Redis, databases: RegionDatabases, caplog: pytest.LogCaptureFixture
+    environ: dict[str, str], redis_1: redis.Redis, databases: RegionDatabases, caplog: pytest.LogCaptureFixture
 ) -> None:
     parted = {**environ, "REDIS_URL_EU": "redis://127.0.0.1:1/0"}
     shard_map = ShardMap.open(load(TopologySettings, parted))

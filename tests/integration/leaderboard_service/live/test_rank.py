@@ -94,13 +94,13 @@ async def test_an_unknown_player_is_404_before_the_stream(any_api: Api) -> None:
     assert sample("leaderboard_streams_open", kind="rank") == 0
 
 
-async def test_a_deleted_player_is_gone_and_one_of_that_name_is_another(start: Start, all_redis: redis.Redis) -> None:
+async def test_a_deleted_player_is_gone_and_one_of_that_name_is_another(start: Start, redis_1: redis.Redis) -> None:
     api = await start(STREAM_INTERVAL_MS=50)
     await five(api)
     async with listening(base(api), "/stream/rank/c?range=1") as one, listening(base(api), "/stream/rank/d") as other:
         await one.next()
         await other.next()
-        async with all_redis.pipeline(transaction=True) as pipe:
+        async with redis_1.pipeline(transaction=True) as pipe:
             pipe.zrem("leaderboard:GLOBAL", "c")
             pipe.zrem("leaderboard:NA", "c")
             pipe.delete("user:c")
@@ -115,20 +115,20 @@ async def test_a_deleted_player_is_gone_and_one_of_that_name_is_another(start: S
         assert (await again.next()).data["self"]["score"] == 1
 
 
-async def test_one_read_per_player_and_range_however_many_listen(start: Start, all_redis: redis.Redis) -> None:
+async def test_one_read_per_player_and_range_however_many_listen(start: Start, redis_1: redis.Redis) -> None:
     api = await start(STREAM_INTERVAL_MS=10_000)
     await five(api)
     async with listening(base(api), "/stream/rank/a") as first:
         await first.next()
-        before = await boards_read(all_redis)
+        before = await boards_read(redis_1)
         others = [await connect(base(api), "/stream/rank/a") for _ in range(10)]
         for listener in others:
             assert (await listener.next()).id == first.last_id
-        assert await boards_read(all_redis) == before, "a later listener gets what was fetched"
+        assert await boards_read(redis_1) == before, "a later listener gets what was fetched"
         async with listening(base(api), "/stream/rank/a?range=1") as near, listening(base(api), "/stream/rank/b") as b:
             await near.next()
             await b.next()
-            assert await boards_read(all_redis) == before + 2
+            assert await boards_read(redis_1) == before + 2
         for listener in others:
             await listener.close()
 

@@ -86,7 +86,7 @@ async def test_the_global_board_follows_players_of_every_region(any_api: Api) ->
         assert [{key: row[key] for key in row if key != "position"} for row in rows] == page["rows"]
 
 
-async def test_every_limit_is_a_slice_of_one_read(start: Start, all_redis: redis.Redis) -> None:
+async def test_every_limit_is_a_slice_of_one_read(start: Start, redis_1: redis.Redis) -> None:
     api = await start(STREAM_INTERVAL_MS=50)
     for score in range(5):
         await api.register(f"p{score}", "EU", score)
@@ -96,10 +96,10 @@ async def test_every_limit_is_a_slice_of_one_read(start: Start, all_redis: redis
             event = await listener.next()
             wanted = [f"p{score}" for score in (4, 3, 2, 1, 0)][: (1, 3, 100)[number % 3]]
             assert [row["user_id"] for row in event.data["rows"]] == wanted
-        before, started = await boards_read(all_redis), asyncio.get_running_loop().time()
+        before, started = await boards_read(redis_1), asyncio.get_running_loop().time()
 
         async def reads() -> int:
-            done = await boards_read(all_redis) - before
+            done = await boards_read(redis_1) - before
             return done if done >= 10 else 0
 
         done = await eventually(reads, "ten reads")
@@ -110,7 +110,7 @@ async def test_every_limit_is_a_slice_of_one_read(start: Start, all_redis: redis
             await listener.close()
 
 
-async def test_nothing_is_read_and_nothing_runs_when_nobody_listens(start: Start, all_redis: redis.Redis) -> None:
+async def test_nothing_is_read_and_nothing_runs_when_nobody_listens(start: Start, redis_1: redis.Redis) -> None:
     api = await start(STREAM_INTERVAL_MS=20)
     await api.register("a", "EU", 1)
     await api.get("/top")
@@ -122,9 +122,9 @@ async def test_nothing_is_read_and_nothing_runs_when_nobody_listens(start: Start
         assert len(asyncio.all_tasks()) > before
 
     await eventually(lambda: len(asyncio.all_tasks()) == before, "the end of every task")
-    done = await boards_read(all_redis)
+    done = await boards_read(redis_1)
     await asyncio.sleep(0.3)  # 15 intervals: that something does not happen shows over a time only
-    assert await boards_read(all_redis) == done
+    assert await boards_read(redis_1) == done
     assert [sample("leaderboard_streams_open", kind=kind) for kind in ("top", "rank")] == [0, 0]
 
 

@@ -148,7 +148,7 @@ async def test_a_delayed_write_of_a_registration_that_gave_up_does_not_make_a_se
 
 
 async def test_a_password_stays_when_the_write_that_makes_its_player_is_late(
-    start: Start, infra: Infrastructure, all_redis: redis.Redis
+    start: Start, infra: Infrastructure, redis_1: redis.Redis
 ) -> None:
     """The client is told 503, and then the player is there: it must not be one without a password."""
     async with proxy(infra.redis_urls[0]) as slow:
@@ -158,7 +158,7 @@ async def test_a_password_stays_when_the_write_that_makes_its_player_is_late(
         response = await delayed.try_register("alice", "EU", password=PASSWORD)
         assert (response.status_code, response.json()["error"]) == (503, "unavailable")
         slow.release()
-        await eventually(lambda: all_redis.exists("user:alice"), "the late write")
+        await eventually(lambda: redis_1.exists("user:alice"), "the late write")
         assert (await direct.login("alice", password=PASSWORD)).status_code == 200
 
 

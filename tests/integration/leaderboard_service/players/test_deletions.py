@@ -133,7 +133,7 @@ async def test_a_worker_killed_between_commit_and_acknowledgement(
     start: Start,
     environ: dict[str, str],
     databases: RegionDatabases,
-    all_redis: redis.Redis,
+    redis_1: redis.Redis,
     infra: Infrastructure,
     arrives: bool,
 ) -> None:
@@ -144,7 +144,7 @@ async def test_a_worker_killed_between_commit_and_acknowledgement(
     acknowledge = lua.load("acknowledge_batch").sha.encode()
     async with proxy(infra.redis_urls[0]) as between:
         async with working({**environ, "REDIS_URL": between.url}) as worker:
-            await drained(all_redis)
+            await drained(redis_1)
             between.hold_when(acknowledge)
             assert (await api.delete("alice", token)).status_code == 200
 
@@ -152,20 +152,20 @@ async def test_a_worker_killed_between_commit_and_acknowledgement(
                 return bool(between.held_bytes) and "alice" in await deletions(databases)
 
             await eventually(committed)
-            assert await held(all_redis) == {OWN_LIST: 1}
+            assert await held(redis_1) == {OWN_LIST: 1}
             if arrives:
                 between.hold_answers()
                 between.release()
-                await drained(all_redis)
+                await drained(redis_1)
             await worker.kill()
         assert await rows(databases) == {}
         await api.register("alice", "EU", 1, password="another password")
-        await fall_silent(all_redis, "worker-1")
+        await fall_silent(redis_1, "worker-1")
         async with working(environ, "worker-2", heartbeats=True):
-            await drained(all_redis)
+            await drained(redis_1)
     assert (await rows(databases))["alice"][1] == 1
     assert (await api.login("alice", password="another password")).status_code == 200
-    assert await all_redis.ttl("deleted:alice") > 0
+    assert await redis_1.ttl("deleted:alice") > 0
     await is_clean(environ, databases)
 
 
@@ -240,16 +240,20 @@ async def test_a_redis_from_before_the_deletion_learns_of_it(
     tokens = {user_id: await api.register(user_id, "EU", n) for n, user_id in enumerate(("alice", "bob", "carol"), 5)}
     async with working(environ):
         await drained(all_redis)
-        backup = {key: await all_redis.dump(key) async for key in all_redis.scan_iter("*")}
+        backup = [
+            (shard.client, key, await shard.client.dump(key))
+            for shard in api.services.shard_map.shards
+            async for key in shard.client.scan_iter(f"{shard.keys.prefix}*")
+        ]
         for user_id in ("alice", "bob"):
             assert (await api.delete(user_id, tokens[user_id])).status_code == 200
         new = await api.register("bob", "EU", 1)
         await drained(all_redis)
     current = await api.top()
     await all_redis.flushdb()
-    for key, value in backup.items():
+    for client, key, value in backup:
         assert value is not None
-        await all_redis.restore(key, 0, value)
+        await client.restore(key, 0, value)
     await all_redis.set("shard:admission", f"closed {','.join(sorted(REGIONS))} a1 b2")
     assert await all_redis.zscore("leaderboard:GLOBAL", "alice") == 5
     await admit(environ, databases)

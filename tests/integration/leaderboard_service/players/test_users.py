@@ -14,7 +14,7 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.lua import all_scripts
 from tests.conftest import Start, admit
 from tests.support.infrastructure import Infrastructure
-from tests.support.layouts import Layout
+from tests.support.layouts import WHOLE_LIMITS, Layout
 from tests.support.proxy import Proxy, proxy
 from tests.support.redis_dump import dump
 from tests.support.service import REGIONS, Api
@@ -164,7 +164,7 @@ async def test_an_export_during_which_redis_goes_away_is_whole_from_postgres(
     start: Start,
     environ: dict[str, str],
     infra: Infrastructure,
-    all_redis: redis.Redis,
+    redis_1: redis.Redis,
     databases: RegionDatabases,
     script: str,
 ) -> None:
@@ -172,11 +172,11 @@ async def test_an_export_during_which_redis_goes_away_is_whole_from_postgres(
         api = await start(REDIS_URL=between.url, REDIS_TIMEOUT_SECONDS=0.5)
         token = await api.register("alice", "EU", 7)
         async with working(environ):
-            await drained(all_redis)
+            await drained(redis_1)
         before = await api.export("alice", token)
         assert before.headers["x-leaderboard-source"] == "redis"
         assert (await api.post("/score/add", {"delta": 1}, token=token)).status_code == 200
-        admission = str(await all_redis.get("shard:admission"))
+        admission = str(await redis_1.get("shard:admission"))
         between.hold_when(all_scripts()[script].under(admission).sha.encode())
         during = await api.export("alice", token)
         assert between.held_bytes
@@ -341,6 +341,7 @@ async def test_answers_of_an_earlier_life_are_not_given_to_the_next(any_api: Api
         assert (answer.status_code, answer.json()["score"]) == (200, 51)
 
 
+@WHOLE_LIMITS
 async def test_a_full_queue_refuses_a_deletion(start: Start, all_redis: redis.Redis) -> None:
     api = await start(QUEUE_REJECT_LENGTH=3)
     token = await api.register("alice", "EU", 7)

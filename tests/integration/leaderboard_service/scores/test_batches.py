@@ -8,6 +8,7 @@ import redis.asyncio as redis
 from leaderboard_core.redis import watch
 from leaderboard_service.scores.batches import CHUNK
 from tests.conftest import Start
+from tests.support.layouts import WHOLE_LIMITS
 from tests.support.service import Api
 
 SCORES = [
@@ -86,6 +87,7 @@ async def test_only_servers_and_only_up_to_a_thousand(api: Api) -> None:
     assert (await api.top("EU", limit=1))["total"] == 1000
 
 
+@WHOLE_LIMITS
 async def test_the_regions_bucket_and_the_queue_hold_batches_too(start: Start, all_redis: redis.Redis) -> None:
     scores = [{"user_id": f"p{number}", "region": "EU", "score": number} for number in range(20)]
     api = await start(QUEUE_REJECT_LENGTH=5)
@@ -119,16 +121,16 @@ async def test_the_first_of_two_regions_is_not_overtaken_by_a_shorter_group(any_
 
 
 async def test_a_batch_is_several_script_calls_of_one_region_each(
-    start: Start, all_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    start: Start, redis_1: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "LOOK_SECONDS", 3600)
     api = await start()
-    await all_redis.script_flush()
-    await all_redis.config_resetstat()
+    await redis_1.script_flush()
+    await redis_1.config_resetstat()
     regions = ("EU", "ASIA")
     scores = [{"user_id": f"p{number}", "region": regions[number % 2], "score": number} for number in range(202)]
     body = (await api.post("/scores", {"scores": scores}, token=api.server_token())).json()
     assert body["accepted"] == 202
-    commands = await all_redis.info("commandstats")
+    commands = await redis_1.info("commandstats")
     refused = commands["cmdstat_evalsha"]["failed_calls"]  # a script was not loaded, in all first calls
     assert commands["cmdstat_evalsha"]["calls"] - refused - 2 * 3 in (0, 1), "but for the service's first look"

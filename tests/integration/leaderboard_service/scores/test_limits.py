@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio as redis
 
 from tests.conftest import Start
-from tests.support.layouts import CLUSTER_PARTITIONS, Layout
+from tests.support.layouts import CLUSTER_PARTITIONS, WHOLE_LIMITS, Layout
 from tests.support.redis_dump import dump
 from tests.support.service import Api, gather
 from tests.support.waiting import eventually
@@ -34,6 +34,7 @@ async def test_exactly_as_many_parallel_writes_pass_as_the_user_bucket_holds(sta
             assert int(response.headers["Retry-After"]) >= body["retry_after"]
 
 
+@WHOLE_LIMITS
 async def test_exactly_as_many_parallel_writes_pass_as_the_region_bucket_holds(
     start: Start, all_redis: redis.Redis
 ) -> None:
@@ -66,6 +67,7 @@ async def test_a_bucket_fills_again(start: Start) -> None:
     assert (await add(api, token)).status_code == 200
 
 
+@WHOLE_LIMITS
 async def test_a_write_refused_by_one_bucket_takes_nothing_from_the_other(start: Start, all_redis: redis.Redis) -> None:
     api = await start(USER_RATE_LIMIT_COUNT=1, USER_RATE_LIMIT_WINDOW=3600)
     token = await api.register("alice", "EU")
@@ -103,10 +105,12 @@ async def test_a_full_queue_refuses_writes_of_its_region_only(any_queue: Api, al
     for _ in range(2):
         assert (await add(api, token)).status_code == 200
     before = await dump(all_redis)
+    where = api.services.shard_map.shard_of
+    beside = [f"p{n}" for n in range(60) if where("NA", f"p{n}") is where("NA", "alice")]
     for response in (
         await add(api, token),
-        await api.try_register("cyd", "NA"),  # of the same partition as alice, and c too
-        await api.post("/score", {"user_id": "c", "region": "NA", "score": 1}, token=api.server_token()),
+        await api.try_register(beside[0], "NA"),
+        await api.post("/score", {"user_id": beside[1], "region": "NA", "score": 1}, token=api.server_token()),
     ):
         assert (response.status_code, response.json()["error"]) == (429, "queue_full")
         assert response.json()["queue_length"] == 3
@@ -126,6 +130,7 @@ async def any_queue(any_layout: Layout, start: Start) -> Api:
     return await start(layout=any_layout, QUEUE_REJECT_LENGTH=3 * partitions)
 
 
+@WHOLE_LIMITS
 async def test_parallel_writes_stop_exactly_at_the_queue_limit(start: Start, all_redis: redis.Redis) -> None:
     api = await start(QUEUE_REJECT_LENGTH=6)
     token = await api.register("alice", "EU")
@@ -191,6 +196,7 @@ async def test_the_keys_of_two_players_never_meet(api: Api) -> None:
     assert await api.scores() == {"a": 5, "a:b": 5}
 
 
+@WHOLE_LIMITS
 async def test_a_refused_write_does_not_use_its_key_up(start: Start, all_redis: redis.Redis) -> None:
     api = await start(QUEUE_REJECT_LENGTH=1)
     token = await api.register("alice", "EU")

@@ -28,7 +28,8 @@ NOW = 1_700_000_000_000_000
 
 
 @pytest.fixture
-async def shard(environ: dict[str, str], all_redis: redis.Redis) -> AsyncIterator[Shard]:
+async def shard(environ: dict[str, str], redis_1: redis.Redis) -> AsyncIterator[Shard]:
+    """One Redis, that is rebuilt."""
     shard_map = ShardMap.open(load(TopologySettings, environ))
     yield shard_map.shards[0]
     await shard_map.close()
@@ -55,7 +56,7 @@ async def boards(client: redis.Redis) -> dict[str, dict[str, float]]:
 
 
 async def test_everything_comes_back(
-    shard: Shard, databases: RegionDatabases, all_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    shard: Shard, databases: RegionDatabases, redis_1: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "PAGE", 7)
     monkeypatch.setattr(recovery, "PLAYERS_PER_CALL", 3)
@@ -73,27 +74,27 @@ async def test_everything_comes_back(
         "NA": {},
     }
     everybody = {**expected["ASIA"], **expected["EU"], **{f"GLOBAL-{n}": n for n in range(18)}}
-    assert await boards(all_redis) == {**expected, "GLOBAL": everybody}
-    stored = await all_redis.hgetall("user:EU-3")
+    assert await boards(redis_1) == {**expected, "GLOBAL": everybody}
+    stored = await redis_1.hgetall("user:EU-3")
     assert stored == {"name": "name 3", "region": "EU", "score": "3", "updated_at": str(NOW + 3), "protected": "1"}
-    assert "protected" not in await all_redis.hgetall("user:EU-4")
+    assert "protected" not in await redis_1.hgetall("user:EU-4")
     assert await shard.is_ready()
-    assert not await all_redis.exists(shard.keys.rebuild_lock)
+    assert not await redis_1.exists(shard.keys.rebuild_lock)
 
 
-async def test_what_is_newer_in_redis_stays(shard: Shard, databases: RegionDatabases, all_redis: redis.Redis) -> None:
+async def test_what_is_newer_in_redis_stays(shard: Shard, databases: RegionDatabases, redis_1: redis.Redis) -> None:
     await fill(databases, "EU", 3)
     for user_id, score, micros in (("EU-0", 100, NOW + 1), ("EU-1", 100, NOW + 1), ("EU-2", 100, NOW + 1)):
-        await all_redis.hset(
+        await redis_1.hset(
             f"user:{user_id}",
             mapping={"name": "n", "region": "EU", "score": str(score), "updated_at": str(micros)},
         )
-        await all_redis.zadd("leaderboard:EU", {user_id: score})
-        await all_redis.zadd("leaderboard:GLOBAL", {user_id: score})
+        await redis_1.zadd("leaderboard:EU", {user_id: score})
+        await redis_1.zadd("leaderboard:GLOBAL", {user_id: score})
     await rebuild(shard, databases, EAGER)
     # EU-0 is newer in Redis, EU-1 is the same write, EU-2 is newer in Postgres.
-    assert (await boards(all_redis))["EU"] == {"EU-0": 100, "EU-1": 100, "EU-2": 2}
-    assert (await boards(all_redis))["GLOBAL"] == {"EU-0": 100, "EU-1": 100, "EU-2": 2}
+    assert (await boards(redis_1))["EU"] == {"EU-0": 100, "EU-1": 100, "EU-2": 2}
+    assert (await boards(redis_1))["GLOBAL"] == {"EU-0": 100, "EU-1": 100, "EU-2": 2}
 
 
 async def test_a_rebuild_that_was_interrupted_is_not_served_and_is_resumed(
@@ -124,7 +125,7 @@ async def test_a_rebuild_that_was_interrupted_is_not_served_and_is_resumed(
 
 
 async def test_a_cancelled_rebuild_is_not_served(
-    shard: Shard, databases: RegionDatabases, all_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    shard: Shard, databases: RegionDatabases, redis_1: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "PAGE", 2)
     await fill(databases, "EU", 9)
@@ -142,18 +143,18 @@ async def test_a_cancelled_rebuild_is_not_served(
     assert await rebuild(shard, databases, EAGER) == 9
 
 
-async def test_two_rebuilds_at_once(shard: Shard, databases: RegionDatabases, all_redis: redis.Redis) -> None:
+async def test_two_rebuilds_at_once(shard: Shard, databases: RegionDatabases, redis_1: redis.Redis) -> None:
     await fill(databases, "EU", 50)
     results: list[Any] = await asyncio.gather(
         *(rebuild(shard, databases, EAGER) for _ in range(4)), return_exceptions=True
     )
     assert sorted(type(result).__name__ for result in results) == ["LockHeld"] * 3 + ["int"]
     assert await shard.is_ready()
-    assert len((await boards(all_redis))["EU"]) == 50
+    assert len((await boards(redis_1))["EU"]) == 50
 
 
 async def test_a_rebuild_whose_lock_was_taken_by_another_stops(
-    shard: Shard, databases: RegionDatabases, all_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    shard: Shard, databases: RegionDatabases, redis_1: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "PAGE", 2)
     await fill(databases, "EU", 5)
@@ -167,11 +168,11 @@ async def test_a_rebuild_whose_lock_was_taken_by_another_stops(
         await rebuild(shard, databases, EAGER, steal)
     await asyncio.gather(*stolen)
     assert not await shard.is_ready()
-    assert await all_redis.get(shard.keys.rebuild_lock) == "another"
+    assert await redis_1.get(shard.keys.rebuild_lock) == "another"
 
 
 async def test_a_redis_that_is_emptied_during_its_rebuild_is_not_served(
-    shard: Shard, databases: RegionDatabases, all_redis: redis.Redis
+    shard: Shard, databases: RegionDatabases, redis_1: redis.Redis
 ) -> None:
     """Also when it happens after the last page."""
     await fill(databases, "ASIA", 3)
@@ -187,7 +188,7 @@ async def test_a_redis_that_is_emptied_during_its_rebuild_is_not_served(
     await asyncio.gather(*emptied)
     assert not await shard.is_ready()
     assert await rebuild(shard, databases, EAGER) == 3
-    assert len((await boards(all_redis))["ASIA"]) == 3
+    assert len((await boards(redis_1))["ASIA"]) == 3
 
 
 async def test_an_emptied_redis_is_rebuilt_by_the_worker_and_then_served(
@@ -215,17 +216,17 @@ async def test_an_emptied_redis_is_rebuilt_by_the_worker_and_then_served(
 
 
 async def test_a_rebuild_changes_nothing_in_a_redis_that_is_complete(
-    start: Start, shard: Shard, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    start: Start, shard: Shard, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
 ) -> None:
     api = await start()
     for n in range(20):
         await api.register(f"p{n}", "EU", n)
     async with working(environ):
-        await drained(all_redis)
-    await all_redis.delete("workers")
-    before = await dump(all_redis)
+        await drained(redis_1)
+    await redis_1.delete("workers")
+    before = await dump(redis_1)
     await rebuild(shard, databases, EAGER, whole=True)
-    assert await dump(all_redis) == before
+    assert await dump(redis_1) == before
 
 
 REWRITES = "auto-aof-rewrite-percentage"
@@ -237,10 +238,10 @@ async def rewrites(client: redis.Redis) -> str:
 
 @pytest.mark.parametrize("interrupted", [False, True], ids=["complete", "interrupted"])
 async def test_the_append_only_file_is_not_rewritten_during_a_rebuild(
-    shard: Shard, databases: RegionDatabases, all_redis: redis.Redis, environ: dict[str, str], interrupted: bool
+    shard: Shard, databases: RegionDatabases, redis_1: redis.Redis, environ: dict[str, str], interrupted: bool
 ) -> None:
     await fill(databases, "EU", 3)
-    before, meanwhile = await rewrites(all_redis), []
+    before, meanwhile = await rewrites(redis_1), []
     assert before != "0"
 
     def on_page(_: str, __: int) -> None:
@@ -252,18 +253,18 @@ async def test_the_append_only_file_is_not_rewritten_during_a_rebuild(
     with pytest.raises(RebuildInterrupted) if interrupted else nullcontext():
         await rebuild(shard, databases, EAGER, on_page)
     assert meanwhile == ["0"]
-    assert await rewrites(all_redis) == before
-    assert not await all_redis.exists(shard.keys.rebuild_rewrites)
+    assert await rewrites(redis_1) == before
+    assert not await redis_1.exists(shard.keys.rebuild_rewrites)
 
 
 async def test_a_rebuild_ends_what_a_killed_one_has_put_off(
-    shard: Shard, databases: RegionDatabases, all_redis: redis.Redis
+    shard: Shard, databases: RegionDatabases, redis_1: redis.Redis
 ) -> None:
-    before = await rewrites(all_redis)
-    await all_redis.set(shard.keys.rebuild_rewrites, before)
-    await all_redis.config_set(REWRITES, "0")
+    before = await rewrites(redis_1)
+    await redis_1.set(shard.keys.rebuild_rewrites, before)
+    await redis_1.config_set(REWRITES, "0")
     try:
         await rebuild(shard, databases, EAGER)
-        assert await rewrites(all_redis) == before
+        assert await rewrites(redis_1) == before
     finally:
-        await all_redis.config_set(REWRITES, before)
+        await redis_1.config_set(REWRITES, before)

@@ -13,6 +13,7 @@ from leaderboard_core.events import MAX_TIMESTAMP
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis import lua
 from leaderboard_core.settings import MAX_EXACT_INTEGER
+from tests.support.all_redis import AllRedis
 from tests.support.infrastructure import Infrastructure
 from tests.support.proxy import proxy
 from tests.support.service import Api, gather
@@ -144,73 +145,73 @@ async def test_two_workers_share_a_queue(
 
 
 async def test_a_batch_that_was_taken_before_an_answer_got_lost_is_saved(
-    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis, infra: Infrastructure
+    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, infra: Infrastructure
 ) -> None:
     """Redis gave the event, but the connection broke before the worker had it."""
     async with proxy(infra.redis_urls[0]) as between, working({**environ, "REDIS_URL": between.url}):
-        await push(all_redis, event("first"))
-        await drained(all_redis)
+        await push(redis_1, event("first"))
+        await drained(redis_1)
         between.hold_answers()
-        await push(all_redis, event("alice"))
+        await push(redis_1, event("alice"))
 
         async def taken() -> bool:
-            return await all_redis.llen(OWN_LIST) == 1
+            return await redis_1.llen(OWN_LIST) == 1
 
         await eventually(taken)
         await between.cut()
         await between.open()
-        await drained(all_redis)
+        await drained(redis_1)
     assert set(await rows(databases)) == {"first", "alice"}
 
 
 async def test_an_event_taken_by_a_connection_that_is_gone_is_saved(
-    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis, infra: Infrastructure
+    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, infra: Infrastructure
 ) -> None:
     """Redis has not noticed that a waiting connection is gone, and gives it the next event; no other one follows."""
     async with proxy(infra.redis_urls[0]) as between:
         patient = {**environ, "REDIS_URL": between.url, "REDIS_TIMEOUT_SECONDS": "10"}
         async with working(patient, block_seconds=3):
-            await push(all_redis, event("first"))
-            await drained(all_redis)
+            await push(redis_1, event("first"))
+            await drained(redis_1)
 
             async def waiting(connections: int) -> bool:
-                return int((await all_redis.info("clients"))["blocked_clients"]) >= connections
+                return int((await redis_1.info("clients"))["blocked_clients"]) >= connections
 
             await eventually(lambda: waiting(4))
             await between.drop_clients()
             await eventually(lambda: waiting(8), "new connections beside the old ones")
-            await push(all_redis, event("alice"))
-            await drained(all_redis)
+            await push(redis_1, event("alice"))
+            await drained(redis_1)
     assert set(await rows(databases)) == {"first", "alice"}
 
 
 @pytest.mark.parametrize("arrives", [True, False], ids=["answer-lost", "request-lost"])
 async def test_an_acknowledgement_that_got_lost(
-    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis, infra: Infrastructure, arrives: bool
+    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, infra: Infrastructure, arrives: bool
 ) -> None:
     acknowledge = lua.load("acknowledge_batch").sha.encode()
     async with proxy(infra.redis_urls[0]) as between, working({**environ, "REDIS_URL": between.url}):
-        await push(all_redis, event("first"))
-        await drained(all_redis)
+        await push(redis_1, event("first"))
+        await drained(redis_1)
         between.hold_when(acknowledge)
-        await push(all_redis, "poison", event("alice"))
+        await push(redis_1, "poison", event("alice"))
 
         async def committed() -> bool:
             return bool(between.held_bytes) and "alice" in await rows(databases)
 
         await eventually(committed)
-        assert await held(all_redis) == {OWN_LIST: 2}
+        assert await held(redis_1) == {OWN_LIST: 2}
         if arrives:
             between.hold_answers()
             between.release()
-            await drained(all_redis)
+            await drained(redis_1)
         await between.cut()
         await between.open()
-        await drained(all_redis)
-        await push(all_redis, event("last"))
-        await drained(all_redis)
+        await drained(redis_1)
+        await push(redis_1, event("last"))
+        await drained(redis_1)
     assert set(await rows(databases)) == {"first", "alice", "last"}
-    assert [letter["event"] for letter in await dead_letters(all_redis)] == ["poison"]
+    assert [letter["event"] for letter in await dead_letters(redis_1)] == ["poison"]
 
 
 async def test_postgres_away_and_back(
@@ -285,7 +286,7 @@ async def test_an_event_that_the_worker_has_not_seen_outlives_the_acknowledgemen
 
 
 async def test_a_stop_finishes_the_batch_in_flight(
-    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     async with (
         proxy(environ["DATABASE_URL_EU"]) as between,
@@ -294,7 +295,7 @@ async def test_a_stop_finishes_the_batch_in_flight(
         await push(all_redis, event("before"))
         await drained(all_redis)
         between.hold()
-        await push(all_redis, *(event(f"p{n}") for n in range(5)))
+        await push(all_redis, *(event(user_id) for user_id in all_redis.of_one_shard(5)))
 
         async def in_flight() -> bool:
             return bool(between.held_bytes)
@@ -341,24 +342,23 @@ async def make_stale(client: redis.Redis, worker: str, seconds_ago: int = 60) ->
 
 @pytest.mark.parametrize("stale_for", ["a minute", "a week"])
 async def test_the_batch_of_a_stale_worker_is_reclaimed_in_order(
-    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis, stale_for: str
+    environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis, stale_for: str
 ) -> None:
+    *old, waiting = all_redis.of_one_shard(4)
     await make_stale(all_redis, "dead", {"a minute": 60, "a week": 7 * 86_400}[stale_for])
-    for n in range(3):
-        await all_redis.lpush("queue:scores:EU:processing:dead", event(f"old-{n}", timestamp=n))
+    for n, user_id in enumerate(old):
+        await all_redis.lpush("queue:scores:EU:processing:dead", event(user_id, timestamp=n))
     await all_redis.lpush("queue:scores:ASIA:processing:dead", event("asia", region="ASIA"))
-    await push(all_redis, event("waiting"))
+    await push(all_redis, event(waiting))
     async with working(environ, "worker-2") as worker:
         await worker.kill()
         for heartbeat in worker.heartbeats:
             await heartbeat.beat()
         queued = await all_redis.lrange("queue:scores:EU", 0, -1)
-        assert [str(raw).split('"')[3] for raw in reversed(queued)] == [
-            "old-0", "old-1", "old-2", "waiting",
-        ]  # fmt: skip
+        assert [str(raw).split('"')[3] for raw in reversed(queued)] == [*old, waiting]
     async with working(environ, "worker-3"):
         await drained(all_redis)
-    assert set(await rows(databases)) == {"old-0", "old-1", "old-2", "waiting"}
+    assert set(await rows(databases)) == {*old, waiting}
     assert set(await rows(databases, "ASIA")) == {"asia"}
 
 

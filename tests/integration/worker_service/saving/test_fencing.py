@@ -79,20 +79,20 @@ async def test_an_acknowledgement_that_failed_is_not_needed(
     start: Start,
     environ: dict[str, str],
     databases: RegionDatabases,
-    all_redis: redis.Redis,
+    redis_1: redis.Redis,
     infra: Infrastructure,
 ) -> None:
     """Postgres has 100; Redis loses its data before the acknowledgement comes, and the worker ends there."""
     api = await start()
     token = await api.register("alice", "EU", 1)
     async with working(environ):
-        await drained(all_redis)
+        await drained(redis_1)
     acknowledge = lua.load("acknowledge_batch").sha.encode()
     async with proxy(infra.redis_urls[0]) as between, working({**environ, "REDIS_URL": between.url}) as worker:
         between.hold_when(acknowledge)
         await api.post("/score/add", {"delta": 99}, token=token)
         await eventually(lambda: bool(between.held_bytes), "the acknowledgement on its way")
-        await all_redis.flushdb()
+        await redis_1.flushdb()
         await worker.kill()
         await between.cut()
     await admit(environ, databases)

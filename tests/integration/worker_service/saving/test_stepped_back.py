@@ -39,7 +39,7 @@ async def test_a_reclaim_counts_a_heartbeat_ahead_as_one_of_now(
     await all_redis.lpush("queue:scores:EU:processing:ghost", event("alice"))
     await all_redis.zadd("workers", {"ghost": await ahead(all_redis)})
     shard_map = ShardMap.open(load(TopologySettings, environ))
-    shard = shard_map.shards[0]
+    shard = shard_map.shard_of("EU", "alice")
     keys = (shard.keys.queue("EU"), shard.keys.processing("EU", "ghost"), shard.keys.workers)
     try:
         assert await shard.run("reclaim_batch", keys, ("ghost", 1_000_000)) == -1
@@ -81,15 +81,17 @@ async def test_a_lease_of_before_the_step_begins_anew(
     await all_redis.set("shard:rebuild", "ghost", ex=STEP + 30)
     await all_redis.set("claim:alice", "ghost", ex=STEP + 10)
     shard_map = ShardMap.open(load(TopologySettings, environ))
-    shard = shard_map.shards[0]
+    shard = shard_map.claim_shard_of("alice")
     try:
         words = ("me", 30_000, "1")
         assert await shard.run("take_lease", (shard.keys.rebuild_lock,), words) == 0
-        assert await all_redis.pttl("shard:rebuild") <= 30_000
+        assert await shard.client.pttl(shard.keys.rebuild_lock) <= 30_000
         await all_redis.delete("shard:rebuild")
         await rebuild(shard, databases, EAGER)
-        assert (await shard.run("claim_user", (shard.keys.admission, "claim:alice"), ("me", 10_000)))[0] == "claimed"
-        assert await all_redis.pttl("claim:alice") <= 10_000
+        assert (await shard.run("claim_user", (shard.keys.admission, shard.keys.claim("alice")), ("me", 10_000)))[
+            0
+        ] == "claimed"
+        assert await shard.client.pttl(shard.keys.claim("alice")) <= 10_000
     finally:
         await shard_map.close()
 
