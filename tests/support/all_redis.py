@@ -19,7 +19,7 @@ _EVERYWHERE = ("CONFIG SET", "CONFIG RESETSTAT", "FLUSHDB", "FLUSHALL", "SCRIPT 
 _ANYWHERE = ("TIME", "CONFIG GET", "EVAL", "PING")
 _SUMMED = ("LLEN", "ZCARD")
 _JOINED = ("LRANGE", "ZRANGE")
-_FIRST_THAT_HAS_IT = ("GET", "HGETALL", "HGET", "TTL", "PTTL", "TYPE", "LINDEX", "LPOP", "RPOP")
+_FIRST_THAT_HAS_IT = ("GET", "HGETALL", "HGET", "TTL", "PTTL", "TYPE", "LINDEX", "LPOP", "RPOP", "LSET")
 
 
 class AllRedis(redis.Redis):
@@ -43,6 +43,14 @@ class AllRedis(redis.Redis):
         first = self.shard_map.shard_of(region, "p0")
         names = (f"p{number}" for number in range(100 * count))
         return [name for name in names if self.shard_map.shard_of(region, name) is first][:count]
+
+    async def lose_players(self) -> None:
+        """Empty every Redis but for what it says of its part, without which one with players is a whole one."""
+        places = [(shard, await shard.client.get(shard.keys.layout)) for shard in self._all]
+        await self.flushdb()
+        for shard, place in places:
+            if place is not None:
+                await shard.client.set(shard.keys.layout, place)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Any:
         """Of one Redis only."""

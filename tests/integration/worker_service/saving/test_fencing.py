@@ -16,6 +16,7 @@ from leaderboard_core.postgres.deletions import delete_players
 from leaderboard_core.postgres.fencing import Fence, Fenced, set_nonce
 from leaderboard_core.redis import lua
 from tests.conftest import Start, TestDatabases, admit
+from tests.support.all_redis import AllRedis
 from tests.support.infrastructure import Infrastructure
 from tests.support.metrics import sample
 from tests.support.proxy import Proxy, proxy
@@ -118,7 +119,7 @@ async def test_a_list_with_other_events_is_not_acknowledged(
 
 
 @asynccontextmanager
-async def lost_while_held(environ: dict[str, str], all_redis: redis.Redis, *events: str) -> AsyncIterator[Proxy]:
+async def lost_while_held(environ: dict[str, str], all_redis: AllRedis, *events: str) -> AsyncIterator[Proxy]:
     """Have Redis lose its data while a worker holds events whose upsert is on its way, until it is released."""
     async with (
         proxy(environ["DATABASE_URL_EU"]) as between,
@@ -132,12 +133,12 @@ async def lost_while_held(environ: dict[str, str], all_redis: redis.Redis, *even
         between.hold_when(b"BEGIN")
         await push(all_redis, *events)
         await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
-        await all_redis.flushdb()
+        await all_redis.lose_players()
         yield between
 
 
 async def test_what_redis_has_lost_comes_back_as_a_new_write(
-    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     """But only where nothing later was written, and nobody deleted the player."""
 
@@ -192,7 +193,7 @@ async def test_what_redis_has_lost_comes_back_as_a_new_write(
 
 
 async def test_a_lost_secret_or_password_comes_back_into_what_was_written_later(
-    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     """The score and the name are the later write's; a credential is lost only if a later one replaced it."""
 
