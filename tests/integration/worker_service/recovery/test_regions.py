@@ -67,7 +67,7 @@ async def test_a_renamed_region_is_refused_until_its_players_are(
         with pytest.raises(RegionsChanged, match="knows no region OLD"):
             await rename_region(shard_map, there, "OLD", "EUROPE", count)
         # The worker has just ended, and its last heartbeat is young: that is waited out.
-        assert await all_redis.zcard("workers") == 1
+        assert len(set(await all_redis.zrange("workers", 0, -1))) == 1
         seen: list[int] = []
         await rename_region(shard_map, there, "EU", "EUROPE", seen.append)
         assert sum(seen) == 1
