@@ -14,6 +14,7 @@ from leaderboard_core.redis import lua
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start, admit
+from tests.support.all_redis import AllRedis
 from tests.support.infrastructure import Infrastructure
 from tests.support.layouts import Layout
 from tests.support.proxy import proxy
@@ -201,7 +202,7 @@ async def test_an_upsert_that_began_before_the_deletion_does_not_outlive_it(
 
 
 async def test_a_rebuild_before_the_deletion_is_committed_does_not_bring_the_player_back(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     """Also when the event is in a worker's hands. Postgres is away for the service: only the event deletes there."""
     api = await start(DATABASE_URL_EU="postgresql://nobody@127.0.0.1:1/nothing")
@@ -217,7 +218,7 @@ async def test_a_rebuild_before_the_deletion_is_committed_does_not_bring_the_pla
             assert await all_redis.lmove("queue:scores:EU", "queue:scores:EU:processing:dead", "RIGHT", "LEFT")
         await whole_rebuild(environ, databases)
         # As after a restart: only what Postgres has that is newer is read.
-        await all_redis.set("shard:admission", f"closed {','.join(sorted(REGIONS))} a1 b2")
+        await all_redis.begin_another_life()
         await admit(environ, databases)
         assert await api.scores() == {"bob": 5}
         assert not await all_redis.exists("user:alice")
@@ -233,7 +234,7 @@ async def test_a_rebuild_before_the_deletion_is_committed_does_not_bring_the_pla
 
 
 async def test_a_redis_from_before_the_deletion_learns_of_it(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     """An old backup of Redis is put back: who was deleted since goes, who was made anew since comes as it is now."""
     api = await start()
@@ -254,7 +255,7 @@ async def test_a_redis_from_before_the_deletion_learns_of_it(
     for client, key, value in backup:
         assert value is not None
         await client.restore(key, 0, value)
-    await all_redis.set("shard:admission", f"closed {','.join(sorted(REGIONS))} a1 b2")
+    await all_redis.begin_another_life()
     assert await all_redis.zscore("leaderboard:GLOBAL", "alice") == 5
     await admit(environ, databases)
     assert await api.top() == current

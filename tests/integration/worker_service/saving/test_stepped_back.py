@@ -9,6 +9,7 @@ from leaderboard_core.redis.queues import inspect_queue
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start, admit
+from tests.support.all_redis import AllRedis
 from tests.support.waiting import eventually
 from tests.support.worker import EAGER, drained, event, rows, working
 from worker_service.recovery.rebuild import rebuild
@@ -125,7 +126,7 @@ async def test_a_claim_on_another_shard_ends_when_the_clock_steps_back(start: St
 
 
 async def test_the_latest_changes_are_found_from_a_clock_that_was_ahead(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     """The last write that Redis knows of lies ahead of rows that were written after the step."""
     api = await start()
@@ -138,6 +139,6 @@ async def test_the_latest_changes_are_found_from_a_clock_that_was_ahead(
     await all_redis.hset("user:alice", mapping={"score": "1", "updated_at": str(now - 10**7)})
     await all_redis.zadd("leaderboard:EU", {"alice": 1})
     await all_redis.zadd("leaderboard:GLOBAL", {"alice": 1})
-    await all_redis.set("shard:admission", f"closed {','.join(sorted(('ASIA', 'EU', 'NA', 'GLOBAL')))} a1 b2")
+    await all_redis.begin_another_life()
     await admit(environ, databases)
     assert await api.scores() == {"alice": 10}
