@@ -4,10 +4,14 @@ BIN := .venv/bin
 # Each process of pytest has servers of its own; those that the environment names, all would empty at once.
 SIDE_BY_SIDE = $(if $(TEST_REDIS_URL)$(TEST_POSTGRES_URL),,-n $(or $(JOBS),2) --dist loadfile)
 
+# What `make test-matrix` runs on each layout, and the part of it that `make test` runs on a cluster.
+ON_EVERY_LAYOUT = tests/integration/leaderboard_service tests/integration/worker_service
+ON_A_CLUSTER = tests/integration/leaderboard_service/scores/test_scores.py
+
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-quick test-documents test-containers test-newest test-clients test-pgbouncer test-compose test-upgrade docs site soak history fuzz bench bench-durability bench-fallback bench-growing bench-rebuild bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-quick test-matrix test-documents test-containers test-newest test-clients test-pgbouncer test-compose test-upgrade docs site soak history fuzz bench bench-durability bench-fallback bench-growing bench-rebuild bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -29,6 +33,7 @@ fix: .venv/.ready ## mend what the linter can mend
 test: .venv/.ready ## every test, against real servers (JOBS=2 processes); with a Docker engine the stores' also against containers
 	$(BIN)/pytest -m 'not serial' $(SIDE_BY_SIDE)
 	$(BIN)/pytest -m serial
+	TEST_LAYOUT=cluster $(BIN)/pytest -q $(ON_A_CLUSTER)
 	@if docker info >/dev/null 2>&1; then \
 		echo "A Docker engine answers: the tests of the stores once more, against containers ..."; \
 		TEST_INFRA=containers $(BIN)/pytest -q $(SIDE_BY_SIDE) tests/integration/leaderboard_service/players \
@@ -42,6 +47,13 @@ test-quick: .venv/.ready ## the unit tests alone, for a commit (a minute)
 
 test-documents: .venv/.ready ## every local block of README, quickstart and operations, in a reader's order (three minutes)
 	TEST_OPERATIONS=1 $(BIN)/pytest -q tests/acceptance/test_documents.py
+
+test-matrix: .venv/.ready ## service, worker and faults on one Redis, two URLs, two partitions, a cluster (LAYOUT= one of them)
+	@set -e; for layout in $(or $(LAYOUT),one-redis two-redis two-partitions cluster); do \
+		echo "On $$layout:"; \
+		TEST_LAYOUT=$$layout $(BIN)/pytest -q -m 'not serial' $(SIDE_BY_SIDE) $(ON_EVERY_LAYOUT); \
+		TEST_LAYOUT=$$layout $(BIN)/pytest -q -m serial $(ON_EVERY_LAYOUT) tests/faults/test_faults.py; \
+	done
 
 test-containers: .venv/.ready ## all integration tests of service and worker against containers (eight minutes)
 	TEST_INFRA=containers $(BIN)/pytest -q tests/integration/leaderboard_service tests/integration/worker_service \

@@ -20,9 +20,11 @@ from leaderboard_core.postgres import migrations
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
+from tests.support.all_redis import AllRedis
 from tests.support.infrastructure import Infrastructure, engine_answers, infrastructure
-from tests.support.layouts import LAYOUTS, Layout, on_layout
+from tests.support.layouts import CLUSTER_PARTITIONS, LAYOUTS, TEST_LAYOUT, Layout, on_layout
 from tests.support.pgbouncer import pgbouncer
+from tests.support.redis_cluster import Cluster, redis_cluster
 from tests.support.service import REGIONS, SECRET, Api, running_service
 from tests.support.worker import EAGER
 from worker_service.recovery.rebuild import rebuild
@@ -32,6 +34,8 @@ hypothesis_settings.load_profile("leaderboard")
 
 
 SIDE_BY_SIDE = tuple(Path(__file__).parent / folder for folder in ("unit", "integration"))
+OWN_SERVERS = {"redis_1", "redis_2", "own_redis", "sharded_api", "sharded_environ"}
+"""Fixtures of tests that choose their Redis themselves, and are the same on every TEST_LAYOUT."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -43,10 +47,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not any(item.path.is_relative_to(folder) for folder in SIDE_BY_SIDE):
             item.add_marker(pytest.mark.serial)
+        if TEST_LAYOUT != "one-redis" and (why := _why_not_here(item)):
+            item.add_marker(pytest.mark.skip(reason=f"not on {TEST_LAYOUT}: {why}"))
     wanted = [item for item in items if item.get_closest_marker("containers")]
     if wanted and os.environ.get("TEST_INFRA") != "containers" and not engine_answers():
         config.hook.pytest_deselected(items=wanted)
         items[:] = [item for item in items if item not in wanted]
+
+
+def _why_not_here(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("layout")
+    if marker is not None and TEST_LAYOUT not in marker.args:
+        return str(marker.kwargs["why"])
+    own = OWN_SERVERS.intersection(getattr(item, "fixturenames", ()))
+    return "it chooses its Redis itself" if own else ""
 
 
 @pytest.fixture(scope="session")
@@ -139,10 +153,42 @@ async def fresh_database(test_databases: TestDatabases) -> AsyncIterator[str]:
     await test_databases.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture(scope="session")
+def test_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster | None]:
+    """The cluster of a session with TEST_LAYOUT=cluster."""
+    if TEST_LAYOUT != "cluster":
+        yield None
+        return
+    with redis_cluster(tmp_path_factory.mktemp("cluster"), replicas=0) as made:
+        yield made
+
+
 @pytest.fixture
-def environ(test_databases: TestDatabases) -> dict[str, str]:
-    """The environment of a process on one Redis."""
-    return environment_on(test_databases)
+def layout(request: pytest.FixtureRequest) -> Layout:
+    """Where this test runs: on what a parameter says, else on TEST_LAYOUT."""
+    if "any_layout" in request.fixturenames:
+        chosen: Layout = request.getfixturevalue("any_layout")
+        return chosen
+    return TEST_LAYOUT
+
+
+@pytest.fixture
+def layouts(
+    test_databases: TestDatabases, infra: Infrastructure, test_cluster: Cluster | None
+) -> dict[Layout, dict[str, str]]:
+    """The environment of a process on each layout; on a cluster with TEST_LAYOUT=cluster only."""
+    environ = environment_on(test_databases)
+    names: tuple[Layout, ...] = ("one-redis", "two-redis", "two-partitions")
+    made = {name: on_layout(environ, infra.redis_urls, name) for name in names}
+    if test_cluster is not None:
+        made["cluster"] = on_layout(environ, infra.redis_urls, "cluster", test_cluster.url(CLUSTER_PARTITIONS))
+    return made
+
+
+@pytest.fixture
+def environ(layouts: dict[Layout, dict[str, str]], layout: Layout) -> dict[str, str]:
+    """The environment of a process on the layout of this test."""
+    return layouts[layout]
 
 
 def environment_on(test_databases: TestDatabases) -> dict[str, str]:
@@ -161,31 +207,43 @@ def environment_on(test_databases: TestDatabases) -> dict[str, str]:
 
 
 @pytest.fixture
-def sharded_environ(environ: dict[str, str], infra: Infrastructure) -> dict[str, str]:
+def sharded_environ(layouts: dict[Layout, dict[str, str]]) -> dict[str, str]:
     """The environment of a process on two Redis: EU lives on the second one."""
-    return on_layout(environ, infra.redis_urls, "two-redis")
+    return layouts["two-redis"]
 
 
 @pytest.fixture
-def layouts(environ: dict[str, str], infra: Infrastructure) -> dict[Layout, dict[str, str]]:
-    """The environment of a process on each layout."""
-    return {layout: on_layout(environ, infra.redis_urls, layout) for layout in LAYOUTS}
+async def emptied(infra: Infrastructure, test_cluster: Cluster | None) -> None:
+    """Every Redis of this session, emptied."""
+    for url in infra.redis_urls:
+        async with redis.Redis.from_url(url) as client:
+            await client.flushdb()
+    if test_cluster is not None:
+        test_cluster.flush()
 
 
 @pytest.fixture
-async def redis_1(infra: Infrastructure) -> AsyncIterator[redis.Redis]:
-    """A client of the first Redis, emptied."""
+async def redis_1(infra: Infrastructure, emptied: None) -> AsyncIterator[redis.Redis]:
+    """A client of the first Redis, emptied; of a test that chooses its Redis itself."""
     async with redis.Redis.from_url(infra.redis_urls[0], decode_responses=True) as client:
-        await client.flushdb()
         yield client
 
 
 @pytest.fixture
-async def redis_2(infra: Infrastructure) -> AsyncIterator[redis.Redis]:
-    """A client of the second Redis, emptied."""
+async def redis_2(infra: Infrastructure, emptied: None) -> AsyncIterator[redis.Redis]:
+    """A client of the second Redis, emptied; of a test that chooses its Redis itself."""
     async with redis.Redis.from_url(infra.redis_urls[1], decode_responses=True) as client:
-        await client.flushdb()
         yield client
+
+
+@pytest.fixture
+async def all_redis(environ: dict[str, str], emptied: None) -> AsyncIterator[AllRedis]:
+    """A client of every Redis of the layout of this test as if they were one, emptied."""
+    client = AllRedis(environ)
+    try:
+        yield client
+    finally:
+        await client.aclose()
 
 
 @pytest.fixture
@@ -215,14 +273,14 @@ Start = Callable[..., Awaitable[Api]]
 @pytest.fixture
 async def start(
     layouts: dict[Layout, dict[str, str]],
-    redis_1: redis.Redis,
-    redis_2: redis.Redis,
+    layout: Layout,
+    emptied: None,
     databases: RegionDatabases,
 ) -> AsyncIterator[Start]:
     """Starts services: `await start(layout="two-redis", USER_RATE_LIMIT_COUNT=3, …)`; all stop after the test."""
     async with AsyncExitStack() as stack:
 
-        async def start_one(*, layout: Layout = "one-redis", ready: bool = True, **overrides: object) -> Api:
+        async def start_one(*, layout: Layout = layout, ready: bool = True, **overrides: object) -> Api:
             chosen = {**layouts[layout], **{name: str(value) for name, value in overrides.items()}}
             if ready:
                 await admit(chosen, databases)
@@ -233,7 +291,7 @@ async def start(
 
 @pytest.fixture
 async def api(start: Start) -> Api:
-    """The service on one Redis."""
+    """The service on the layout of this test."""
     return await start()
 
 
@@ -253,4 +311,5 @@ def any_layout(request: pytest.FixtureRequest) -> Layout:
 @pytest.fixture
 async def any_api(any_layout: Layout, start: Start) -> Api:
     """The service on every layout."""
-    return await start(layout=any_layout)
+    del any_layout
+    return await start()

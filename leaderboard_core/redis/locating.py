@@ -13,6 +13,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError
 
+from leaderboard_core.redis.tls import TlsConnection, share_contexts
 from leaderboard_core.settings.redis_endpoints import RedisEndpoint
 
 Address: TypeAlias = tuple[str, int]
@@ -40,7 +41,7 @@ class LocatedConnection(_Located):
     """A connection to the server that `locate` finds when it is made."""
 
 
-class LocatedSSLConnection(_Located, SSLConnection):
+class LocatedTlsConnection(_Located, TlsConnection):
     """The same with TLS."""
 
 
@@ -112,12 +113,24 @@ def sentinel_master(endpoint: RedisEndpoint, timeout: float) -> Locate:
 
     async def locate() -> Address:
         sentinel: Any = Sentinel(list(endpoint.nodes), sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        problem: Exception | None = None
         try:
-            host, port = await sentinel.discover_master(endpoint.service)
+            for one in sentinel.sentinels:
+                share_contexts(one.connection_pool)
+                try:
+                    known = await one.sentinel_masters()
+                except (TimeoutError, RedisError, OSError) as error:
+                    problem = problem or error
+                    continue
+                state = known.get(endpoint.service)
+                if state and sentinel.check_master_state(state, endpoint.service):
+                    return str(state["ip"]), int(state["port"])
         finally:
             for one in sentinel.sentinels:
                 await one.aclose()
-        return str(host), int(port)
+        raise ConnectionError(
+            f"no Sentinel names a master of {endpoint.service!r}: {problem or 'none knows one that is up'}"
+        ) from problem
 
     return locate
 
@@ -125,7 +138,7 @@ def sentinel_master(endpoint: RedisEndpoint, timeout: float) -> Locate:
 def make_located_pool(endpoint: RedisEndpoint, locate: Locate, **options: Any) -> redis.BlockingConnectionPool:
     """Make a pool whose connections go to the server that is found when each is made."""
     given: dict[str, Any] = dict(parse_url(endpoint.url))
-    kind = LocatedSSLConnection if given.pop("connection_class", None) is SSLConnection else LocatedConnection
+    kind = LocatedTlsConnection if given.pop("connection_class", None) is SSLConnection else LocatedConnection
     return redis.BlockingConnectionPool(connection_class=kind, locate=locate, **{**given, **options})
 
 
@@ -147,7 +160,7 @@ def make_connection_to(address: Address, pool: redis.ConnectionPool) -> Abstract
 def _node_options(endpoint: RedisEndpoint, timeout: float) -> tuple[type[Connection], dict[str, Any]]:
     """Return how one node is connected to: the kind of connection, and its options but for the address."""
     options: dict[str, Any] = dict(parse_url(endpoint.url))
-    kind = options.pop("connection_class", Connection)
+    kind = TlsConnection if options.pop("connection_class", Connection) is SSLConnection else Connection
     for name in ("host", "port", "db"):
         options.pop(name, None)
     times = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
@@ -158,4 +171,4 @@ def _ssl_options(endpoint: RedisEndpoint) -> Mapping[str, Any]:
     """TLS of the Sentinels is that of the servers."""
     kind, options = _node_options(endpoint, ASK_SECONDS)
     found = {name: value for name, value in options.items() if name.startswith("ssl_")}
-    return {**found, "ssl": True} if kind is SSLConnection else {}
+    return {**found, "ssl": True} if kind is TlsConnection else {}

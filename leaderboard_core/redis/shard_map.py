@@ -20,6 +20,7 @@ from leaderboard_core.redis.partition import Partition, index_of
 from leaderboard_core.redis.pipelining import Pipeliner
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.slots import slot_of, tag_of
+from leaderboard_core.redis.tls import share_contexts
 from leaderboard_core.redis.traced_shard import ScriptSpan, TracedShard
 from leaderboard_core.settings import SettingsError, TopologySettings
 from leaderboard_core.settings.redis_endpoints import RedisEndpoint
@@ -202,5 +203,7 @@ def _make_pool(at: _At, settings: TopologySettings) -> redis.BlockingConnectionP
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     if at.locate is None:
-        return redis.BlockingConnectionPool.from_url(at.endpoint.url, **options)
+        pool = redis.BlockingConnectionPool.from_url(at.endpoint.url, **options)
+        share_contexts(pool)
+        return pool
     return make_located_pool(at.endpoint, at.locate, **options)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from leaderboard_core.settings import AuthSettings, load
 from leaderboard_core.tokens import Tokens
 from tests.acceptance.cluster import REPOSITORY, Cluster, command, local_cluster
 from tests.faults.ledger import Ledger
+from tests.support.infrastructure import embedded_redis
+from tests.support.layouts import TEST_LAYOUT
 
 ENVIRONMENT = {
     "WORKER_TIMEOUT_SECONDS": "2",
@@ -46,12 +48,17 @@ class SystemUnderTest:
     cluster: Cluster
     ledger: Ledger
     tokens: Tokens
+    given: dict[str, str] = field(default_factory=dict)
+    """Redis that the cluster was given besides its own, by their variables; nothing breaks them."""
 
     @asynccontextmanager
-    async def redis(self) -> AsyncIterator[redis.Redis]:
-        """Open a client of the cluster's Redis once it answers."""
+    async def redis(self, url: str | None = None) -> AsyncIterator[redis.Redis]:
+        """Open a client of the cluster's Redis, or of that one, once it answers."""
         client = redis.Redis.from_url(
-            self.cluster.state["redis_url"], decode_responses=True, socket_timeout=10, socket_connect_timeout=10
+            url or self.cluster.state["redis_url"],
+            decode_responses=True,
+            socket_timeout=10,
+            socket_connect_timeout=10,
         )
         try:
             await _retrying(client.ping)
@@ -71,9 +78,12 @@ class SystemUnderTest:
 
     async def waiting(self) -> dict[str, int]:
         """Count the events that are not in Postgres yet, by list; lists are found by key name, not by the registry."""
-        async with self.redis() as client:
-            names = [name async for name in client.scan_iter(match="queue:scores:*", count=1000, _type="list")]
-            return {name: int(await client.llen(name)) for name in names}
+        found: dict[str, int] = {}
+        for url in (None, *self.given.values()):
+            async with self.redis(url) as client:
+                async for name in client.scan_iter(match="queue:scores:*", count=1000, _type="list"):
+                    found[name] = found.get(name, 0) + int(await client.llen(name))
+        return found
 
     async def saved_players(self) -> dict[str, int]:
         """Count the rows of each home region in Postgres."""
@@ -88,7 +98,7 @@ class SystemUnderTest:
         process = await asyncio.create_subprocess_exec(
             *command(*words),
             cwd=REPOSITORY,
-            env=self.cluster.environment(),
+            env={**self.cluster.environment(), **self.given},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -111,7 +121,13 @@ async def _retrying(operation: Callable[[], Awaitable[Any]]) -> Any:
 
 @contextmanager
 def running_system(folder: Path) -> Iterator[SystemUnderTest]:
-    """Start a cluster for fault injection, and stop it at the end."""
-    with local_cluster(folder / "data", "--workers", "2", "--quiet", environ=ENVIRONMENT) as cluster:
+    """Start a cluster for fault injection, and stop it at the end; with TEST_LAYOUT=two-redis EU has one of its own."""
+    with ExitStack() as stack:
+        given = {}
+        if TEST_LAYOUT == "two-redis":
+            given["REDIS_URL_EU"] = stack.enter_context(embedded_redis(folder / "second")).url
+        cluster = stack.enter_context(
+            local_cluster(folder / "data", "--workers", "2", "--quiet", environ={**ENVIRONMENT, **given})
+        )
         settings = load(AuthSettings, {"JWT_SECRET_FILE": cluster.state["jwt_secret_file"]})
-        yield SystemUnderTest(cluster, Ledger(REGIONS), Tokens(settings))
+        yield SystemUnderTest(cluster, Ledger(REGIONS), Tokens(settings), given)

@@ -19,7 +19,12 @@ from tests.faults.system import SystemUnderTest, running_system
 from tests.history.run import Runner
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.local_cluster
+pytestmark = [
+    pytest.mark.local_cluster,
+    pytest.mark.layout(
+        "one-redis", "two-redis", why="the faults of several partitions are those of tests/faults/cluster"
+    ),
+]
 
 
 class Systems:

@@ -34,8 +34,12 @@ class SentinelServer(RedisServer):
 
 
 @contextmanager
-def sentinels(folder: Path, master: OwnRedis, count: int = 3) -> Iterator[tuple[int, ...]]:
-    """Run Sentinels that agree by majority; yield their ports when they know each other and the master's replica."""
+def sentinels(folder: Path, master: OwnRedis, count: int = 3, *, front: int | None = None) -> Iterator[tuple[int, ...]]:
+    """Run Sentinels that agree by majority; yield their ports when they know each other and the master's replica.
+
+    `front` is the port of an address before the master, which they watch, and name, in its place.
+    """
+    watched = front or urlsplit(master.url).port
     ports = find_free_ports(count)
     with ExitStack() as stack:
         for port in ports:
@@ -44,7 +48,7 @@ def sentinels(folder: Path, master: OwnRedis, count: int = 3) -> Iterator[tuple[
             config = own / "sentinel.conf"
             config.write_text(
                 f"bind {LOOPBACK}\nport {port}\ndir {own}\n"
-                f"sentinel monitor {SERVICE} {LOOPBACK} {urlsplit(master.url).port} {count // 2 + 1}\n"
+                f"sentinel monitor {SERVICE} {LOOPBACK} {watched} {count // 2 + 1}\n"
                 f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
                 f"sentinel failover-timeout {SERVICE} 5000\n"
             )

@@ -92,9 +92,9 @@ async def test_whole_numbers_are_taken_however_they_are_spelled(api: Api, number
 
 
 @pytest.mark.parametrize("number", BAD_NUMBERS, ids=lambda text: text[:20])
-async def test_scores_that_are_not_whole_numbers_in_range(api: Api, redis_1: redis.Redis, number: str) -> None:
+async def test_scores_that_are_not_whole_numbers_in_range(api: Api, all_redis: redis.Redis, number: str) -> None:
     token = await api.register("alice", "EU", 3)
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     for path, body in (
         ("/score/update", '{"score": %s}'),
         ("/score/add", '{"delta": %s}'),
@@ -103,7 +103,7 @@ async def test_scores_that_are_not_whole_numbers_in_range(api: Api, redis_1: red
         ("/auth/register", '{"user_id": "new", "name": "New", "region": "EU", "initialScore": %s}'),
     ):
         check_envelope(await api.post_raw(path, body % number, token=token), 422, "invalid_payload")
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
 
 
 BAD_USER_IDS = ("", " ", "a b", "a\tb", "a\nb", "a\0b", "a/b", "/", "\x7f", "\x85", "\u00a0", "\u2028", "\u3000")
@@ -111,15 +111,15 @@ BAD_NAMES = ("", "a\nb", "a\0b", "\x1b[31m", "\x7f", "\x9f", "x" * 201, "🎮" *
 
 
 @pytest.mark.parametrize("path", ["/auth/register", "/auth/login", "/score"])
-async def test_names_that_are_not_allowed(api: Api, redis_1: redis.Redis, path: str) -> None:
+async def test_names_that_are_not_allowed(api: Api, all_redis: redis.Redis, path: str) -> None:
     token = await api.register("alice", "EU")
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     for field, values in (("user_id", (*BAD_USER_IDS, "x" * 129)), ("name", BAD_NAMES)):
         for value in (*values, 5, True, ["a"], {"a": 1}):
             response = await api.post(path, {**WRITES[path], field: value}, token=token)
             body = check_envelope(response, 422, "invalid_payload")
             assert body["fields"][0]["field"] == field, (value, body)
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
 
 
 async def test_the_longest_names_are_allowed(api: Api) -> None:
@@ -164,16 +164,16 @@ DEEP_BODIES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("path", WRITES)
-async def test_bodies_that_are_not_json_objects(api: Api, redis_1: redis.Redis, path: str) -> None:
+async def test_bodies_that_are_not_json_objects(api: Api, all_redis: redis.Redis, path: str) -> None:
     token = await api.register("alice", "EU", 3)
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     for what, content in BAD_BODIES.items():
         response = await api.post_raw(path, content, token=token)
         assert response.status_code == 422, (what, response.text[:300])
         body = check_envelope(response, 422, "invalid_payload")
         assert len(response.content) < 5000, what
         assert body["fields"], what
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
 
 
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"
@@ -234,9 +234,9 @@ async def test_the_json_that_is_shown_instead_is_valid(api: Api, path: str, exam
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "x-unknown", "identity"])
-async def test_a_content_encoding_is_415(api: Api, redis_1: redis.Redis, coding: str) -> None:
+async def test_a_content_encoding_is_415(api: Api, all_redis: redis.Redis, coding: str) -> None:
     token = await api.register("alice", "EU", 3)
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     for path, content in (
         ("/score/update", gzip.compress(b'{"score": 5}')),
         ("/score/update", b'{"score": 5}'),
@@ -249,15 +249,15 @@ async def test_a_content_encoding_is_415(api: Api, redis_1: redis.Redis, coding:
             await api.http.post(path, content=content, headers=headers), 415, "unsupported_media_type"
         )
         assert coding in body["message"]
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
     headers = {"Authorization": f"Bearer {token}", "Content-Encoding": "identity"}
     assert (await api.http.post("/score/update", content=b'{"score": 5}', headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/auth/register", "/score/add"])
-async def test_bodies_that_are_too_large(api: Api, redis_1: redis.Redis, path: str) -> None:
+async def test_bodies_that_are_too_large(api: Api, all_redis: redis.Redis, path: str) -> None:
     token = await api.register("alice", "EU", 3)
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     large = b'{"delta": 1, "padding": "' + b"x" * 2_000_000 + b'"}'
     check_envelope(await api.post_raw(path, large, token=token), 413, "payload_too_large")
 
@@ -267,7 +267,7 @@ async def test_bodies_that_are_too_large(api: Api, redis_1: redis.Redis, path: s
 
     response = await api.http.post(path, content=chunks(), headers={"Authorization": f"Bearer {token}"})
     check_envelope(response, 413, "payload_too_large")
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
 
 
 @pytest.mark.parametrize(("path", "largest"), [("/auth/register", 30_000), ("/score/add", 5_000), ("/ranks", 600_000)])
@@ -323,9 +323,9 @@ def tokens_that_are_not_valid() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", SCORE_PATHS)
-async def test_tokens_that_are_not_valid(api: Api, redis_1: redis.Redis, path: str) -> None:
+async def test_tokens_that_are_not_valid(api: Api, all_redis: redis.Redis, path: str) -> None:
     await api.register("alice", "EU")
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     for what, token in tokens_that_are_not_valid().items():
         headers = {b"authorization": b"Bearer " + token.encode()}
         response = await api.http.post(path, json=WRITES[path], headers=headers)
@@ -336,13 +336,13 @@ async def test_tokens_that_are_not_valid(api: Api, redis_1: redis.Redis, path: s
         response = await api.http.post(path, json=WRITES[path], headers={"Authorization": authorization})
         check_envelope(response, 401, "missing_token")
     check_envelope(await api.post(path, WRITES[path]), 401, "missing_token")
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
 
 
 @pytest.mark.parametrize("region", ["", "MARS", "EU ", "E U", "eu\n", "GLÖBAL", "x" * 51, "EU\0", "leaderboard:EU"])
-async def test_unknown_regions(api: Api, redis_1: redis.Redis, region: str) -> None:
+async def test_unknown_regions(api: Api, all_redis: redis.Redis, region: str) -> None:
     token = await api.register("alice", "EU")
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     responses = [await api.get(path, region=region) for path in ("/top", "/rank/alice", "/around/alice")]
     responses.append(await api.get("/range", region=region, min=0))
     responses.append(await api.post("/ranks", {"region": region, "user_ids": ["alice"]}))
@@ -354,7 +354,7 @@ async def test_unknown_regions(api: Api, redis_1: redis.Redis, region: str) -> N
         assert body["error"] in ("unknown_region", "invalid_payload")
         if body["error"] == "unknown_region":
             assert body["regions"] == ["ASIA", "EU", "NA", "GLOBAL"]
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ def take_own_way(api: Api, *, own: bool) -> None:
     api.app.dependency_overrides = {_not_overridden: _not_overridden} if own else {}
 
 
-async def empty(redis_1: redis.Redis, databases: RegionDatabases) -> None:
-    await redis_1.flushdb()
+async def empty(all_redis: redis.Redis, databases: RegionDatabases) -> None:
+    await all_redis.flushdb()
     await asyncio.gather(*(databases[region].execute(EMPTY) for region in databases.regions))
 
 
@@ -70,7 +70,7 @@ def seen(response: httpx.Response) -> Seen:
 
 
 async def test_every_example_of_the_documents(
-    start: Start, redis_1: redis.Redis, databases: RegionDatabases, environ: dict[str, str]
+    start: Start, all_redis: redis.Redis, databases: RegionDatabases, environ: dict[str, str]
 ) -> None:
     async def told(*, own: bool) -> list[Seen]:
         answers: list[Seen] = []
@@ -86,8 +86,8 @@ async def test_every_example_of_the_documents(
             api.http.event_hooks = {"response": [keep]}
             return api
 
-        await empty(redis_1, databases)
-        await tell(start_one, redis_1, environ)
+        await empty(all_redis, databases)
+        await tell(start_one, all_redis, environ)
         return answers
 
     compiled, own = await told(own=False), await told(own=True)

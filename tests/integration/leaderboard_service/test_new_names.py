@@ -20,8 +20,10 @@ async def make_older(api: Api, client: redis.Redis, user_id: str, name: str) -> 
 
 
 @pytest.mark.parametrize("user_id", [".", "..", NFD, NOTHING, TURNED], ids=ascii)
-async def test_a_new_user_id_that_deceives_is_refused_everywhere(api: Api, redis_1: redis.Redis, user_id: str) -> None:
-    before = await dump(redis_1)
+async def test_a_new_user_id_that_deceives_is_refused_everywhere(
+    api: Api, all_redis: redis.Redis, user_id: str
+) -> None:
+    before = await dump(all_redis)
     server, token = api.server_token(), api.player_token(user_id, "EU")
     item = {"user_id": user_id, "region": "EU", "score": 1}
     refused = [
@@ -33,13 +35,13 @@ async def test_a_new_user_id_that_deceives_is_refused_everywhere(api: Api, redis
     assert all(answer.json()["fields"][0]["field"] == "user_id" for answer in refused)
     batch = (await api.post("/scores", {"scores": [item]}, token=server)).json()
     assert (batch["accepted"], batch["results"][0]["error"]) == (0, "invalid_payload")
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
 
 
 @pytest.mark.parametrize("name", ["   ", NOTHING, TURNED, "a\u2028b"], ids=ascii)
-async def test_a_new_name_that_deceives_is_refused_everywhere(api: Api, redis_1: redis.Redis, name: str) -> None:
+async def test_a_new_name_that_deceives_is_refused_everywhere(api: Api, all_redis: redis.Redis, name: str) -> None:
     own = await api.register("alice", "EU", 3)
-    before, server = await dump(redis_1), api.server_token()
+    before, server = await dump(all_redis), api.server_token()
     item = {"user_id": "alice", "region": "EU", "score": 1, "name": name}
     refused = [
         await api.post("/auth/register", {"user_id": "new", "name": name, "region": "EU"}),
@@ -52,11 +54,11 @@ async def test_a_new_name_that_deceives_is_refused_everywhere(api: Api, redis_1:
     assert all(answer.json()["fields"][0]["field"] == "name" for answer in refused)
     batch = (await api.post("/scores", {"scores": [item, item | {"name": "Alice"}]}, token=server)).json()
     assert [result["ok"] for result in batch["results"]] == [False, True]
-    assert set(before) <= set(await dump(redis_1))
+    assert set(before) <= set(await dump(all_redis))
 
 
-async def test_who_has_an_older_one_goes_on(api: Api, redis_1: redis.Redis) -> None:
-    token, server = await make_older(api, redis_1, NFD, TURNED), api.server_token()
+async def test_who_has_an_older_one_goes_on(api: Api, all_redis: redis.Redis) -> None:
+    token, server = await make_older(api, all_redis, NFD, TURNED), api.server_token()
     item = {"user_id": NFD, "region": "EU", "score": 7, "name": TURNED}
     answers = [
         await api.post("/score/add", {"delta": 1}, token=token),

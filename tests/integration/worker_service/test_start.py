@@ -197,13 +197,13 @@ async def test_a_worker_that_finds_another_one_migrating_says_so_and_goes_on(
 
 @pytest.mark.parametrize("session_dies_too", [False, True])
 async def test_a_worker_that_is_killed_while_it_builds_an_index_leaves_it_to_the_next(
-    start: Start, without_index: str, admin: Any, redis_1: redis.Redis, session_dies_too: bool
+    start: Start, without_index: str, admin: Any, all_redis: redis.Redis, session_dies_too: bool
 ) -> None:
     async with transaction(without_index, WRITER):
         first = await start()
         pid = await eventually(lambda: builder(admin), "the build", seconds=PROCESS_SECONDS)
         await first.start()
-        await saves(redis_1, admin)
+        await saves(all_redis, admin)
         first.process.kill()
         await first.process.wait()
         if session_dies_too:

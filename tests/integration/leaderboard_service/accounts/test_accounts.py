@@ -7,6 +7,7 @@ import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from tests.conftest import Start
+from tests.support.layouts import WHOLE_LIMITS
 from tests.support.redis_dump import dump
 from tests.support.service import Api, gather
 
@@ -46,14 +47,12 @@ async def test_an_id_in_another_unicode_form_is_refused_and_not_changed(any_api:
 
 
 @pytest.mark.parametrize("region", ["ASIA", "EU", "NA", "GLOBAL"])
-async def test_a_taken_user_id_is_refused_in_every_region(
-    any_api: Api, region: str, redis_1: redis.Redis, redis_2: redis.Redis
-) -> None:
+async def test_a_taken_user_id_is_refused_in_every_region(any_api: Api, region: str, all_redis: redis.Redis) -> None:
     await any_api.register("alice", "EU", 7)
-    before = await dump(redis_1), await dump(redis_2)
+    before = await dump(all_redis)
     response = await any_api.try_register("alice", region, 9)
     assert (response.status_code, response.json()["error"]) == (409, "user_exists")
-    assert (await dump(redis_1), await dump(redis_2)) == before
+    assert await dump(all_redis) == before
 
 
 async def test_login_gives_a_token_for_the_stored_player(any_api: Api) -> None:
@@ -82,14 +81,14 @@ PASSWORD = "correct horse battery"
 
 
 async def test_a_password_is_needed_and_kept_in_postgres_only(
-    any_api: Api, databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+    any_api: Api, databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     await any_api.register("alice", "EU", password=PASSWORD)
     stored = await databases["EU"].fetchval("SELECT password_hash FROM accounts WHERE user_id = 'alice'")
     assert stored.startswith("$argon2id$")
     for region in ("ASIA", "NA", "GLOBAL"):
         assert await databases[region].fetchval("SELECT count(*) FROM accounts") == 0
-    everything = repr((await dump(redis_1), await dump(redis_2)))
+    everything = repr(await dump(all_redis))
     assert "alice" in everything
     assert PASSWORD not in everything
     assert "argon2" not in everything
@@ -131,6 +130,7 @@ async def test_registering_a_protected_player_again_keeps_its_password(
     assert (await any_api.login("alice", password=PASSWORD)).status_code == 200
 
 
+@WHOLE_LIMITS
 async def test_a_refused_registration_leaves_no_account(start: Start, databases: RegionDatabases) -> None:
     api = await start(QUEUE_REJECT_LENGTH=1)
     await api.register("first", "EU")

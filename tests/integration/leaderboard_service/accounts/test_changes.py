@@ -78,7 +78,7 @@ async def test_another_password_takes_the_old_one(any_api: Api) -> None:
     assert (await log_in(any_api, "alice", password=A_PASSWORD)).status_code == 200
 
 
-async def test_who_may_not_set_a_password(api: Api, databases: RegionDatabases, redis_1: redis.Redis) -> None:
+async def test_who_may_not_set_a_password(api: Api, databases: RegionDatabases, all_redis: redis.Redis) -> None:
     await api.register("alice", "EU")
     await api.register("bob", "EU", password=A_PASSWORD)
     assert (await api.export("alice", api.player_token("alice", "EU", issued_at=0))).status_code == 200
@@ -92,9 +92,9 @@ async def test_who_may_not_set_a_password(api: Api, databases: RegionDatabases, 
         (api.player_token("alice", "NA"), {}, 409, "region_mismatch"),
         (api.player_token("alice", "EU"), {}, 403, "forbidden"),  # there is a secret to send
     ):
-        before = await dump(redis_1)
+        before = await dump(all_redis)
         refused(await set_password(api, "alice", token, **proof), status, code)
-        kept = {key: value for key, value in (await dump(redis_1)).items() if "bucket" not in key}
+        kept = {key: value for key, value in (await dump(all_redis)).items() if "bucket" not in key}
         assert kept == {key: value for key, value in before.items() if "bucket" not in key}
     refused(await set_password(api, "nobody", api.server_token()), 404, "user_not_found")
     refused(await set_password(api, "alice", api.server_token(), password="short"), 422, "invalid_payload")
@@ -197,7 +197,7 @@ async def test_a_change_of_a_deleted_players_password_leaves_its_successor_alone
 
 @pytest.mark.parametrize("lost", [False, True])
 async def test_changes_are_saved_and_come_back(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, lost: bool
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis, lost: bool
 ) -> None:
     api = await start()
     await secret_of(api, "alice")
@@ -205,11 +205,11 @@ async def test_changes_are_saved_and_come_back(
     secret = (await new_secret(api, "alice")).json()["secret"]
     assert (await set_password(api, "bob", api.server_token())).status_code == 200
     async with working(environ):
-        await drained(redis_1)
-    assert (await saved_credentials(databases))["alice"] == await redis_1.hget("user:alice", "credential")
+        await drained(all_redis)
+    assert (await saved_credentials(databases))["alice"] == await all_redis.hget("user:alice", "credential")
     assert await databases["EU"].fetchval("SELECT protected FROM leaderboard WHERE user_id = 'bob'")
     if lost:
-        await redis_1.flushall()
+        await all_redis.flushall()
         await admit(environ, databases)
     assert (await log_in(api, "alice", secret=secret)).status_code == 200
     assert (await log_in(api, "bob", password=ANOTHER)).status_code == 200

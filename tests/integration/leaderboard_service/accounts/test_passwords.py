@@ -104,14 +104,14 @@ async def test_a_damaged_hash_fits_no_password() -> None:
     passwords.close()
 
 
-async def test_a_taken_user_id_costs_no_hash(start: Start, redis_1: redis.Redis) -> None:
+async def test_a_taken_user_id_costs_no_hash(start: Start, all_redis: redis.Redis) -> None:
     api = await start(PASSWORD_QUEUE_LENGTH=1, PASSWORD_CPU_SHARE=0.001)
     await api.register("ann")
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     body = {"user_id": "ann", "name": "x", "region": "EU", "password": PASSWORD}
     answers = await asyncio.gather(*(api.post("/auth/register", body) for _ in range(8)))
     assert {answer.status_code for answer in answers} == {409}
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
 
 
 async def test_a_flood_of_registrations_is_refused_early_and_owners_get_in(start: Start) -> None:
@@ -144,7 +144,7 @@ async def test_who_guesses_from_one_address_does_not_lock_the_owner_out(start: S
     assert 0 < (await login(api, PASSWORD, "203.0.113.3")).json()["retry_after"] <= 720
 
 
-async def test_passwords_and_registrations_are_limited_by_address(start: Start, redis_1: redis.Redis) -> None:
+async def test_passwords_and_registrations_are_limited_by_address(start: Start, all_redis: redis.Redis) -> None:
     api = await start(PASSWORD_RATE_LIMIT_COUNT=3, PASSWORD_RATE_LIMIT_WINDOW=86_400, REGISTRATION_RATE_LIMIT_COUNT=4)
     await api.register("ann", password=PASSWORD)
 
@@ -153,10 +153,10 @@ async def test_passwords_and_registrations_are_limited_by_address(start: Start, 
 
     assert (await register("a", "203.0.113.1", password=PASSWORD)).status_code == 201
     assert [(await login(api, PASSWORD, "203.0.113.1")).status_code for _ in range(3)] == [200, 200, 429]
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     refused = await register("b", "203.0.113.1", password=PASSWORD)
     assert (refused.status_code, refused.json()["error"]) == (429, "rate_limited")
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
     assert [(await register(f"c{n}", "203.0.113.1")).status_code for n in range(4)] == [201, 201, 201, 429]
     assert (await register("d", "203.0.113.2", password=PASSWORD)).status_code == 201
     assert (await register("e", "2001:db8::1")).status_code == 201

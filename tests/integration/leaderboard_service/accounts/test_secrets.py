@@ -44,7 +44,7 @@ def method_of(response: httpx.Response) -> list[str]:
 
 
 async def test_a_registration_without_a_password_answers_a_secret_that_logs_in(
-    any_api: Api, redis_1: redis.Redis, redis_2: redis.Redis
+    any_api: Api, all_redis: redis.Redis
 ) -> None:
     registered = await any_api.try_register("alice", "EU", 5, name="Alice")
     secret = registered.json()["secret"]
@@ -58,7 +58,7 @@ async def test_a_registration_without_a_password_answers_a_secret_that_logs_in(
     assert (await log_in(any_api, "alice", secret=secret, name="Al")).status_code == 200
     for wrong in (secret[:-1], secret.upper() + "0", "x"):
         refused(await log_in(any_api, "alice", secret=wrong), 401, "invalid_credentials")
-    assert secret not in str((await dump(redis_1), await dump(redis_2)))
+    assert secret not in str(await dump(all_redis))
 
 
 async def test_with_a_password_there_is_no_secret(api: Api) -> None:
@@ -145,40 +145,40 @@ async def test_nobody_enters_by_name_as_a_player_that_a_server_made(api: Api) ->
 
 
 async def test_secrets_come_back_from_postgres(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     api = await start()
     secret = await secret_of(api, "alice")
     await api.post("/score", {"user_id": "npc", "region": "EU", "score": 3}, token=api.server_token())
     await api.post("/score/add", {"delta": 1}, token=api.player_token("alice", "EU"))
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     assert await saved_credentials(databases) == {"alice": f"self {hash_of(secret)}", "npc": "server"}
-    await redis_1.flushall()
+    await all_redis.flushall()
     await admit(environ, databases)
     assert (await log_in(api, "alice", secret=secret)).status_code == 200
     refused(await log_in(api, "npc", name="npc"), 401, "invalid_credentials")
 
 
 async def test_a_successor_has_nothing_of_a_deleted_players_secret(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     """Also where the deletion reaches Postgres after the successor's event."""
     api = await start()
     secret = await secret_of(api, "alice")
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     assert (await api.delete("alice")).status_code == 200
-    deletion = str(await redis_1.rpop("queue:scores:EU"))
+    deletion = str(await all_redis.rpop("queue:scores:EU"))
     await databases["EU"].execute(
         "INSERT INTO leaderboard (user_id, name, region, score, updated_at, credential) "
         "VALUES ('alice', 'alice', 'EU', 5, '2001-01-01', $1)",
         f"self {hash_of(secret)}",
     )
     await api.register("alice", "EU", password=A_PASSWORD)
-    await redis_1.lpush("queue:scores:EU", deletion)
+    await all_redis.lpush("queue:scores:EU", deletion)
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     assert await saved_credentials(databases) == {"alice": "self"}
     refused(await log_in(api, "alice", secret=secret), 401, "invalid_credentials")
 
@@ -188,30 +188,30 @@ async def test_an_event_of_an_earlier_version_takes_no_secret_away(
     start: Start,
     environ: dict[str, str],
     databases: RegionDatabases,
-    redis_1: redis.Redis,
+    all_redis: redis.Redis,
     in_one_batch: bool,
 ) -> None:
     api = await start()
     await secret_of(api, "alice")
     if not in_one_batch:
         async with working(environ):
-            await drained(redis_1)
+            await drained(all_redis)
     await api.post("/score/add", {"delta": 1}, token=api.player_token("alice", "EU"))
-    before, _, after = str(await redis_1.lpop("queue:scores:EU")).partition(',"credential":"')
-    await redis_1.lpush("queue:scores:EU", before + after.partition('"')[2])
+    before, _, after = str(await all_redis.lpop("queue:scores:EU")).partition(',"credential":"')
+    await all_redis.lpush("queue:scores:EU", before + after.partition('"')[2])
     async with working(environ):
-        await drained(redis_1)
-    assert (await saved_credentials(databases))["alice"] == await redis_1.hget("user:alice", "credential")
+        await drained(all_redis)
+    assert (await saved_credentials(databases))["alice"] == await all_redis.hget("user:alice", "credential")
     assert await databases["EU"].fetchval("SELECT score FROM leaderboard") == 6
 
 
-async def test_every_event_since_says_how_old_the_secret_is(api: Api, redis_1: redis.Redis) -> None:
+async def test_every_event_since_says_how_old_the_secret_is(api: Api, all_redis: redis.Redis) -> None:
     """Of two that are held where Redis has lost both, only the newer one's may count, whichever comes back first."""
     token = await api.register("alice", "EU", 1)
     server = {"Authorization": f"Bearer {api.server_token()}"}
     assert (await api.http.post("/users/alice/secret", headers=server)).status_code == 200
     assert (await api.post("/score/add", {"delta": 1}, token=token)).status_code == 200
-    later, new_secret, registered = [json.loads(raw) for raw in await redis_1.lrange("queue:scores:EU", 0, -1)]
+    later, new_secret, registered = [json.loads(raw) for raw in await all_redis.lrange("queue:scores:EU", 0, -1)]
     assert "credential_at" not in registered
     assert new_secret["credential_at"] == later["credential_at"] == str(new_secret["timestamp"])
     assert later["credential"] == new_secret["credential"] != registered["credential"]

@@ -1,4 +1,4 @@
-"""Random writes and reads give what the plain-Python model gives, over one and over two Redis."""
+"""Random writes and reads give what the plain-Python model gives, on every layout."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.shard import Shard
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import EMPTY, admit
-from tests.support.infrastructure import Infrastructure
-from tests.support.layouts import LAYOUTS, Layout
+from tests.support.all_redis import AllRedis
+from tests.support.layouts import Layout
 from tests.support.model import MOST, Model
 from tests.support.service import REGIONS, Api, running_service
 
@@ -161,36 +160,28 @@ async def play(api: Api, plan: list[tuple[Any, ...]], world: int) -> None:
                 await read(api, model, ("around", region, user_id, reach))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_random_writes_and_reads_give_the_boards_of_the_model(
-    layout: Layout, layouts: dict[Layout, dict[str, str]], infra: Infrastructure
-) -> None:
-    chosen = layouts[layout]
+def test_random_writes_and_reads_give_the_boards_of_the_model(any_layout: Layout, environ: dict[str, str]) -> None:
     with asyncio.Runner() as runner:
 
         async def start() -> tuple[Any, Api]:
-            databases = await RegionDatabases.open(load(TopologySettings, chosen))
+            databases = await RegionDatabases.open(load(TopologySettings, environ))
             for region in databases.regions:
                 await databases[region].execute(EMPTY)
-            await flush(infra)
-            await admit(chosen, databases)
+            await empty(environ)
+            await admit(environ, databases)
             await databases.close()
-            context = running_service(chosen)
+            context = running_service(environ)
             return context, await context.__aenter__()
 
         context, api = runner.run(start())
-        ready = {url: _ready_of(url) for url in infra.redis_urls}
+        admissions = runner.run(admissions_of(api))
 
         worlds = itertools.count()
 
         @given(st.lists(operations, min_size=1, max_size=25))
         @settings(max_examples=25, suppress_health_check=list(HealthCheck))
         def examples(plan: list[tuple[Any, ...]]) -> None:
-            for url, marker in ready.items():
-                with redis.Redis.from_url(url, decode_responses=True) as client:
-                    client.flushdb()
-                    if marker is not None:
-                        client.set("shard:admission", marker)
+            runner.run(begin_anew(environ, admissions))
             runner.run(play(api, plan, next(worlds)))
 
         try:
@@ -199,13 +190,20 @@ def test_random_writes_and_reads_give_the_boards_of_the_model(
             runner.run(context.__aexit__(None, None, None))
 
 
-async def flush(infra: Infrastructure) -> None:
-    for url in infra.redis_urls:
-        with redis.Redis.from_url(url) as client:
-            client.flushdb()
+async def empty(environ: dict[str, str]) -> None:
+    client = AllRedis(environ)
+    try:
+        await client.flushdb()
+    finally:
+        await client.aclose()
 
 
-def _ready_of(url: str) -> str | None:
-    with redis.Redis.from_url(url, decode_responses=True) as client:
-        value = client.get("shard:admission")
-        return None if value is None else str(value)
+async def admissions_of(api: Api) -> dict[Shard, str]:
+    return {shard: str(await shard.client.get(shard.keys.admission)) for shard in api.services.shard_map.shards}
+
+
+async def begin_anew(environ: dict[str, str], admissions: dict[Shard, str]) -> None:
+    """Empty every Redis, which is admitted as before."""
+    await empty(environ)
+    for shard, admission in admissions.items():
+        await shard.client.set(shard.keys.admission, admission)

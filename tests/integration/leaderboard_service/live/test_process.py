@@ -40,7 +40,7 @@ async def server(environ: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def ready(environ: dict[str, str], redis_1: redis.Redis, databases: RegionDatabases) -> dict[str, str]:
+async def ready(environ: dict[str, str], all_redis: redis.Redis, databases: RegionDatabases) -> dict[str, str]:
     """The environment of a process on an empty, admitted Redis."""
     await admit(environ, databases)
     return environ

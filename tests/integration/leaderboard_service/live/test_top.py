@@ -252,12 +252,12 @@ async def test_silence_is_filled_with_heartbeats(start: Start) -> None:
         assert (await top.next()).name == (await rank.next()).name == "change"
 
 
-async def test_names_of_any_kind_arrive_whole(api: Api, redis_1: redis.Redis) -> None:
+async def test_names_of_any_kind_arrive_whole(api: Api, all_redis: redis.Redis) -> None:
     """Also those from before a rule that would refuse them."""
     names = ["line\u2028separator", "<script>", "\u202eרוטב", "🎮" * 50, "data: x", ": comment"]
     for number, name in enumerate(names):
         await api.register(f"p{number}", "EU", -number)
-        await redis_1.hset(f"user:p{number}", "name", name)
+        await all_redis.hset(f"user:p{number}", "name", name)
     async with listening(base(api), "/stream/top?region=EU") as listener:
         assert [row["name"] for row in (await listener.next()).data["rows"]] == names
 

@@ -14,8 +14,9 @@ from leaderboard_core.redis import lua
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start, admit
+from tests.support.all_redis import AllRedis
 from tests.support.infrastructure import Infrastructure
-from tests.support.layouts import LAYOUTS, Layout
+from tests.support.layouts import Layout
 from tests.support.proxy import proxy
 from tests.support.service import REGIONS, Api
 from tests.support.waiting import eventually
@@ -65,7 +66,7 @@ async def is_clean(environ: dict[str, str], databases: RegionDatabases) -> None:
 
 
 async def test_events_in_any_order_and_any_number_of_times(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     """In batches of every size, so that they meet the deletion beside them and long after it."""
     told = [
@@ -80,22 +81,22 @@ async def test_events_in_any_order_and_any_number_of_times(
     for size in ("1", "2", "3", "100"):
         async with working({**environ, "BATCH_SIZE": size}):
             for events in (told, told[::-1], told[3:] + told[:3]):
-                await push(redis_1, *events)
-                await drained(redis_1)
+                await push(all_redis, *events)
+                await drained(all_redis)
                 assert {user_id: row[1:] for user_id, row in (await rows(databases)).items()} == {
                     "bob": (1, 106),
                     "carol": (3, 1),
                 }
                 assert await deletions(databases) == {"alice": 110, "bob": 105, "nobody": 1}
-    assert await dead_letters(redis_1) == []
+    assert await dead_letters(all_redis) == []
 
 
 async def test_an_event_taken_over_after_the_deletion_was_committed(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
-    await fall_silent(redis_1, "dead")
-    await redis_1.lpush("queue:scores:EU:processing:dead", event("alice", 1, timestamp=100), event("bob", 1))
-    await push(redis_1, deletion("alice", timestamp=200))
+    await fall_silent(all_redis, "dead")
+    await all_redis.lpush("queue:scores:EU:processing:dead", event("alice", 1, timestamp=100), event("bob", 1))
+    await push(all_redis, deletion("alice", timestamp=200))
     async with working(environ):
 
         async def committed() -> bool:
@@ -103,28 +104,28 @@ async def test_an_event_taken_over_after_the_deletion_was_committed(
 
         await eventually(committed)
         async with working(environ, "worker-2", heartbeats=True):
-            await drained(redis_1)
+            await drained(all_redis)
     assert set(await rows(databases)) == {"bob"}
 
 
 async def test_a_dead_letter_that_is_retried_does_not_bring_the_player_back(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     too_long = event("alice", 1, timestamp=100, name="n" * 201)
     async with working(environ):
-        await push(redis_1, too_long, deletion("alice", timestamp=200))
-        await drained(redis_1)
-        (letter,) = await dead_letters(redis_1)
-        await redis_1.delete("queue:scores:EU:dead")
-        await redis_1.lpush(
+        await push(all_redis, too_long, deletion("alice", timestamp=200))
+        await drained(all_redis)
+        (letter,) = await dead_letters(all_redis)
+        await all_redis.delete("queue:scores:EU:dead")
+        await all_redis.lpush(
             "queue:scores:EU:dead",
-            str(await redis_1.eval("return cjson.encode({event=ARGV[1],reason='x',at=ARGV[2]})", 0,
+            str(await all_redis.eval("return cjson.encode({event=ARGV[1],reason='x',at=ARGV[2]})", 0,
                                    event("alice", 1, timestamp=100), letter["at"])),
         )  # fmt: skip
         shard_map = ShardMap.open(load(TopologySettings, environ))
         assert len(await requeue(shard_map, lambda _: True)) == 1
         await shard_map.close()
-        await drained(redis_1)
+        await drained(all_redis)
     assert await rows(databases) == {}
 
 
@@ -170,7 +171,7 @@ async def test_a_worker_killed_between_commit_and_acknowledgement(
 
 
 async def test_an_upsert_that_began_before_the_deletion_does_not_outlive_it(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, test_databases: Any
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis, test_databases: Any
 ) -> None:
     """The statement has looked for deletions already, and waits half-way for another row."""
     await databases["EU"].execute("INSERT INTO leaderboard (user_id, name, region) VALUES ('aaa', 'a', 'EU')")
@@ -185,14 +186,14 @@ async def test_an_upsert_that_began_before_the_deletion_does_not_outlive_it(
         transaction = blocker.transaction()
         await transaction.start()
         await blocker.execute("SELECT 1 FROM leaderboard WHERE user_id = 'aaa' FOR UPDATE")
-        await push(redis_1, event("aaa", 1, timestamp=1_900_000_000_000_000), event("alice", 1, timestamp=100))
+        await push(all_redis, event("aaa", 1, timestamp=1_900_000_000_000_000), event("alice", 1, timestamp=100))
         async with working(environ, "slow"):
             await eventually(lambda: waiting_for("ShareLock"), "the upsert waiting for the row")
             async with working(environ, "other"):
-                await push(redis_1, deletion("alice", timestamp=200))
+                await push(all_redis, deletion("alice", timestamp=200))
                 await eventually(lambda: waiting_for("ExclusiveLock"), "the deletion waiting for the upsert")
                 await transaction.rollback()
-                await drained(redis_1)
+                await drained(all_redis)
     finally:
         await blocker.close()
         await watcher.close()
@@ -201,31 +202,31 @@ async def test_an_upsert_that_began_before_the_deletion_does_not_outlive_it(
 
 
 async def test_a_rebuild_before_the_deletion_is_committed_does_not_bring_the_player_back(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     """Also when the event is in a worker's hands. Postgres is away for the service: only the event deletes there."""
     api = await start(DATABASE_URL_EU="postgresql://nobody@127.0.0.1:1/nothing")
     token = await api.register("alice", "EU", 7)
     await api.register("bob", "EU", 5)
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     assert (await api.delete("alice", token)).status_code == 200
     assert set(await rows(databases)) == {"alice", "bob"}
     for moved in (False, True):
         if moved:
-            await fall_silent(redis_1, "dead")
-            assert await redis_1.lmove("queue:scores:EU", "queue:scores:EU:processing:dead", "RIGHT", "LEFT")
+            await fall_silent(all_redis, "dead")
+            assert await all_redis.lmove("queue:scores:EU", "queue:scores:EU:processing:dead", "RIGHT", "LEFT")
         await whole_rebuild(environ, databases)
         # As after a restart: only what Postgres has that is newer is read.
-        await redis_1.set("shard:admission", f"closed {','.join(sorted(REGIONS))} a1 b2")
+        await all_redis.begin_another_life()
         await admit(environ, databases)
         assert await api.scores() == {"bob": 5}
-        assert not await redis_1.exists("user:alice")
+        assert not await all_redis.exists("user:alice")
         assert (await api.post("/score/create", {"region": "EU"}, token=token)).status_code == 401
     report = await verified(environ, databases)
     assert (report.differences, report.pending) == ([], 1)
     async with working(environ, "worker-2", heartbeats=True):
-        await drained(redis_1)
+        await drained(all_redis)
     assert set(await rows(databases)) == {"bob"}
     await whole_rebuild(environ, databases)
     assert await api.scores() == {"bob": 5}
@@ -233,25 +234,29 @@ async def test_a_rebuild_before_the_deletion_is_committed_does_not_bring_the_pla
 
 
 async def test_a_redis_from_before_the_deletion_learns_of_it(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     """An old backup of Redis is put back: who was deleted since goes, who was made anew since comes as it is now."""
     api = await start()
     tokens = {user_id: await api.register(user_id, "EU", n) for n, user_id in enumerate(("alice", "bob", "carol"), 5)}
     async with working(environ):
-        await drained(redis_1)
-        backup = {key: await redis_1.dump(key) async for key in redis_1.scan_iter("*")}
+        await drained(all_redis)
+        backup = [
+            (shard.client, key, await shard.client.dump(key))
+            for shard in api.services.shard_map.shards
+            async for key in shard.client.scan_iter(f"{shard.keys.prefix}*")
+        ]
         for user_id in ("alice", "bob"):
             assert (await api.delete(user_id, tokens[user_id])).status_code == 200
         new = await api.register("bob", "EU", 1)
-        await drained(redis_1)
+        await drained(all_redis)
     current = await api.top()
-    await redis_1.flushdb()
-    for key, value in backup.items():
+    await all_redis.flushdb()
+    for client, key, value in backup:
         assert value is not None
-        await redis_1.restore(key, 0, value)
-    await redis_1.set("shard:admission", f"closed {','.join(sorted(REGIONS))} a1 b2")
-    assert await redis_1.zscore("leaderboard:GLOBAL", "alice") == 5
+        await client.restore(key, 0, value)
+    await all_redis.begin_another_life()
+    assert await all_redis.zscore("leaderboard:GLOBAL", "alice") == 5
     await admit(environ, databases)
     assert await api.top() == current
     assert await api.scores() == {"bob": 1, "carol": 7}
@@ -260,12 +265,12 @@ async def test_a_redis_from_before_the_deletion_learns_of_it(
         assert (response.status_code, response.json()["error"]) == (401, "invalid_token")
     assert (await api.post("/score/add", {"delta": 1}, token=new)).json()["score"] == 2
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     await is_clean(environ, databases)
 
 
 async def test_a_deletion_in_a_workers_hands_survives_the_loss_of_redis(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     """Redis loses its data and is rebuilt from the row; then the worker commits the deletion."""
     api = await start(DATABASE_URL_EU="postgresql://nobody@127.0.0.1:1/nothing")
@@ -274,7 +279,7 @@ async def test_a_deletion_in_a_workers_hands_survives_the_loss_of_redis(
     async with proxy(environ["DATABASE_URL_EU"]) as between:
         slow = {**environ, "DATABASE_URL_EU": between.url, "POSTGRES_TIMEOUT_SECONDS": "20"}
         async with working(slow):
-            await drained(redis_1)
+            await drained(all_redis)
             between.hold()
             assert (await api.delete("alice", token)).status_code == 200
 
@@ -282,7 +287,7 @@ async def test_a_deletion_in_a_workers_hands_survives_the_loss_of_redis(
                 return bool(between.held_bytes)
 
             await eventually(in_hand, "the deletion on its way")
-            await redis_1.flushdb()
+            await all_redis.flushdb()
             await admit(environ, databases)
             assert set(await api.scores()) == {"alice", "bob"}
             between.release()
@@ -296,14 +301,14 @@ async def test_a_deletion_in_a_workers_hands_survives_the_loss_of_redis(
 
 
 async def test_redis_that_is_rebuilt_while_a_deletion_is_on_its_way_to_postgres(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     """The service's own commit comes after Redis has lost its data and was given the row again."""
     async with proxy(environ["DATABASE_URL_EU"]) as between:
         api = await start(DATABASE_URL_EU=between.url, POSTGRES_TIMEOUT_SECONDS=20)
         token = await api.register("alice", "EU", 1)
         async with working(environ):
-            await drained(redis_1)
+            await drained(all_redis)
         between.hold()
         deleting = asyncio.create_task(api.delete("alice", token))
 
@@ -311,7 +316,7 @@ async def test_redis_that_is_rebuilt_while_a_deletion_is_on_its_way_to_postgres(
             return bool(between.held_bytes)
 
         await eventually(in_hand, "the deletion on its way")
-        await redis_1.flushdb()
+        await all_redis.flushdb()
         await admit(environ, databases)
         assert set(await api.scores()) == {"alice"}
         between.release()
@@ -322,25 +327,25 @@ async def test_redis_that_is_rebuilt_while_a_deletion_is_on_its_way_to_postgres(
 
 
 async def test_verify_repairs_towards_the_deletion(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     api = await start()
     tokens = {user_id: await api.register(user_id, "EU", 5) for user_id in ("alice", "bob", "carol")}
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
         row = await databases["EU"].fetchrow("SELECT * FROM leaderboard WHERE user_id = 'alice'")
-        card: dict[Any, Any] = await redis_1.hgetall("user:bob")
+        card: dict[Any, Any] = await all_redis.hgetall("user:bob")
         for user_id in ("alice", "bob"):
             assert (await api.delete(user_id, tokens[user_id])).status_code == 200
-        await drained(redis_1)
+        await drained(all_redis)
     await is_clean(environ, databases)
     # A backup of Postgres brings alice's row back, somebody writes bob's card into Redis again.
     assert row is not None
     await databases["EU"].execute("DELETE FROM deleted_players WHERE user_id = 'alice'")
     await databases["EU"].execute("INSERT INTO leaderboard VALUES ($1, $2, $3, $4, $5)", *list(row.values())[:5])
-    await redis_1.hset("user:bob", mapping=card)
+    await all_redis.hset("user:bob", mapping=card)
     for board in ("EU", "GLOBAL"):
-        await redis_1.zadd(f"leaderboard:{board}", {"bob": 5})
+        await all_redis.zadd(f"leaderboard:{board}", {"bob": 5})
     report = await verified(environ, databases)
     assert {one.user_id: one.problem for one in report.differences} == {
         "alice": "is missing in Redis",
@@ -349,23 +354,21 @@ async def test_verify_repairs_towards_the_deletion(
     report = await verified(environ, databases, repair=True)
     assert {one.user_id: outcome for one, outcome in report.repaired} == {"alice": "deleted", "bob": "removed"}
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     assert set(await rows(databases)) == set(await api.scores()) == {"carol"}
     await is_clean(environ, databases)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
 async def test_writes_that_race_a_deletion(
     start: Start,
-    layouts: dict[Layout, dict[str, str]],
+    any_layout: Layout,
+    environ: dict[str, str],
     databases: RegionDatabases,
-    redis_1: redis.Redis,
-    redis_2: redis.Redis,
-    layout: Layout,
+    all_redis: redis.Redis,
 ) -> None:
     """Adds by the player and by a server, a registration anew, and one deletion, over two replicas and two workers."""
-    replicas = [await start(layout=layout) for _ in range(2)]
-    chosen = {**layouts[layout], "BATCH_SIZE": "7"}
+    replicas = [await start(layout=any_layout) for _ in range(2)]
+    chosen = {**environ, "BATCH_SIZE": "7"}
     players = [(f"p{n:02}", ("ASIA", "EU", "GLOBAL")[n % 3]) for n in range(24)]
     expected: dict[str, int] = {}
 
@@ -406,7 +409,7 @@ async def test_writes_that_race_a_deletion(
 
     async with working(chosen, "worker-1"), working(chosen, "worker-2"):
         await asyncio.gather(*(race(n, user_id, region) for n, (user_id, region) in enumerate(players)))
-        await drained(redis_1, redis_2)
+        await drained(all_redis)
     assert await replicas[0].scores() == await replicas[1].scores() == expected
     saved: dict[str, int] = {}
     for region in REGIONS:

@@ -14,7 +14,7 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.lua import all_scripts
 from tests.conftest import Start, admit
 from tests.support.infrastructure import Infrastructure
-from tests.support.layouts import Layout
+from tests.support.layouts import WHOLE_LIMITS, Layout
 from tests.support.proxy import Proxy, proxy
 from tests.support.redis_dump import dump
 from tests.support.service import REGIONS, Api
@@ -54,7 +54,7 @@ async def writes_of(api: Api, token: str, region: str, user_id: str = "alice") -
 
 
 async def test_a_deleted_player_is_gone_everywhere(
-    any_api: Api, redis_1: redis.Redis, redis_2: redis.Redis, databases: RegionDatabases
+    any_api: Api, all_redis: redis.Redis, databases: RegionDatabases
 ) -> None:
     for number, (user_id, region) in enumerate(
         (("alice", "EU"), ("bob", "ASIA"), ("日本 🎮".replace(" ", ""), "GLOBAL"))
@@ -62,7 +62,7 @@ async def test_a_deleted_player_is_gone_everywhere(
         token = await any_api.register(user_id, region, 7)
         await any_api.register(f"other-{number}", region, 5)
         assert (await any_api.post("/score/add", {"delta": 1}, token=token)).status_code == 200
-        assert await keys_of(user_id, redis_1, redis_2) == {f"user:{user_id}", f"bucket:user:{user_id}"}
+        assert await keys_of(user_id, all_redis) == {f"user:{user_id}", f"bucket:user:{user_id}"}
         response = await any_api.delete(user_id, token)
         assert response.status_code == 200, response.text
         body = response.json()
@@ -76,17 +76,20 @@ async def test_a_deleted_player_is_gone_everywhere(
         refused(await any_api.export(user_id), 404, "user_not_found")
         refused(await any_api.login(user_id), 404, "user_not_found")
         refused(await any_api.delete(user_id), 404, "user_not_found")
-        assert await keys_of(user_id, redis_1, redis_2) == {f"deleted:{user_id}"}
-        (client,) = [one for one in (redis_1, redis_2) if await one.exists(f"deleted:{user_id}")]
-        event = json.loads(await client.lindex(f"queue:scores:{region}", 0) or "")
+        assert await keys_of(user_id, all_redis) == {f"deleted:{user_id}"}
+        (event,) = [
+            event
+            for event in map(json.loads, await all_redis.lrange(f"queue:scores:{region}", 0, -1))
+            if event["user_id"] == user_id and event.get("deleted")
+        ]
         assert (event["user_id"], event["deleted"], event["timestamp"]) == (user_id, True, body["deleted_at"])
     assert set(await any_api.scores()) == {"other-0", "other-1", "other-2"}
 
 
-async def test_who_may_delete_and_export(api: Api, redis_1: redis.Redis) -> None:
+async def test_who_may_delete_and_export(api: Api, all_redis: redis.Redis) -> None:
     await api.register("alice", "EU", 7)
     bob = await api.register("bob", "EU", 7)
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     for method in ("GET", "DELETE"):
         refused(await api.http.request(method, "/users/alice"), 401, "missing_token")
         odd = {"Authorization": "Bearer x"}
@@ -98,7 +101,7 @@ async def test_who_may_delete_and_export(api: Api, redis_1: redis.Redis) -> None
         refused(await call("x" * 129), 422, "invalid_payload")
         elsewhere = api.player_token("alice", "NA")
         refused(await call("alice", elsewhere), 409, "region_mismatch")
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
     assert (await api.delete("alice")).status_code == 200
     assert (await api.delete("bob", bob)).status_code == 200
 
@@ -107,8 +110,7 @@ async def test_an_export_shows_all_that_is_kept_and_no_secret(
     any_api: Api,
     any_layout: Layout,
     layouts: dict[Layout, dict[str, str]],
-    redis_1: redis.Redis,
-    redis_2: redis.Redis,
+    all_redis: redis.Redis,
     databases: RegionDatabases,
 ) -> None:
     token = await any_api.register("alice", "EU", 7, name="Alice", password=PASSWORD)
@@ -116,7 +118,7 @@ async def test_an_export_shows_all_that_is_kept_and_no_secret(
     first = (await any_api.export("alice", token)).json()
     assert (first["saved"], first["user"]["protected"]) == (None, True)
     async with working(layouts[any_layout]):
-        await drained(redis_1, redis_2)
+        await drained(all_redis)
     response = await any_api.export("alice", token)
     assert response.headers["x-leaderboard-source"] == "redis"
     assert response.headers["cache-control"] == "no-store"
@@ -136,16 +138,16 @@ async def test_an_export_shows_all_that_is_kept_and_no_secret(
 
 
 async def test_an_export_while_redis_is_rebuilt_comes_from_postgres(
-    start: Start, environ: dict[str, str], redis_1: redis.Redis, databases: RegionDatabases
+    start: Start, environ: dict[str, str], all_redis: redis.Redis, databases: RegionDatabases
 ) -> None:
     api = await start()
     old = await api.register("alice", "EU", 7)
     await api.delete("alice", old)
     token = await api.register("alice", "EU", 9, password=PASSWORD)
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     before = await api.export("alice", token)
-    await redis_1.flushdb()
+    await all_redis.flushdb()
     during = await api.export("alice", token)
     assert during.headers["x-leaderboard-source"] == "postgres"
     assert during.json() == before.json()
@@ -182,31 +184,29 @@ async def test_an_export_during_which_redis_goes_away_is_whole_from_postgres(
         assert (during.headers["x-leaderboard-source"], during.json()) == ("postgres", before.json())
 
 
-async def test_a_token_from_before_the_deletion_is_dead(
-    any_api: Api, redis_1: redis.Redis, redis_2: redis.Redis
-) -> None:
+async def test_a_token_from_before_the_deletion_is_dead(any_api: Api, all_redis: redis.Redis) -> None:
     for user_id, region in (("alice", "EU"), ("bob", "ASIA")):
         old = await any_api.register(user_id, region, 7)
         without_time = any_api.player_token(user_id, region, issued_at=0)
         deletion = await any_api.delete(user_id, old)
         assert deletion.status_code == 200
         of_that_moment = any_api.player_token(user_id, region, issued_at=deletion.json()["deleted_at"])
-        before = await dump(redis_1), await dump(redis_2)
+        before = await dump(all_redis)
         for token in (old, without_time):
             for response in await writes_of(any_api, token, region, user_id):
                 refused(response, 401, "invalid_token")
             refused(await any_api.delete(user_id, token), 404, "user_not_found")
             refused(await any_api.export(user_id, token), 404, "user_not_found")
-        assert (await dump(redis_1), await dump(redis_2)) == before
+        assert await dump(all_redis) == before
 
         new = await any_api.register(user_id, region, 1)
-        before = await dump(redis_1), await dump(redis_2)
+        before = await dump(all_redis)
         for token in (old, without_time, of_that_moment):
             for response in await writes_of(any_api, token, region, user_id):
                 refused(response, 401, "invalid_token")
             refused(await any_api.delete(user_id, token), 401, "invalid_token")
             refused(await any_api.export(user_id, token), 401, "invalid_token")
-        assert (await dump(redis_1), await dump(redis_2)) == before
+        assert await dump(all_redis) == before
         again = (await any_api.login(user_id)).json()["token"]
         for token in (new, again):
             assert {response.status_code for response in await writes_of(any_api, token, region, user_id)} == {200}
@@ -257,23 +257,23 @@ async def test_the_user_id_is_free_at_once_in_every_region(any_api: Api, second:
 
 
 async def test_times_go_on_when_the_clock_steps_back(
-    start: Start, environ: dict[str, str], redis_1: redis.Redis, databases: RegionDatabases
+    start: Start, environ: dict[str, str], all_redis: redis.Redis, databases: RegionDatabases
 ) -> None:
     api = await start()
     old = await api.register("alice", "EU", 7)
-    seconds, _ = await redis_1.time()
+    seconds, _ = await all_redis.time()
     ahead = (seconds + 7200) * 1_000_000
-    await redis_1.hset("user:alice", "updated_at", str(ahead))  # as if the clock had been two hours ahead then
+    await all_redis.hset("user:alice", "updated_at", str(ahead))  # as if the clock had been two hours ahead then
     late = (await api.login("alice")).json()["token"]
     deleted_at = (await api.delete("alice", old)).json()["deleted_at"]
     assert deleted_at == ahead + 1
     refused(await api.post("/score/create", {"region": "EU"}, token=late), 401, "invalid_token")
     token = await api.register("alice", "EU", 1)
-    assert int(await redis_1.hget("user:alice", "updated_at") or 0) > deleted_at
+    assert int(await all_redis.hget("user:alice", "updated_at") or 0) > deleted_at
     for one in (token, (await api.login("alice")).json()["token"]):
         assert (await api.post("/score/add", {"delta": 1}, token=one)).status_code == 200
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     assert (await rows(databases))["alice"][1] == 3
 
 
@@ -287,15 +287,15 @@ async def test_passwords_go_on_when_the_clock_steps_back(api: Api, databases: Re
     assert (await api.login("alice", password="another password")).status_code == 200, "and the next one later than it"
 
 
-async def test_an_absurd_time_in_a_token_does_not_reach_the_deletion(api: Api, redis_1: redis.Redis) -> None:
+async def test_an_absurd_time_in_a_token_does_not_reach_the_deletion(api: Api, all_redis: redis.Redis) -> None:
     await api.register("alice", "EU", 7)
     token = api.player_token("alice", "EU", issued_at=8_000_000_000_000_000)
     deleted_at = (await api.delete("alice", token)).json()["deleted_at"]
-    seconds, _ = await redis_1.time()
+    seconds, _ = await all_redis.time()
     assert deleted_at <= (seconds + 86_401) * 1_000_000
 
 
-async def test_an_idempotency_key_gives_the_first_answer_again(any_api: Api, redis_1: redis.Redis) -> None:
+async def test_an_idempotency_key_gives_the_first_answer_again(any_api: Api, all_redis: redis.Redis) -> None:
     token = await any_api.register("alice", "EU", 7)
     first = await any_api.delete("alice", token, key="bye")
     again = await any_api.delete("alice", token, key="bye")
@@ -341,15 +341,16 @@ async def test_answers_of_an_earlier_life_are_not_given_to_the_next(any_api: Api
         assert (answer.status_code, answer.json()["score"]) == (200, 51)
 
 
-async def test_a_full_queue_refuses_a_deletion(start: Start, redis_1: redis.Redis) -> None:
+@WHOLE_LIMITS
+async def test_a_full_queue_refuses_a_deletion(start: Start, all_redis: redis.Redis) -> None:
     api = await start(QUEUE_REJECT_LENGTH=3)
     token = await api.register("alice", "EU", 7)
-    await redis_1.lpush("queue:scores:EU", "x", "x")
-    before = await dump(redis_1)
+    await all_redis.lpush("queue:scores:EU", "x", "x")
+    before = await dump(all_redis)
     response = await api.delete("alice", token)
     refused(response, 429, "queue_full")
     assert int(response.headers["retry-after"]) >= 1
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
 
 
 async def test_of_many_deletions_one_is_told_so(any_api: Api) -> None:
@@ -373,18 +374,16 @@ async def test_the_password_is_gone_with_the_answer(any_api: Api, databases: Reg
     assert (await any_api.login("alice", password="another password")).status_code == 200
 
 
-async def test_login_attempts_are_forgotten_with_the_player(
-    any_api: Api, redis_1: redis.Redis, redis_2: redis.Redis
-) -> None:
+async def test_login_attempts_are_forgotten_with_the_player(any_api: Api, all_redis: redis.Redis) -> None:
     await any_api.register("alice", "EU", password=PASSWORD)
     refused(await any_api.login("alice", password="wrong password"), 401, "invalid_credentials")
-    assert "bucket:login:alice" in await keys_of("alice", redis_1, redis_2)
+    assert "bucket:login:alice" in await keys_of("alice", all_redis)
     assert (await any_api.delete("alice")).status_code == 200
-    assert await keys_of("alice", redis_1, redis_2) == {"deleted:alice"}
+    assert await keys_of("alice", all_redis) == {"deleted:alice"}
 
 
 async def test_with_postgres_away_the_event_deletes_row_and_password_and_spares_the_next_player(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     between = Proxy(environ["DATABASE_URL_EU"])
     await between.open()
@@ -393,14 +392,14 @@ async def test_with_postgres_away_the_event_deletes_row_and_password_and_spares_
     for user_id in ("alice", "bob", "carol"):
         await api.register(user_id, "EU", 7, password=PASSWORD if user_id != "carol" else None)
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     await between.cut()
     for user_id in ("alice", "bob", "carol"):
         assert (await api.delete(user_id)).status_code == 200
         refused(await api.login(user_id, password=PASSWORD), 404, "user_not_found")
         refused(await api.export(user_id), 404, "user_not_found")
     assert await passwords(databases) == {"alice", "bob"}
-    assert await redis_1.ttl("deleted:alice") == -1, "Redis must remember for as long as Postgres does not know"
+    assert await all_redis.ttl("deleted:alice") == -1, "Redis must remember for as long as Postgres does not know"
     await api.register("carol", "EU", 1)
     refused(await api.export("carol"), 503, "unavailable")
     await between.open()
@@ -410,35 +409,35 @@ async def test_with_postgres_away_the_event_deletes_row_and_password_and_spares_
 
     await eventually(registered, "Postgres for the service")
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     assert await passwords(databases) == {"alice"}
     assert {user_id: row[1] for user_id, row in (await rows(databases)).items()} == {"alice": 1, "carol": 1}
     assert (await api.login("alice", password="another password")).status_code == 200
     refused(await api.login("alice", password=PASSWORD), 401, "invalid_credentials")
     for user_id in ("alice", "bob"):
-        assert 86_000 < await redis_1.ttl(f"deleted:{user_id}") <= 86_400
+        assert 86_000 < await all_redis.ttl(f"deleted:{user_id}") <= 86_400
     await between.cut()
 
 
 async def test_a_deletion_holds_though_redis_loses_everything_at_once(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     """With Postgres at hand the answer does not wait for the queue, and the queue is not needed any more."""
     api = await start()
     token = await api.register("alice", "EU", 7, password=PASSWORD)
     await api.register("bob", "EU", 7)
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     assert (await api.delete("alice", token)).status_code == 200
     assert set(await rows(databases)) == {"bob"}
-    await redis_1.flushdb()
+    await all_redis.flushdb()
     await admit(environ, databases)
     assert await api.scores() == {"bob": 7}
     refused(await api.post("/score/create", {"region": "EU"}, token=token), 401, "invalid_token")
     new = await api.register("alice", "EU", 1)
     async with working(environ):
-        await drained(redis_1)
-    await redis_1.flushdb()
+        await drained(all_redis)
+    await all_redis.flushdb()
     await admit(environ, databases)
     refused(await api.post("/score/add", {"delta": 1}, token=token), 401, "invalid_token")
     refused(await api.export("alice", token), 401, "invalid_token")

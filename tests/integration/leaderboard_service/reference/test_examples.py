@@ -20,8 +20,8 @@ FILE = Path(examples.__file__).with_name(examples.FILE)
 OF_THE_GATEWAY = {"bad_gateway", "gateway_timeout", "request_timeout"}
 
 
-async def test_the_examples_are_real_answers(start: Start, redis_1: redis.Redis, environ: dict[str, str]) -> None:
-    recorded = await tell(start, redis_1, environ)
+async def test_the_examples_are_real_answers(start: Start, all_redis: redis.Redis, environ: dict[str, str]) -> None:
+    recorded = await tell(start, all_redis, environ)
     check_all_is_shown(recorded)
     if os.environ.get("RECORD_EXAMPLES"):
         FILE.write_text(recorded.file(), "utf-8")

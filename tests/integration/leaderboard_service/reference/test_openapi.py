@@ -21,6 +21,7 @@ from leaderboard_core.redis.admission import REPARTITIONING
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from tests.conftest import Start
 from tests.support.events import listening
+from tests.support.layouts import WHOLE_LIMITS
 from tests.support.service import REGIONS, Api
 
 
@@ -153,7 +154,8 @@ async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dic
     assert {(call.method, call.path) for call in CALLS} == operations
 
 
-async def test_answers_are_as_documented(start: Start, document: dict[str, Any], redis_1: redis.Redis) -> None:
+@WHOLE_LIMITS
+async def test_answers_are_as_documented(start: Start, document: dict[str, Any], all_redis: redis.Redis) -> None:
     api = await start(QUEUE_REJECT_LENGTH=50, LOGIN_RATE_LIMIT_COUNT=9, LOGIN_RATE_LIMIT_WINDOW=86_400)
     checked = Checked(api, document)
     call = checked.call
@@ -286,21 +288,21 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
         await write_everywhere(checked, twice=True)
         for _ in range(2):
             # A player whose card is gone, and whose bucket is not full again.
-            await redis_1.delete("user:new")
+            await all_redis.delete("user:new")
             for board in ("leaderboard:EU", "leaderboard:GLOBAL"):
-                await redis_1.zrem(board, "new")
+                await all_redis.zrem(board, "new")
             await call("POST", "/score/create", json={"region": "EU"}, headers=new)
     await first_password_in_a_busy_region(checked)
     checked.api = api
 
     await call("POST", "/auth/register", json={"user_id": "late", "name": "Late", "region": "EU"})
-    await redis_1.lpush("queue:scores:EU", *["x"] * 50)
+    await all_redis.lpush("queue:scores:EU", *["x"] * 50)
     await write_everywhere(checked)
     await change(checked, PASSWORD_OF, "late", headers=server)
     await call("DELETE", "/users/alice", "/users/{user_id}", headers=own)
-    admission = await redis_1.get("shard:admission")
+    admission = await all_redis.get("shard:admission")
     for closed in (f"{admission!s} {REPARTITIONING}", "closed"):
-        await redis_1.set("shard:admission", closed)
+        await all_redis.set("shard:admission", closed)
         await write_everywhere(checked)
         await call("DELETE", "/users/alice", "/users/{user_id}", headers=own)
     checked.api = await start(STREAM_MAX_LISTENERS=0)

@@ -8,6 +8,7 @@ import redis.asyncio as redis
 from leaderboard_core.redis import watch
 from leaderboard_service.scores.batches import CHUNK
 from tests.conftest import Start
+from tests.support.layouts import WHOLE_LIMITS
 from tests.support.service import Api
 
 SCORES = [
@@ -86,13 +87,14 @@ async def test_only_servers_and_only_up_to_a_thousand(api: Api) -> None:
     assert (await api.top("EU", limit=1))["total"] == 1000
 
 
-async def test_the_regions_bucket_and_the_queue_hold_batches_too(start: Start, redis_1: redis.Redis) -> None:
+@WHOLE_LIMITS
+async def test_the_regions_bucket_and_the_queue_hold_batches_too(start: Start, all_redis: redis.Redis) -> None:
     scores = [{"user_id": f"p{number}", "region": "EU", "score": number} for number in range(20)]
     api = await start(QUEUE_REJECT_LENGTH=5)
     body = (await api.post("/scores", {"scores": scores}, token=api.server_token())).json()
     assert body["accepted"] == 5
     assert [result.get("error") for result in body["results"]].count("queue_full") == 15
-    await redis_1.delete("queue:scores:EU", "bucket:region:EU")
+    await all_redis.delete("queue:scores:EU", "bucket:region:EU")
     api = await start(REGION_RATE_LIMIT_PER_SEC=1, USER_RATE_LIMIT_COUNT=1)
     body = (await api.post("/scores", {"scores": scores[:3]}, token=api.server_token())).json()
     assert [result.get("error") for result in body["results"]].count("region_rate_limited") == 2

@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio as redis
 
 from tests.conftest import Start
-from tests.support.layouts import LAYOUTS
+from tests.support.layouts import CLUSTER_PARTITIONS, WHOLE_LIMITS, Layout
 from tests.support.redis_dump import dump
 from tests.support.service import Api, gather
 from tests.support.waiting import eventually
@@ -34,14 +34,15 @@ async def test_exactly_as_many_parallel_writes_pass_as_the_user_bucket_holds(sta
             assert int(response.headers["Retry-After"]) >= body["retry_after"]
 
 
+@WHOLE_LIMITS
 async def test_exactly_as_many_parallel_writes_pass_as_the_region_bucket_holds(
-    start: Start, redis_1: redis.Redis
+    start: Start, all_redis: redis.Redis
 ) -> None:
     rate = 5
     generous = await start()
     players = [await generous.register(f"p{n}", "EU") for n in range(25)]
     other = await generous.register("other", "NA")
-    await redis_1.delete("bucket:region:EU")
+    await all_redis.delete("bucket:region:EU")
     api = await start(REGION_RATE_LIMIT_PER_SEC=rate)
     responses = await gather([add(api, token) for token in players])
     passed = sorted(response.json()["updated_at"] for response in responses if response.status_code == 200)
@@ -66,24 +67,25 @@ async def test_a_bucket_fills_again(start: Start) -> None:
     assert (await add(api, token)).status_code == 200
 
 
-async def test_a_write_refused_by_one_bucket_takes_nothing_from_the_other(start: Start, redis_1: redis.Redis) -> None:
+@WHOLE_LIMITS
+async def test_a_write_refused_by_one_bucket_takes_nothing_from_the_other(start: Start, all_redis: redis.Redis) -> None:
     api = await start(USER_RATE_LIMIT_COUNT=1, USER_RATE_LIMIT_WINDOW=3600)
     token = await api.register("alice", "EU")
     assert (await add(api, token)).status_code == 200
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     refused = await gather([add(api, token) for _ in range(5)])
     assert {response.json()["error"] for response in refused} == {"rate_limited"}
-    assert await dump(redis_1) == before, "the region bucket, the boards and the queue are as they were"
+    assert await dump(all_redis) == before, "the region bucket, the boards and the queue are as they were"
 
     region_limited = await start(REGION_RATE_LIMIT_PER_SEC=1, USER_RATE_LIMIT_COUNT=3, USER_RATE_LIMIT_WINDOW=3600)
     bob = await api.register("bob", "NA")
-    await redis_1.delete("bucket:region:NA")
+    await all_redis.delete("bucket:region:NA")
     first = await add(region_limited, bob)
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     second = await add(region_limited, bob)
     assert (first.status_code, second.status_code) == (200, 429)
     assert second.json()["error"] == "region_rate_limited"
-    after = await dump(redis_1)
+    after = await dump(all_redis)
     assert after["bucket:user:bob"] == before["bucket:user:bob"]
     assert after["leaderboard:NA"] == before["leaderboard:NA"]
 
@@ -96,43 +98,45 @@ async def test_the_user_bucket_does_not_hold_servers(start: Start) -> None:
         assert (await api.post("/score", body, token=api.server_token())).status_code == 200
 
 
-async def test_a_full_queue_refuses_writes_of_its_region_only(
-    any_queue: Api, redis_1: redis.Redis, redis_2: redis.Redis
-) -> None:
+async def test_a_full_queue_refuses_writes_of_its_region_only(any_queue: Api, all_redis: redis.Redis) -> None:
     api = any_queue
     token = await api.register("alice", "NA")
     other = await api.register("other", "ASIA")
     for _ in range(2):
         assert (await add(api, token)).status_code == 200
-    before = await dump(redis_1), await dump(redis_2)
+    before = await dump(all_redis)
+    where = api.services.shard_map.shard_of
+    beside = [f"p{n}" for n in range(60) if where("NA", f"p{n}") is where("NA", "alice")]
     for response in (
         await add(api, token),
-        await api.try_register("cyd", "NA"),  # of the same partition as alice, and c too
-        await api.post("/score", {"user_id": "c", "region": "NA", "score": 1}, token=api.server_token()),
+        await api.try_register(beside[0], "NA"),
+        await api.post("/score", {"user_id": beside[1], "region": "NA", "score": 1}, token=api.server_token()),
     ):
         assert (response.status_code, response.json()["error"]) == (429, "queue_full")
         assert response.json()["queue_length"] == 3
         assert response.json()["retry_after"] > 0
         assert int(response.headers["Retry-After"]) >= 1
-    assert (await dump(redis_1), await dump(redis_2)) == before
+    assert await dump(all_redis) == before
     assert (await add(api, other)).status_code == 200
-    for one in (redis_1, redis_2):
-        await one.rpop("queue:scores:NA")
+    for shard in api.services.shard_map.shards_of_region("NA"):
+        await shard.client.rpop(shard.keys.queue("NA"))
     assert (await add(api, token)).status_code == 200
 
 
-@pytest.fixture(params=LAYOUTS)
-async def any_queue(request: pytest.FixtureRequest, start: Start) -> Api:
-    # Two partitions have half of it each.
-    return await start(layout=request.param, QUEUE_REJECT_LENGTH=6 if request.param == "two-partitions" else 3)
+@pytest.fixture
+async def any_queue(any_layout: Layout, start: Start) -> Api:
+    # Each partition has its share of it.
+    partitions = {"two-partitions": 2, "cluster": CLUSTER_PARTITIONS}.get(any_layout, 1)
+    return await start(layout=any_layout, QUEUE_REJECT_LENGTH=3 * partitions)
 
 
-async def test_parallel_writes_stop_exactly_at_the_queue_limit(start: Start, redis_1: redis.Redis) -> None:
+@WHOLE_LIMITS
+async def test_parallel_writes_stop_exactly_at_the_queue_limit(start: Start, all_redis: redis.Redis) -> None:
     api = await start(QUEUE_REJECT_LENGTH=6)
     token = await api.register("alice", "EU")
     responses = await gather([add(api, token) for _ in range(20)])
     assert Counter(response.status_code for response in responses) == {200: 5, 429: 15}
-    assert await redis_1.llen("queue:scores:EU") == 6
+    assert await all_redis.llen("queue:scores:EU") == 6
     assert await api.scores() == {"alice": 5}
 
 
@@ -154,7 +158,7 @@ async def test_a_repeated_key_repeats_status_201(any_api: Api) -> None:
     assert (await any_api.post("/score/create", body, token=token)).status_code == 200
 
 
-async def test_a_repeated_key_of_a_server_counts_once(any_api: Api, redis_2: redis.Redis) -> None:
+async def test_a_repeated_key_of_a_server_counts_once(any_api: Api) -> None:
     body = {"user_id": "new", "region": "EU", "score": 5, "name": "néw 🎮"}
     token = any_api.server_token()
     responses = await gather([any_api.post("/score", body, token=token, key="k") for _ in range(10)])
@@ -192,24 +196,25 @@ async def test_the_keys_of_two_players_never_meet(api: Api) -> None:
     assert await api.scores() == {"a": 5, "a:b": 5}
 
 
-async def test_a_refused_write_does_not_use_its_key_up(start: Start, redis_1: redis.Redis) -> None:
+@WHOLE_LIMITS
+async def test_a_refused_write_does_not_use_its_key_up(start: Start, all_redis: redis.Redis) -> None:
     api = await start(QUEUE_REJECT_LENGTH=1)
     token = await api.register("alice", "EU")
     assert (await add(api, token, "k")).status_code == 429
-    await redis_1.delete("queue:scores:EU")
+    await all_redis.delete("queue:scores:EU")
     assert (await add(api, token, "k")).json()["score"] == 1
     assert (await add(api, token, "k")).json()["score"] == 1, "the queue is full, but this was done before"
 
 
-async def test_a_kept_answer_ends(start: Start, redis_1: redis.Redis) -> None:
+async def test_a_kept_answer_ends(start: Start, all_redis: redis.Redis) -> None:
     api = await start(IDEMPOTENCY_TTL_SECONDS=1)
     token = await api.register("alice", "EU")
     assert (await add(api, token, "k")).json()["score"] == 1
-    keys = [key async for key in redis_1.scan_iter("idempotency:*")]
+    keys = [key async for key in all_redis.scan_iter("idempotency:*")]
     assert len(keys) == 1
 
     async def gone() -> bool:
-        return not await redis_1.exists(keys[0])
+        return not await all_redis.exists(keys[0])
 
     await eventually(gone)
     assert (await add(api, token, "k")).json()["score"] == 2

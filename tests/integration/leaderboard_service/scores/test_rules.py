@@ -13,11 +13,11 @@ from tests.support.redis_dump import dump
 from tests.support.service import Api
 
 
-async def test_where_players_may_not_write_only_servers_do(start: Start, redis_1: redis.Redis) -> None:
+async def test_where_players_may_not_write_only_servers_do(start: Start, all_redis: redis.Redis) -> None:
     api = await start(PLAYER_WRITES="false")
     own = await api.register("alice", "EU")
     other = api.player_token("bob", "EU")
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     for response in (
         await api.post("/score/update", {"score": 1}, token=own),
         await api.post("/score/add", {"delta": 1}, token=own),
@@ -26,7 +26,7 @@ async def test_where_players_may_not_write_only_servers_do(start: Start, redis_1
     ):
         refused(response, 403, "forbidden")
         assert "PLAYER_WRITES" in response.json()["message"]
-    assert await dump(redis_1) == before
+    assert await dump(all_redis) == before
     refused(await api.try_register("carol", "EU", 1), 403, "forbidden")
     assert (await api.post("/score/create", {"region": "EU"}, token=other)).status_code == 201
     score = {"user_id": "alice", "region": "EU", "score": 9}
@@ -64,19 +64,19 @@ async def each(api: Api, score: int) -> list[httpx.Response]:
     ]
 
 
-async def test_scores_stay_between_the_bounds(start: Start, redis_1: redis.Redis) -> None:
+async def test_scores_stay_between_the_bounds(start: Start, all_redis: redis.Redis) -> None:
     api = await start(MIN_SCORE=10, MAX_SCORE=1000)
     own = await api.register("alice", "EU")  # begins with 0 whatever the bounds are
     assert {response.status_code for response in await each(api, 10)} <= {200, 201}
     assert {response.status_code for response in await each(api, 1000)} <= {200, 201}
-    before = await dump(redis_1)
+    before = await dump(all_redis)
     for score in (9, 1001, -5):
         for response in await each(api, score):
             refused(response, 422, "score_out_of_bounds")
             assert (response.json()["min"], response.json()["max"]) == (10, 1000)
     refused(await api.post("/score/add", {"delta": 1}, token=own), 422, "score_out_of_bounds")
     refused(await api.post("/score/add", {"delta": -991}, token=own), 422, "score_out_of_bounds")
-    after = {key: value for key, value in (await dump(redis_1)).items() if "bucket" not in key}
+    after = {key: value for key, value in (await dump(all_redis)).items() if "bucket" not in key}
     assert after == {key: value for key, value in before.items() if "bucket" not in key}
     assert (await api.post("/score/add", {"delta": -990}, token=own)).json()["score"] == 10
     batch = [{"user_id": "alice", "region": "EU", "score": 1001}, {"user_id": "alice", "region": "EU", "score": 20}]

@@ -59,22 +59,22 @@ async def test_queues_ages_and_workers(start: Start, redis_1: redis.Redis, redis
     assert found["postgres"] == [{"region": name, "ok": True} for name in ("ASIA", "EU", "NA", "GLOBAL")]
 
 
-async def test_an_event_that_cannot_be_read_has_no_age(api: Api, redis_1: redis.Redis) -> None:
-    await push(redis_1, "not json", "[]", '{"timestamp": "soon"}', '{"timestamp": 1e300}', region="NA")
-    await push(redis_1, event(timestamp=micros_ago(-100)), region="ASIA")
+async def test_an_event_that_cannot_be_read_has_no_age(api: Api, all_redis: redis.Redis) -> None:
+    await push(all_redis, "not json", "[]", '{"timestamp": "soon"}', '{"timestamp": 1e300}', region="NA")
+    await push(all_redis, event(timestamp=micros_ago(-100)), region="ASIA")
     queues = by_region(await status(api))
     assert (queues["NA"]["waiting"], queues["NA"]["lag_seconds"]) == (4, 0)
     assert queues["ASIA"]["lag_seconds"] == 0, "a time in the future is no negative age"
 
 
-async def test_without_a_worker_it_is_not_well(api: Api, redis_1: redis.Redis) -> None:
-    await redis_1.zadd("workers", {"gone": micros_ago(ALIVE_SECONDS + 1)})
+async def test_without_a_worker_it_is_not_well(api: Api, all_redis: redis.Redis) -> None:
+    await all_redis.zadd("workers", {"gone": micros_ago(ALIVE_SECONDS + 1)})
     found = await status(api)
     assert (found["ok"], [worker["name"] for worker in found["workers"]]) == (False, ["gone"])
 
 
 async def test_a_working_worker_is_seen_and_the_lag_ends(
-    api: Api, environ: dict[str, str], redis_1: redis.Redis, databases: RegionDatabases
+    api: Api, environ: dict[str, str], all_redis: redis.Redis, databases: RegionDatabases
 ) -> None:
     token = await api.register("alice", "EU", 1)
     assert (await api.post("/score/add", {"delta": 1}, token=token)).status_code == 200
@@ -84,7 +84,7 @@ async def test_a_working_worker_is_seen_and_the_lag_ends(
     assert 0 < by_region(before)["EU"]["lag_seconds"] < 10
     assert before["ok"] is False
     async with working(environ, "worker-7", heartbeats=True):
-        await drained(redis_1)
+        await drained(all_redis)
 
         async def well() -> list[dict[str, Any]]:
             found = await status(api)
@@ -96,7 +96,7 @@ async def test_a_working_worker_is_seen_and_the_lag_ends(
         }  # fmt: skip
         assert [worker["name"] for worker in after["workers"]] == ["worker-7"]
         assert after["saved"] is True
-        await redis_1.lpush("queue:scores:EU:dead", "{}")
+        await all_redis.lpush("queue:scores:EU:dead", "{}")
 
         async def refused() -> bool:
             return bool(by_region(await status(api))["EU"]["dead"])

@@ -30,18 +30,18 @@ async def refusals(api: Api, token: str) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("saved", [True, False], ids=["saved", "in the queue"])
 async def test_a_player_without_a_hash_is_repaired_and_not_made_anew(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, saved: bool
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis, saved: bool
 ) -> None:
     api = await start()
     token = await api.register("alice", "EU", 1)
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     assert (await api.post("/score/add", {"delta": 4999}, token=token)).json()["score"] == 5000
     if saved:
         async with working(environ):
-            await drained(redis_1)
-    await redis_1.delete("user:alice")
-    before = await redis_1.zrange("leaderboard:EU", 0, -1, withscores=True)
+            await drained(all_redis)
+    await all_redis.delete("user:alice")
+    before = await all_redis.zrange("leaderboard:EU", 0, -1, withscores=True)
     assert await refusals(api, token) == [(503, "warming_up")] * 7
     batch = {"scores": [{"user_id": user_id, "region": "EU", "score": 1} for user_id in ("alice", "bob")]}
     items = (await api.post("/scores", batch, token=api.server_token())).json()["results"]
@@ -57,7 +57,7 @@ async def test_a_player_without_a_hash_is_repaired_and_not_made_anew(
             return (await api.post("/score/add", {"delta": 5}, token=token)).status_code == 200
 
         await eventually(written, "the repair")
-    assert await redis_1.zrange("shard:incomplete", 0, -1) == []
+    assert await all_redis.zrange("shard:incomplete", 0, -1) == []
     for path in reads:
         answer = await api.get(path)
         assert answer.headers["x-leaderboard-source"] == "redis"
@@ -65,11 +65,11 @@ async def test_a_player_without_a_hash_is_repaired_and_not_made_anew(
 
 
 async def test_who_is_nowhere_else_goes_from_the_boards(
-    start: Start, environ: dict[str, str], redis_1: redis.Redis, databases: RegionDatabases
+    start: Start, environ: dict[str, str], all_redis: redis.Redis, databases: RegionDatabases
 ) -> None:
     api = await start()
     for board in ("leaderboard:EU", "leaderboard:GLOBAL"):
-        await redis_1.zadd(board, {"ghost": 7})
+        await all_redis.zadd(board, {"ghost": 7})
     refused = await api.try_register("ghost", "EU")
     assert (refused.status_code, refused.json()["error"]) == (503, "warming_up")
     async with working(environ, heartbeats=True):
@@ -78,5 +78,5 @@ async def test_who_is_nowhere_else_goes_from_the_boards(
             return (await api.try_register("ghost", "EU", 3)).status_code == 201
 
         await eventually(registered, "the end of a ghost")
-    rows: Any = await redis_1.zrange("leaderboard:GLOBAL", 0, -1, withscores=True)
+    rows: Any = await all_redis.zrange("leaderboard:GLOBAL", 0, -1, withscores=True)
     assert rows == [("ghost", 3.0)]

@@ -13,14 +13,14 @@ from tests.support.worker import drained, rows, working
 
 
 async def test_a_batch_in_flight_survives_the_loss_of_redis(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     api = await start()
     token = await api.register("alice", "EU", 1)
     async with proxy(environ["DATABASE_URL_EU"]) as between:
         slow = {**environ, "DATABASE_URL_EU": between.url, "POSTGRES_TIMEOUT_SECONDS": "20"}
         async with working(slow):
-            await drained(redis_1)
+            await drained(all_redis)
             between.hold()
             assert (await api.post("/score/add", {"delta": 8}, token=token)).status_code == 200
             await api.register("newbie", "EU", 4, password="a long password")
@@ -29,7 +29,7 @@ async def test_a_batch_in_flight_survives_the_loss_of_redis(
                 return bool(between.held_bytes)
 
             await eventually(in_flight, "the upsert on its way")
-            await redis_1.flushdb()
+            await all_redis.flushdb()
             await admit(environ, databases)
             between.release()
 
@@ -41,7 +41,7 @@ async def test_a_batch_in_flight_survives_the_loss_of_redis(
 
 
 async def test_a_password_that_was_left_over_is_nobodys(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     api = await start()
     # A registration died between saving the password and making the player.
@@ -50,10 +50,10 @@ async def test_a_password_that_was_left_over_is_nobodys(
     await api.register("alice", "EU", 3)
     await api.register("pia", "EU", 3, password="a long password")
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     for rebuilt in (False, True):
         if rebuilt:
-            await redis_1.flushdb()
+            await all_redis.flushdb()
             await admit(environ, databases)
         assert (await api.login("alice")).status_code == 200
         assert (await api.login("alice", password="the password of the dead one")).status_code == 401

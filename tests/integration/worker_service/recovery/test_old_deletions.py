@@ -25,7 +25,7 @@ def documented() -> str:
 
 
 async def test_deletions_go_that_nothing_can_ask_for(
-    api: Api, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+    api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     pool = databases["EU"]
     async with working(environ, block_seconds=0.1):
@@ -33,7 +33,7 @@ async def test_deletions_go_that_nothing_can_ask_for(
             await api.register(user_id, "EU", 10)
             assert (await api.delete(user_id)).status_code == 200
         await api.register("anew", "EU", 20)
-        await drained(redis_1, redis_2)
+        await drained(all_redis)
         outdated = "UPDATE deleted_players SET tokens_until = now() AT TIME ZONE 'utc' WHERE user_id != 'recent'"
         await pool.execute(outdated)
         assert await pool.execute(documented()) == "DELETE 1"

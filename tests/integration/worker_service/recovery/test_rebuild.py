@@ -29,6 +29,7 @@ NOW = 1_700_000_000_000_000
 
 @pytest.fixture
 async def shard(environ: dict[str, str], redis_1: redis.Redis) -> AsyncIterator[Shard]:
+    """One Redis, that is rebuilt."""
     shard_map = ShardMap.open(load(TopologySettings, environ))
     yield shard_map.shards[0]
     await shard_map.close()
@@ -191,18 +192,18 @@ async def test_a_redis_that_is_emptied_during_its_rebuild_is_not_served(
 
 
 async def test_an_emptied_redis_is_rebuilt_by_the_worker_and_then_served(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     api = await start()
     tokens = {user_id: await api.register(user_id, "EU", n) for n, user_id in enumerate(("alice", "bob", "日本"))}
     await api.register("locked", "EU", 9, password="correct horse battery")
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     before = await api.top()
-    await redis_1.flushdb()
+    await all_redis.flushdb()
     refused = await api.post("/score/add", {"delta": 1}, token=tokens["bob"])
     assert (refused.status_code, refused.json()["error"]) == (503, "warming_up")
-    assert (await redis_1.dbsize()) == 0
+    assert (await all_redis.dbsize()) == 0
     async with working(environ, "worker-2", heartbeats=True):
 
         async def served() -> bool:

@@ -16,29 +16,22 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start
-from tests.support.layouts import LAYOUTS, Layout
+from tests.support.layouts import Layout
 from tests.support.service import Api
 from tests.support.worker import dead_letters, drained, event, push, rows, working
 from worker_service.recovery.verify import Difference, Report, Verifier
 
 
-@pytest.fixture(params=LAYOUTS)
-async def stocked(
-    request: pytest.FixtureRequest,
-    start: Start,
-    layouts: dict[Layout, dict[str, str]],
-    redis_1: redis.Redis,
-    redis_2: redis.Redis,
-) -> tuple[Api, dict[str, str]]:
+@pytest.fixture
+async def stocked(any_api: Api, environ: dict[str, str], all_redis: redis.Redis) -> tuple[Api, dict[str, str]]:
     """Players of every region, all saved."""
-    chosen = layouts[request.param]
-    api = await start(layout=request.param)
-    async with working(chosen, block_seconds=0.1):
+    api = any_api
+    async with working(environ, block_seconds=0.1):
         for user_id, region in (("ann", "ASIA"), ("bob", "EU"), ("cyd", "NA"), ("dan", "GLOBAL"), ("eve", "EU")):
             await api.register(user_id, region, 10)
         await api.register("pia", "EU", 10, password="a long password")
-        await drained(redis_1, redis_2)
-    return api, chosen
+        await drained(all_redis)
+    return api, environ
 
 
 async def verified(
@@ -55,13 +48,11 @@ def found(report: Report) -> dict[str, str]:
     return {difference.user_id: difference.problem for difference in report.differences}
 
 
-async def repaired(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
-) -> dict[Difference, str]:
+async def repaired(environ: dict[str, str], databases: RegionDatabases, *clients: redis.Redis) -> dict[Difference, str]:
     """Repair, let a worker save what was queued, and see that nothing differs any more."""
     report = await verified(environ, databases, repair=True)
     async with working(environ, block_seconds=0.1):
-        await drained(redis_1, redis_2)
+        await drained(*clients)
     assert (await verified(environ, databases)).differences == []
     return dict(report.repaired)
 
@@ -72,19 +63,19 @@ async def test_nothing_differs(stocked: tuple[Api, dict[str, str]], databases: R
 
 
 async def test_a_newer_row_goes_back_to_redis(
-    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     api, environ = stocked
     await databases["EU"].execute(
         "UPDATE leaderboard SET score = 99, updated_at = updated_at + INTERVAL '1 hour' WHERE user_id = 'bob'"
     )
     assert set(found(await verified(environ, databases))) == {"bob"}
-    assert set((await repaired(environ, databases, redis_1, redis_2)).values()) == {"from_postgres"}
+    assert set((await repaired(environ, databases, all_redis)).values()) == {"from_postgres"}
     assert (await api.scores())["bob"] == (await api.scores("EU"))["bob"] == 99
 
 
 async def test_a_newer_hash_goes_to_postgres(
-    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     _, environ = stocked
     await databases["ASIA"].execute("DELETE FROM leaderboard WHERE user_id = 'ann'")
@@ -93,7 +84,7 @@ async def test_a_newer_hash_goes_to_postgres(
         "ann": "is missing in Postgres",
         "cyd": "score 10 in Redis, 1 in Postgres; name cyd in Redis, x in Postgres",
     }
-    assert set((await repaired(environ, databases, redis_1, redis_2)).values()) == {"from_redis"}
+    assert set((await repaired(environ, databases, all_redis)).values()) == {"from_redis"}
     assert (await rows(databases, "ASIA"))["ann"][:2] == ("ann", 10)
     assert (await rows(databases, "NA"))["cyd"][:2] == ("cyd", 10)
 
@@ -110,15 +101,15 @@ async def without_memory(*clients: redis.Redis) -> AsyncIterator[None]:
 
 
 async def test_a_redis_without_memory_is_repaired_too(
-    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     api, environ = stocked
     await databases["ASIA"].execute("DELETE FROM leaderboard WHERE user_id = 'ann'")
     await databases["EU"].execute(
         "UPDATE leaderboard SET score = 99, updated_at = updated_at + INTERVAL '1 hour' WHERE user_id = 'bob'"
     )
-    async with without_memory(redis_1, redis_2):
-        outcomes = await repaired(environ, databases, redis_1, redis_2)
+    async with without_memory(*(shard.client for shard in api.services.shard_map.shards)):
+        outcomes = await repaired(environ, databases, all_redis)
     assert {difference.user_id: outcome for difference, outcome in outcomes.items()} == {
         "ann": "from_redis",
         "bob": "from_postgres",
@@ -127,28 +118,26 @@ async def test_a_redis_without_memory_is_repaired_too(
 
 
 async def test_boards_follow_the_hash_and_ghosts_are_removed(
-    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     api, environ = stocked
-    await redis_1.zadd("leaderboard:GLOBAL", {"ann": 5, "ghost": 1})
-    for one in (redis_1, redis_2):
-        await one.zrem("leaderboard:NA", "cyd")
-    await redis_1.zadd("leaderboard:ASIA", {"phantom": 7})
+    await all_redis.zadd("leaderboard:GLOBAL", {"ann": 5, "ghost": 1})
+    await all_redis.zrem("leaderboard:NA", "cyd")
+    await all_redis.zadd("leaderboard:ASIA", {"phantom": 7})
     assert set(found(await verified(environ, databases))) == {"ann", "cyd", "ghost", "phantom"}
-    await repaired(environ, databases, redis_1, redis_2)
+    await repaired(environ, databases, all_redis)
     assert await api.scores() == dict.fromkeys(("ann", "bob", "cyd", "dan", "eve", "pia"), 10)
     assert await api.scores("ASIA") == {"ann": 10}
     assert await api.scores("NA") == {"cyd": 10}
 
 
 async def test_a_lost_hash_comes_back_with_its_password_mark(
-    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     api, environ = stocked
-    for client in (redis_1, redis_2):
-        await client.delete("user:pia")
+    await all_redis.delete("user:pia")
     assert "pia" in found(await verified(environ, databases))
-    await repaired(environ, databases, redis_1, redis_2)
+    await repaired(environ, databases, all_redis)
     assert (await api.login("pia")).status_code == 401
     assert (await api.login("pia", password="a long password")).status_code == 200
 
@@ -190,7 +179,7 @@ def command(environ: dict[str, str], *words: str) -> subprocess.CompletedProcess
 
 
 async def test_the_command_says_so_with_its_exit_code(
-    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, redis_1: redis.Redis, redis_2: redis.Redis
+    stocked: tuple[Api, dict[str, str]], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     _, environ = stocked
     clean = await asyncio.to_thread(command, environ, "verify")
@@ -205,15 +194,15 @@ async def test_the_command_says_so_with_its_exit_code(
 
 
 async def test_dead_letters_are_listed_retried_and_dropped(
-    environ: dict[str, str], databases: RegionDatabases, start: Start, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, start: Start, all_redis: redis.Redis
 ) -> None:
     await start()
     async with working(environ, block_seconds=0.1):
         # Refused as long as the column is too short for it; nothing else is wrong with it.
         await databases["EU"].execute("ALTER TABLE leaderboard ADD CONSTRAINT small CHECK (score < 100)")
         try:
-            await push(redis_1, event("big", 500), "not json", event("small", 5))
-            await drained(redis_1)
+            await push(all_redis, event("big", 500), "not json", event("small", 5))
+            await drained(all_redis)
         finally:
             await databases["EU"].execute("ALTER TABLE leaderboard DROP CONSTRAINT small")
         assert set(await rows(databases)) == {"small"}
@@ -222,18 +211,18 @@ async def test_dead_letters_are_listed_retried_and_dropped(
         assert "big" in listed.stdout
         assert (await asyncio.to_thread(command, environ, "dead-letters", "retry")).returncode == 1
         assert (await asyncio.to_thread(command, environ, "dead-letters", "drop", "unknown")).returncode == 1
-        assert len(await dead_letters(redis_1)) == 2
+        assert len(await dead_letters(all_redis)) == 2
 
         retried = await asyncio.to_thread(command, environ, "dead-letters", "retry", "--all")
         assert retried.returncode == 0
-        await drained(redis_1)
+        await drained(all_redis)
         assert (await rows(databases))["big"][1] == 500
-    (left,) = await dead_letters(redis_1)
+    (left,) = await dead_letters(all_redis)
     assert left["event"] == "not json"
     listed = await asyncio.to_thread(command, environ, "dead-letters", "list", "--region", "eu")
     (letter_id,) = [line.split()[0] for line in listed.stdout.splitlines() if "not JSON" in line]
     assert (await asyncio.to_thread(command, environ, "dead-letters", "drop", letter_id)).returncode == 0
-    assert await dead_letters(redis_1) == []
+    assert await dead_letters(all_redis) == []
 
 
 async def test_a_player_on_the_wrong_partition_is_named_and_goes(
@@ -260,7 +249,7 @@ async def test_a_player_on_the_wrong_partition_is_named_and_goes(
 
 
 async def test_a_player_who_moved_to_another_region_is_well(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     """By deletion and registration: its predecessor is in another region's database."""
     api = await start()
@@ -268,7 +257,7 @@ async def test_a_player_who_moved_to_another_region_is_well(
     await api.delete("bob", api.server_token())
     await api.register("bob", "ASIA", 20)
     async with working(environ, block_seconds=0.1):
-        await drained(redis_1)
+        await drained(all_redis)
     assert (await verified(environ, databases)).differences == []
-    await redis_1.hset("user:bob", "since", "7")
+    await all_redis.hset("user:bob", "since", "7")
     assert found(await verified(environ, databases)) == {"bob": "deletion of a predecessor 7 in Redis, 0 in Postgres"}

@@ -13,28 +13,24 @@ from leaderboard_core.events import MAX_TIMESTAMP
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis import lua
 from leaderboard_core.settings import MAX_EXACT_INTEGER
-from tests.conftest import Start
+from tests.support.all_redis import AllRedis
 from tests.support.infrastructure import Infrastructure
-from tests.support.layouts import LAYOUTS, Layout
 from tests.support.proxy import proxy
-from tests.support.service import gather
+from tests.support.service import Api, gather
 from tests.support.waiting import eventually
 from tests.support.worker import dead_letters, drained, event, held, push, rows, working
 
 OWN_LIST = "queue:scores:EU:processing:worker-1"
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
 async def test_every_write_of_the_service_reaches_its_database(
-    start: Start,
-    layout: Layout,
-    layouts: dict[Layout, dict[str, str]],
+    any_api: Api,
+    environ: dict[str, str],
     databases: RegionDatabases,
-    redis_1: redis.Redis,
-    redis_2: redis.Redis,
+    all_redis: redis.Redis,
 ) -> None:
     """Extremes, odd names and all: hash, board and row are equal once the queues are empty."""
-    api = await start(layout=layout)
+    api = any_api
     players = {
         "top": ("ASIA", MAX_EXACT_INTEGER, "T"),
         "low": ("EU", -MAX_EXACT_INTEGER, "L"),
@@ -46,59 +42,58 @@ async def test_every_write_of_the_service_reaches_its_database(
         user_id: await api.register(user_id, region, score, name=name)
         for user_id, (region, score, name) in players.items()
     }
-    async with working(layouts[layout]):
-        await drained(redis_1, redis_2)
+    async with working(environ):
+        await drained(all_redis)
         for user_id, (region, score, name) in players.items():
             stored = (await rows(databases, region))[user_id]
             assert stored[:2] == (name, score)
         await gather([api.post("/score/add", {"delta": 1}, token=tokens["low"]) for _ in range(30)])
         last = await api.post("/score/add", {"delta": 1}, token=tokens["low"])
-        await drained(redis_1, redis_2)
+        await drained(all_redis)
     assert (await rows(databases))["low"] == ("L", -MAX_EXACT_INTEGER + 31, last.json()["updated_at"])
     for user_id, (region, _, _) in players.items():
-        (client,) = [one for one in (redis_1, redis_2) if await one.exists(f"user:{user_id}")]
-        hashed = await client.hgetall(f"user:{user_id}")
+        hashed = await all_redis.hgetall(f"user:{user_id}")
         name, score, micros = (await rows(databases, region))[user_id]
         assert (hashed["name"], int(hashed["score"]), int(hashed["updated_at"])) == (name, score, micros)
-        assert await client.zscore(f"leaderboard:{region}", user_id) == score
+        assert await all_redis.zscore(f"leaderboard:{region}", user_id) == score
 
 
 async def test_the_newest_event_of_a_player_wins_in_whatever_order_they_come(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     events = [event("alice", score, timestamp=score) for score in range(1, 61)]
     shuffled = random.Random(5)
     async with working({**environ, "BATCH_SIZE": "7", "BATCH_LINGER_MS": "0"}):
         for _ in range(3):  # every event three times
             shuffled.shuffle(events)
-            await push(redis_1, *events)
-        await drained(redis_1)
+            await push(all_redis, *events)
+        await drained(all_redis)
     assert await rows(databases) == {"alice": ("alice", 60, 60)}
-    assert await dead_letters(redis_1) == []
+    assert await dead_letters(all_redis) == []
 
 
 async def test_old_and_repeated_events_change_nothing(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     newest = event("alice", 7, timestamp=1000, name="New")
     async with working(environ):
-        await push(redis_1, newest)
-        await drained(redis_1)
+        await push(all_redis, newest)
+        await drained(all_redis)
         for late in (newest, event("alice", 9, timestamp=999, name="Old"), event("alice", 9, timestamp=1000)):
-            await push(redis_1, late)
-            await drained(redis_1)
+            await push(all_redis, late)
+            await drained(all_redis)
             assert await rows(databases) == {"alice": ("New", 7, 1000)}
-        await push(redis_1, event("alice", 3, timestamp=1001))
-        await drained(redis_1)
+        await push(all_redis, event("alice", 3, timestamp=1001))
+        await drained(all_redis)
     assert await rows(databases) == {"alice": ("alice", 3, 1001)}
 
 
 async def test_the_ends_of_what_postgres_holds(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     async with working(environ):
-        await push(redis_1, event("a", 2**63 - 1, MAX_TIMESTAMP), event("b", -(2**63), 0))
-        await drained(redis_1)
+        await push(all_redis, event("a", 2**63 - 1, MAX_TIMESTAMP), event("b", -(2**63), 0))
+        await drained(all_redis)
     assert await rows(databases) == {"a": ("a", 2**63 - 1, MAX_TIMESTAMP), "b": ("b", -(2**63), 0)}
 
 
@@ -108,7 +103,7 @@ def long_text(length: int) -> str:
 
 
 async def test_poisoned_events_go_to_the_dead_letters_and_hold_up_nobody(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     poison: list[tuple[str | bytes, str]] = [
         ("not json", "not JSON"),
@@ -127,10 +122,10 @@ async def test_poisoned_events_go_to_the_dead_letters_and_hold_up_nobody(
     for number, (bad, _) in enumerate(poison):
         mixed += [event(f"good-{number}"), bad]
     async with working({**environ, "BATCH_SIZE": "8"}):
-        await push(redis_1, *mixed)
-        await drained(redis_1)
+        await push(all_redis, *mixed)
+        await drained(all_redis)
     assert set(await rows(databases)) == {f"good-{number}" for number in range(len(poison))}
-    letters = await dead_letters(redis_1)
+    letters = await dead_letters(all_redis)
     assert len(letters) == len(poison)
     for bad, reason in poison:
         reasons = [letter["reason"] for letter in letters if letter["event"] == bad or isinstance(bad, bytes)]
@@ -138,13 +133,13 @@ async def test_poisoned_events_go_to_the_dead_letters_and_hold_up_nobody(
 
 
 async def test_two_workers_share_a_queue(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     small = {**environ, "BATCH_SIZE": "20"}
     events = [event(f"p{n % 150}", n, timestamp=n) for n in range(3000)]
-    await push(redis_1, *events)
+    await push(all_redis, *events)
     async with working(small, "worker-1"), working(small, "worker-2"):
-        await drained(redis_1)
+        await drained(all_redis)
     expected = {f"p{n % 150}": (f"p{n % 150}", n, n) for n in range(3000)}
     assert await rows(databases) == expected
 
@@ -220,35 +215,35 @@ async def test_an_acknowledgement_that_got_lost(
 
 
 async def test_postgres_away_and_back(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     async with proxy(environ["DATABASE_URL_EU"]) as between, working({**environ, "DATABASE_URL_EU": between.url}):
-        await push(redis_1, event("before"))
-        await drained(redis_1)
+        await push(all_redis, event("before"))
+        await drained(all_redis)
         await between.cut()
         for n in range(20):
-            await push(redis_1, event(f"p{n}"))
-        await push(redis_1, event("asia", region="ASIA"), region="ASIA")
+            await push(all_redis, event(f"p{n}"))
+        await push(all_redis, event("asia", region="ASIA"), region="ASIA")
 
         async def asia_saved() -> bool:
-            in_asia = [key for key in await held(redis_1) if key.startswith("queue:scores:ASIA")]
+            in_asia = [key for key in await held(all_redis) if key.startswith("queue:scores:ASIA")]
             return bool(await rows(databases, "ASIA")) and not in_asia
 
         await eventually(asia_saved, "the other region's save and its acknowledgement")
-        assert sum((await held(redis_1)).values()) == 20, "nothing left Redis without being saved"
+        assert sum((await held(all_redis)).values()) == 20, "nothing left Redis without being saved"
         await between.open()
-        await drained(redis_1)
+        await drained(all_redis)
     assert set(await rows(databases)) == {"before", *(f"p{n}" for n in range(20))}
 
 
 async def test_a_commit_whose_answer_got_lost_is_repeated(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     async with proxy(environ["DATABASE_URL_EU"]) as between, working({**environ, "DATABASE_URL_EU": between.url}):
-        await push(redis_1, event("before"))
-        await drained(redis_1)
+        await push(all_redis, event("before"))
+        await drained(all_redis)
         between.hold_when(b"COMMIT")
-        await push(redis_1, event("alice"))
+        await push(all_redis, event("alice"))
 
         async def on_its_way() -> bool:
             return bool(between.held_bytes)
@@ -260,47 +255,47 @@ async def test_a_commit_whose_answer_got_lost_is_repeated(
         between.hold_answers()
         between.release()
         await eventually(committed)
-        assert await held(redis_1) == {OWN_LIST: 1}
+        assert await held(all_redis) == {OWN_LIST: 1}
         await between.cut()
         await between.open()
-        await drained(redis_1)
+        await drained(all_redis)
     assert set(await rows(databases)) == {"before", "alice"}
 
 
 async def test_an_event_that_the_worker_has_not_seen_outlives_the_acknowledgement(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     """A connection that is gone was given an event while another batch was being committed."""
     async with (
         proxy(environ["DATABASE_URL_EU"]) as between,
         working({**environ, "DATABASE_URL_EU": between.url}),
     ):
-        await push(redis_1, event("before"))
-        await drained(redis_1)
+        await push(all_redis, event("before"))
+        await drained(all_redis)
         between.hold()
-        await push(redis_1, event("alice"))
+        await push(all_redis, event("alice"))
 
         async def in_flight() -> bool:
             return bool(between.held_bytes)
 
         await eventually(in_flight)
-        await redis_1.lpush(OWN_LIST, event("unseen"))
+        await all_redis.lpush(OWN_LIST, event("unseen"))
         between.release()
-        await drained(redis_1)
+        await drained(all_redis)
     assert set(await rows(databases)) == {"before", "alice", "unseen"}
 
 
 async def test_a_stop_finishes_the_batch_in_flight(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     async with (
         proxy(environ["DATABASE_URL_EU"]) as between,
         working({**environ, "DATABASE_URL_EU": between.url, "BATCH_SIZE": "2"}) as worker,
     ):
-        await push(redis_1, event("before"))
-        await drained(redis_1)
+        await push(all_redis, event("before"))
+        await drained(all_redis)
         between.hold()
-        await push(redis_1, *(event(f"p{n}") for n in range(5)))
+        await push(all_redis, *(event(user_id) for user_id in all_redis.of_one_shard(5)))
 
         async def in_flight() -> bool:
             return bool(between.held_bytes)
@@ -311,31 +306,31 @@ async def test_a_stop_finishes_the_batch_in_flight(
         assert not ending.done(), "it waits for the batch in flight"
         between.release()
         await ending
-        left = await held(redis_1)
+        left = await held(all_redis)
         saved = set(await rows(databases)) - {"before"}
     assert left == {"queue:scores:EU": 5 - len(saved)}, "what was in flight is done, the rest waits in the queue"
     assert 1 <= len(saved) <= 2
 
 
 async def test_a_stop_while_postgres_is_away_leaves_the_batch_for_the_next_worker(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     async with (
         proxy(environ["DATABASE_URL_EU"]) as between,
         working({**environ, "DATABASE_URL_EU": between.url}) as worker,
     ):
         await between.cut()
-        await push(redis_1, event("alice"))
+        await push(all_redis, event("alice"))
 
         async def in_flight() -> bool:
-            return await held(redis_1) == {OWN_LIST: 1}
+            return await held(all_redis) == {OWN_LIST: 1}
 
         await eventually(in_flight)
         await worker.finish()
-    assert await held(redis_1) == {OWN_LIST: 1}
-    await make_stale(redis_1, "worker-1")
+    assert await held(all_redis) == {OWN_LIST: 1}
+    await make_stale(all_redis, "worker-1")
     async with working(environ, "worker-2", heartbeats=True):
-        await drained(redis_1)
+        await drained(all_redis)
     assert set(await rows(databases)) == {"alice"}
 
 
@@ -347,40 +342,39 @@ async def make_stale(client: redis.Redis, worker: str, seconds_ago: int = 60) ->
 
 @pytest.mark.parametrize("stale_for", ["a minute", "a week"])
 async def test_the_batch_of_a_stale_worker_is_reclaimed_in_order(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, stale_for: str
+    environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis, stale_for: str
 ) -> None:
-    await make_stale(redis_1, "dead", {"a minute": 60, "a week": 7 * 86_400}[stale_for])
-    for n in range(3):
-        await redis_1.lpush("queue:scores:EU:processing:dead", event(f"old-{n}", timestamp=n))
-    await redis_1.lpush("queue:scores:ASIA:processing:dead", event("asia", region="ASIA"))
-    await push(redis_1, event("waiting"))
+    *old, waiting = all_redis.of_one_shard(4)
+    await make_stale(all_redis, "dead", {"a minute": 60, "a week": 7 * 86_400}[stale_for])
+    for n, user_id in enumerate(old):
+        await all_redis.lpush("queue:scores:EU:processing:dead", event(user_id, timestamp=n))
+    await all_redis.lpush("queue:scores:ASIA:processing:dead", event("asia", region="ASIA"))
+    await push(all_redis, event(waiting))
     async with working(environ, "worker-2") as worker:
         await worker.kill()
         for heartbeat in worker.heartbeats:
             await heartbeat.beat()
-        queued = await redis_1.lrange("queue:scores:EU", 0, -1)
-        assert [str(raw).split('"')[3] for raw in reversed(queued)] == [
-            "old-0", "old-1", "old-2", "waiting",
-        ]  # fmt: skip
+        queued = await all_redis.lrange("queue:scores:EU", 0, -1)
+        assert [str(raw).split('"')[3] for raw in reversed(queued)] == [*old, waiting]
     async with working(environ, "worker-3"):
-        await drained(redis_1)
-    assert set(await rows(databases)) == {"old-0", "old-1", "old-2", "waiting"}
+        await drained(all_redis)
+    assert set(await rows(databases)) == {*old, waiting}
     assert set(await rows(databases, "ASIA")) == {"asia"}
 
 
 async def test_a_worker_with_a_heartbeat_keeps_its_batch(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
-    await make_stale(redis_1, "busy", 0)
-    await redis_1.lpush("queue:scores:EU:processing:busy", event())
+    await make_stale(all_redis, "busy", 0)
+    await all_redis.lpush("queue:scores:EU:processing:busy", event())
     async with working(environ, "worker-2") as worker:
         for heartbeat in worker.heartbeats:
             await heartbeat.beat()
-        assert await held(redis_1) == {"queue:scores:EU:processing:busy": 1}
+        assert await held(all_redis) == {"queue:scores:EU:processing:busy": 1}
 
 
 async def test_a_paused_worker_whose_batch_was_reclaimed_does_no_harm(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     """It wakes up, commits what it held, and neither loses nor repeats anything of the others."""
     async with (
@@ -388,23 +382,23 @@ async def test_a_paused_worker_whose_batch_was_reclaimed_does_no_harm(
         # Its other consumers, had it any, would go on sending heartbeats.
         working({**environ, "DATABASE_URL_EU": between.url}, "worker-1", only="EU"),
     ):
-        await push(redis_1, event("before"))
-        await drained(redis_1)
+        await push(all_redis, event("before"))
+        await drained(all_redis)
         between.hold()
-        await push(redis_1, event("alice", 1, timestamp=100))
+        await push(all_redis, event("alice", 1, timestamp=100))
 
         async def in_flight() -> bool:
             return bool(between.held_bytes)
 
         await eventually(in_flight)
-        await make_stale(redis_1, "worker-1")
+        await make_stale(all_redis, "worker-1")
         async with working(environ, "worker-2", heartbeats=True):
-            await drained(redis_1)
-            await push(redis_1, event("alice", 2, timestamp=200))
-            await drained(redis_1)
+            await drained(all_redis)
+            await push(all_redis, event("alice", 2, timestamp=200))
+            await drained(all_redis)
             between.release()
-            await push(redis_1, event("bob"), event("carol"))
-            await drained(redis_1)
+            await push(all_redis, event("bob"), event("carol"))
+            await drained(all_redis)
     found = await rows(databases)
     assert found["alice"] == ("alice", 2, 200)
     assert set(found) == {"before", "alice", "bob", "carol"}

@@ -16,6 +16,7 @@ from leaderboard_core.postgres.deletions import delete_players
 from leaderboard_core.postgres.fencing import Fence, Fenced, set_nonce
 from leaderboard_core.redis import lua
 from tests.conftest import Start, TestDatabases, admit
+from tests.support.all_redis import AllRedis
 from tests.support.infrastructure import Infrastructure
 from tests.support.metrics import sample
 from tests.support.proxy import Proxy, proxy
@@ -43,20 +44,20 @@ async def admit_soon(environ: dict[str, str], databases: RegionDatabases) -> Non
 
 @pytest.mark.parametrize("stop", [b"BEGIN", b"FOR SHARE", b"INSERT INTO leaderboard", b"COMMIT"])
 async def test_redis_loses_its_data_while_an_upsert_is_slow(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, stop: bytes
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis, stop: bytes
 ) -> None:
     """At whichever of its statements it is held, it either comes before the admission, which sees it, or not at all."""
     api = await start()
     token = await api.register("alice", "EU", 1)
     async with working(environ):
-        await drained(redis_1)
+        await drained(all_redis)
     async with proxy(environ["DATABASE_URL_EU"]) as between:
         slow = {**environ, "DATABASE_URL_EU": between.url, "POSTGRES_TIMEOUT_SECONDS": "30"}
         async with working(slow):
             between.hold_when(stop)
             assert (await api.post("/score/add", {"delta": 99}, token=token)).status_code == 200
             await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
-            await redis_1.flushdb()
+            await all_redis.flushdb()
             admission = asyncio.create_task(admit_soon(environ, databases))
             if stop == b"BEGIN":
                 await admission
@@ -70,7 +71,7 @@ async def test_redis_loses_its_data_while_an_upsert_is_slow(
 
             async def agreed() -> bool:
                 saved = {user_id: row[1] for user_id, row in (await rows(databases)).items()}
-                return not await held(redis_1) and await api.scores() == saved == expected
+                return not await held(all_redis) and await api.scores() == saved == expected
 
             await eventually(agreed, f"Redis and Postgres both saying {expected}")
 
@@ -100,7 +101,7 @@ async def test_an_acknowledgement_that_failed_is_not_needed(
 
 
 async def test_a_list_with_other_events_is_not_acknowledged(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     """An older copy of the data may have as many events, of other writes."""
     own_list = "queue:scores:EU:processing:worker-1"
@@ -109,35 +110,35 @@ async def test_a_list_with_other_events_is_not_acknowledged(
         working({**environ, "DATABASE_URL_EU": between.url}),
     ):
         between.hold_when(b"COMMIT")
-        await push(redis_1, event("alice"))
+        await push(all_redis, event("alice"))
         await eventually(lambda: bool(between.held_bytes), "the commit on its way")
-        await redis_1.lset(own_list, 0, event("older"))
+        await all_redis.lset(own_list, 0, event("older"))
         between.release()
-        await drained(redis_1)
+        await drained(all_redis)
     assert set(await rows(databases)) == {"alice", "older"}
 
 
 @asynccontextmanager
-async def lost_while_held(environ: dict[str, str], redis_1: redis.Redis, *events: str) -> AsyncIterator[Proxy]:
+async def lost_while_held(environ: dict[str, str], all_redis: AllRedis, *events: str) -> AsyncIterator[Proxy]:
     """Have Redis lose its data while a worker holds events whose upsert is on its way, until it is released."""
     async with (
         proxy(environ["DATABASE_URL_EU"]) as between,
         working({**environ, "DATABASE_URL_EU": between.url, "POSTGRES_TIMEOUT_SECONDS": "30"}),
     ):
         between.hold_when(b"BEGIN")
-        await push(redis_1, event("first"))
+        await push(all_redis, event("first"))
         await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
         between.release()
-        await drained(redis_1)
+        await drained(all_redis)
         between.hold_when(b"BEGIN")
-        await push(redis_1, *events)
+        await push(all_redis, *events)
         await eventually(lambda: bool(between.held_bytes), "the upsert on its way")
-        await redis_1.flushdb()
+        await all_redis.lose_players()
         yield between
 
 
 async def test_what_redis_has_lost_comes_back_as_a_new_write(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     """But only where nothing later was written, and nobody deleted the player."""
 
@@ -153,15 +154,15 @@ async def test_what_redis_has_lost_comes_back_as_a_new_write(
         deletion("deleted", timestamp=NOW),
         "poison",
     )
-    async with lost_while_held(environ, redis_1, *events) as between:
-        await redis_1.hset("user:newer", mapping=stored(NOW + 1))
-        await redis_1.hset("user:older", mapping=stored(NOW - 1, protected="1"))
-        await redis_1.hset("user:deleted", mapping=stored(NOW - 1))
-        await redis_1.zadd("leaderboard:EU", {"newer": 7, "older": 7, "deleted": 7})
-        await redis_1.zadd("leaderboard:GLOBAL", {"newer": 7, "older": 7, "deleted": 7})
-        await redis_1.set("deleted:gone", str(NOW + 1))
-        await redis_1.set("deleted:earlier", str(NOW - 1))
-        await redis_1.set("shard:deleted", "1")
+    async with lost_while_held(environ, all_redis, *events) as between:
+        await all_redis.hset("user:newer", mapping=stored(NOW + 1))
+        await all_redis.hset("user:older", mapping=stored(NOW - 1, protected="1"))
+        await all_redis.hset("user:deleted", mapping=stored(NOW - 1))
+        await all_redis.zadd("leaderboard:EU", {"newer": 7, "older": 7, "deleted": 7})
+        await all_redis.zadd("leaderboard:GLOBAL", {"newer": 7, "older": 7, "deleted": 7})
+        await all_redis.set("deleted:gone", str(NOW + 1))
+        await all_redis.set("deleted:earlier", str(NOW - 1))
+        await all_redis.set("shard:deleted", "1")
         await admit(environ, databases)
         between.release()
 
@@ -169,30 +170,30 @@ async def test_what_redis_has_lost_comes_back_as_a_new_write(
             return "lost" in await rows(databases)
 
         await eventually(came_back)
-        await drained(redis_1)
+        await drained(all_redis)
     expected = {"newer": 7, "older": -5, "lost": 2**53 - 1, "earlier": 1, "first": 5}
     for region in ("EU", "GLOBAL"):
-        found: Any = await redis_1.zrange(f"leaderboard:{region}", 0, -1, withscores=True)
+        found: Any = await all_redis.zrange(f"leaderboard:{region}", 0, -1, withscores=True)
         assert dict(found) == expected
     saved = await rows(databases)
     assert {user_id: row[1] for user_id, row in saved.items()} == {
         user_id: score for user_id, score in expected.items() if user_id != "newer"
     }
-    lost: Any = await redis_1.hgetall("user:lost")
+    lost: Any = await all_redis.hgetall("user:lost")
     assert int(lost["updated_at"]) > NOW
     assert lost == {
         "name": "lost", "region": "EU", "score": str(2**53 - 1), "updated_at": lost["updated_at"],
         "protected": "1", "key": f"k f 1 {lost['updated_at']}", "returned": f"{NOW} {lost['updated_at']}",
     }  # fmt: skip
     assert saved["lost"] == ("lost", 2**53 - 1, int(lost["updated_at"]))
-    assert "protected" not in await redis_1.hgetall("user:older")
-    assert (await redis_1.hgetall("user:earlier"))["since"] == str(NOW - 1)
-    assert await redis_1.get("deleted:deleted") == str(NOW)
-    assert [letter["event"] for letter in await dead_letters(redis_1)] == ["poison"]
+    assert "protected" not in await all_redis.hgetall("user:older")
+    assert (await all_redis.hgetall("user:earlier"))["since"] == str(NOW - 1)
+    assert await all_redis.get("deleted:deleted") == str(NOW)
+    assert [letter["event"] for letter in await dead_letters(all_redis)] == ["poison"]
 
 
 async def test_a_lost_secret_or_password_comes_back_into_what_was_written_later(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     """The score and the name are the later write's; a credential is lost only if a later one replaced it."""
 
@@ -207,7 +208,7 @@ async def test_a_lost_secret_or_password_comes_back_into_what_was_written_later(
         event("successor", 1, timestamp=NOW, **secret),
         event("usual", 1, timestamp=NOW, credential="self old"),
     )
-    async with lost_while_held(environ, redis_1, *events) as between:
+    async with lost_while_held(environ, all_redis, *events) as between:
         before = {
             "secret": stored(credential="self old", key=f"k f 1 {NOW + 1}"),
             "replaced": stored(credential="self newest", credential_at=str(NOW + 1)),
@@ -216,9 +217,9 @@ async def test_a_lost_secret_or_password_comes_back_into_what_was_written_later(
             "usual": stored(credential="self new"),
         }
         for user_id, fields in before.items():
-            await redis_1.hset(f"user:{user_id}", mapping=fields)
+            await all_redis.hset(f"user:{user_id}", mapping=fields)
             for board in ("EU", "GLOBAL"):
-                await redis_1.zadd(f"leaderboard:{board}", {user_id: 2**53 - 1})
+                await all_redis.zadd(f"leaderboard:{board}", {user_id: 2**53 - 1})
         await admit(environ, databases)
         between.release()
 
@@ -226,9 +227,9 @@ async def test_a_lost_secret_or_password_comes_back_into_what_was_written_later(
             return {"secret", "password"} <= (await rows(databases)).keys()
 
         await eventually(came_back)
-        await drained(redis_1)
-    assert not await dead_letters(redis_1)
-    after: dict[str, Any] = {user_id: await redis_1.hgetall(f"user:{user_id}") for user_id in before}
+        await drained(all_redis)
+    assert not await dead_letters(all_redis)
+    after: dict[str, Any] = {user_id: await all_redis.hgetall(f"user:{user_id}") for user_id in before}
     assert {user_id for user_id in before if after[user_id] != before[user_id]} == {"secret", "password"}
     for user_id in ("secret", "password"):
         updated_at = after[user_id]["updated_at"]
@@ -244,7 +245,7 @@ async def test_a_lost_secret_or_password_comes_back_into_what_was_written_later(
 
 
 async def test_of_two_batches_that_come_back_the_newer_event_wins(
-    environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     """Two workers hold events of one player, and the one with the older event gives it back first."""
     url = environ["DATABASE_URL_EU"]
@@ -252,13 +253,13 @@ async def test_of_two_batches_that_come_back_the_newer_event_wins(
         own = {"POSTGRES_TIMEOUT_SECONDS": "30"}
         async with working({**environ, **own, "DATABASE_URL_EU": one.url}, "worker-1"):
             one.hold_when(b"BEGIN")
-            await push(redis_1, event("alice", 1, timestamp=NOW), event("bob", 1, timestamp=NOW))
+            await push(all_redis, event("alice", 1, timestamp=NOW), event("bob", 1, timestamp=NOW))
             await eventually(lambda: bool(one.held_bytes), "the older batch on its way")
             async with working({**environ, **own, "DATABASE_URL_EU": other.url}, "worker-2"):
                 other.hold_when(b"BEGIN")
-                await push(redis_1, event("alice", 2, timestamp=NOW + 1), event("bob", 2, timestamp=NOW + 1))
+                await push(all_redis, event("alice", 2, timestamp=NOW + 1), event("bob", 2, timestamp=NOW + 1))
                 await eventually(lambda: bool(other.held_bytes), "the newer batch on its way")
-                await redis_1.flushdb()
+                await all_redis.flushdb()
                 await admit(environ, databases)
                 one.release()
 
@@ -266,19 +267,19 @@ async def test_of_two_batches_that_come_back_the_newer_event_wins(
                     return await rows(databases) != {}
 
                 await eventually(came_back, "the older events")
-                await drained(redis_1)
+                await drained(all_redis)
                 # Whoever writes now counts on what is there, and what is lost in spite of that stays so.
-                after = int(str(await redis_1.hget("user:bob", "updated_at"))) + 1
-                await redis_1.hset("user:bob", mapping={"score": "9", "updated_at": str(after)})
+                after = int(str(await all_redis.hget("user:bob", "updated_at"))) + 1
+                await all_redis.hset("user:bob", mapping={"score": "9", "updated_at": str(after)})
                 other.release()
 
                 async def newer_came_back() -> bool:
                     return (await rows(databases))["alice"][1] == 2
 
                 await eventually(newer_came_back, "the newer event of alice")
-                await drained(redis_1)
-    assert await redis_1.zscore("leaderboard:EU", "alice") == 2
-    assert await redis_1.hget("user:bob", "score") == "9"
+                await drained(all_redis)
+    assert await all_redis.zscore("leaderboard:EU", "alice") == 2
+    assert await all_redis.hget("user:bob", "score") == "9"
     assert (await rows(databases))["bob"][1] == 1
 
 
@@ -300,15 +301,15 @@ async def test_a_batch_of_an_earlier_admission_changes_nothing(databases: Region
 
 
 async def test_an_older_postgres_makes_a_worker_compare_anew(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
 ) -> None:
     """A backup that was restored knows another admission: no batch would ever be taken again."""
     api = await start()
     token = await api.register("alice", "EU", 1)
-    await databases["EU"].execute("UPDATE admissions SET nonce = 'of the backup' WHERE region = 'EU'")
+    await databases["EU"].execute("UPDATE admissions SET nonce = 'of the backup' WHERE region ~ '^EU( |$)'")
     before = sample("leaderboard_worker_batches_fenced_total", region="EU")
     async with working(environ, "worker-2", heartbeats=True):
-        await drained(redis_1)
+        await drained(all_redis)
     assert sample("leaderboard_worker_batches_fenced_total", region="EU") > before
     assert set(await rows(databases)) == {"alice"}
     assert (await api.post("/score/add", {"delta": 1}, token=token)).json()["score"] == 2

@@ -57,8 +57,8 @@ async def test_a_redis_that_is_away_is_named_with_its_variable(tmp_path: Path) -
     assert detail.startswith("REDIS_URL: redis://127.0.0.1:1/0: ")
 
 
-async def test_lengths(environ: dict[str, str], redis_1: redis.Redis) -> None:
-    await push(redis_1, event(), region="ASIA")
+async def test_lengths(environ: dict[str, str], all_redis: redis.Redis) -> None:
+    await push(all_redis, event(), region="ASIA")
     shard_map = ShardMap.open(load(TopologySettings, environ))
     try:
         found = {queue.region: queue for queue in await queue_states(shard_map)}
