@@ -15,3 +15,8 @@ def without_password(url: str) -> str:
         query = [(name, "***" if "password" in name else value) for name, value in parse_qsl(parts.query)]
         parts = parts._replace(query=urlencode(query, safe="*/"))
     return urlunsplit(parts)
+
+
+def format_address(host: str, port: int) -> str:
+    """Format host:port, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

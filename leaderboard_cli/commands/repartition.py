@@ -129,7 +129,8 @@ async def _abandon() -> None:
         under_way = await read_repartition(databases[GLOBAL])
         if under_way is not None and under_way.stage == "switch":
             raise RepartitionProblem("Its players are spread anew already: run the same command again, it goes on.")
-        await end_repartition(databases[GLOBAL])
+        if under_way is not None:
+            await end_repartition(databases[GLOBAL], under_way)
         return under_way is not None
 
     try:

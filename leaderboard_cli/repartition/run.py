@@ -119,11 +119,12 @@ class Run:
         for shard in self.plan.all_shards:
             await self._check_mark()
             await boards.empty(shard, locks[shard], self.reports.on_keys)
+        await self._check_mark()
         for shard in self.plan.freed:
             await shard.command("DEL", shard.keys.workers, shard.keys.worker_versions)
             # A worker that goes on under the old settings must not fill it again.
             await shard.command("SET", shard.keys.layout, MOVED)
-        await end_repartition(self.databases[GLOBAL])
+        await end_repartition(self.databases[GLOBAL], self.plan.mark("switch"))
 
     async def _replace_mark(self, before: Repartition, after: Repartition) -> None:
         if not await replace_repartition(self.databases[GLOBAL], before, after):

@@ -98,6 +98,6 @@ async def replace_repartition(pool: Pool, before: Repartition, after: Repartitio
     return found is not None
 
 
-async def end_repartition(pool: Pool) -> None:
-    """Let Redis be admitted again. Raises asyncpg's errors."""
-    await pool.execute(sql.load("forget_admission"), _REPARTITION)
+async def end_repartition(pool: Pool, mark: Repartition) -> None:
+    """Let Redis be admitted again, unless another one has begun since. Raises asyncpg's errors."""
+    await pool.execute(sql.load("end_admission"), _REPARTITION, mark.encode())

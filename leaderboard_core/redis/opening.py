@@ -36,8 +36,9 @@ class NodeConnections:
         Raises redis-py's errors, or OSError.
         """
         address = await locate_for(pool)
+        self._opened = {known: opened for known, opened in self._opened.items() if _is_joinable(opened)}
         opened = self._opened.get(address)
-        if opened is None or (opened.done() and not _is_usable(opened)):
+        if opened is None:
             connection = make_connection_to(address, pool)
             opened = asyncio.create_task(_opened(connection, self._timeout, gathers=True))
             opened.add_done_callback(_look_at)
@@ -62,8 +63,11 @@ async def _opened(connection: AbstractConnection, timeout: float, *, gathers: bo
         raise
 
 
-def _is_usable(opened: asyncio.Task[Replies]) -> bool:
-    return not opened.cancelled() and opened.exception() is None and opened.result().usable()
+def _is_joinable(opened: asyncio.Task[Replies]) -> bool:
+    """Whether it is being opened, or open and left by nobody."""
+    if not opened.done():
+        return True
+    return not opened.cancelled() and opened.exception() is None and opened.result().is_joinable()
 
 
 def _look_at(opened: asyncio.Task[Replies]) -> None:

@@ -102,6 +102,8 @@ class Pipeliner:
         except BaseException as error:
             if replies is not None:
                 replies.leave(self._lost)
+                if replies.has(self._lost):
+                    self._left.add(replies)
             cancelled = isinstance(error, asyncio.CancelledError)
             self._fail_asked(ConnectionError("closed") if cancelled else cast(Exception, error))
             if not isinstance(error, Exception):

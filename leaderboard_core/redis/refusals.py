@@ -13,6 +13,7 @@ from leaderboard_core.errors import Unavailable
 from leaderboard_core.redis.acknowledging import AcknowledgingPipeliner
 from leaderboard_core.redis.error_codes import UNKNOWN, meaning_of
 from leaderboard_core.redis.shard import Shard
+from leaderboard_core.urls import format_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ async def look_at_writes(shard: Shard) -> WriteState:
     if info.get("role") == "slave":
         shard.leave_connections()
     replicas = _replicas(info)
-    online = tuple(f"{one['ip']}:{one['port']}" for one in replicas if one.get("state") == "online")
+    online = tuple(format_address(one["ip"], one["port"]) for one in replicas if one.get("state") == "online")
     return WriteState(await _refusal(info, replicas, shard), online)
 
 

@@ -25,6 +25,8 @@ from redis.exceptions import (
     TimeoutError,
 )
 
+from leaderboard_core.urls import format_address
+
 Word: TypeAlias = str | bytes | int | float
 Future: TypeAlias = "asyncio.Future[Any]"
 OnLost: TypeAlias = "Callable[[Replies], None]"
@@ -68,6 +70,7 @@ class Replies(asyncio.Protocol):
         self._watch: asyncio.TimerHandle | None = None
         self._lost = False
         self._left = False
+        self._joinable = True
         self.disconnecting: asyncio.Task[None] | None = None
         encoder = connection.encoder
         self._reader = hiredis.Reader(
@@ -103,11 +106,19 @@ class Replies(asyncio.Protocol):
         self._users[on_lost] = None
 
     def leave(self, on_lost: OnLost) -> None:
-        """Ask no more: what was asked is answered. The connection ends with its last user, which hears of that."""
+        """Ask no more: what was asked is answered. The connection ends with its last user, which hears of that.
+
+        Nobody may join one that was left: who leaves wants another one, which may lead to another server.
+        """
+        self._joinable = False
         if len(self._users) > 1:
             self._users.pop(on_lost, None)
         elif on_lost in self._users and not self._left:
             self._finish()
+
+    def is_joinable(self) -> bool:
+        """Whether it is usable, and nobody has left it."""
+        return self._joinable and self.usable()
 
     def has(self, on_lost: OnLost) -> bool:
         """Whether a user of the connection is still to hear that it ends."""
@@ -115,6 +126,9 @@ class Replies(asyncio.Protocol):
 
     def ask(self, commands: Sequence[bytes], futures: Iterable[Future]) -> None:
         """Write packed commands; each future gets the raw answer, or one of redis-py's errors."""
+        if self._lost:
+            fail(futures, ConnectionError("closed"))
+            return
         if not self._waiting:
             self._heard_at = self._loop.time()
             if self._watch is None:
@@ -212,8 +226,7 @@ def _address(peer: Any) -> str:
     """Format the address of a socket's other end: host:port, or the path of a Unix socket."""
     if not isinstance(peer, tuple):
         return str(peer or "")
-    host, port = peer[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return format_address(*peer[:2])
 
 
 _MORE: Final = object()

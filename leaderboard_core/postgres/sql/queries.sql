@@ -297,6 +297,10 @@ SELECT count(*) FROM renamed
 -- $1 name
 DELETE FROM admissions WHERE region = $1
 
+-- name: end_admission
+-- $1 name, $2 nonce that it must have
+DELETE FROM admissions WHERE region = $1 AND nonce = $2
+
 -- name: forget_admissions
 -- $1 region: those of the whole, and of parts
 DELETE FROM admissions WHERE region = $1 OR starts_with(region, $1 || ' ')

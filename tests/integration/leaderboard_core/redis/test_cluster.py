@@ -230,10 +230,14 @@ async def test_who_leaves_a_shared_connection_leaves_it_to_the_others(shard_map:
     first.leave_connections()
     assert await waiting is None, "what was asked is answered"
     assert await second.pipeliner.execute(("CLIENT", "ID")) == number
-    assert await first.pipeliner.execute(("CLIENT", "ID")) == number, "it leads to the server that has the slot"
+    another = await first.pipeliner.execute(("CLIENT", "ID"))
+    assert another != number
     second.leave_connections()
-    first.pipeliner.renew()
-    assert await second.pipeliner.execute(("CLIENT", "ID")) != number, "after its last user it ends"
+    assert await second.pipeliner.execute(("CLIENT", "ID")) == another, "which both share again"
+    listed = str(await first.command("CLIENT", "LIST", "ID", number, another))
+    assert f"'{another}'" in listed or f"id={another}" in listed
+    assert f"'{number}'" not in listed, "after its last user a connection ends"
+    assert f"id={number} " not in listed
 
 
 async def test_one_that_is_not_there_is_looked_for_once_and_told_to_all(

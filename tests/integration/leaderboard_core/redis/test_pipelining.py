@@ -6,13 +6,14 @@ import asyncio
 import random
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 import redis.asyncio as redis
 from redis.exceptions import ConnectionError, NoScriptError, ResponseError, TimeoutError
 
+from leaderboard_core.redis.admission import Ask
 from leaderboard_core.redis.pipelining import Pipeliner
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
@@ -195,3 +196,50 @@ async def test_what_is_not_redis_is_an_error(own: OwnRedis) -> None:
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(pipeliner.execute(("PING",)), 5)
     server.close()
+
+
+@asynccontextmanager
+async def answering(answer: bytes | None) -> AsyncIterator[tuple[str, list[str]]]:
+    """A server that gives `answer` to each LOOK, or none; yields its URL, and what it saw."""
+    seen: list[str] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionResetError):
+            while data := await reader.read(65_536):
+                if b"LOOK" not in data:
+                    writer.write(b"+OK\r\n" * data.count(b"*"))
+                    continue
+                seen.append("LOOK")
+                if answer is not None:
+                    writer.write(answer)
+        seen.append("end")
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0?protocol=2", seen
+
+
+async def look_twice(ask: Ask) -> None:
+    await ask("LOOK")
+    await ask("LOOK")
+
+
+async def test_a_connection_that_ends_between_two_questions_of_a_greeting_is_an_error() -> None:
+    """Its end may come with the first answer."""
+    async with answering(b"+OK\r\n+nobody asked\r\n") as (url, _), pipelining(url) as pipeliner:
+        pipeliner.greet = look_twice
+        for _ in range(2):
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(pipeliner.execute(("PING",)), 5)
+
+
+async def test_a_close_in_the_midst_of_a_greeting_ends_the_connection() -> None:
+    async with answering(None) as (url, seen), pipelining(url, timeout=30) as pipeliner:
+        pipeliner.greet = look_twice
+        waiting = pipeliner.execute(("PING",))
+        await eventually(lambda: seen == ["LOOK"], "a greeting")
+        await pipeliner.close()
+        with pytest.raises(ConnectionError, match="closed"):
+            await waiting
+        await eventually(lambda: seen == ["LOOK", "end"], "the end of the connection", seconds=5)
