@@ -11,7 +11,7 @@ ON_A_CLUSTER = tests/integration/leaderboard_service/scores/test_scores.py
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-quick test-matrix test-documents test-containers test-newest test-clients test-pgbouncer test-compose test-upgrade docs site soak history fuzz bench bench-durability bench-fallback bench-growing bench-rebuild bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-quick test-matrix test-documents test-containers test-newest test-clients test-pgbouncer test-compose test-upgrade docs site soak ledger-cluster history fuzz bench bench-durability bench-fallback bench-growing bench-rebuild bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -87,6 +87,9 @@ site: .venv/.ready ## the documents as a site with search, in site/html; any war
 
 soak: .venv/.ready ## faults for MINUTES=10 with random seeds, or SEED=n
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+ledger-cluster: .venv/.ready ## kill masters of a real cluster KILLS=100 times under the ledger (SEED=n, OPTIONS="--wait-replicas 0": count what is lost)
+	$(BIN)/python -m tests.faults.cluster --kills $(or $(KILLS),100) $(if $(SEED),--seed $(SEED)) $(OPTIONS)
 
 test-upgrade: .venv/.ready ## upgrade from the version before, process by process under load and faults; ROUNDS=3
 	UPGRADE_ROUNDS=$(or $(ROUNDS),3) $(BIN)/pytest -q -s tests/upgrade

@@ -13,6 +13,7 @@ from leaderboard_core.backoff import keep_running
 from leaderboard_core.http.serving import run, serve, wait_for
 from leaderboard_core.postgres.databases import RegionDatabases, pooler_errors_explained
 from leaderboard_core.postgres.migrations import build_indexes, migrate_all
+from leaderboard_core.redis.acknowledging import check_waits
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import ProcessSettings, SettingsError, TopologySettings, WorkerSettings, load
 from leaderboard_core.telemetry.health import log_warnings
@@ -34,6 +35,7 @@ async def main(process: ProcessSettings) -> None:
         await wait_for(
             shard_map.wait_until_reachable, databases.wait_until_reachable, seconds=process.start_timeout_seconds
         )
+        await check_waits(shard_map.shards)
         await log_warnings(shard_map)
         await migrate_all(topology, create_databases=False, indexes=False)
         try:

@@ -94,6 +94,10 @@ class Player:
             raise Violation(f"{self.user_id} has score {score}, which no sum of its {len(self.outcomes)} writes makes")
         return frozenset(found)
 
+    def times(self, score: int) -> list[int]:
+        """Return how often a score of an adding player counts each of its writes."""
+        return [score >> 2 * number & 3 for number in range(len(self.outcomes))]
+
     def check(self, score: int, floor: frozenset[int]) -> frozenset[int]:
         """Return the writes that a score includes. Raises Violation for a refused one, or one of `floor` missing."""
         found = self.applied(score)

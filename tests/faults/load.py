@@ -146,7 +146,8 @@ class LoadGenerator:
                 await asyncio.sleep(self._pause_seconds)
             except Violation as error:
                 self._ledger.report(str(error))
-                return
+                if self._ledger.violations:
+                    return
 
     # Creating players
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from tests.faults.chaos import Chaos
@@ -49,8 +50,16 @@ class Run:
         return "\n".join([*lines, *(f"  {line}" for line in self.event_log[-_SHOWN_EVENTS:])])
 
 
-async def run_scenario(system: SystemUnderTest, scenario: Scenario, seed: int, *, kills: int, clients: int = 12) -> Run:
-    """Run one scenario with at least `kills` kills; violations are in the result, never raised."""
+async def run_scenario(
+    system: SystemUnderTest,
+    scenario: Scenario,
+    seed: int,
+    *,
+    kills: int,
+    clients: int = 12,
+    judge: Callable[[Harness], Awaitable[None]] = verify,
+) -> Run:
+    """Run one scenario with at least `kills` kills, then judge; violations are in the result, never raised."""
     ledger = system.ledger
     ledger.answers.clear()
     ledger.violations.clear()
@@ -63,7 +72,7 @@ async def run_scenario(system: SystemUnderTest, scenario: Scenario, seed: int, *
         async with asyncio.timeout(_RUN_SECONDS):
             await _inject_faults(harness, scenario, kills)
             if not ledger.violations:
-                await verify(harness)
+                await judge(harness)
     except AssertionError as error:  # a Violation, or a wait that timed out
         violations.append(str(error))
     except TimeoutError:

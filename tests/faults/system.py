@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,16 +61,22 @@ class SystemUnderTest:
             socket_connect_timeout=10,
         )
         try:
-            await _retrying(client.ping)
+            await retrying(client.ping)
             yield client
         finally:
             await client.aclose()
 
     @asynccontextmanager
+    async def redis_servers(self) -> AsyncIterator[Sequence[Any]]:
+        """Open a client of each server that takes writes."""
+        async with AsyncExitStack() as stack:
+            yield [await stack.enter_async_context(self.redis(url)) for url in (None, *self.given.values())]
+
+    @asynccontextmanager
     async def postgres(self, region: str) -> AsyncIterator[Any]:
         """Open a connection to a region's database once it answers."""
         url = self.cluster.state["databases"][region]
-        connection = await _retrying(lambda: asyncpg.connect(url, timeout=10, command_timeout=30))
+        connection = await retrying(lambda: asyncpg.connect(url, timeout=10, command_timeout=30))
         try:
             yield connection
         finally:
@@ -79,9 +85,9 @@ class SystemUnderTest:
     async def waiting(self) -> dict[str, int]:
         """Count the events that are not in Postgres yet, by list; lists are found by key name, not by the registry."""
         found: dict[str, int] = {}
-        for url in (None, *self.given.values()):
-            async with self.redis(url) as client:
-                async for name in client.scan_iter(match="queue:scores:*", count=1000, _type="list"):
+        async with self.redis_servers() as clients:
+            for client in clients:
+                async for name in client.scan_iter(match="*queue:scores:*", count=1000, _type="list"):
                     found[name] = found.get(name, 0) + int(await client.llen(name))
         return found
 
@@ -107,7 +113,7 @@ class SystemUnderTest:
         return process.returncode or 0, output.decode(errors="replace")
 
 
-async def _retrying(operation: Callable[[], Awaitable[Any]]) -> Any:
+async def retrying(operation: Callable[[], Awaitable[Any]]) -> Any:
     """Retry until a store that may be starting answers."""
     deadline = time.monotonic() + _STORE_SECONDS
     while True:
@@ -129,5 +135,9 @@ def running_system(folder: Path) -> Iterator[SystemUnderTest]:
         cluster = stack.enter_context(
             local_cluster(folder / "data", "--workers", "2", "--quiet", environ={**ENVIRONMENT, **given})
         )
-        settings = load(AuthSettings, {"JWT_SECRET_FILE": cluster.state["jwt_secret_file"]})
-        yield SystemUnderTest(cluster, Ledger(REGIONS), Tokens(settings), given)
+        yield SystemUnderTest(cluster, Ledger(REGIONS), tokens_of(cluster), given)
+
+
+def tokens_of(cluster: Cluster) -> Tokens:
+    """Make what issues tokens of a running cluster."""
+    return Tokens(load(AuthSettings, {"JWT_SECRET_FILE": cluster.state["jwt_secret_file"]}))

@@ -11,7 +11,7 @@ import httpx
 from tests.faults.answers import check_order
 from tests.faults.harness import Harness
 from tests.faults.ledger import NEVER, Player, Violation, board_order, ranks
-from tests.faults.system import REGIONS
+from tests.faults.system import REGIONS, SystemUnderTest
 
 _SAMPLE = 12
 _PAGE = 1000
@@ -20,8 +20,7 @@ _NEIGHBOURS = 3
 
 async def verify(harness: Harness) -> None:
     """Wait until all is healthy and drained, then compare with the ledger. Raises Violation."""
-    await harness.healthy(*harness.system.cluster.state["pids"])
-    await harness.drained()
+    await settled(harness)
     problems: list[str] = []
 
     async def agrees() -> bool:
@@ -33,13 +32,35 @@ async def verify(harness: Harness) -> None:
         await harness.until(agrees, "agreement with the ledger", seconds=20)
     except Violation as error:
         raise Violation("\n".join(problems) or str(error)) from None
+    await consistent(harness)
+    await harness.load.repeat_some(_SAMPLE)
+
+
+async def settled(harness: Harness) -> None:
+    """Wait until all is healthy and drained. Raises Violation."""
+    await harness.healthy(*harness.system.cluster.state["pids"])
+    await harness.drained()
+
+
+async def consistent(harness: Harness) -> None:
+    """Check by the system's own commands that Redis, Postgres and queues agree. Raises Violation."""
     code, output = await harness.system.command("verify")
     if code or " 0 differences" not in output:
         raise Violation(f"leaderboard verify ended with {code}:\n{output[-2000:]}")
     code, output = await harness.system.command("check-queue")
     if code:
         raise Violation(f"leaderboard check-queue ended with {code}:\n{output[-2000:]}")
-    await harness.load.repeat_some(_SAMPLE)
+
+
+async def saved_scores(system: SystemUnderTest) -> dict[str, int]:
+    """Read every player's score in Postgres."""
+    return {user_id: score for region in REGIONS for user_id, _, _, score in await _rows(system, region)}
+
+
+async def _rows(system: SystemUnderTest, region: str) -> list[tuple[str, str, str, int]]:
+    async with system.postgres(region) as connection:
+        records = await connection.fetch("SELECT user_id, name, region, score FROM leaderboard")
+    return [tuple(record) for record in records]
 
 
 async def _problems(harness: Harness) -> list[str]:
@@ -48,14 +69,12 @@ async def _problems(harness: Harness) -> list[str]:
     found: list[str] = []
     rows: dict[str, dict[str, int]] = {}
     for region in REGIONS:
-        async with system.postgres(region) as connection:
-            records = await connection.fetch("SELECT user_id, name, region, score FROM leaderboard")
         rows[region] = {}
-        for user_id, name, home, score in records:
+        for user_id, name, home, saved in await _rows(system, region):
             player = ledger.players.get(user_id)
             if player is None or (player.name, player.region) != (name, region) or home != region:
                 found.append(f"row of {region} in Postgres: {user_id}, {name}, {home}")
-            rows[region][user_id] = score
+            rows[region][user_id] = saved
     async with httpx.AsyncClient(base_url=system.cluster.url, timeout=40) as http:
         for region in REGIONS:
             expected = rows[region] if region != "GLOBAL" else {k: v for part in rows.values() for k, v in part.items()}

@@ -22,10 +22,15 @@ NODE_TIMEOUT_MS = 1_000
 class Node:
     """One node; its data folder outlives its process."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(
+        self, folder: Path, name: str, *, node_timeout_ms: int = NODE_TIMEOUT_MS, appendfsync: str = "always"
+    ) -> None:
         self.port, bus_port = find_free_ports(2)
         self.server = RedisNode(
-            *(find_redis(Servers.WHEELS), folder, self.port, name), bus_port=bus_port, node_timeout_ms=NODE_TIMEOUT_MS
+            *(find_redis(Servers.WHEELS), folder, self.port, name),
+            appendfsync=appendfsync,
+            bus_port=bus_port,
+            node_timeout_ms=node_timeout_ms,
         )
         self._life = ExitStack()
 
@@ -71,13 +76,23 @@ class Cluster:
 
     def owner(self, slot: int) -> Node:
         """The master that has a slot, as the first node that answers sees it."""
+        (owner,) = [master for first, last, master in self.owners() if first <= slot <= last]
+        return owner
+
+    def owners(self, besides: Node | None = None) -> list[tuple[int, int, Node]]:
+        """List first and last slot and master of each range, as the first node that answers sees them.
+
+        `besides` is not asked: a paused one would keep whoever asks it waiting.
+        """
+        by_port = {node.port: node for node in self.nodes}
         for node in self.nodes:
+            if node is besides:
+                continue
             try:
                 found = node.ask("CLUSTER", "SLOTS")
             except redis.RedisError:
                 continue
-            (port,) = [master[1] for first, last, master, *_ in found if first <= slot <= last]
-            return next(one for one in self.nodes if one.port == port)
+            return [(first, last, by_port[master[1]]) for first, last, master, *_ in found]
         raise AssertionError("no node answers")
 
     def flush(self) -> None:
@@ -88,9 +103,19 @@ class Cluster:
 
 
 @contextmanager
-def redis_cluster(folder: Path, *, masters: int = 3, replicas: int = 1) -> Iterator[Cluster]:
+def redis_cluster(
+    folder: Path,
+    *,
+    masters: int = 3,
+    replicas: int = 1,
+    node_timeout_ms: int = NODE_TIMEOUT_MS,
+    appendfsync: str = "always",
+) -> Iterator[Cluster]:
     """Run a cluster; `replicas` is how many each master has."""
-    nodes = [Node(folder, f"redis-{number + 1}") for number in range(masters * (1 + replicas))]
+    nodes = [
+        Node(folder, f"redis-{number + 1}", node_timeout_ms=node_timeout_ms, appendfsync=appendfsync)
+        for number in range(masters * (1 + replicas))
+    ]
     with ExitStack() as stack:
         for node in nodes:
             node.start()

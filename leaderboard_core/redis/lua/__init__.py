@@ -3,8 +3,8 @@
 A file is called `<name>-<number of KEYS>.lua`, or `<name>-<KEYS>+<KEYS of each item>.lua` where it takes a list; its
 header says KEYS, ARGV and result. A line `--@include <name>` stands for the text of `includes/<name>.lua`. A script
 that includes `admitted` is gated: it holds the admission of the shard in its text, and so has another SHA under each.
-One with a line `--@acknowledged` does what an answer promises, or reads it and writes it again: its answer waits for
-replicas where REDIS_WAIT_REPLICAS says so.
+One with a line `--@acknowledged` does what an answer promises, or reads it and writes it again, or gives out what is
+saved in Postgres next: its answer waits for replicas where REDIS_WAIT_REPLICAS says so.
 """
 
 from __future__ import annotations

@@ -75,14 +75,14 @@ async def start(
 
 
 @asynccontextmanager
-async def worker(database: str, redis_url: str, folder: Path) -> AsyncIterator[Worker]:
+async def worker(database: str, redis_url: str, folder: Path, **settings: str) -> AsyncIterator[Worker]:
     (port,) = find_free_ports(1)
     environ = {"REDIS_URL": redis_url, "REGIONS": "GLOBAL", "DATABASE_URL_GLOBAL": database, "PORT": str(port)}
     log = folder / f"{port}.log"
     with log.open("w") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "worker_service"),
-            env={"PATH": os.environ["PATH"], **environ},
+            env={"PATH": os.environ["PATH"], **environ, **settings},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -112,6 +112,15 @@ async def transaction(url: str, statement: str) -> AsyncIterator[Any]:
             yield connection
     finally:
         await connection.close()
+
+
+async def test_a_server_that_cannot_say_what_is_on_disks_is_refused(
+    fresh_database: str, infra: Infrastructure, redis_1: redis.Redis, tmp_path: Path
+) -> None:
+    settings = {"REDIS_WAIT_REPLICAS": "1", "REDIS_WAIT_FSYNC": "true"}
+    async with worker(fresh_database, infra.redis_urls[0], tmp_path, **settings) as refused:
+        assert await asyncio.wait_for(refused.process.wait(), PROCESS_SECONDS) == 1
+        assert "appendonly is disabled" in refused.log.read_text()
 
 
 async def index_state(admin: Any) -> Any:

@@ -29,6 +29,7 @@ from tests.support.proxy import proxy
 from tests.support.replication import client_of, follow, promote
 from tests.support.service import Api, running_service
 from tests.support.waiting import eventually
+from tests.support.worker import rows, working
 
 TIMEOUT = 1.0
 IN_TIME = TIMEOUT + 0.5
@@ -305,6 +306,37 @@ async def test_what_was_acknowledged_survives_its_primary(
                 assert score <= count + unsure[user_id], "counted twice"
     assert acknowledged >= ROUNDS * EACH
     assert (lost > 0) is (replicas == 0), lost
+
+
+async def test_what_a_failover_takes_back_is_not_in_postgres(
+    replicated: Replicated, databases: RegionDatabases
+) -> None:
+    """Else the replica is brought up to Postgres, which knows a player's last key alone, and repeats count twice."""
+    primary, second = replicated.primary, replicated.replica
+    async with proxy(primary.url) as front, client_of(second) as replica, client_of(primary) as returned:
+        own = {**replicated.environ, "REDIS_URL": front.url, "CLOCK_SKEW_SECONDS": "0"}
+        async with running_service(own) as api, working(own, heartbeats=True):
+            token = await api.register("alice", "EU", 10)
+
+            async def saved() -> bool:
+                return "alice" in await rows(databases)
+
+            async def repeated(key: str) -> bool:
+                return (await api.post("/score/add", {"delta": 5}, token=token, key=key)).status_code == 200
+
+            await eventually(saved, "alice in Postgres")
+            await replica.replicaof("127.0.0.1", 1)
+            for key in ("one", "two"):
+                assert_unconfirmed(await api.post("/score/add", {"delta": 5}, token=token, key=key))
+            primary.signal(signal.SIGKILL)
+            await promote(replica)
+            front.lead_to(second.url)
+            primary.stop()
+            primary.start()
+            await follow(returned, second)
+            for key in ("one", "two"):
+                await eventually(partial(repeated, key), "an answer", seconds=20)
+            assert (await api.scores("EU")) == {"alice": 20}
 
 
 async def _check(url: str, **settings: str) -> None:

@@ -1,0 +1,1 @@
+"""Faults of a Redis Cluster under the ledger: masters die, hang and hand their slots over."""
