@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 import redis.asyncio as redis
 
 from leaderboard_core.calls import CALLS
@@ -20,6 +21,7 @@ FILE = Path(examples.__file__).with_name(examples.FILE)
 OF_THE_GATEWAY = {"bad_gateway", "gateway_timeout", "request_timeout"}
 
 
+@pytest.mark.layout("one-redis", why="the examples in the documents are of one Redis")
 async def test_the_examples_are_real_answers(start: Start, all_redis: redis.Redis, environ: dict[str, str]) -> None:
     recorded = await tell(start, all_redis, environ)
     check_all_is_shown(recorded)
