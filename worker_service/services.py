@@ -16,6 +16,8 @@ from worker_service.saving.heartbeat import Heartbeat, Peers
 
 LONGEST_BLOCK_SECONDS = 1.0
 """How long a consumer waits in Redis for an event, and so the longest that a stop waits for it."""
+MOST_BLOCKED = 128
+"""How many consumers wait in Redis at once, each on a connection: the others take turns with them."""
 
 HEARTBEAT, CONSUMER, INDEXES = TASKS = ("heartbeat", "consumer", "indexes")
 """What runs beside each other in a worker, and is started again after an error."""
@@ -45,6 +47,7 @@ def build(
     _count_from_zero(shard_map)
     rebuilder = Rebuilder(databases, settings, stop)
     peers = {shard: Peers() for shard in shard_map.shards}
+    places = asyncio.Semaphore(MOST_BLOCKED)
     consumers = [
         Consumer(
             shard=shard,
@@ -55,6 +58,7 @@ def build(
             stop=stop,
             block_seconds=min(block_seconds, topology.redis_timeout_seconds / 2),
             peers=peers[shard],
+            places=places,
         )
         for shard, region in shard_map.queues()
     ]

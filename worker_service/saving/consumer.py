@@ -61,7 +61,10 @@ class Taken(NamedTuple):
 
 @dataclass(slots=True)
 class Consumer:
-    """One queue's consumer. At most one batch is in flight; that batch is its processing list."""
+    """One queue's consumer. At most one batch is in flight; that batch is its processing list.
+
+    `places` are how many of a worker's consumers wait in Redis at once.
+    """
 
     shard: Shard
     region: str
@@ -71,6 +74,7 @@ class Consumer:
     stop: asyncio.Event
     block_seconds: float
     peers: Peers
+    places: asyncio.Semaphore
     _waits: bool = field(default=True, init=False)
     _returning: list[str] = field(default_factory=list, init=False)
     _redis_pauses: Pauses = field(init=False)
@@ -124,7 +128,9 @@ class Consumer:
         keys = self.shard.keys
         lists = (keys.queue(self.region), keys.processing(self.region, self.worker))
         try:
-            await self.shard.command("BLMOVE", *lists, "RIGHT", "LEFT", self.block_seconds)
+            async with self.places:
+                if not self.stop.is_set():
+                    await self.shard.command("BLMOVE", *lists, "RIGHT", "LEFT", self.block_seconds)
         except Unavailable as error:
             if not isinstance(error.__cause__, OutOfMemoryError):
                 raise

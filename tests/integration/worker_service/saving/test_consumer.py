@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import string
+from collections.abc import Awaitable, Callable
 
 import pytest
 import redis.asyncio as redis
@@ -19,8 +20,37 @@ from tests.support.proxy import proxy
 from tests.support.service import Api, gather
 from tests.support.waiting import eventually
 from tests.support.worker import dead_letters, drained, event, held, push, rows, working
+from worker_service import services
 
 OWN_LIST = "queue:scores:EU:processing:worker-1"
+
+
+async def test_more_queues_than_connections_to_wait_on_are_looked_at_in_turns(
+    api: Api, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def blocked() -> int:
+        return int((await redis_1.info("clients"))["blocked_clients"])
+
+    async with working(environ):
+        await eventually(lambda: _is(blocked, 4), "a consumer of each region that waits")
+    monkeypatch.setattr(services, "MOST_BLOCKED", 1)
+    most = 0
+    async with working(environ):
+        for region in ("ASIA", "EU", "NA", "GLOBAL"):
+            await push(redis_1, event(user_id=f"of-{region}", region=region), region=region)
+
+            async def saved(region: str = region) -> bool:
+                nonlocal most
+                most = max(most, await blocked())
+                return f"of-{region}" in await rows(databases, region)
+
+            await eventually(saved, f"the row of {region}")
+    assert most == 1
+    assert await blocked() == 0, "who waits for a place ends with the others"
+
+
+async def _is(count: Callable[[], Awaitable[int]], wanted: int) -> bool:
+    return await count() == wanted
 
 
 async def test_every_write_of_the_service_reaches_its_database(
