@@ -17,6 +17,8 @@ from leaderboard_cli.cluster.redis_cluster import RedisCluster, RedisNode
 from leaderboard_cli.cluster.server import running
 
 NODE_TIMEOUT_MS = 1_000
+SERVERS = Servers(os.environ.get("TEST_CLUSTER_SERVERS") or Servers.WHEELS)
+"""`system` takes the redis-server on PATH, which may be an older one."""
 
 
 class Node:
@@ -27,7 +29,7 @@ class Node:
     ) -> None:
         self.port, bus_port = find_free_ports(2)
         self.server = RedisNode(
-            *(find_redis(Servers.WHEELS), folder, self.port, name),
+            *(find_redis(SERVERS), folder, self.port, name),
             appendfsync=appendfsync,
             bus_port=bus_port,
             node_timeout_ms=node_timeout_ms,

@@ -331,6 +331,8 @@ async def test_slots_move_while_players_write(played: Played) -> None:
     slot = slot_of(tag_of(0, PARTITIONS))
     source, target = cluster.owner(slot), cluster.masters[2]
     assert source is not target
+    if "MIGRATESLOTS" not in str(source.ask("CLUSTER", "HELP")):
+        pytest.skip("this server moves slots key by key, which the next test tries")
     source.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.id)
 
     async def moved() -> bool:
