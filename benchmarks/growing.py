@@ -70,7 +70,9 @@ def failover(players: int, folder: Path) -> list[dict[str, Any]]:
     found = []
     with loaded_system(folder, players, "--redis-cluster", str(MASTERS)) as system:
         for what, number in (("killed", signal.SIGKILL), ("paused", signal.SIGSTOP)):
+            _until(lambda: _is_whole(system), "a cluster with all its replicas")
             for name in _masters(system):
+                _until(lambda: _is_whole(system), "a cluster with all its replicas")
                 found.append({"what": what, "players": players, **_served_again(system, name, number)})
                 console.print(f"  {what}: writes again after {found[-1]['writes_seconds']:.1f} s")
     return found
