@@ -22,29 +22,27 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from benchmarks.machine import machine_facts
-from benchmarks.one_service import RunRedis, one_service
+from benchmarks.one_service import RunRedis, one_service, start_redis
 from benchmarks.recovery import console
 from benchmarks.report import RESULTS, markdown_table
 from benchmarks.scenarios import material_folder
 from benchmarks.system import System, loaded_system
-from leaderboard_cli.cluster.binaries import Servers, find_redis
-from leaderboard_cli.cluster.ports import find_free_ports
-from leaderboard_cli.cluster.redis_server import RedisServer
-from leaderboard_cli.cluster.server import running
 from leaderboard_core.settings import AuthSettings, load
 from leaderboard_core.tokens import Tokens
 from tests.acceptance.cluster import command
+from tests.support.waiting import wait_until
 
 PARTS = ("failover", "repartition")
 MASTERS, PARTITIONS = 3, 4
 KILL_AT_READS = 3
-AWAY_SECONDS = 120
+_until = partial(wait_until, seconds=120)
 PLAYERS_WRITTEN = 24
 """So many that each partition has some."""
 
@@ -104,7 +102,6 @@ def _served_again(system: System, name: str, number: signal.Signals) -> dict[str
         finally:
             if number == signal.SIGSTOP:
                 os.kill(pid, signal.SIGCONT)
-                _until(lambda: _is_whole(system), "a cluster with all its replicas")
 
 
 def _is_whole(system: System) -> bool:
@@ -112,22 +109,12 @@ def _is_whole(system: System) -> bool:
     return all(shard["ok"] and shard.get("replicas") == 1 for shard in shards)
 
 
-def _until(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + AWAY_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not come within {AWAY_SECONDS} s")
-        time.sleep(0.02)
-
-
 def repartition(players: int) -> list[dict[str, Any]]:
     """Spread players over four Redis, killed once on the way, and back; return the seconds, and who answered."""
     urls: list[str] = []
 
     def run(folder: Path, stack: ExitStack) -> dict[str, str]:
-        for number, port in enumerate(find_free_ports(1 + PARTITIONS), 1):
-            server = RedisServer(find_redis(Servers.WHEELS), folder / f"redis-{number}", port, name=f"redis-{number}")
-            urls.append(stack.enter_context(running(server)).url)
+        urls.extend(start_redis(folder, stack, 1 + PARTITIONS))
         return {"REDIS_URL": urls[0]}
 
     found = []

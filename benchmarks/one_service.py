@@ -82,14 +82,20 @@ class RunRedis(NamedTuple):
     run: Callable[[Path, ExitStack], Mapping[str, str]]
 
 
+def start_redis(folder: Path, stack: ExitStack, count: int) -> list[str]:
+    """Run so many Redis until the stack ends; return their URLs."""
+    urls = []
+    for number, port in enumerate(find_free_ports(count), 1):
+        server = RedisServer(find_redis(Servers.WHEELS), folder / f"redis-{number}", port, name=f"redis-{number}")
+        urls.append(stack.enter_context(running(server)).url)
+    return urls
+
+
 def redis_servers(count: int) -> RunRedis:
     """Run servers over which the regions alternate."""
 
     def run(folder: Path, stack: ExitStack) -> Mapping[str, str]:
-        urls = []
-        for number, port in enumerate(find_free_ports(count), 1):
-            server = RedisServer(find_redis(Servers.WHEELS), folder / f"redis-{number}", port, name=f"redis-{number}")
-            urls.append(stack.enter_context(running(server)).url)
+        urls = start_redis(folder, stack, count)
         return {f"REDIS_URL_{region}": urls[place % count] for place, region in enumerate(REGIONS)}
 
     return RunRedis(f"{count} Redis", run)

@@ -51,13 +51,11 @@ async def poll(client: httpx.AsyncClient, sources: Sources) -> Snapshot:
 
     async def ask_health(name: str, url: str) -> None:
         answer = await _get(client, f"{url}/health", found)
-        if answer is not None and (body := _json(answer)) is not None and "upstreams" in body:
+        if answer is None or (body := _json(answer)) is None:
+            return
+        if "upstreams" in body:
             found.health[name] = body
-
-    async def ask_redis(url: str) -> None:
-        answer = await _get(client, f"{url}/health", found)
-        if answer is not None and (body := _json(answer)) is not None:
-            found.redis = body.get("redis") or found.redis
+        found.redis = body.get("redis") or found.redis
 
     async def ask_metrics(name: str, url: str) -> None:
         answer = await _get(client, f"{url}/metrics", found)
@@ -66,10 +64,8 @@ async def poll(client: httpx.AsyncClient, sources: Sources) -> Snapshot:
 
     async with asyncio.TaskGroup() as group:
         group.create_task(ask_status(sources.url))
-        for name, url in sources.gateways.items():
+        for name, url in {**sources.gateways, **sources.services}.items():
             group.create_task(ask_health(name, url))
-        for url in sources.services.values():
-            group.create_task(ask_redis(url))
         for name, url in sources.processes.items():
             group.create_task(ask_metrics(name, url))
     # The public address may lead to a service that hangs; any other service knows as much.
