@@ -11,7 +11,7 @@ ON_A_CLUSTER = tests/integration/leaderboard_service/scores/test_scores.py
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-quick test-matrix test-documents test-containers test-newest test-clients test-pgbouncer test-compose test-upgrade docs site soak ledger-cluster history fuzz bench bench-durability bench-fallback bench-growing bench-rebuild bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-quick test-matrix test-documents test-containers test-newest test-uvicorn test-clients test-pgbouncer test-compose test-upgrade docs site soak ledger-cluster history fuzz hostile bench bench-durability bench-fallback bench-growing bench-rebuild bench-recovery bench-scaling lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -99,6 +99,9 @@ history: .venv/.ready ## every pair of faults, what clients saw checked by Porcu
 
 fuzz: .venv/.ready ## random byte streams to gateway and service, held against uvicorn's own protocols (STREAMS=20000, SEED=n)
 	$(BIN)/python -m tests.fuzz --streams $(or $(STREAMS),20000) $(if $(SEED),--seed $(SEED))
+
+hostile: .venv/.ready ## what one address can do to stop others, for MINUTES=10; fails where a process keeps memory of it
+	$(BIN)/python -m tests.hostile --minutes $(or $(MINUTES),10)
 
 bench-recovery: .venv/.ready ## rebuild, drain and memory per player, next to bare loops
 	$(BIN)/python -m benchmarks.recovery

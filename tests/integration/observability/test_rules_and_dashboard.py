@@ -22,6 +22,7 @@ from leaderboard_core.settings import AuthSettings, load
 from leaderboard_core.tokens import Tokens
 from tests.conftest import TestDatabases, environment_on
 from tests.support.catalogue import catalogue
+from tests.support.compose import needs_compose
 from tests.support.processes import Processes, processes
 from tests.support.waiting import wait_until
 
@@ -46,16 +47,6 @@ needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None,
     reason="there is no prometheus; on Debian and Ubuntu: apt-get install prometheus",
 )
-
-
-def compose_answers() -> bool:
-    """Tell whether docker compose is installed; reading a file needs no engine."""
-    if shutil.which("docker") is None:
-        return False
-    return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
-
-
-needs_compose = pytest.mark.skipif(not compose_answers(), reason="there is no docker command with the compose plugin")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from ipaddress import IPv4Network, ip_address
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.docs.regions import REPOSITORY
+from tests.support.compose import needs_compose
 
-pytestmark = pytest.mark.skipif(shutil.which("docker") is None, reason="there is no docker command")
+pytestmark = needs_compose
 GATEWAYS = ("api-gateway-1", "api-gateway-2", "api-gateway-3")
 
 
