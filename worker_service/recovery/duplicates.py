@@ -1,13 +1,20 @@
-"""Settle a user_id that has rows in two regions' databases: the newer one is the player."""
+"""Settle a user_id that has rows in two regions' databases: the newer one is the player.
+
+On one Redis the player has one hash, of one of the regions. Regions on different Redis may have a hash each, and
+neither knows of the other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
+from worker_service.recovery.reconcile import Row, forget_stray, reconcile, rows_of
 from worker_service.recovery.restore import restore
 
 DROPPED = "dropped the older row of"
@@ -31,14 +38,63 @@ async def settle(
     others = max(int(updated_at or 0), there["micros"] if there else 0)
     older, micros = (region, here["micros"]) if here["micros"] <= others else (home, there["micros"] if there else 0)
     if not drop_older:
-        at = datetime.fromtimestamp(micros / 1_000_000, UTC).isoformat(timespec="seconds")
-        return False, f"has rows in {region} and {home}; that of {older} is older ({at}): --drop-older drops it"
+        return False, _named(region, home, older, micros)
     await databases[older].execute(sql.load("delete_row"), user_id, older, micros)
     if older == region:
         await shard.command("ZREM", keys.board(region), user_id)
     else:
         await restore(shard, region, [here])
     return True, f"{DROPPED} {older}"
+
+
+async def rows_elsewhere(
+    shard_map: ShardMap, databases: RegionDatabases, region: str, user_ids: Sequence[str]
+) -> dict[str, Row]:
+    """The rows of these players in regions whose players are on other Redis than those of `region`, by user_id."""
+    found: dict[str, Row] = {}
+    if shard_map.one_shard_decides:
+        return found
+    here = set(shard_map.shards_of_region(region))
+    for pool in databases.distinct():
+        if pool is not databases[region]:
+            rows = await rows_of(pool, user_ids)
+            found |= {
+                user_id: row
+                for user_id, row in rows.items()
+                if row.region in shard_map.regions and here.isdisjoint(shard_map.shards_of_region(row.region))
+            }
+    return found
+
+
+async def settle_apart(
+    shard_map: ShardMap, databases: RegionDatabases, region: str, other: Row, *, drop_older: bool
+) -> tuple[bool, str]:
+    """Settle a player of `region` who has the row `other` in a region on another Redis; returns what `settle` does.
+
+    Raises Unavailable, and asyncpg's errors.
+    """
+    user_id = other.user_id
+    here = (await rows_of(databases[region], [user_id])).get(user_id)
+    rows = {region: here.micros if here else 0, other.region: other.micros}
+    shards = {one: shard_map.shard_of(one, user_id) for one in rows}
+    times = {one: max(micros, await _last_write(shards[one], one, user_id)) for one, micros in rows.items()}
+    older, newer = sorted(times, key=lambda one: (times[one], one))
+    if not drop_older:
+        return False, _named(region, other.region, older, times[older])
+    await databases[older].execute(sql.load("delete_row"), user_id, older, rows[older])
+    await forget_stray(shards[older], older, user_id)
+    await reconcile(shards[newer], databases, newer, user_id)
+    return True, f"{DROPPED} {older}"
+
+
+async def _last_write(shard: Shard, region: str, user_id: str) -> int:
+    home, updated_at = await shard.command("HMGET", shard.keys.user(user_id), "region", "updated_at")
+    return int(updated_at) if home == region else 0
+
+
+def _named(region: str, other: str, older: str, micros: int) -> str:
+    at = datetime.fromtimestamp(micros / 1_000_000, UTC).isoformat(timespec="seconds")
+    return f"has rows in {region} and {other}; that of {older} is older ({at}): --drop-older drops it"
 
 
 async def _row(databases: RegionDatabases, region: str, user_id: str) -> Any:

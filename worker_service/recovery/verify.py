@@ -12,7 +12,7 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
-from worker_service.recovery.duplicates import settle
+from worker_service.recovery.duplicates import rows_elsewhere, settle, settle_apart
 from worker_service.recovery.reconcile import Row, deletions_of, forget_stray, reconcile, rows_of
 from worker_service.recovery.restore import player_pages
 
@@ -132,11 +132,17 @@ class Verifier:
                     await forget_stray(shard, region, one.user_id)
                     report.repaired.append((one, "removed"))
                     continue
-                mended, outcome = True, await reconcile(shard, self._databases, region, one.user_id)
-                if outcome == "elsewhere":
-                    mended, outcome = await settle(shard, self._databases, region, one.user_id, drop_older=drop_older)
+                mended, outcome = await self._mend(shard, region, one.user_id, drop_older=drop_older)
                 (report.repaired if mended else report.unrepaired).append((one, outcome))
         return report
+
+    async def _mend(self, shard: Shard, region: str, user_id: str, *, drop_older: bool) -> tuple[bool, str]:
+        if other := (await rows_elsewhere(self._map, self._databases, region, [user_id])).get(user_id):
+            return await settle_apart(self._map, self._databases, region, other, drop_older=drop_older)
+        outcome = await reconcile(shard, self._databases, region, user_id)
+        if outcome == "elsewhere":
+            return await settle(shard, self._databases, region, user_id, drop_older=drop_older)
+        return True, outcome
 
     async def _candidates(self, shard: Shard, region: str, report: Report, on_players: OnPlayers | None) -> set[str]:
         pool, candidates = self._databases[region], set[str]()
@@ -149,6 +155,8 @@ class Verifier:
                     if record["region"] not in shared and shard.partition.holds(record["user_id"])
                 ]
                 candidates |= {found.user_id for found in await _compare_rows(shard, region, rows)}
+                user_ids = [row.user_id for row in rows]
+                candidates |= set(await rows_elsewhere(self._map, self._databases, region, user_ids))
                 report.players += len(rows)
                 if on_players is not None:
                     on_players(region, len(rows))
@@ -212,11 +220,14 @@ class Verifier:
         rows = await rows_of(self._databases[region], user_ids)
         gone = await deletions_of(self._databases[region], user_ids)
         elsewhere = [await deletions_of(pool, user_ids) for pool in self._databases.distinct()]
+        second = await rows_elsewhere(self._map, self._databases, region, user_ids)
         after = await _redis_states(shard, region, user_ids)
         differences, changing = [], set()
         for user_id, first, last in zip(user_ids, before, after, strict=True):
             others = {found[user_id] for found in elsewhere if user_id in found}
             problem = compare(region, rows.get(user_id), last, gone.get(user_id, 0), others)
+            if (other := second.get(user_id)) and (row := rows.get(user_id)) and _order(row) < _order(other):
+                problem = f"has a newer row in {other.region}"
             if not shard.partition.holds(user_id):
                 problem = STRAY if any(last) else None
             if problem and (uncommitted or first != last):
@@ -224,6 +235,10 @@ class Verifier:
             elif problem:
                 differences.append(Difference(region, user_id, problem))
         return differences, changing, uncommitted
+
+
+def _order(row: Row) -> tuple[int, str]:
+    return row.micros, row.region
 
 
 async def _scan(shard: Shard, board: str) -> AsyncIterator[list[str]]:

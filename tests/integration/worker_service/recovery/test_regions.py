@@ -12,10 +12,11 @@ import redis.asyncio as redis
 
 from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_cli.commands.stores import open_stores
+from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.settings import TopologySettings, load
 from tests.conftest import Start, admit
-from tests.support.service import running_service
+from tests.support.service import Api, running_service
 from tests.support.worker import drained, event, push, working
 from worker_service.recovery.regions import (
     RegionsChanged,
@@ -24,7 +25,7 @@ from worker_service.recovery.regions import (
     remove_region,
     rename_region,
 )
-from worker_service.recovery.restore import RebuildInterrupted
+from worker_service.recovery.restore import RebuildInterrupted, restore
 from worker_service.recovery.verify import Verifier
 
 
@@ -33,15 +34,15 @@ def count(_: int) -> None:
 
 
 def renamed(environ: dict[str, str]) -> dict[str, str]:
-    """The settings with EUROPE in the place of EU, on EU's database."""
-    chosen = {**environ, "REGIONS": "ASIA,EUROPE,NA,GLOBAL", "DATABASE_URL_EUROPE": environ["DATABASE_URL_EU"]}
-    del chosen["DATABASE_URL_EU"]
-    return chosen
+    """The settings with EUROPE in the place of EU, on EU's database and Redis."""
+    moved = {name.replace("URL_EU", "URL_EUROPE"): value for name, value in environ.items()}
+    return {**moved, "REGIONS": "ASIA,EUROPE,NA,GLOBAL"}
 
 
 def without(environ: dict[str, str], region: str) -> dict[str, str]:
     chosen = {**environ, "REGIONS": ",".join(one for one in ("ASIA", "EU", "NA", "GLOBAL") if one != region)}
-    chosen.pop(f"DATABASE_URL_{region}", None)
+    for variable in ("DATABASE_URL", "REDIS_URL"):
+        chosen.pop(f"{variable}_{region}", None)
     return chosen
 
 
@@ -155,11 +156,12 @@ async def test_a_region_that_brings_players_along_is_checked_first(
         await check_regions(there)
 
 
+@pytest.mark.parametrize("rebuilt", [False, True])
 async def test_two_rows_of_one_player_are_not_called_mended(
-    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis, *, rebuilt: bool
 ) -> None:
     """A region was dropped, its player registered elsewhere, and it was added again, in a version before this."""
-    api = await start()
+    api = any_api
     await api.register("alice", "EU", 5)
     await api.register("bob", "EU", 5)
     async with working(environ):
@@ -169,6 +171,11 @@ async def test_two_rows_of_one_player_are_not_called_mended(
         "('alice', 'old', 'NA', 1, TIMESTAMP '2020-01-01'), ('bob', 'new', 'NA', 2, TIMESTAMP '2100-01-01')"
     )
     async with open_stores(environ) as (shard_map, there):
+        if rebuilt:  # regions on different Redis have the player twice then
+            for region in ("EU", "NA"):
+                rows = await there[region].fetch(sql.load("players_by_id"), ["alice", "bob"])
+                for shard in shard_map.shards_of_region(region):
+                    await restore(shard, region, rows)
 
         async def verify(**how: Any) -> Any:
             return await Verifier(shard_map, there, wait_seconds=0).verify(repair=True, **how)
@@ -186,6 +193,8 @@ async def test_two_rows_of_one_player_are_not_called_mended(
         assert (await verify()).differences == []
     assert await api.scores("EU") == {"alice": 5}
     assert await api.scores("NA") == {"bob": 2}
+    assert await api.scores("GLOBAL") == {"alice": 5, "bob": 2}
+    assert (await api.top())["total"] == 2
 
 
 async def test_rows_of_another_region_are_a_difference(
