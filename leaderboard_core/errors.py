@@ -191,7 +191,7 @@ class ScoreOutOfBounds(LeaderboardError):
 
 class RateLimited(RetryLater):
     status, code = 429, "rate_limited"
-    default_message = "Too many requests for this player; wait 'retry_after' seconds."
+    default_message = "Too many requests of this player or address; wait 'retry_after' seconds."
 
 
 class RegionRateLimited(RetryLater):

@@ -11,6 +11,7 @@ from leaderboard_core.errors import (
     LeaderboardError,
     MissingToken,
     PayloadTooLarge,
+    RateLimited,
     Repartitioning,
     RetryLater,
     Unavailable,
@@ -30,6 +31,8 @@ BODY_ERRORS: Final[Errors] = (*NOT_READ, InvalidPayload, UnknownRegion)
 STORE_ERRORS: Final[Errors] = (Unavailable, WarmingUp, Repartitioning)
 READ_ERRORS: Final[Errors] = (InvalidPayload, UnknownRegion, Unavailable)
 """The errors of a read that goes to Postgres when Redis does not hold its data."""
+STREAM_ERRORS: Final[Errors] = (*READ_ERRORS, RateLimited)
+"""The errors of a stream; gateways and NGINX limit how many an address has."""
 
 _RETRY_AFTER: Final = {
     "Retry-After": {"description": "Whole seconds; `retry_after` is exact.", "schema": {"type": "integer"}},

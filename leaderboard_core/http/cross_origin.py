@@ -50,6 +50,14 @@ class CrossOrigin(CORSMiddleware):
         """Send answers to a page of a listed site."""
         return partial(self.send, send=send, request_headers=Headers(scope=scope))
 
+    def headers_for(self, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+        """What an answer has of this that no application gives; `headers` are those that were sent."""
+        answer = MutableHeaders(raw=[VARY])
+        if self.lists(headers):
+            answer.update(self.simple_headers)
+            self.allow_explicit_origin(answer, headers[b"origin"].decode("ascii"))
+        return answer.raw
+
     def preflight(self, verbs: Iterable[str]) -> Response:
         """Answer what a browser asks before a call; whether it makes the call is for it to decide."""
         headers = {**self.preflight_headers, "Access-Control-Allow-Methods": ", ".join(sorted(verbs))}

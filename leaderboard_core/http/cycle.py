@@ -27,6 +27,20 @@ _FRAMING: Final = frozenset({b"connection", b"transfer-encoding"})
 _BODILESS: Final = frozenset({204, 304})
 
 
+def scope_of_connection(protocol: Any) -> dict[str, Any]:
+    """What the ASGI scopes of all requests of one connection begin with."""
+    return {
+        "type": "http",
+        "asgi": {"version": protocol.asgi_version, "spec_version": "2.3"},
+        "http_version": "1.1",
+        "server": protocol.server,
+        "client": protocol.client,
+        "scheme": protocol.scheme,
+        "root_path": protocol.root_path,
+        TRANSPORT: protocol.transport,
+    }
+
+
 class Cycle(RequestResponseCycle):
     """One request and its answer. A head waits for the first piece of its body; both are then one write."""
 
@@ -60,6 +74,12 @@ class Cycle(RequestResponseCycle):
     @property
     def default_headers(self) -> Any:  # type: ignore[override]
         return self._state.default_headers
+
+    @property
+    def first_headers(self) -> dict[bytes, bytes]:
+        """The first header of each name."""
+        scope: Any = self.scope
+        return scope[FIRST_HEADERS]  # type: ignore[no-any-return]
 
     @property
     def message_event(self) -> Any:  # type: ignore[override]

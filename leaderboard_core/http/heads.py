@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from typing import Final
 
 import orjson
@@ -25,17 +26,18 @@ class Refusal(Exception):
         self.status, self.code, self.message = status, code, message
         super().__init__(message)
 
-    def encode(self) -> bytes:
-        """The whole answer."""
+    def encode(self, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+        """The whole answer, with these headers besides its own."""
         body = orjson.dumps({"error": self.code, "message": self.message})
         head = (
             f"HTTP/1.1 {self.status} {phrase_of(self.status)}\r\n"
             "content-type: application/json\r\n"
             f"content-length: {len(body)}\r\n"
             f"x-request-id: {secrets.token_hex(16)}\r\n"
-            "connection: close\r\n\r\n"
+            "connection: close\r\n"
         )
-        return head.encode("ascii") + body
+        lines = (b"%b: %b\r\n" % header for header in headers)
+        return b"".join((head.encode("ascii"), *lines, b"\r\n", body))
 
 
 def malformed(message: str = "This is not a well-formed HTTP request.") -> Refusal:

@@ -16,22 +16,22 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from leaderboard_core.http import heads
-from leaderboard_core.http.cycle import FIRST_HEADERS, TRANSPORT, Cycle
+from leaderboard_core.http.cross_origin import CrossOrigin
+from leaderboard_core.http.cycle import FIRST_HEADERS, Cycle, scope_of_connection
 from leaderboard_core.http.heads import MAX_HEAD_BYTES, MAX_HEADERS, Refusal
 
 _HEAD_END: Final = b"\r\n\r\n"
 _CHUNK_FRAMING: Final = 32
 """Bytes around a piece of a body that nobody counts."""
-_PIECE_BYTES: Final = 65_536
-"""Most that the parser gets at once."""
-_FEW_BYTES: Final = 2048
-"""Of which the requests are not counted: one of the usual size is not looked through for others behind it."""
+_PIECE_BYTES: Final = 65_536  # most that the parser gets at once
+_FEW_BYTES: Final = 2048  # one of the usual size is not looked through for others behind it
 _LINGER_SECONDS: Final = 2.0
 
 
 class EnvelopeProtocol(HttpToolsProtocol):
     """Answers what cannot be parsed in the envelope, as everything else is, and sends each answer at once.
 
+    `cross_origin` lets pages of listed sites read that too, as far as their Origin was parsed.
     `idle_since` (of the loop's clock) is when the connection began to wait for a request's head, infinite while it has
     a request. No timer runs for it: whoever owns the connections calls `close_if_late` of all from time to time.
     """
@@ -53,19 +53,14 @@ class EnvelopeProtocol(HttpToolsProtocol):
     _slow_head: Any = None
     _slow_head_since = 0.0
 
+    def __init__(self, *args: Any, cross_origin: CrossOrigin | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._cross_origin = cross_origin
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.idle_since = self.loop.time()
-        self._scope = {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": "1.1",
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "root_path": self.root_path,
-            TRANSPORT: transport,
-        }
+        self._scope = scope_of_connection(self)
 
     def close_after_response(self) -> None:
         """Let this connection end with its next answer."""
@@ -158,7 +153,8 @@ class EnvelopeProtocol(HttpToolsProtocol):
         """Answer the refusal when it is its turn; nothing more is parsed."""
         self.logger.warning("%s %s", refusal.status, refusal.message)
         self._refused = self._deaf = True
-        self._last_words = refusal.encode()
+        sites = self._cross_origin
+        self._last_words = refusal.encode(sites.headers_for(self._broken_head()) if sites else ())
         running = self._running
         if running is None or running.response_complete:
             self._say_last_words()
@@ -170,6 +166,13 @@ class EnvelopeProtocol(HttpToolsProtocol):
                     self._last_words = b""
                 self._say_last_words()
                 running.give_up()
+
+    def _broken_head(self) -> dict[bytes, bytes]:
+        """The first header of each name in the message that is no request, as far as it was parsed."""
+        if self._in_head:
+            return dict(reversed(self.headers))
+        cycle = cast(Cycle | None, self.cycle)
+        return {} if cycle is None or not cycle.more_body else cycle.first_headers
 
     def _say_last_words(self) -> None:
         """End the connection, and let the other side read that before its unread bytes cause a reset."""
@@ -198,7 +201,6 @@ class EnvelopeProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         headers, parser, url = self.headers, self.parser, self.url
-        self.headers = []  # of trailers, which nobody sees
         version, method = parser.get_http_version(), parser.get_method()
         first = dict(reversed(headers))
         if self._overhead or len(headers) > MAX_HEADERS:
@@ -210,7 +212,7 @@ class EnvelopeProtocol(HttpToolsProtocol):
         if b"upgrade" in first and parser.should_upgrade():
             self._without_upgrade = heads.without_upgrade(method, url, version, headers)
             return
-        self._in_head = False
+        self._in_head, self.headers = False, []  # of trailers, which nobody sees
         self.idle_since = inf
         if url.startswith(b"/") and b"#" not in url:
             raw_path, _, query = url.partition(b"?")
@@ -230,11 +232,9 @@ class EnvelopeProtocol(HttpToolsProtocol):
         }
         if version != "1.1":
             scope["http_version"] = version
-        before = self.cycle
-        self.scope = scope
-        self.cycle = Cycle(
-            self, scope, version != "1.0" and not self.closing_after_response and parser.should_keep_alive()
-        )
+        before, self.scope = self.cycle, scope
+        keep_alive = version != "1.0" and not self.closing_after_response and parser.should_keep_alive()
+        self.cycle = Cycle(self, scope, keep_alive)
         if b"expect" in first and any(value.lower() == b"100-continue" for name, value in headers if name == b"expect"):
             self.cycle.waiting_for_100_continue = True
         if before is None or before.response_complete:

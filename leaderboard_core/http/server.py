@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import uvicorn
 
+from leaderboard_core.http.cross_origin import CrossOrigin
 from leaderboard_core.http.protocol import EnvelopeProtocol
 from leaderboard_core.http.sockets import BACKLOG
 
@@ -61,8 +63,9 @@ class DrainingServer(uvicorn.Server):
             loop = asyncio.get_running_loop()
             self.servers.append(await loop.create_unix_server(self._protocol, sock=self._local, backlog=BACKLOG))
 
-    def _protocol(self) -> EnvelopeProtocol:
-        return EnvelopeProtocol(self.config, self.server_state, self.lifespan.state, asyncio.get_running_loop())
+    def _protocol(self) -> Any:
+        make: Any = self.config.http_protocol_class
+        return make(self.config, self.server_state, self.lifespan.state, asyncio.get_running_loop())
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS_PER_SWEEP == 0:
@@ -107,12 +110,16 @@ def create_server(
     notice_seconds: float = 0,
     head_seconds: float = 15,
     local: socket.socket | None = None,
+    cross_origin: CrossOrigin | None = None,
     loop: Literal["uvloop", "asyncio"] = "uvloop",
 ) -> DrainingServer:
-    """A server for one ASGI application; run it with the listening sockets. `local` is a Unix socket's."""
+    """A server for one ASGI application; run it with the listening sockets. `local` is a Unix socket's.
+
+    `cross_origin` is for what the server refuses by itself; the application shares its own answers.
+    """
     config = uvicorn.Config(
         app,
-        http=EnvelopeProtocol,
+        http=partial(EnvelopeProtocol, cross_origin=cross_origin),  # type: ignore[arg-type] # it calls it, no more
         ws="none",
         loop=loop,
         lifespan="on",

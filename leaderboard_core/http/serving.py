@@ -15,6 +15,7 @@ import uvloop
 
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.http import open_files
+from leaderboard_core.http.cross_origin import CrossOrigin
 from leaderboard_core.http.server import create_server
 from leaderboard_core.http.sockets import is_reached_locally, listen, listen_locally, local_socket
 from leaderboard_core.settings import ProcessSettings, SettingsError, TracingSettings, load
@@ -64,6 +65,7 @@ async def serve(
         notice_seconds=notice_seconds,
         head_seconds=settings.client_timeout_seconds,
         local=local,
+        cross_origin=CrossOrigin(app, settings.cors_origins) if settings.cors_origins else None,
     )
     # uvicorn raises the signal again when it is done, to die of it; the handler it finds then is this one.
     for number in (signal.SIGTERM, signal.SIGINT):

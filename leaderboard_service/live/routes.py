@@ -13,7 +13,7 @@ from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_service.dependencies import KnownRegions
 from leaderboard_service.live.dependencies import LastEventId, LiveHub
 from leaderboard_service.live.schemas import RankEvent, StreamRankQuery, StreamTopQuery, TopEvent
-from leaderboard_service.openapi import READ_ERRORS, refused_with
+from leaderboard_service.openapi import STREAM_ERRORS, refused_with
 from leaderboard_service.schemas import UserId
 
 router = APIRouter(tags=["live"], route_class=CompiledRoute, default_response_class=EventStream)
@@ -23,7 +23,7 @@ router = APIRouter(tags=["live"], route_class=CompiledRoute, default_response_cl
     calls.STREAM_TOP.path,
     response_description="Server-Sent Events; the schema is that of their `data`.",
     response_model=TopEvent,
-    responses=refused_with(*READ_ERRORS),
+    responses=refused_with(*STREAM_ERRORS),
 )
 async def stream_top(
     query: Annotated[StreamTopQuery, Query()], hub: LiveHub, regions: KnownRegions, last_event_id: LastEventId = ""
@@ -47,7 +47,7 @@ async def stream_top(
     calls.STREAM_RANK.path,
     response_description="Server-Sent Events; the schema is that of their `data`.",
     response_model=RankEvent,
-    responses=refused_with(UserNotFound, *READ_ERRORS),
+    responses=refused_with(UserNotFound, *STREAM_ERRORS),
 )
 async def stream_rank(
     user_id: UserId,

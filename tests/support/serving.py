@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from leaderboard_core.http.cross_origin import CrossOrigin
 from leaderboard_core.http.server import DrainingServer, create_server
 from leaderboard_core.http.sockets import listen
 from tests.support.waiting import eventually
@@ -27,11 +28,15 @@ async def talk(port: int, data: bytes) -> bytes:
 
 @asynccontextmanager
 async def serving(
-    app: Any, *, on_stop: Callable[[], None] = lambda: None, local: socket.socket | None = None
+    app: Any,
+    *,
+    on_stop: Callable[[], None] = lambda: None,
+    local: socket.socket | None = None,
+    cross_origin: CrossOrigin | None = None,
 ) -> AsyncIterator[tuple[DrainingServer, int]]:
     """Run the server; yield it with its port, and stop it gracefully at the end."""
     listener = listen("127.0.0.1", 0)
-    server = create_server(app, on_stop=on_stop, local=local, loop="asyncio")
+    server = create_server(app, on_stop=on_stop, local=local, cross_origin=cross_origin, loop="asyncio")
     running = asyncio.create_task(server.serve(sockets=[listener]))
 
     async def started() -> bool:

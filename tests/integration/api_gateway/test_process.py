@@ -32,9 +32,11 @@ async def start(**environment: str) -> asyncio.subprocess.Process:
 
 
 @contextlib.asynccontextmanager
-async def running(service: Service) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
+async def running(
+    service: Service, **environment: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
     (port,) = find_free_ports(1)
-    process = await start(PORT=str(port), LEADERBOARD_SERVICE_URLS=service.url)
+    process = await start(PORT=str(port), LEADERBOARD_SERVICE_URLS=service.url, **environment)
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as client:
 
@@ -148,3 +150,13 @@ async def test_health_checks_leave_no_line_in_the_log() -> None:
         output, _ = await process.communicate()
     assert b"Application startup complete" in output
     assert b"HTTP Request" not in output
+
+
+async def test_what_it_refuses_before_there_is_a_request_is_shared_with_listed_sites() -> None:
+    site = "https://game.example"
+    async with services(1) as (service,), running(service, CORS_ORIGINS=site) as (_, client):
+        for origin, allowed in ((site, site), ("https://evil.example", None)):
+            refused = await client.get("/top", headers={"Origin": origin, "X-Long": "x" * 70_000})
+            assert refused.status_code == 431
+            assert refused.headers.get("access-control-allow-origin") == allowed
+            assert refused.headers["vary"] == "Origin"

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from leaderboard_core.http.cross_origin import CrossOrigin
 from leaderboard_core.http.cycle import FLUSH_HEAD, send_whole, take_whole_body
 from tests.support.serving import serving, talk
 from tests.support.waiting import eventually
@@ -126,9 +127,9 @@ class Running:
 
 
 @asynccontextmanager
-async def echo() -> AsyncIterator[Running]:
+async def echo(cross_origin: CrossOrigin | None = None) -> AsyncIterator[Running]:
     app = Echo()
-    async with serving(app) as (server, port):
+    async with serving(app, cross_origin=cross_origin) as (server, port):
         yield Running(app, server, port)
 
 

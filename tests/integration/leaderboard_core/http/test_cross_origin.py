@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
+import pytest
 
 from leaderboard_core.calls import CALLS
-from leaderboard_core.http.cross_origin import ANSWER_HEADERS
+from leaderboard_core.http.cross_origin import ANSWER_HEADERS, CrossOrigin
+from leaderboard_core.http.heads import MAX_HEAD_BYTES
 from tests.conftest import Start
 from tests.integration.api_gateway.support import bearer, gateway, says, services
+from tests.integration.leaderboard_core.http.support import SOON, Echo, echo, request
 
 GAME, EVIL = "https://game.example", "https://evil.example"
 LISTED = {"CORS_ORIGINS": f"{GAME},http://localhost:3000"}
@@ -122,3 +127,75 @@ async def test_a_service_asked_directly_shares_the_same(start: Start) -> None:
         assert not shared(await api.http.request(method, path, headers={"Origin": EVIL}))
     check_preflight(await api.http.options("/users/alice", headers=asks("DELETE")), "DELETE", "GET", "HEAD")
     check_preflight(await api.http.options("/openapi.json", headers=asks("GET")), "GET", "HEAD")
+
+
+LONG = "x" * MAX_HEAD_BYTES
+START = "Origin: {origin}\r\nHost: h\r\n"
+CHUNKED = "POST /a HTTP/1.1\r\n" + START + "Transfer-Encoding: chunked\r\n\r\n"
+
+
+def parsed(said: bytes) -> httpx.Response:
+    """The last answer of a connection."""
+    head, _, body = said[said.rindex(b"HTTP/1.1 ") :].partition(b"\r\n\r\n")
+    line, *lines = head.split(b"\r\n")
+    headers = [(name, value) for name, _, value in (each.partition(b": ") for each in lines)]
+    return httpx.Response(int(line.split()[1]), headers=headers, content=body)
+
+
+@pytest.mark.parametrize(
+    ("status", "sent"),
+    [
+        (400, "GET /a HTTP/1.1\r\n" + START + "no header\r\n\r\n"),
+        (400, "GET /a HTTP/1.1\r\n" + START + "Host: another\r\n\r\n"),
+        (400, "CONNECT a:1 HTTP/1.1\r\n" + START + "\r\n"),
+        (400, CHUNKED + "no length\r\n"),
+        (431, "GET /a HTTP/1.1\r\n" + START + f"X: {LONG}\r\n\r\n"),
+        (431, "GET /a HTTP/1.1\r\n" + START + "X: 1\r\n" * 100 + "\r\n"),
+        (431, CHUNKED + "1;" + LONG * 2),
+        (414, f"GET /{LONG} HTTP/1.1\r\n" + START + "\r\n"),
+        (501, "POST /a HTTP/1.1\r\n" + START + "Transfer-Encoding: gzip, chunked\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("before", [b"", request("/a")], ids=["first", "second"])
+async def test_what_never_becomes_a_request_is_shared_too(status: int, sent: str, before: bytes) -> None:
+    async with echo(CrossOrigin(Echo(), [GAME])) as server:
+        for origin in (GAME, EVIL):
+            refused = parsed(await server.talk(before + sent.format(origin=origin).encode()))
+            assert (refused.status_code, shared(refused)) == (status, origin == GAME)
+            assert refused.json()["message"]
+            assert refused.headers["vary"] == "Origin"
+
+
+async def test_a_head_that_comes_too_late_is_shared_when_its_origin_has_come() -> None:
+    async with echo(CrossOrigin(Echo(), [GAME])) as server:
+        server.server.head_seconds = 0.2
+        for end in ("\r\nX: ", ""):  # without an end of its line it may go on with .evil.example
+            reader, writer = await server.connect()
+            writer.write(f"GET /a HTTP/1.1\r\nHost: h\r\nOrigin: {GAME}{end}".encode())
+            refused = parsed(await asyncio.wait_for(reader.read(), SOON))
+            writer.close()
+            assert (refused.status_code, shared(refused)) == (408, bool(end))
+
+
+@pytest.mark.parametrize("sent", [f"Origin: {GAME}\r\n\r\n", f"GET /a HTTP/7.7\r\nOrigin: {GAME}\r\n\r\n"])
+async def test_what_has_no_readable_origin_is_shared_with_nobody(sent: str) -> None:
+    async with echo(CrossOrigin(Echo(), [GAME])) as server:
+        assert not shared(parsed(await server.talk(sent.encode())))
+
+
+async def test_an_origin_of_a_trailer_or_of_the_request_before_is_none() -> None:
+    async with echo(CrossOrigin(Echo(), [GAME])) as server:
+        trailers = CHUNKED.replace("Origin: {origin}\r\n", "") + f"0\r\nOrigin: {GAME}\r\nno trailer\r\n"
+        before = request("/a", extra=f"Origin: {GAME}\r\n")
+        blank = b"\r\n" * MAX_HEAD_BYTES
+        for status, sent in ((400, trailers.encode()), (400, before + b"no request\r\n"), (431, before + blank)):
+            refused = parsed(await server.talk(sent))
+            assert (refused.status_code, shared(refused)) == (status, False)
+
+
+async def test_without_listed_sites_a_refusal_says_nothing_of_them() -> None:
+    async with echo() as server:
+        refused = parsed(await server.talk(b"GET /a HTTP/1.1\r\n" + START.format(origin=GAME).encode() + b"no\r\n\r\n"))
+        assert refused.status_code == 400
+        assert not shared(refused)
+        assert "vary" not in refused.headers

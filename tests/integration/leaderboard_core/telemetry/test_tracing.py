@@ -10,12 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from leaderboard_cli.cluster.plan import AppServer
+from leaderboard_cli.cluster.ports import LOOPBACK, find_free_ports
+from leaderboard_cli.cluster.server import running
 from leaderboard_core.settings import AuthSettings, load
 from leaderboard_core.tokens import Tokens
 from tests.support.collector import Collector, Span, collector
@@ -167,6 +171,44 @@ def test_a_live_feed_is_not_traced_and_neither_is_what_it_reads(traced: Traced) 
         assert traced.client.get("/top?region=ASIA", headers=headers).is_success
         traced.spans(later, lambda found: len(found) == 4)
     assert traced.received.spans(trace) == []
+
+
+def test_an_attempt_that_is_repeated_has_a_span_and_a_number_of_its_own(
+    traced: Traced, emptied_environ: dict[str, str], tmp_path: Path
+) -> None:
+    ports = find_free_ports(2)
+    environ = {
+        **emptied_environ,
+        "LEADERBOARD_SERVICE_URLS": f"http://{LOOPBACK}:{ports[0]},{traced.running.service}",
+        "HEALTH_CHECK_INTERVAL_SECONDS": "60",  # a request finds out first that a service has ended
+        "OTEL_EXPORTER_OTLP_ENDPOINT": traced.received.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+    }
+    ending = AppServer("ending", "leaderboard_service", ports[0], tmp_path, environ)
+    server = AppServer("gateway", "api_gateway", ports[1], tmp_path, environ)
+    with ExitStack() as stack:
+        service = stack.enter_context(ExitStack())
+        service.enter_context(running(ending))
+        gateway = stack.enter_context(running(server))
+        service.close()
+        found = []
+        for _ in range(2):  # in turn: one of two requests begins at the service that has ended
+            trace, _, headers = a_trace()
+            httpx.get(f"{gateway.url}/top", headers=headers, trust_env=False).raise_for_status()
+            spans = traced.spans(
+                trace, lambda spans: any(span.name == "GET /top" and span.process == "api_gateway" for span in spans)
+            )
+            found.append([span for span in spans if span.process == "api_gateway" and span.name == "GET"])
+        assert sorted(map(len, found)) == [1, 2]
+        first, second = max(found, key=len)
+        (only,) = min(found, key=len)
+    assert first.parent == second.parent
+    assert first.attributes["server.port"] == ports[0]
+    assert first.attributes["error.type"] == "ConnectFailedError"
+    assert second.attributes["server.port"] == urlsplit(traced.running.service).port
+    assert second.attributes["http.response.status_code"] == 200
+    counts = [span.attributes.get("http.request.resend_count") for span in (first, second, only)]
+    assert counts == [None, 1, None]
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", f"00-{'0' * 32}-{'1' * 16}-01", f"ff-{'1' * 32}-{'1' * 16}-01"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import re
 import secrets
@@ -20,6 +21,7 @@ from leaderboard_core.errors import all_errors
 from leaderboard_core.redis.admission import REPARTITIONING
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from tests.conftest import Start
+from tests.integration.api_gateway.support import gateway, services
 from tests.support.events import listening
 from tests.support.service import REGIONS, Api
 
@@ -336,8 +338,23 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     assert sorted(documented - checked.seen) == [], "documented, and never seen here"
 
 
-GATEWAYS_REFUSALS = {("/status", "403"), ("/metrics", "403")}
-"""By STATUS_ALLOW."""
+GATEWAYS_REFUSALS = {
+    *(("/status", "403"), ("/metrics", "403")),  # by STATUS_ALLOW
+    *(("/stream/top", "429"), ("/stream/rank/{user_id}", "429")),  # by STREAMS_PER_ADDRESS
+}
+
+
+async def test_what_a_gateway_refuses_by_itself_is_documented(api: Api, document: dict[str, Any]) -> None:
+    async with services(1) as (service,), gateway(service, streams_per_address=1) as gate:
+        checked = Checked(dataclasses.replace(api, http=gate.client), document)
+        of_player = {"X-Forwarded-For": "203.0.113.9"}
+        with gate.parts.proxy.streams.place("203.0.113.9"):
+            await checked.call("GET", "/stream/top", headers=of_player)
+            await checked.call("GET", "/stream/rank/alice", "/stream/rank/{user_id}", headers=of_player)
+        for path in ("/status", "/metrics"):
+            await checked.call("GET", path, headers=of_player)
+    assert {(path, status) for _, path, status, _ in checked.seen} == GATEWAYS_REFUSALS
+
 
 WRITES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/score/create", {"region": "EU"}),
