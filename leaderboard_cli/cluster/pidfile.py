@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from leaderboard_cli.cluster.errors import AlreadyRunningError, ClusterError
+from leaderboard_cli.cluster.process_tree import kill_tree
 from leaderboard_cli.data_folder import LOCK_NAME
 
 _TERM_SECONDS = 8.0
@@ -98,10 +99,9 @@ class PidFile:
         A pid that now belongs to another process is left alone.
         """
         alive = [record for record in self.read() if identity_of(record.pid) == record.identity]
-        for number, seconds in ((signal.SIGTERM, _TERM_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
+        for end, seconds in ((_terminate, _TERM_SECONDS), (kill_tree, _KILL_SECONDS)):
             for record in _living(alive):
-                with suppress(ProcessLookupError):
-                    os.kill(record.pid, number)
+                end(record.pid)
             deadline = time.monotonic() + seconds
             while _living(alive) and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
@@ -110,6 +110,11 @@ class PidFile:
             raise ClusterError(f"left over from the run before and not to be ended: {names}")
         self._path.unlink(missing_ok=True)
         return [record.name for record in alive]
+
+
+def _terminate(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
 
 
 def _living(records: Iterable[Recorded]) -> list[Recorded]:

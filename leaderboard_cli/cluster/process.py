@@ -16,6 +16,7 @@ from typing import IO
 from leaderboard_cli.cluster.errors import StartError
 from leaderboard_cli.cluster.logfiles import tail
 from leaderboard_cli.cluster.privileges import RunAs
+from leaderboard_cli.cluster.process_tree import kill_group, kill_tree
 from leaderboard_core.backoff import Backoff
 
 _LAUNCHER = Path(__file__).with_name("launch.py")
@@ -62,12 +63,6 @@ def describe_exit(code: int) -> str:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
-
-
-def kill_group(pgid: int) -> None:
-    """Send SIGKILL to what is left of a process group, if anything."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pgid, signal.SIGKILL)
 
 
 class Child:
@@ -145,17 +140,18 @@ class Child:
         """Send SIGKILL at once, for a user who does not want to wait."""
         self._stopping.set()
         if self._process is not None and self._process.returncode is None:
-            kill_group(self._process.pid)
+            kill_tree(self._process.pid)
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
-        for number, seconds in self._command.stop:
+        followers = [*(number for number, _ in self._command.stop[1:]), signal.SIGKILL]
+        for (number, seconds), follower in zip(self._command.stop, followers, strict=True):
             with suppress(ProcessLookupError):
                 process.send_signal(number)
             with suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), seconds)
                 return
-        self._note(f"{self.name} did not stop in time and was killed")
-        kill_group(process.pid)
+            self._note(f"{self.name} did not stop within {seconds:g} s of {number.name}: {follower.name} follows")
+        kill_tree(process.pid)
         await asyncio.wait_for(process.wait(), _KILL_SECONDS)
 
     async def _spawn(self) -> asyncio.subprocess.Process:

@@ -11,7 +11,8 @@ from typing import Protocol, TypeVar
 
 from leaderboard_cli.cluster.errors import StartError
 from leaderboard_cli.cluster.logfiles import tail
-from leaderboard_cli.cluster.process import Command, describe_exit, kill_group
+from leaderboard_cli.cluster.process import Command, describe_exit
+from leaderboard_cli.cluster.process_tree import kill_group, kill_tree
 
 _POLL_SECONDS = 0.02
 
@@ -83,5 +84,7 @@ def _stop(process: subprocess.Popen[bytes], command: Command) -> None:
             process.send_signal(number)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(seconds)
+    if process.poll() is None:
+        kill_tree(process.pid)
     kill_group(process.pid)
     process.wait()

@@ -11,10 +11,13 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+from leaderboard_cli.cluster.process_tree import descendants
 from tests.acceptance.cluster import Cluster
 from tests.support.waiting import eventually
 
 RESTART_SECONDS = 60.0
+FAST_SHUTDOWN_SECONDS = 10.0
+"""Then Postgres gets SIGQUIT: 18 never ends when SIGINT comes in the recovery after a crash of one of its processes."""
 
 
 class Chaos:
@@ -55,8 +58,18 @@ class Chaos:
             self.kills[f"{name.partition('-')[0]} {number.name}"] += 1
         if number is signal.SIGKILL:
             self.thaw(name)  # what it leaves behind: a stopped child of Postgres would keep the next one from starting
+        if number is signal.SIGINT and name == "postgres":
+            await self._follow_fast_shutdown(pid)
         await eventually(lambda: not _alive(pid), f"the end of {name} by {number.name}", seconds=RESTART_SECONDS)
         return pid
+
+    async def _follow_fast_shutdown(self, pid: int) -> None:
+        """Do what `leaderboard up` does when it stops Postgres."""
+        try:
+            await eventually(lambda: not _alive(pid), "the end of a fast shutdown", seconds=FAST_SHUTDOWN_SECONDS)
+        except AssertionError:
+            self.log(f"SIGQUIT to postgres ({pid}), which does not end by SIGINT")
+            _signal_all([pid], signal.SIGQUIT)
 
     def kill_child(self, name: str) -> None:
         """Send SIGKILL to a random child of a process."""
@@ -96,21 +109,6 @@ class Chaos:
         """Send SIGCONT to whatever a failed injection has left frozen."""
         for name in list(self._frozen):
             self.thaw(name)
-
-
-def descendants(pid: int) -> list[int]:
-    """List the descendants of a process; none where there is no /proc."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, IndexError, ValueError):
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(stat.parent.name))
-    found, open_ends = [], [pid]
-    while open_ends:
-        born = children.get(open_ends.pop(), [])
-        found += born
-        open_ends += born
-    return found
 
 
 def _signal_all(pids: list[int], number: signal.Signals) -> None:

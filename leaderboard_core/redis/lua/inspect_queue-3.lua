@@ -1,5 +1,6 @@
 --[[
-Inspect what waits between this Redis and Postgres in one region, all of it at one moment.
+Inspect what waits between this Redis and Postgres in one region, all of it at one moment. A heartbeat that lies ahead
+of now is set to now: the clock has stepped back, and its age counts from here, also where no worker is left to say so.
 
 KEYS  1 ZSET of workers   2 queue   3 dead-letter list
 ARGV  1 name of a processing list without the worker
@@ -8,7 +9,12 @@ Result {now in microseconds, waiting, dead, oldest event waiting or '',
 ]]
 local call = redis.call
 local time = call('TIME')
-local found = {time[1] * 1000000 + time[2], call('LLEN', KEYS[2]), call('LLEN', KEYS[3]), call('LINDEX', KEYS[2], -1) or ''}
+local now = time[1] * 1000000 + time[2]
+local stamp = string.format('%.0f', now)
+for _, ahead in ipairs(call('ZRANGE', KEYS[1], '(' .. stamp, '+inf', 'BYSCORE')) do
+  redis.pcall('ZADD', KEYS[1], stamp, ahead) -- where nothing may be written it is as old as now
+end
+local found = {now, call('LLEN', KEYS[2]), call('LLEN', KEYS[3]), call('LINDEX', KEYS[2], -1) or ''}
 local workers = call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 for i = 1, #workers, 2 do
   local processing = ARGV[1] .. workers[i]

@@ -18,6 +18,7 @@ import redis
 
 from leaderboard_cli.cluster.pidfile import identity_of
 from leaderboard_cli.cluster.probes import redis_answers
+from leaderboard_cli.cluster.process_tree import descendants
 from tests.support.command import run_command
 from tests.support.waiting import wait_until
 
@@ -263,7 +264,10 @@ def get_or_none(url: str) -> str | None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is a Linux feature")
 def test_a_killed_supervisor_leaves_nothing_and_can_be_started_again(cluster: Cluster) -> None:
     up = cluster.up("--free-ports", "--quiet")
-    pids = cluster.ready(up)["pids"].values()
+    recorded = cluster.ready(up)["pids"]
+    held = descendants(recorded["postgres"])[0]
+    pids = [*recorded.values(), *descendants(recorded["postgres"])]
+    os.kill(held, signal.SIGSTOP)  # a fast shutdown of Postgres would wait for it for ever
     up.kill()
     up.wait()
     wait_until(lambda: not [pid for pid in pids if identity_of(pid)])

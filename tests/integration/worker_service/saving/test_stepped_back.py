@@ -56,6 +56,22 @@ async def test_a_reclaim_counts_a_heartbeat_ahead_as_one_of_now(
         await shard_map.close()
 
 
+async def test_a_dead_worker_grows_older_also_when_no_other_one_is_left(
+    environ: dict[str, str], all_redis: redis.Redis
+) -> None:
+    await all_redis.zadd("workers", {"ghost": await ahead(all_redis)})
+    shard_map = ShardMap.open(load(TopologySettings, environ))
+    shard = shard_map.shard_of("EU", "alice")
+
+    async def older() -> bool:
+        return (await inspect_queue(shard, "EU"))[1]["ghost"] > 0.05
+
+    try:
+        await eventually(older, "an age that grows", seconds=5)
+    finally:
+        await shard_map.close()
+
+
 async def test_an_empty_bucket_of_before_the_step_is_full(start: Start, all_redis: redis.Redis) -> None:
     api = await start(USER_RATE_LIMIT_COUNT=1, USER_RATE_LIMIT_WINDOW=5, REGION_RATE_LIMIT_PER_SEC=1)
     token = await api.register("alice", "EU", 1)
