@@ -11,6 +11,7 @@ from leaderboard_core.settings import MAX_EXACT_INTEGER
 from tests.conftest import Start
 from tests.docs.recording import Recorder
 from tests.support.service import Api
+from tests.support.waiting import eventually
 from tests.support.worker import drained, working
 
 PASSWORD = "correct horse battery"
@@ -37,6 +38,11 @@ async def tell(start: Start, redis_1: redis.Redis, environ: dict[str, str]) -> R
     await redis_1.set("shard:admission", f"{admission!s} {REPARTITIONING}")
     await recorder.error(api, "repartitioning", "POST /auth/register", {**ALICE, "user_id": "frank"})
     await redis_1.delete("shard:admission")
+
+    async def warms_up() -> bool:  # a look that began before is shared with who asks during it
+        return bool((await api.try_register("frank", "EU")).json()["error"] == "warming_up")
+
+    await eventually(warms_up)
     await recorder.error(api, "warming_up", "POST /auth/register", {**ALICE, "user_id": "frank"})
     return recorder
 
