@@ -18,7 +18,7 @@ from leaderboard_core.tokens import Tokens
 from tests.faults.chaos import Chaos
 from tests.faults.harness import Harness
 from tests.faults.ledger import Ledger, Violation
-from tests.faults.load import LoadGenerator
+from tests.faults.load import LoadGenerator, Repeatable
 from tests.faults.store_injections import redis_emptied, redis_killed
 from tests.faults.system import ENVIRONMENT, REGIONS, SystemUnderTest
 from tests.faults.verification import verify
@@ -36,17 +36,19 @@ _OLD_DEAD_LETTER = '{"from": "the version before"}'
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is done: services and gateways, clients and their pauses, writes between two steps, all the faults?"""
+    """How much is done: workers, services and gateways, clients and their pauses, writes between two steps, faults?"""
 
+    workers: int
     replicas: int
     clients: int
     pause_seconds: float
     writes: int
-    thorough: bool
+    faults: bool
 
 
-SHORT = Plan(replicas=2, clients=4, pause_seconds=0.5, writes=40, thorough=False)
-THOROUGH = Plan(replicas=3, clients=8, pause_seconds=0.0, writes=200, thorough=True)
+BRIEF = Plan(workers=1, replicas=2, clients=4, pause_seconds=0.2, writes=40, faults=False)
+"""The worker, both services, and one of the gateways: every pair of versions that the order of an upgrade lets meet."""
+THOROUGH = Plan(workers=2, replicas=3, clients=8, pause_seconds=0.0, writes=200, faults=True)
 
 
 @dataclass
@@ -94,10 +96,10 @@ async def upgrade_under_load(folder: Path, old: Path, seed: int, plan: Plan) -> 
     Raises AssertionError with the evidence.
     """
     async with (
-        old_cluster(folder, old, ENVIRONMENT, replicas=plan.replicas) as cluster,
+        old_cluster(folder, old, ENVIRONMENT, workers=plan.workers, replicas=plan.replicas) as cluster,
         _under_load(cluster, seed, plan) as upgrade,
     ):
-        await _upgrade(upgrade)
+        await (_upgrade(upgrade) if plan.faults else _upgrade_without_faults(upgrade))
         await _finish(upgrade)
         ledger = upgrade.harness.system.ledger
         return (
@@ -116,7 +118,8 @@ async def _under_load(cluster: MixedCluster, seed: int, plan: Plan) -> AsyncIter
     chaos = Chaos(cluster, random.Random(f"{seed} chaos"))
     departures = Departures(cluster.url, ledger, tokens, random.Random(f"{seed} departures"), plan.pause_seconds)
     harness = Harness(system, chaos, generator)
-    await _leave_a_dead_letter(harness)
+    if plan.faults:
+        await _leave_a_dead_letter(harness)
     running = asyncio.create_task(generator.run()), asyncio.create_task(departures.run())
     watching = asyncio.create_task(harness.watch_saved())
     try:
@@ -147,19 +150,44 @@ async def _leave_a_dead_letter(harness: Harness) -> None:
             raise Violation(f"leaderboard dead-letters {words} ended with {code}:\n{output[-2000:]}")
 
 
-async def _upgrade(upgrade: Upgrade) -> None:
-    """Follow docs/operations.md: migrate, workers, services, gateways."""
-    cluster, harness, chaos = upgrade.cluster, upgrade.harness, upgrade.chaos
+async def _migrate(upgrade: Upgrade) -> list[Repeatable]:
+    """Let the version before work for a while, then migrate; return what it answered, to be repeated with its keys."""
+    harness = upgrade.harness
     await upgrade.goes_on()
     async with harness.system.redis() as client:
         if not await client.exists("shard:ready") or await client.exists("shard:admission", "workers:versions"):
             raise Violation("what runs is not the version before")
     from_old = list(harness.load.repeatable)
-
     code, output = await harness.system.command("migrate")
     if code:
         raise Violation(f"leaderboard migrate ended with {code}:\n{output[-2000:]}")
-    chaos.log("migrated")
+    upgrade.chaos.log("migrated")
+    return from_old
+
+
+async def _upgrade_without_faults(upgrade: Upgrade) -> None:
+    """Follow docs/operations.md up to the first gateway."""
+    chaos = upgrade.chaos
+    from_old = await _migrate(upgrade)
+    for name in chaos.names("worker"):
+        await upgrade.replace(name)
+    await upgrade.goes_on()
+    first, *others = chaos.names("service")
+    await upgrade.replace(first)
+    await _answers_of_the_other(upgrade, first, others[0])
+    for name in others:
+        await upgrade.replace(name)
+    gateway = chaos.names("gateway")[0]
+    await upgrade.replace(gateway)
+    await _takes_requests(upgrade, gateway)
+    await upgrade.goes_on()
+    await upgrade.harness.load.repeat_some(_REPEATED, from_old)
+
+
+async def _upgrade(upgrade: Upgrade) -> None:
+    """Follow docs/operations.md: migrate, workers, services, gateways."""
+    cluster, harness, chaos = upgrade.cluster, upgrade.harness, upgrade.chaos
+    from_old = await _migrate(upgrade)
     await chaos.kill("worker-2")  # it starts again, on tables that it does not know
     await harness.healthy("worker-2")
     await upgrade.goes_on()
@@ -174,15 +202,14 @@ async def _upgrade(upgrade: Upgrade) -> None:
     services = chaos.names("service")
     await upgrade.replace(services[0])
     await _answers_of_the_other(upgrade, services[0], services[1])
-    if upgrade.plan.thorough:
-        await upgrade.kill_redis()
-        await harness.load.repeat_some(_REPEATED, from_old)
-        async with upgrade.departures.between:
-            upgrade.departures.kept.clear()  # the answers to Idempotency-Keys are gone with it
-            from_old.clear()
-            await redis_emptied(harness)
-        await harness.healthy(*cluster.state["pids"])
-        await upgrade.goes_on()
+    await upgrade.kill_redis()
+    await harness.load.repeat_some(_REPEATED, from_old)
+    async with upgrade.departures.between:
+        upgrade.departures.kept.clear()  # the answers to Idempotency-Keys are gone with it
+        from_old.clear()
+        await redis_emptied(harness)
+    await harness.healthy(*cluster.state["pids"])
+    await upgrade.goes_on()
     for name in services[1:]:
         await upgrade.replace(name)
     await upgrade.goes_on()
