@@ -15,5 +15,10 @@ async def main(process: ProcessSettings) -> None:
     await serving.serve(tracing.traced(app, app.route_of), process, on_stop=app.announce_stop)
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """Run the process until it ends."""
     serving.run(NAME, main, DEFAULT_PORT)
+
+
+if __name__ == "__main__":
+    start()

@@ -62,5 +62,10 @@ async def _check_servers(settings: Settings) -> None:
         await databases.close()
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """Run the process until it ends."""
     run(NAME, main, DEFAULT_PORT)
+
+
+if __name__ == "__main__":
+    start()

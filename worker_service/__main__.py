@@ -91,5 +91,10 @@ async def _work(
     log.info("stopped", extra={"worker": name})
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """Run the process until it ends."""
     run(NAME, main, default_port=5100)
+
+
+if __name__ == "__main__":
+    start()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboard_cli.cluster import logfiles
+from leaderboard_cli.cluster import loaded, logfiles
 from leaderboard_cli.cluster.binaries import Servers, find_nginx, find_postgres, find_redis
 from leaderboard_cli.cluster.environment import Wanted, wanted_servers, with_jwt_secret
 from leaderboard_cli.cluster.errors import BinaryNotFoundError
@@ -92,6 +92,7 @@ class AppServer:
             argv=(sys.executable, "-m", self.package),
             env={**self.environ, **own},
             stop=((signal.SIGTERM, 11.0),),  # they end within 10 s
+            loaded=(sys.executable, "-m", loaded.__name__, self.package),
         )
 
     def ready(self) -> bool:

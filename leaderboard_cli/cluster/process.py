@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,8 @@ class Command:
     """A program to run, and how to end it.
 
     `stop` is a list of signals, each with the seconds to wait for the exit before the next; SIGKILL follows.
-    `death_signal` is sent by the kernel (Linux) when the process that started it dies.
+    `death_signal` is sent by the kernel (Linux) when the process that started it dies. `loaded` is the same program
+    for a start ahead of time (`loaded.py`): it loads, says so, and runs when it is told to.
     """
 
     argv: tuple[str, ...]
@@ -45,14 +47,15 @@ class Command:
     run_as: RunAs = field(default_factory=RunAs)
     stop: tuple[StopStep, ...] = ((signal.SIGTERM, 5.0),)
     death_signal: signal.Signals = signal.SIGTERM
+    loaded: tuple[str, ...] = ()
 
-    def launch_argv(self) -> list[str]:
+    def launch_argv(self, argv: Sequence[str] = ()) -> list[str]:
         """Build the command line that ties the process to this one and changes user if needed."""
         uid = -1 if self.run_as.uid is None else self.run_as.uid
         gid = -1 if self.run_as.gid is None else self.run_as.gid
         numbers = (os.getpid(), int(self.death_signal), uid, gid)
         launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), *map(str, numbers)]
-        return [*launcher, *self.run_as.prefix, *self.argv]
+        return [*launcher, *self.run_as.prefix, *(argv or self.argv)]
 
 
 def describe_exit(code: int) -> str:
@@ -92,6 +95,8 @@ class Child:
         self._mend = mend
         self._log_start = 0
         self._process: asyncio.subprocess.Process | None = None
+        self._first = asyncio.Lock()  # there is one process, whether `load` or `start` makes it
+        self._tell: asyncio.StreamWriter | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
@@ -106,9 +111,21 @@ class Child:
         """Return the task that restarts it, once it was ready; it ends by itself only when it failed."""
         return self._keeper
 
+    async def load(self) -> None:
+        """Start it ahead of time, as far as it needs nothing else, and return then; `start` lets it run."""
+        async with self._first:
+            if self._process is not None:
+                return
+            ours, theirs = socket.socketpair()
+            with theirs:
+                said, self._tell = await asyncio.open_connection(sock=ours)
+                await self._spawn(self._command.loaded, stdin=theirs.fileno())
+        await said.read(1)
+
     async def start(self, deadline_seconds: float) -> None:
         """Start it and return when it is ready. Raises StartError when it exits before that or takes too long."""
-        process, mends = await self._spawn(), 0
+        async with self._first:
+            process, mends = self._let_run() or await self._spawn(), 0
         deadline = time.monotonic() + deadline_seconds
         while not await asyncio.to_thread(self._ready):
             if (code := process.returncode) is not None:
@@ -121,11 +138,25 @@ class Child:
             await asyncio.sleep(_POLL_SECONDS)
         if process.returncode is not None:  # another process answered on its port
             raise StartError(self.name, describe_exit(process.returncode), tail(self.log_path))
+        self._close_line()
         self._keeper = asyncio.create_task(self._keep(process), name=f"keep {self.name}")
+
+    def _let_run(self) -> asyncio.subprocess.Process | None:
+        process, tell = self._process, self._tell
+        if process is None or tell is None or process.returncode is not None:
+            return None
+        tell.write(b"\n")
+        return process
+
+    def _close_line(self) -> None:
+        if self._tell is not None:
+            self._tell.close()
+            self._tell = None
 
     async def stop(self) -> None:
         """Stop it: the graceful signals first, each with its time, then SIGKILL; safe to call at any time."""
         self._stopping.set()
+        self._close_line()
         process = self._process
         if process is not None:
             if process.returncode is None:
@@ -154,12 +185,14 @@ class Child:
         kill_tree(process.pid)
         await asyncio.wait_for(process.wait(), _KILL_SECONDS)
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
+    async def _spawn(
+        self, argv: Sequence[str] = (), *, stdin: int = asyncio.subprocess.DEVNULL
+    ) -> asyncio.subprocess.Process:
         with _open_log(self.log_path) as log:
             self._log_start = log.seek(0, os.SEEK_END)
             self._process = await asyncio.create_subprocess_exec(
-                *self._command.launch_argv(),
-                stdin=asyncio.subprocess.DEVNULL,
+                *self._command.launch_argv(argv),
+                stdin=stdin,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
                 env=dict(self._command.env),

@@ -18,7 +18,7 @@ from leaderboard_cli.cluster.errors import ClusterError
 from leaderboard_cli.cluster.logfiles import Follower, rotate
 from leaderboard_cli.cluster.output import Output, Show
 from leaderboard_cli.cluster.pidfile import PidFile, exclusive
-from leaderboard_cli.cluster.plan import ClusterOptions, Plan, make_plan
+from leaderboard_cli.cluster.plan import AppServer, ClusterOptions, Plan, make_plan
 from leaderboard_cli.cluster.ports import check_ports
 from leaderboard_cli.cluster.process import Child
 from leaderboard_cli.cluster.redis_server import RedisServer
@@ -65,6 +65,7 @@ class Supervisor:
         self._output = output
         self._state: state.State = "starting"
         self._layers: list[list[Child]] = []
+        self._loaded: dict[str, Child] = {}  # until their layers start
         self._stop = asyncio.Event()
         self._unwritten_since: float | None = None
         output.name_processes(server.name for server in plan.all_servers)
@@ -122,12 +123,19 @@ class Supervisor:
         for remark in self._plan.remarks:
             self._output.note(remark)
         stores, *rest = self._plan.layers
-        await self._start_layer(stores)
-        if (cluster := self._plan.redis_cluster) is not None:
-            await asyncio.to_thread(cluster.form)
-        await self._migrate()
-        for layer in rest:
-            await self._start_layer(layer)
+        ours = (server for layer in rest for server in layer if isinstance(server, AppServer))
+        self._loaded = {server.name: self._child(server) for server in ours}
+        load = asyncio.create_task(self._load(), name="load")
+        try:
+            await self._start_layer(stores)
+            if (cluster := self._plan.redis_cluster) is not None:
+                await asyncio.to_thread(cluster.form)
+            await self._migrate()
+            for layer in rest:
+                await self._start_layer(layer)
+        finally:
+            load.cancel()
+            await asyncio.gather(load, return_exceptions=True)
         self._state = "ready"
         self._write_state()
         seconds = time.monotonic() - began
@@ -153,6 +161,12 @@ class Supervisor:
             rows.append(("Postgres", psql))
         return [*rows, ("logs", f"{folder / 'logs'}"), ("addresses", f"{folder / state.STATE_NAME}")]
 
+    async def _load(self) -> None:
+        """Let our own processes do their imports, one after the other: the stores' start leaves a core idle."""
+        for name, child in list(self._loaded.items()):
+            if name in self._loaded:
+                await child.load()
+
     async def _start_layer(self, servers: tuple[Server, ...]) -> None:
         layer: list[Child] = []
         self._layers.append(layer)
@@ -169,7 +183,12 @@ class Supervisor:
         # In a thread, as initdb takes a second; the process itself is started from this thread, with which
         # it ends.
         await asyncio.to_thread(server.prepare)
-        child = Child(
+        child = self._loaded.pop(server.name, None) or self._child(server)
+        layer.append(child)
+        await child.start(START_SECONDS)
+
+    def _child(self, server: Server) -> Child:
+        return Child(
             server.name,
             server.command(),
             server.log_path,
@@ -178,8 +197,10 @@ class Supervisor:
             note=self._output.note,
             mend=server.mend if isinstance(server, RedisServer) else None,
         )
-        layer.append(child)
-        await child.start(START_SECONDS)
+
+    @property
+    def _children(self) -> list[Child]:
+        return [*self._loaded.values(), *(child for layer in self._layers for child in layer)]
 
     async def _migrate(self) -> None:
         try:
@@ -204,10 +225,9 @@ class Supervisor:
 
     async def _stop_all(self) -> None:
         self._state = "stopping"
-        running = [child for layer in self._layers for child in layer if child.pid is not None]
-        if running:
+        if any(child.pid is not None for child in self._children):
             self._output.note("stopping …")
-        for layer in reversed(self._layers):
+        for layer in reversed([*self._layers, list(self._loaded.values())]):
             results = await asyncio.gather(*(child.stop() for child in layer), return_exceptions=True)
             for child, result in zip(layer, results, strict=True):
                 if isinstance(result, BaseException):
@@ -219,9 +239,8 @@ class Supervisor:
     def _on_signal(self) -> None:
         if self._stop.is_set():
             self._output.note("killing what still runs")
-            for layer in self._layers:
-                for child in layer:
-                    child.kill()
+            for child in self._children:
+                child.kill()
         self._stop.set()
 
     def _write_state(self) -> None:
@@ -238,7 +257,7 @@ class Supervisor:
             self._output.note("what runs is recorded again")
 
     def _write_records(self) -> None:
-        children = [child for layer in self._layers for child in layer]
+        children = self._children
         self._pid_file.write((child.name, child.pid) for child in children if child.pid is not None)
         pids = {server.name: None for server in self._plan.all_servers} | {child.name: child.pid for child in children}
         state.write(self._plan, pids, self._state)

@@ -70,6 +70,68 @@ async def test_a_killed_child_is_started_again_and_then_stopped(tmp_path: Path) 
     assert identity_of(second) is None
 
 
+def loaded(folder: Path, source: str) -> Command:
+    """A command whose program can be loaded ahead of time: `source` is what its package runs."""
+    (folder / "ours").mkdir()
+    (folder / "ours" / "__main__.py").write_text(f"def start():\n    {source}\n\nif __name__ == '__main__': start()\n")
+    environ = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{Path.cwd()}"}
+    ahead = (sys.executable, "-m", "leaderboard_cli.cluster.loaded", "ours")
+    return Command((sys.executable, "-m", "ours"), environ, loaded=ahead)
+
+
+async def test_a_child_is_loaded_ahead_of_time_and_runs_when_it_is_started(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, loaded(tmp_path, f"import sys; print(repr(sys.stdin.read())); {SLEEPER}"))
+    await harness.child.load()
+    first = harness.child.pid
+    assert first is not None
+    assert not harness.log.read_text()
+    await harness.child.start(10)
+    assert harness.child.pid == first
+    assert harness.log.read_text().splitlines() == ["''", "up"], "its standard input is empty, as that of others"
+    os.kill(first, signal.SIGKILL)
+    await asyncio.to_thread(wait_until, lambda: harness.log.read_text().count("up") == 2)
+    await harness.child.stop()
+
+
+async def test_a_loaded_child_that_ended_is_started_as_any_other(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, loaded(tmp_path, SLEEPER))
+    await harness.child.load()
+    first = harness.child.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    await asyncio.to_thread(wait_until, lambda: harness.child.pid is None)
+    await harness.child.start(10)
+    assert harness.child.pid not in (None, first)
+    await harness.child.stop()
+
+
+async def test_a_loaded_child_ends_with_a_stop(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, loaded(tmp_path, SLEEPER))
+    await harness.child.load()
+    pid = harness.child.pid
+    assert pid is not None
+    await harness.child.stop()
+    assert identity_of(pid) is None
+    assert not harness.log.read_text()
+
+
+async def test_a_child_that_is_started_while_it_is_loaded_is_one_process(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, loaded(tmp_path, SLEEPER))
+    await asyncio.gather(harness.child.load(), harness.child.start(10))
+    await harness.child.load()
+    assert harness.pids == [harness.child.pid]
+    await harness.child.stop()
+
+
+async def test_a_child_that_cannot_be_loaded_fails_when_it_is_started(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, loaded(tmp_path, "pass"))
+    (tmp_path / "ours" / "__main__.py").write_text("import no_such_module\n")
+    await harness.child.load()
+    with pytest.raises(StartError, match="no_such_module"):
+        await harness.child.start(10)
+    await harness.child.stop()
+
+
 async def test_a_child_that_cannot_be_started_again_is_tried_again(tmp_path: Path) -> None:
     harness = Harness(tmp_path, python(SLEEPER))
     await harness.child.start(10)
