@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -19,6 +20,18 @@ def fail(message: str) -> NoReturn:
     """Print an error message and exit with code 1."""
     errors.print(message, style="red", markup=False)
     raise typer.Exit(1)
+
+
+def say_once() -> Callable[[str], None]:
+    """Return what prints each message the first time it hears it."""
+    said = set[str]()
+
+    def say(message: str) -> None:
+        if message not in said:
+            said.add(message)
+            console.print(message, style="yellow", markup=False)
+
+    return say
 
 
 def called_as() -> str:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from dotenv import dotenv_values
 
 from leaderboard_cli.cluster.secret_files import JWT_SECRET, kept_secret
-from leaderboard_core.settings import TopologySettings, load
+from leaderboard_core.settings import GROUPS, PER_REGION_PREFIXES, TopologySettings, load
+
+_OF_OTHERS = (
+    *("LEADERBOARD_", "NGINX_", "GRAFANA_"),
+    *("POSTGRES_IMAGE", "POSTGRES_MAX_CONNECTIONS", "REDIS_IMAGE", "REDIS_MAXMEMORY"),
+)
+"""How the variables begin that compose, the local cluster or our command read, and no process."""
+_LIKENESS = 0.8
 
 
 def read_environment(environ: Mapping[str, str], dotenv: Path) -> dict[str, str]:
@@ -22,6 +30,17 @@ def read_environment(environ: Mapping[str, str], dotenv: Path) -> dict[str, str]
 def user_environment() -> dict[str, str]:
     """Return what the person has set: this process's variables over those of `.env` in the current folder."""
     return read_environment(os.environ, Path(".env"))
+
+
+def misspelt(dotenv: Path) -> list[str]:
+    """Say of each name in a `.env` file that is no setting, and nearly one, which one may be meant."""
+    settings = [name.upper() for group in GROUPS for name in group.model_fields]
+    found = []
+    for name in dotenv_values(dotenv):
+        known = name in settings or name.startswith((*_OF_OTHERS, *PER_REGION_PREFIXES.values()))
+        if not known and (nearest := get_close_matches(name, settings, n=1, cutoff=_LIKENESS)):
+            found.append(f"{dotenv}: {name} is no setting; {nearest[0]} is.")
+    return found
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from leaderboard_cli.commands.environment import signer
 from leaderboard_cli.console import called_as
-from leaderboard_cli.status.sources import DEFAULT_URL
-from leaderboard_core.settings import AuthSettings, load
-from leaderboard_core.tokens import Tokens
+from leaderboard_cli.status.sources import address_of
 
 
 def server_access(name: str, url: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """Return the system's URL (`url`, if it is given) and a server's token for `name`. Raises SettingsError."""
-    token = Tokens(load(AuthSettings, environ)).issue(name, name, "GLOBAL", role="server")
-    return url or environ.get("LEADERBOARD_URL", DEFAULT_URL), token
+    return address_of(url, environ), signer(environ).issue(name, name, "GLOBAL", role="server")
 
 
 def how_to_start() -> str:

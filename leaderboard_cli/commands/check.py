@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from leaderboard_cli.commands.environment import command_environment
-from leaderboard_cli.console import console
+from leaderboard_cli.cluster.environment import misspelt
+from leaderboard_cli.commands.environment import command_environment, stores_environment
+from leaderboard_cli.console import console, say_once
 from leaderboard_core.http.serving import wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import MAINTENANCE_DATABASE
@@ -23,8 +25,10 @@ from leaderboard_core.settings import SettingsError, TopologySettings, WorkerSet
 
 def check(wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for Redis and Postgres.")] = 15) -> None:
     """Say which settings are wrong, which server does not answer, and what Redis refuses to do; exit 1 if any."""
-    environ = command_environment()
-    check_all(environ)
+    check_all(command_environment())
+    if remarks := misspelt(Path(".env")):
+        raise SettingsError("\n".join(remarks))
+    environ = stores_environment()
     asyncio.run(_reach(load(TopologySettings, environ), load(WorkerSettings, environ), wait))
     console.print("settings, Redis and Postgres are well")
 
@@ -35,7 +39,7 @@ async def _reach(topology: TopologySettings, worker: WorkerSettings, wait: float
     shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(server)
     try:
         servers = partial(databases.wait_until_reachable, may_be_missing=True)
-        await wait_for(shard_map.wait_until_reachable, servers, seconds=wait)
+        await wait_for(shard_map.wait_until_reachable, servers, seconds=wait, on_wait=say_once())
         refused = [
             f"{shard.variable}: {shard.name}: {refusal}."
             for shard in shard_map.shards

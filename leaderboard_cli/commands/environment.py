@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from leaderboard_cli.cluster.environment import user_environment
 from leaderboard_cli.cluster.secret_files import JWT_SECRET
 from leaderboard_cli.cluster.state import STATE_NAME
+from leaderboard_cli.console import called_as
 from leaderboard_cli.data_folder import data_folder
+from leaderboard_core.settings import AuthSettings, SettingsError, load
+from leaderboard_core.tokens import Tokens
 
+_REDIS = "REDIS_URL"
 _POSTGRES = ("POSTGRES_", "PG_DATABASE_", "DATABASE_URL_")
 _POSTGRES_SERVER = ("POSTGRES_HOST", "POSTGRES_PORT")
 
@@ -40,6 +45,30 @@ def command_environment() -> dict[str, str]:
     elif not any(name.startswith(_POSTGRES) for name in found):
         local |= {f"DATABASE_URL_{region}": url for region, url in state["databases"].items()}
     return {**local, **found}
+
+
+def stores_environment() -> dict[str, str]:
+    """Return the variables of a command that opens the stores itself.
+
+    Raises SettingsError where no cluster runs and no variable names a store: those on the usual ports are somebody's.
+    """
+    found = command_environment()
+    if not any(name.startswith((_REDIS, *_POSTGRES)) for name in found):
+        raise SettingsError(
+            f"Nothing runs in {data_folder(found).absolute()}. Start the system with '{called_as()} up', or its stores "
+            f"alone with '{called_as()} up --stores'; for servers of your own set REDIS_URL and POSTGRES_HOST."
+        )
+    return found
+
+
+def signer(environ: Mapping[str, str]) -> Tokens:
+    """Make what issues the system's tokens. Raises SettingsError, before there is a secret with the way to one."""
+    if not environ.get("JWT_SECRET") and not environ.get("JWT_SECRET_FILE"):
+        raise SettingsError(
+            f"There is no secret in {data_folder(environ).absolute()}: '{called_as()} up' makes one when it starts. "
+            "For a system that runs elsewhere set JWT_SECRET (or JWT_SECRET_FILE) to its secret."
+        )
+    return Tokens(load(AuthSettings, environ))
 
 
 def _server_of(dsn: str) -> dict[str, str]:

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from leaderboard_cli.commands.environment import command_environment
-from leaderboard_cli.console import console, fail
+from leaderboard_cli.commands.environment import stores_environment
+from leaderboard_cli.console import console, fail, say_once
+from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migration_lease import PATIENCE
 from leaderboard_core.postgres.migrations import MAINTENANCE_DATABASE, migrate_all
@@ -30,10 +31,12 @@ def migrate(
     ] = True,
 ) -> None:
     """Create the databases if need be and apply the migrations that are missing, once, under a lease."""
-    topology = load(TopologySettings, command_environment())
+    topology = load(TopologySettings, stores_environment())
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         applied = asyncio.run(_migrate(topology, create_databases, wait, lock_wait, indexes))
+    except Unavailable as error:
+        fail(f"migrate failed: {error}")
     except Exception as error:  # noqa: BLE001 - whatever the driver says is for the person at the terminal
         fail(f"migrate failed: {type(error).__name__}: {error}")
     for region, names in applied.items():
@@ -48,9 +51,7 @@ async def _migrate(
     databases = await RegionDatabases.open(server)
     try:
         deadline = asyncio.get_running_loop().time() + wait
-        await databases.wait_until_reachable(
-            deadline, lambda message: console.print(message, style="yellow"), may_be_missing=create_databases
-        )
+        await databases.wait_until_reachable(deadline, say_once(), may_be_missing=create_databases)
     finally:
         await databases.close()
     patience = replace(PATIENCE, blocked=lock_wait)

@@ -43,6 +43,8 @@ def secret(user_id: UserId, url: Url = "") -> None:
 def _call(url: str, call: Callable[[Client], str | None]) -> str | None:
     base, token = server_access("support", url, command_environment())
     try:
+        with Client(base, max_wait=0) as client:
+            client.health()  # a system that does not answer is reported at once, not after retries
         with Client(base, token=token) as client:
             return call(client)
     except ConnectionFailed as error:

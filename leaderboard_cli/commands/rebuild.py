@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from leaderboard_cli.commands.environment import command_environment
+from leaderboard_cli.commands.environment import stores_environment
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_core.errors import describe
@@ -53,7 +53,7 @@ async def _rebuild(whole: bool) -> None:
 
 
 async def _with_progress(shard: Shard, databases: RegionDatabases, whole: bool) -> int:
-    settings = load(WorkerSettings, command_environment())
+    settings = load(WorkerSettings, stores_environment())
     with Progress(*_COLUMNS, console=errors) as progress:
         tasks = {
             region: progress.add_task(

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from leaderboard_cli.backup.boards import Locks, while_locked
 from leaderboard_cli.backup.manifest import BackupProblem
-from leaderboard_cli.commands.environment import command_environment
+from leaderboard_cli.commands.environment import stores_environment
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_cli.repartition import plan as plans
 from leaderboard_cli.repartition.plan import AlreadySpread, RepartitionProblem
@@ -59,7 +59,7 @@ def repartition(
 
 
 async def _repartition(urls: str, region: str, yes: bool) -> None:
-    environ = command_environment()
+    environ = stores_environment()
     variable, changed = plans.changed(environ, urls, region)
     topology, wanted = load(TopologySettings, environ), load(TopologySettings, changed)
     old, new = ShardMap.open(topology), ShardMap.open(wanted)
@@ -122,7 +122,7 @@ async def _work(
 
 
 async def _abandon() -> None:
-    topology = load(TopologySettings, command_environment())
+    topology = load(TopologySettings, stores_environment())
     shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(topology)
 
     async def end(_locks: Locks) -> bool:

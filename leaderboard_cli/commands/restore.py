@@ -25,7 +25,7 @@ from leaderboard_cli.backup.checks import (
 from leaderboard_cli.backup.load import HalfDone, Loaded, Run, load, reason
 from leaderboard_cli.backup.manifest import BackupProblem, Manifest, OnRows, check_files, read_manifest
 from leaderboard_cli.commands.backup import COLUMNS
-from leaderboard_cli.commands.environment import command_environment
+from leaderboard_cli.commands.environment import stores_environment
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_core.errors import Unavailable
@@ -180,7 +180,7 @@ async def _restore(folder: Path, manifest: Manifest, *, whole: bool, replace: bo
 
 async def _admit(shard: Shard, databases: RegionDatabases, on_page: OnRows) -> None:
     """Fill a Redis from Postgres, or wait until a worker has; say so when neither can be done now."""
-    settings = load_settings(WorkerSettings, command_environment())
+    settings = load_settings(WorkerSettings, stores_environment())
     deadline = asyncio.get_running_loop().time() + _ADMISSION_SECONDS
     while True:
         try:

@@ -15,7 +15,7 @@ from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_cli.demo_players import demo_players, is_demo_player
 from leaderboard_client import AsyncClient, ConnectionFailed, LeaderboardError, NotFound, Refusal, Submission
-from leaderboard_core.settings import TopologySettings, load
+from leaderboard_core.settings import LimitSettings, TopologySettings, load
 
 T = TypeVar("T")
 
@@ -43,7 +43,9 @@ def seed(
             console.print(f"{count} demo players were deleted" if count else "There are no demo players.")
         else:
             count = players or _PLAYERS
-            asyncio.run(_seed(base, token, list(demo_players(count, regions)), connections))
+            limits = load(LimitSettings, environ)
+            chosen = list(demo_players(count, regions, limits.min_score, limits.max_score))
+            asyncio.run(_seed(base, token, chosen, connections))
             console.print(f"{count} players are on the boards: {base}/top?region=GLOBAL")
     except* ConnectionFailed as group:
         reason = str(group.exceptions[0].__cause__)

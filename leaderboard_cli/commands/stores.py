@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 
-from leaderboard_cli.commands.environment import command_environment
+from leaderboard_cli.commands.environment import stores_environment
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
 from leaderboard_core.redis.layout import check_places
@@ -19,7 +19,7 @@ from worker_service.recovery.layout import check_count
 @asynccontextmanager
 async def open_stores(environ: Mapping[str, str] | None = None) -> AsyncIterator[tuple[ShardMap, RegionDatabases]]:
     """Open both from the command's environment, or another. Raises SettingsError, also for Redis of another layout."""
-    topology = load(TopologySettings, command_environment() if environ is None else environ)
+    topology = load(TopologySettings, stores_environment() if environ is None else environ)
     shard_map = ShardMap.open(topology)
     databases = await RegionDatabases.open(topology)
     try:

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from leaderboard_cli.commands.environment import command_environment
+from leaderboard_cli.commands.environment import command_environment, signer
 from leaderboard_cli.console import fail
 from leaderboard_core.errors import UnknownRegion
 from leaderboard_core.names import is_name, is_user_id
-from leaderboard_core.settings import AuthSettings, TopologySettings, load
-from leaderboard_core.tokens import OPERATOR, Tokens
+from leaderboard_core.settings import TopologySettings, load
+from leaderboard_core.tokens import OPERATOR
 
 
 class Role(StrEnum):
@@ -36,7 +36,7 @@ def token(
         fail("A user_id has 1 to 128 characters without white space, control characters or '/'.")
     if name and not is_name(name):
         fail("A name has 1 to 200 characters without control characters.")
-    tokens = Tokens(load(AuthSettings, environ))
+    tokens = signer(environ)
     method = OPERATOR if role is Role.player else ""
     signed = tokens.issue(user_id, name or user_id, region.upper(), role=role.value, ttl_seconds=ttl, method=method)
     typer.echo(signed)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leaderboard_cli.cluster.binaries import SERVERS_VARIABLE, Servers
-from leaderboard_cli.cluster.environment import user_environment
+from leaderboard_cli.cluster.environment import misspelt, user_environment
 from leaderboard_cli.cluster.output import Output, Show
 from leaderboard_cli.cluster.plan import ClusterOptions
 from leaderboard_cli.cluster.supervisor import run_cluster
@@ -82,6 +83,8 @@ def up(
     output = Output(show=Show.NONE if quiet else Show.ALL if logs else Show.WARNINGS)
     if data_dir is None and (earlier := earlier_data(folder)):
         output.note(f"{earlier} has the data of an earlier version: to go on with them, --data {earlier}")
+    for remark in misspelt(Path(".env")):
+        output.note(remark)
     options = ClusterOptions(
         port=port,
         gateway_port=gateway_port,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from leaderboard_cli.cluster.state import STATE_NAME
 from leaderboard_cli.data_folder import data_folder
+from leaderboard_core.settings import SettingsError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _GATEWAYS = ("gateway-", "front")
@@ -34,16 +35,26 @@ class Sources:
         return {name: url for name, url in self.processes.items() if name.startswith(_SERVICES)}
 
 
+def address_of(url: str, environ: Mapping[str, str], default: str = DEFAULT_URL) -> str:
+    """Return the address that `--url` gives, or the environment. Raises SettingsError for what is no URL."""
+    found = url or environ.get("LEADERBOARD_URL", default)
+    if not found.startswith(("http://", "https://")):
+        raise SettingsError(f"{'--url' if url else 'LEADERBOARD_URL'}: {found!r} is no URL; try http://{found}")
+    return found.rstrip("/")
+
+
 def find_sources(url: str, environ: Mapping[str, str]) -> Sources:
-    """Find the local cluster of `leaderboard up`, or the system at `url` if that is another one."""
+    """Find the local cluster of `leaderboard up`, or the system at `url` if that is another one.
+
+    Raises SettingsError.
+    """
     state_file = data_folder(environ) / STATE_NAME
-    given = url.rstrip("/")
     try:
         state = json.loads(state_file.read_text("utf-8"))
     except FileNotFoundError:
-        return Sources(given or environ.get("LEADERBOARD_URL", DEFAULT_URL), {})
+        return Sources(address_of(url, environ), {})
     local = state["url"]
-    wanted = given or environ.get("LEADERBOARD_URL", local)
+    wanted = address_of(url, environ, local)
     if wanted != local:
         return Sources(wanted, {})
     ours = {name: address for name, address in sorted(state["urls"].items()) if name.startswith(_OURS)}

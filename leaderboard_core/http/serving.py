@@ -83,12 +83,14 @@ async def serve(
 
 
 async def wait_for(
-    *checks: Callable[[float, Callable[[str], None]], Coroutine[Any, Any, None]], seconds: float
+    *checks: Callable[[float, Callable[[str], None]], Coroutine[Any, Any, None]],
+    seconds: float,
+    on_wait: Callable[[str], None] = log.warning,
 ) -> None:
-    """Run the `wait_until_reachable` of stores together, logging each try that fails. Raises Unavailable."""
+    """Run the `wait_until_reachable` of stores together; `on_wait` hears of each try that fails. Raises Unavailable."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    problems = await asyncio.gather(*(check(deadline, log.warning) for check in checks), return_exceptions=True)
+    problems = await asyncio.gather(*(check(deadline, on_wait) for check in checks), return_exceptions=True)
     for problem in problems:
         if problem is not None:
             raise problem

@@ -51,6 +51,15 @@ async def test_removing_takes_the_demo_players_and_nobody_else(start: Start) -> 
     assert set(await api.scores()) == set(own)
 
 
+async def test_demo_scores_keep_to_the_limits(start: Start) -> None:
+    limits = {"MIN_SCORE": "900", "MAX_SCORE": "1000"}
+    api = await start(**limits)
+    code, _, complaint = await run_command("seed", "40", "--url", str(api.http.base_url), JWT_SECRET=SECRET, **limits)
+    assert code == 0, complaint
+    scores = (await api.scores()).values()
+    assert (len(scores), min(scores), max(scores)) == (40, 900, 1000)
+
+
 async def test_removing_takes_no_number() -> None:
     code, _, complaint = await seed("5", "--remove")
     assert code == 2

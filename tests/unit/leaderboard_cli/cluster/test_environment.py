@@ -1,6 +1,7 @@
 """Test the environment of the processes: `.env`, servers that it names, the secret, the plan."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import NoReturn
@@ -10,11 +11,12 @@ import pytest
 from leaderboard_cli.cluster import plan as plans
 from leaderboard_cli.cluster import state
 from leaderboard_cli.cluster.binaries import Servers
-from leaderboard_cli.cluster.environment import read_environment, wanted_servers, with_jwt_secret
+from leaderboard_cli.cluster.environment import misspelt, read_environment, wanted_servers, with_jwt_secret
 from leaderboard_cli.cluster.errors import BinaryNotFoundError
 from leaderboard_cli.cluster.plan import ClusterOptions, make_plan
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_core.settings import SettingsError, TopologySettings, load
+from tests.docs.regions import REPOSITORY
 
 
 def test_the_environment_wins_over_dotenv(tmp_path: Path) -> None:
@@ -67,6 +69,26 @@ def test_a_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
 def test_a_secret_of_the_user_is_left_alone(tmp_path: Path, name: str) -> None:
     assert with_jwt_secret({name: "mine"}, tmp_path) == {name: "mine"}
     assert not list(tmp_path.iterdir())
+
+
+def test_a_misspelt_setting_of_a_file_is_told(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("PLAYER_WRITE=false\nREGISTRATIONS=closed\nSERVE_DOC=false\nPLAYER_WRITES=false\nMINE=1\n")
+    assert misspelt(dotenv) == [
+        f"{dotenv}: PLAYER_WRITE is no setting; PLAYER_WRITES is.",
+        f"{dotenv}: REGISTRATIONS is no setting; REGISTRATION is.",
+        f"{dotenv}: SERVE_DOC is no setting; SERVE_DOCS is.",
+    ]
+    assert misspelt(tmp_path / "none") == []
+
+
+def test_no_name_of_the_example_is_taken_for_a_misspelt_one(tmp_path: Path) -> None:
+    example = (REPOSITORY / ".env.example").read_text("utf-8")
+    dotenv = tmp_path / ".env"
+    names = re.findall(r"^#? ?([A-Z][A-Z_0-9]*)=", example, re.MULTILINE)
+    assert len(names) > 90
+    dotenv.write_text("".join(f"{name}=1\n" for name in names))
+    assert misspelt(dotenv) == []
 
 
 def test_wrong_settings_of_whichever_process_are_all_told_before_anything_starts(tmp_path: Path) -> None:
