@@ -11,6 +11,7 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.telemetry.metrics import REBUILD_RUNNING, REBUILDS
+from worker_service.recovery.lock import LockHeld
 from worker_service.recovery.rebuild import Lives, rebuild
 from worker_service.recovery.restore import RebuildInterrupted
 
@@ -49,7 +50,9 @@ class Rebuilder:
                 players = await rebuild(shard, self._databases, self._settings, self._log_progress, lives=self.lives)
             except (RebuildInterrupted, Unavailable) as error:
                 REBUILDS.labels(shard.name, "interrupted").inc()
-                log.warning("rebuild waits: %s", error, extra={"shard": shard.name})
+                # Who waits for another process' rebuild or restore has nothing to warn of: that one tells how it goes.
+                level = logging.INFO if isinstance(error, LockHeld) else logging.WARNING
+                log.log(level, "rebuild waits: %s", error, extra={"shard": shard.name})
                 await pauses.pause()
             except Exception:
                 # Whatever it was, the shard stays closed until a rebuild ends well: that must be seen, and go on.
