@@ -14,12 +14,12 @@ BENCH_SETUP = sh .ci/setup --extra bench
 .PHONY: help up check fix test test-quick test-matrix test-documents test-containers test-newest test-uvicorn test-clients test-pgbouncer test-compose test-upgrade docs site soak ledger-cluster history fuzz hostile bench bench-durability bench-fallback bench-growing bench-rebuild bench-recovery bench-scaling lock clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 up: .venv/.ready ## run the whole system for real on http://127.0.0.1:8080
 	@exec $(BIN)/leaderboard up
 
-check: .venv/.ready ## lint, format check, contracts of imports, strict types
+check: .venv/.ready ## lint, format check, contracts of imports, strict types (a minute)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache --no-logo
@@ -30,7 +30,7 @@ fix: .venv/.ready ## mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: .venv/.ready ## every test, against real servers (JOBS=2 processes); with a Docker engine the stores' also against containers
+test: .venv/.ready ## every test, against real servers (JOBS=2 processes; some 25 minutes); with a Docker engine the stores' also against containers
 	$(BIN)/pytest -m 'not serial' $(SIDE_BY_SIDE)
 	$(BIN)/pytest -m serial
 	TEST_LAYOUT=cluster $(BIN)/pytest -q $(ON_A_CLUSTER)
@@ -115,7 +115,7 @@ bench-durability: .venv/.ready ## what appendfsync costs and loses with fsyncs o
 bench-rebuild: .venv/.ready ## rebuilds of 1,000,000 and 10,000,000 players, and what others feel meanwhile; needs wrk
 	$(BIN)/python -m benchmarks.rebuilding
 
-bench: .venv/.ready ## the whole system under load, next to a bare floor (PLAYERS=, SECONDS=, ROUNDS=); needs wrk
+bench: .venv/.ready ## the whole system under load, next to a bare floor (PLAYERS=, SECONDS=, ROUNDS=; ten minutes); needs wrk
 	@$(BENCH_SETUP)
 	$(BIN)/python -m benchmarks $(if $(PLAYERS),--players $(PLAYERS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 

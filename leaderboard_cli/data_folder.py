@@ -19,7 +19,7 @@ def default_data_folder(environ: Mapping[str, str], sources: Path = _SOURCES) ->
     Wherever one stands: another folder must not start another, empty system. `sources` is what holds our packages. For
     `$XDG_DATA_HOME` and its default see the XDG Base Directory Specification.
     """
-    if (sources / "pyproject.toml").is_file():
+    if _is_checkout(sources):
         return sources / ".local"
     base = Path(environ.get("XDG_DATA_HOME", ""))
     # The specification has relative paths ignored.
@@ -27,9 +27,19 @@ def default_data_folder(environ: Mapping[str, str], sources: Path = _SOURCES) ->
 
 
 def earlier_data(chosen: Path) -> Path | None:
-    """Return the data of an earlier version, which kept them in whichever folder it was called in, unless chosen."""
+    """Return the data of an earlier version, which kept them in whichever folder it was called in, unless chosen.
+
+    Those in a checkout are its own, and `make up` goes on with them.
+    """
     earlier = _EARLIER.absolute()
-    return earlier if earlier != chosen.absolute() and (earlier / LOCK_NAME).is_file() else None
+    if earlier == chosen.absolute() or _is_checkout(earlier.parent):
+        return None
+    return earlier if (earlier / LOCK_NAME).is_file() else None
+
+
+def _is_checkout(folder: Path) -> bool:
+    """Installed packages lie beside no pyproject.toml, and other projects have no packages of ours."""
+    return (folder / "pyproject.toml").is_file() and (folder / Path(__file__).parent.name).is_dir()
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:

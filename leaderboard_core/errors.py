@@ -104,7 +104,7 @@ class ForbiddenOrigin(LeaderboardError):
 
 class NotFound(LeaderboardError):
     status, code = 404, "not_found"
-    default_message = "There is nothing at this path; GET /docs lists the API."
+    default_message = "There is nothing at this path; docs/api.md lists the calls."
 
 
 class UserNotFound(LeaderboardError):

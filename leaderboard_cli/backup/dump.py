@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -42,14 +42,39 @@ def in_order(databases: RegionDatabases) -> list[Pool]:
     return [pool for pool in databases.distinct() if pool is not last] + [last]
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder of a new backup, which has password hashes in it. Raises BackupProblem when it has files."""
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Have a folder for a new backup, which has password hashes in it. Raises BackupProblem when it has files.
+
+    One that was made here goes again if what is done with it fails before there is a file: a script that restores the
+    newest would find it before the last backup.
+    """
+    made = _make(folder)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _make(folder: Path) -> bool:
+    """Return whether it was not there before."""
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        made = False
+    except OSError as error:
+        raise BackupProblem(f"{folder} cannot be made: {error.strerror}") from error
+    else:
+        made = True
+    try:
         if any(folder.iterdir()):
             raise BackupProblem(f"{folder} is not empty: a backup needs a folder of its own.")
     except OSError as error:
-        raise BackupProblem(f"{folder} cannot be made: {error.strerror}") from error
+        raise BackupProblem(f"{folder} cannot be read: {error.strerror}") from error
+    return made
 
 
 async def dump(

@@ -11,7 +11,7 @@ import asyncpg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from leaderboard_cli.backup.dump import dump, in_order, make_folder
+from leaderboard_cli.backup.dump import dump, in_order, new_folder
 from leaderboard_cli.backup.manifest import BackupProblem, Manifest, name_of
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
@@ -42,19 +42,21 @@ def backup(
 
 async def _backup(folder: Path, wait: float) -> Manifest:
     async with open_stores() as (shard_map, databases):
-        make_folder(folder)
-        began_at = datetime.now(UTC)
-        lacking = await _until_saved(shard_map, wait)
-        with Progress(*COLUMNS, console=errors) as progress:
-            tasks = {
-                name: progress.add_task(name, total=total) for name, total in (await _estimates(databases)).items()
-            }
-            manifest = await dump(
-                folder, databases, began_at, lacking, lambda name, rows: progress.advance(tasks[name], rows)
-            )
-            for database in manifest.databases:
-                progress.update(tasks[database.name], total=database.rows, completed=database.rows)
-        return manifest
+        with new_folder(folder):
+            return await _fill(folder, wait, shard_map, databases)
+
+
+async def _fill(folder: Path, wait: float, shard_map: ShardMap, databases: RegionDatabases) -> Manifest:
+    began_at = datetime.now(UTC)
+    lacking = await _until_saved(shard_map, wait)
+    with Progress(*COLUMNS, console=errors) as progress:
+        tasks = {name: progress.add_task(name, total=total) for name, total in (await _estimates(databases)).items()}
+        manifest = await dump(
+            folder, databases, began_at, lacking, lambda name, rows: progress.advance(tasks[name], rows)
+        )
+        for database in manifest.databases:
+            progress.update(tasks[database.name], total=database.rows, completed=database.rows)
+    return manifest
 
 
 async def _until_saved(shard_map: ShardMap, seconds: float) -> int | None:

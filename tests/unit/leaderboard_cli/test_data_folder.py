@@ -58,3 +58,16 @@ def test_the_data_of_an_earlier_version_are_not_passed_over_in_silence(
     (earlier / "cluster.lock").touch()
     assert earlier_data(tmp_path / "share") == earlier
     assert earlier_data(Path(".local")) is None
+
+
+def test_the_data_of_a_checkout_are_not_those_of_an_earlier_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / ".local"
+    data.mkdir()
+    (data / "cluster.lock").touch()
+    (tmp_path / "pyproject.toml").touch()
+    assert earlier_data(tmp_path / "share") == data, "any project has that file"
+    (tmp_path / "leaderboard_cli").mkdir()
+    assert earlier_data(tmp_path / "share") is None, "its `make up` goes on with them"

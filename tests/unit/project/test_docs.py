@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import code
 import re
 from pathlib import Path
+from types import CodeType
 from typing import get_type_hints
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from leaderboard_cli.commands.up import up
 from tests.docs.reference import slug
 from tests.docs.regions import GENERATED, REPOSITORY, Region
+from tests.docs.snippets import snippets
 from tests.docs.tables import variables
 
 ENV_EXAMPLE = (REPOSITORY / ".env.example").read_text("utf-8")
@@ -103,6 +106,31 @@ def test_the_files_that_documents_name_exist(document: Path) -> None:
 def test_the_picture_of_the_architecture_names_the_files_of_a_write_and_of_a_read() -> None:
     _, picture, _ = (REPOSITORY / "docs" / "architecture.md").read_text("utf-8").split("```", 2)
     assert len(FILE_NAME.findall(picture)) > 20
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/quickstart.md", "leaderboard_client/README.md"])
+def test_python_can_be_pasted_into_its_prompt(name: str) -> None:
+    """There an empty line ends a body: without one the statement behind a loop is a syntax error."""
+    blocks = [one for one in snippets((REPOSITORY / name).read_text("utf-8")) if one.language == "python"]
+    assert blocks
+    prompt = Prompt()
+    for block in blocks:
+        unfinished = [prompt.push(line) for line in [*block.code.splitlines(), ""]][-1]
+        assert (unfinished, prompt.complaints) == (False, []), f"the block at line {block.line}"
+
+
+class Prompt(code.InteractiveConsole):
+    """Python's prompt, which compiles what is typed and runs none of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.complaints: list[str] = []
+
+    def runcode(self, code: CodeType) -> None:
+        pass
+
+    def write(self, data: str) -> None:
+        self.complaints.append(data)
 
 
 def test_the_glossary_is_alphabetical() -> None:

@@ -520,6 +520,19 @@ async def test_what_a_worker_has_not_saved_is_said(start: Start, environ: dict[s
     assert "Redis did not answer when it was made" in complaint
 
 
+async def test_one_that_fails_at_once_leaves_nothing_that_looks_like_the_newest(
+    environ: dict[str, str], databases: RegionDatabases, tmp_path: Path
+) -> None:
+    away = {name: "postgresql://postgres@127.0.0.1:1/away" for name in environ if name.startswith("DATABASE_URL_")}
+    given = tmp_path / "given"
+    given.mkdir()
+    for folder in (tmp_path / "backups" / "1", given):
+        code, _, complaint = await run_here({**environ, **away}, "backup", str(folder))
+        assert (code, "No backup was made" in complaint) == (1, True)
+    assert list((tmp_path / "backups").iterdir()) == []
+    assert given.is_dir(), "it is not ours"
+
+
 async def test_no_table_is_forgotten(databases: RegionDatabases) -> None:
     found = await databases["EU"].fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     left_out = {"schema_migrations", "migration_lease", "admissions", "known_regions"}

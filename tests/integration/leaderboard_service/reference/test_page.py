@@ -45,4 +45,5 @@ async def test_the_reference_can_be_closed(environ: dict[str, str]) -> None:
         for path in ("/docs", "/openapi.json", "/docs/assets/docs.js"):
             answer = await api.http.get(path)
             assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+            assert "/docs " not in answer.json()["message"]
         assert (await api.http.get("/regions")).json() == {"regions": ["ASIA", "EU", "NA", "GLOBAL"]}
