@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from leaderboard_core.settings.loading import Group
 
@@ -20,6 +20,7 @@ class AuthSettings(Group):
 
     jwt_secret: SecretStr = Field(
         SecretStr(""),
+        validate_default=True,
         description="Secret that signs tokens (HS256), at least 32 bytes; the same in every process.",
     )
     jwt_secret_file: Path | None = Field(None, description="File to read JWT_SECRET from instead.")
@@ -50,9 +51,10 @@ class AuthSettings(Group):
             raise ValueError(f"JWT_SECRET_FILE: cannot read {path}: {error}.") from error
         return {**values, "jwt_secret": secret}
 
-    @model_validator(mode="after")
-    def _check_secret(self) -> Self:
-        secret = self.jwt_secret.get_secret_value()
+    @field_validator("jwt_secret")
+    @classmethod
+    def _check_secret(cls, given: SecretStr) -> SecretStr:
+        secret = given.get_secret_value()
         remedy = f"Set JWT_SECRET (or JWT_SECRET_FILE) to a random value of your own: {SECRET_COMMAND}"
         if not secret:
             raise ValueError(f"JWT_SECRET: is not set. {remedy}")
@@ -60,4 +62,4 @@ class AuthSettings(Group):
             raise ValueError(f"JWT_SECRET: is shorter than 32 bytes. {remedy}")
         if len(set(secret)) < 8 or any(part in secret.lower() for part in _PLACEHOLDER_PARTS):
             raise ValueError(f"JWT_SECRET: is a placeholder or easy to guess. {remedy}")
-        return self
+        return given

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from leaderboard_core.settings.loading import Group
 
@@ -16,7 +14,9 @@ class LimitSettings(Group):
     """What protects the system: token buckets, backpressure, idempotency."""
 
     user_rate_limit_count: int = Field(100, ge=1, description="Score writes a player may make in a burst.")
-    user_rate_limit_window: int = Field(10, ge=1, le=86_400, description="Seconds in which an empty user bucket fills.")
+    user_rate_limit_window: int = Field(
+        10, ge=1, le=86_400, validate_default=True, description="Seconds in which an empty user bucket fills."
+    )
     region_rate_limit_per_sec: int = Field(20_000, ge=1, description="Score writes per second into one region.")
     login_rate_limit_count: int = Field(
         10, ge=1, le=1_000_000, description="Failed logins into one account from one address in a burst."
@@ -50,12 +50,23 @@ class LimitSettings(Group):
     )
     idempotency_ttl_seconds: int = Field(86_400, ge=1, description="How long an Idempotency-Key's answer is kept.")
 
-    @model_validator(mode="after")
-    def _check_exactness(self) -> Self:
-        if self.user_rate_limit_count * self.user_rate_limit_window * 1_000_000 > MAX_EXACT_INTEGER:
+    @field_validator("user_rate_limit_window")
+    @classmethod
+    def _check_exactness_of_users(cls, window: int, info: ValidationInfo) -> int:
+        if info.data.get("user_rate_limit_count", 0) * window * 1_000_000 > MAX_EXACT_INTEGER:
             raise ValueError("USER_RATE_LIMIT_COUNT: times USER_RATE_LIMIT_WINDOW must stay under 9,000,000,000.")
-        if self.region_rate_limit_per_sec * 1_000_000 > MAX_EXACT_INTEGER:
+        return window
+
+    @field_validator("region_rate_limit_per_sec")
+    @classmethod
+    def _check_exactness_of_regions(cls, limit: int) -> int:
+        if limit * 1_000_000 > MAX_EXACT_INTEGER:
             raise ValueError("REGION_RATE_LIMIT_PER_SEC: must stay under 9,000,000,000.")
-        if self.min_score > self.max_score:
+        return limit
+
+    @field_validator("max_score")
+    @classmethod
+    def _check_order(cls, highest: int, info: ValidationInfo) -> int:
+        if info.data.get("min_score", highest) > highest:
             raise ValueError("MIN_SCORE: must not be above MAX_SCORE.")
-        return self
+        return highest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -18,12 +19,19 @@ PER_REGION_PREFIXES = {
 """Fields of TopologySettings that are read from one variable per region, by the variables' prefix."""
 
 
+_WITH_VARIABLE = re.compile(r"[A-Z][A-Z0-9_-]*: ")
+
+
 class SettingsError(Exception):
     """The environment does not describe a system that can start; the text names each variable and the remedy."""
 
 
 class Group(BaseSettings):
-    """One concern's settings: `load` reads each field from the variable of its name in upper case."""
+    """One concern's settings: `load` reads each field from the variable of its name in upper case.
+
+    A rule between fields is a validator of the last of them: one of the whole group would be looked at only when every
+    field is right by itself, and who starts would mend one fault to be told of the next.
+    """
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -81,10 +89,10 @@ def load(group: type[GroupT], environ: Mapping[str, str] | None = None, **defaul
 
 
 def _complaint(group: type[Group], item: Any) -> str:
-    if not item["loc"]:
-        return str(item["msg"]).removeprefix("Value error, ")
+    problem = str(item["msg"]).removeprefix("Value error, ")
+    if not item["loc"] or _WITH_VARIABLE.match(problem):
+        return problem
     field, *rest = item["loc"]
     prefix = PER_REGION_PREFIXES.get(field)
     variable = f"{prefix}{rest[0]}" if prefix and rest else str(field).upper()
-    problem = str(item["msg"]).removeprefix("Value error, ")
     return f"{variable}: {problem}. {group.model_fields[field].description}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from leaderboard_core.settings.addresses import DatabaseUrl, RedisUrls, ServerHost
 from leaderboard_core.settings.loading import PER_REGION_PREFIXES, Group
@@ -72,20 +72,31 @@ class TopologySettings(Group):
         default_factory=dict, description="DATABASE_URL_<REGION>: a whole DSN for this region's database."
     )
 
-    @model_validator(mode="after")
-    def _check_regions(self) -> Self:
-        if "GLOBAL" not in self.regions:
+    @field_validator("regions")
+    @classmethod
+    def _check_regions(cls, regions: tuple[str, ...]) -> tuple[str, ...]:
+        if "GLOBAL" not in regions:
             raise ValueError("REGIONS: add GLOBAL, the board that ranks every player.")
-        if len(set(self.regions)) != len(self.regions):
+        if len(set(regions)) != len(regions):
             raise ValueError("REGIONS: a region is named twice.")
-        if self.redis_wait_fsync and not self.redis_wait_replicas:
+        return regions
+
+    @field_validator("redis_wait_fsync")
+    @classmethod
+    def _check_fsync(cls, fsync: bool, info: ValidationInfo) -> bool:
+        if fsync and info.data.get("redis_wait_replicas") == 0:
             raise ValueError("REDIS_WAIT_FSYNC: it says how replicas keep a write; set REDIS_WAIT_REPLICAS as well.")
-        for field, prefix in PER_REGION_PREFIXES.items():
-            for region in getattr(self, field):
-                if region not in self.regions:
-                    known = ", ".join(self.regions)
-                    raise ValueError(f"{prefix}{region}: there is no region {region}; REGIONS has {known}.")
-        return self
+        return fsync
+
+    @field_validator(*PER_REGION_PREFIXES)
+    @classmethod
+    def _check_names(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        regions: tuple[str, ...] = info.data.get("regions", ())
+        for region in given:
+            if regions and region not in regions:
+                prefix, known = PER_REGION_PREFIXES[str(info.field_name)], ", ".join(regions)
+                raise ValueError(f"{prefix}{region}: there is no region {region}; REGIONS has {known}.")
+        return given
 
     def redis_url_of(self, region: str) -> str:
         """What the variable of a region's Redis says: one URL, or several with commas between them."""

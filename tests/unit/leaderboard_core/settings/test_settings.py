@@ -19,6 +19,7 @@ from leaderboard_core.settings import (
     TopologySettings,
     TracingSettings,
     WorkerSettings,
+    check_all,
     load,
 )
 
@@ -73,6 +74,31 @@ def test_regions_are_upper_case_and_global_is_needed() -> None:
         load(TopologySettings, {"REGIONS": "MARS"})
     with pytest.raises(SettingsError, match="REGIONS: a region is named twice"):
         load(TopologySettings, {"REGIONS": "EU,eu,GLOBAL"})
+
+
+def test_rules_between_settings_are_told_with_the_faults_of_each() -> None:
+    wrong = {
+        "PLAYER_WRITES": "maybe",
+        "MIN_SCORE": "9",
+        "MAX_SCORE": "1",
+        "USER_RATE_LIMIT_COUNT": str(2**50),
+        "REGION_RATE_LIMIT_PER_SEC": str(2**50),
+        "JWT_SECRET": "short",
+        "REGISTRATION": "shut",
+        "POSTGRES_PORT": "0",
+        "REDIS_WAIT_FSYNC": "true",
+        "REDIS_URL_MARS": "redis://127.0.0.1:6379/0",
+    }
+    with pytest.raises(SettingsError) as raised:
+        check_all(wrong)
+    told = [line.partition(": ")[0] for line in str(raised.value).splitlines()]
+    assert sorted(told) == sorted(wrong.keys() - {"MAX_SCORE"})
+
+
+def test_regions_that_are_wrong_are_no_fault_of_what_names_one() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(TopologySettings, {"REGIONS": "MARS", "REDIS_URL_MARS": "redis://127.0.0.1:6379/0"})
+    assert str(raised.value) == "REGIONS: add GLOBAL, the board that ranks every player."
 
 
 def test_the_secret_comes_from_the_variable_or_from_a_file(tmp_path: Path) -> None:
