@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Annotated
 
 import typer
 
 from leaderboard_cli.cluster.environment import misspelt
-from leaderboard_cli.commands.environment import command_environment, stores_environment
+from leaderboard_cli.commands.environment import command_environment, names_stores, stores_environment
 from leaderboard_cli.console import console, say_once
 from leaderboard_core.http.serving import wait_for
 from leaderboard_core.postgres.databases import RegionDatabases
@@ -25,7 +26,9 @@ from leaderboard_core.settings import SettingsError, TopologySettings, WorkerSet
 
 def check(wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for Redis and Postgres.")] = 15) -> None:
     """Say which settings are wrong, which server does not answer, and what Redis refuses to do; exit 1 if any."""
-    check_all(command_environment())
+    environ = command_environment()
+    made = {} if names_stores(environ) else {"JWT_SECRET": token_hex(32)}  # as `leaderboard up` makes one
+    check_all({**made, **environ})
     if remarks := misspelt(Path(".env")):
         raise SettingsError("\n".join(remarks))
     environ = stores_environment()

@@ -47,13 +47,18 @@ def command_environment() -> dict[str, str]:
     return {**local, **found}
 
 
+def names_stores(environ: Mapping[str, str]) -> bool:
+    """Whether a cluster runs, or a variable names a store: else it is for `leaderboard up` to start them."""
+    return any(name.startswith((_REDIS, *_POSTGRES)) for name in environ)
+
+
 def stores_environment() -> dict[str, str]:
     """Return the variables of a command that opens the stores itself.
 
     Raises SettingsError where no cluster runs and no variable names a store: those on the usual ports are somebody's.
     """
     found = command_environment()
-    if not any(name.startswith((_REDIS, *_POSTGRES)) for name in found):
+    if not names_stores(found):
         raise SettingsError(
             f"Nothing runs in {data_folder(found).absolute()}. Start the system with '{called_as()} up', or its stores "
             f"alone with '{called_as()} up --stores'; for servers of your own set REDIS_URL and POSTGRES_HOST."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from leaderboard_cli.cluster.state import STATE_NAME
 from leaderboard_cli.data_folder import data_folder
@@ -38,9 +39,17 @@ class Sources:
 def address_of(url: str, environ: Mapping[str, str], default: str = DEFAULT_URL) -> str:
     """Return the address that `--url` gives, or the environment. Raises SettingsError for what is no URL."""
     found = url or environ.get("LEADERBOARD_URL", default)
-    if not found.startswith(("http://", "https://")):
-        raise SettingsError(f"{'--url' if url else 'LEADERBOARD_URL'}: {found!r} is no URL; try http://{found}")
+    if not _is_address(found):
+        raise SettingsError(f"{'--url' if url else 'LEADERBOARD_URL'}: {found!r} is no URL such as {DEFAULT_URL}")
     return found.rstrip("/")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is none
+        return False
 
 
 def find_sources(url: str, environ: Mapping[str, str]) -> Sources:

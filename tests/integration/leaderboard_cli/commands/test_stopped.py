@@ -36,14 +36,24 @@ async def test_before_the_first_start_nobody_is_told_to_make_a_secret(tmp_path: 
     assert "up' makes one when it starts" in complaint
 
 
+async def test_a_check_before_the_first_start_asks_for_no_secret(tmp_path: Path) -> None:
+    code, _, complaint = await run_command("check", LEADERBOARD_DATA_DIR=str(tmp_path))
+    assert code == 1
+    assert complaint.startswith(f"Nothing runs in {tmp_path}. ")
+    code, _, complaint = await run_command("check", LEADERBOARD_DATA_DIR=str(tmp_path), REDIS_URL="redis://127.0.0.1/0")
+    assert code == 1
+    assert complaint.startswith("JWT_SECRET: is not set.")
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "ftp://x", ":8080", "http://", "http://[::1", "http://h:99999"])
 @pytest.mark.parametrize("words", API_COMMANDS, ids=" ".join)
-async def test_an_address_without_a_scheme_is_told(tmp_path: Path, words: tuple[str, ...]) -> None:
-    code, _, complaint = await run_command(*words, "--url", "localhost:8080", JWT_SECRET=SECRET)
-    assert (code, complaint) == (1, "--url: 'localhost:8080' is no URL; try http://localhost:8080")
+async def test_what_is_no_address_is_told(tmp_path: Path, words: tuple[str, ...], url: str) -> None:
+    code, _, complaint = await run_command(*words, "--url", url, JWT_SECRET=SECRET)
+    assert (code, complaint) == (1, f"--url: {url!r} is no URL such as http://127.0.0.1:8080")
     code, _, complaint = await run_command(
         *words, JWT_SECRET=SECRET, LEADERBOARD_URL="[::1]:80", LEADERBOARD_DATA_DIR=str(tmp_path)
     )
-    assert (code, complaint) == (1, "LEADERBOARD_URL: '[::1]:80' is no URL; try http://[::1]:80")
+    assert (code, complaint) == (1, "LEADERBOARD_URL: '[::1]:80' is no URL such as http://127.0.0.1:8080")
 
 
 async def test_support_is_told_at_once_that_nothing_answers() -> None:
