@@ -13,6 +13,8 @@ from dotenv import dotenv_values
 from leaderboard_cli.cluster.secret_files import JWT_SECRET, kept_secret
 from leaderboard_core.settings import GROUPS, PER_REGION_PREFIXES, TopologySettings, load
 
+DOTENV = Path(".env")
+"""In the folder where the command is called."""
 _OF_OTHERS = (
     *("LEADERBOARD_", "NGINX_", "GRAFANA_"),
     *("POSTGRES_IMAGE", "POSTGRES_MAX_CONNECTIONS", "REDIS_IMAGE", "REDIS_MAXMEMORY"),
@@ -29,10 +31,10 @@ def read_environment(environ: Mapping[str, str], dotenv: Path) -> dict[str, str]
 
 def user_environment() -> dict[str, str]:
     """Return what the person has set: this process's variables over those of `.env` in the current folder."""
-    return read_environment(os.environ, Path(".env"))
+    return read_environment(os.environ, DOTENV)
 
 
-def misspelt(dotenv: Path) -> list[str]:
+def misspelt(dotenv: Path = DOTENV) -> list[str]:
     """Say of each name in a `.env` file that is no setting, and nearly one, which one may be meant."""
     settings = [name.upper() for group in GROUPS for name in group.model_fields]
     found = []

@@ -1,8 +1,7 @@
 """Load one of our processes while what it needs is still starting: it says so, and runs when it is told to.
 
 Both are a byte on its standard input, a socket. `python -m leaderboard_cli.cluster.loaded <package>` is
-`python -m <package>` from then on. The imports take most of the
-time of a start, and nothing has to be there for them.
+`python -m <package>` from then on. The imports take most of the time of a start, and nothing has to be there for them.
 """
 
 from __future__ import annotations

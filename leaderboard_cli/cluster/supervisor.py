@@ -8,12 +8,11 @@ import shlex
 import signal
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import asyncpg
 
 from leaderboard_cli.cluster import state
-from leaderboard_cli.cluster.environment import read_environment, user_environment
+from leaderboard_cli.cluster.environment import DOTENV, read_environment, user_environment
 from leaderboard_cli.cluster.errors import ClusterError
 from leaderboard_cli.cluster.logfiles import Follower, rotate
 from leaderboard_cli.cluster.output import Output, Show
@@ -46,7 +45,7 @@ def run_cluster(options: ClusterOptions, environ: Mapping[str, str], output: Out
             state.remove(options.data_dir)  # one of a killed supervisor would still say that everything is ready
             if ended := pid_file.end_leftovers():
                 output.note(f"ended what an earlier run left behind: {', '.join(ended)}")
-            plan = make_plan(options, read_environment(environ, Path(".env")))
+            plan = make_plan(options, read_environment(environ, DOTENV))
             check_ports(plan.needs)
             return asyncio.run(Supervisor(plan, pid_file, output).run())
     except (ClusterError, SettingsError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from pathlib import Path
 from secrets import token_hex
 from typing import Annotated
 
@@ -29,7 +28,7 @@ def check(wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for R
     environ = command_environment()
     made = {} if names_stores(environ) else {"JWT_SECRET": token_hex(32)}  # as `leaderboard up` makes one
     check_all({**made, **environ})
-    if remarks := misspelt(Path(".env")):
+    if remarks := misspelt():
         raise SettingsError("\n".join(remarks))
     environ = stores_environment()
     asyncio.run(_reach(load(TopologySettings, environ), load(WorkerSettings, environ), wait))

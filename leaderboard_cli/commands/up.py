@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -83,7 +82,7 @@ def up(
     output = Output(show=Show.NONE if quiet else Show.ALL if logs else Show.WARNINGS)
     if data_dir is None and (earlier := earlier_data(folder)):
         output.note(f"{earlier} has the data of an earlier version: to go on with them, --data {earlier}")
-    for remark in misspelt(Path(".env")):
+    for remark in misspelt():
         output.note(remark)
     options = ClusterOptions(
         port=port,

@@ -79,7 +79,8 @@ class Cycle(RequestResponseCycle):
     def first_headers(self) -> dict[bytes, bytes]:
         """The first header of each name."""
         scope: Any = self.scope
-        return scope[FIRST_HEADERS]  # type: ignore[no-any-return]
+        first: dict[bytes, bytes] = scope[FIRST_HEADERS]
+        return first
 
     @property
     def message_event(self) -> Any:  # type: ignore[override]

@@ -117,9 +117,10 @@ def create_server(
 
     `cross_origin` is for what the server refuses by itself; the application shares its own answers.
     """
+    protocol: Any = partial(EnvelopeProtocol, cross_origin=cross_origin)  # Config asks for a class, and calls it
     config = uvicorn.Config(
         app,
-        http=partial(EnvelopeProtocol, cross_origin=cross_origin),  # type: ignore[arg-type] # it calls it, no more
+        http=protocol,
         ws="none",
         loop=loop,
         lifespan="on",

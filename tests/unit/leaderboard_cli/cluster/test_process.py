@@ -54,6 +54,12 @@ class Harness:
             note=self.notes.append,
         )
 
+    async def load(self) -> int:
+        """Load the child ahead of time; return its pid."""
+        await self.child.load()
+        assert self.child.pid is not None
+        return self.child.pid
+
 
 async def test_a_killed_child_is_started_again_and_then_stopped(tmp_path: Path) -> None:
     harness = Harness(tmp_path, python(SLEEPER))
@@ -81,9 +87,7 @@ def loaded(folder: Path, source: str) -> Command:
 
 async def test_a_child_is_loaded_ahead_of_time_and_runs_when_it_is_started(tmp_path: Path) -> None:
     harness = Harness(tmp_path, loaded(tmp_path, f"import sys; print(repr(sys.stdin.read())); {SLEEPER}"))
-    await harness.child.load()
-    first = harness.child.pid
-    assert first is not None
+    first = await harness.load()
     assert not harness.log.read_text()
     await harness.child.start(10)
     assert harness.child.pid == first
@@ -95,9 +99,7 @@ async def test_a_child_is_loaded_ahead_of_time_and_runs_when_it_is_started(tmp_p
 
 async def test_a_loaded_child_that_ended_is_started_as_any_other(tmp_path: Path) -> None:
     harness = Harness(tmp_path, loaded(tmp_path, SLEEPER))
-    await harness.child.load()
-    first = harness.child.pid
-    assert first is not None
+    first = await harness.load()
     os.kill(first, signal.SIGKILL)
     await asyncio.to_thread(wait_until, lambda: harness.child.pid is None)
     await harness.child.start(10)
@@ -107,9 +109,7 @@ async def test_a_loaded_child_that_ended_is_started_as_any_other(tmp_path: Path)
 
 async def test_a_loaded_child_ends_with_a_stop(tmp_path: Path) -> None:
     harness = Harness(tmp_path, loaded(tmp_path, SLEEPER))
-    await harness.child.load()
-    pid = harness.child.pid
-    assert pid is not None
+    pid = await harness.load()
     await harness.child.stop()
     assert identity_of(pid) is None
     assert not harness.log.read_text()
