@@ -1,0 +1,105 @@
+"""Define what a board is, its rules, and a place on it: what reads, writes, keys and rows take to say where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from leaderboard_core.settings import MAX_EXACT_INTEGER
+
+Operator = Literal["latest", "best", "sum"]
+Order = Literal["desc", "asc"]
+Ties = Literal["shared", "earliest"]
+Submitter = Literal["player", "server"]
+
+ALL: Final = "all"
+"""The window that never ends."""
+TIE_DIGITS: Final = 16
+"""How long the number is that a member begins with where ties go to the earliest: every score's µs has as many digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a definition says of a board; the defaults are those of `main`.
+
+    `max_step` bounds one add or one submit to a sum (None: no bound), `max_submits` an entry's accepted submits
+    (0: no limit), `metadata_bytes` the JSON object that a submit may carry (0: none).
+    """
+
+    title: str = ""
+    operator: Operator = "latest"
+    order: Order = "desc"
+    ties: Ties = "shared"
+    windows: tuple[str, ...] = (ALL,)
+    regions: bool = True
+    min_score: int = -MAX_EXACT_INTEGER
+    max_score: int = MAX_EXACT_INTEGER
+    max_step: int | None = None
+    max_submits: int = 0
+    submit: Submitter = "player"
+    metadata_bytes: int = 0
+    decimals: int = 0
+    keep_windows: int = 400
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Board:
+    """A board: `id` names one creation of it and is never used again, `version` counts the changes of its rules.
+
+    A board is in descending order of (key, member). The key is the score, or its negative where low scores are good; the
+    member is the user_id, behind TIE_DIGITS digits where who reached the score first stands higher.
+    """
+
+    name: str
+    id: int
+    version: int
+    rules: Rules
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Board) and (self.id, self.version) == (other.id, other.version)
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.version))
+
+    @property
+    def is_main(self) -> bool:
+        return self.id == 0
+
+    @property
+    def tie_digits(self) -> int:
+        """How many characters of a member are not the user_id's."""
+        return TIE_DIGITS if self.rules.ties == "earliest" else 0
+
+    def key_of(self, score: int) -> int:
+        """Return what a score is in board order; its own inverse."""
+        return score if self.rules.order == "desc" else -score
+
+    def member_of(self, user_id: str, reached_at: int) -> str:
+        """Return the member of a player who reached its score at that time (µs)."""
+        if self.rules.ties == "shared":
+            return user_id
+        return f"{MAX_EXACT_INTEGER - reached_at:0{TIE_DIGITS}d}{user_id}"
+
+    def user_id_of(self, member: str) -> str:
+        return member[self.tie_digits :]
+
+
+MAIN: Final = Board("main", 0, 0, Rules())
+"""The board that is always there, and of a call that names none."""
+
+
+class Place(NamedTuple):
+    """One ranking of a board: those of a region, or of GLOBAL, in one of its windows."""
+
+    board: Board
+    window: str
+    region: str
+
+    @classmethod
+    def on_main(cls, region: str) -> Place:
+        return cls(MAIN, ALL, region)
+
+    def in_region(self, region: str) -> Place:
+        """Return the ranking of another region, or of GLOBAL, in the same window of the board."""
+        return Place(self.board, self.window, region)
