@@ -22,7 +22,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -34,6 +34,7 @@ from leaderboard_cli.cluster.binaries import Servers, find_postgres
 from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_cli.cluster.postgres_server import PostgresServer
 from leaderboard_cli.cluster.server import running
+from leaderboard_core.boards import Place
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import migrate_all
@@ -42,6 +43,7 @@ from leaderboard_service.boards.postgres_boards import PostgresBoards
 from leaderboard_service.boards.ranges import BoardRange, Position
 
 REGION = "EU"
+HERE: Final = Place.on_main(REGION)
 READERS = 64
 WRITES_PER_SECOND = 20
 MOST_SECONDS_PER_READ = 10.0
@@ -103,14 +105,14 @@ def single_reads(
     """Return the reads to be timed, each by its name."""
     middle = at["middle"]
     return {
-        "top 100": partial(boards.top, REGION, 100, 0),
-        "top 100 after half of the board": partial(boards.top, REGION, 100, players // 2),
-        **{f"rank, {name}": partial(boards.rank, REGION, place.user_id) for name, place in at.items()},
-        "rank on GLOBAL, middle": partial(boards.rank, "GLOBAL", middle.user_id),
-        "around 10, middle": partial(boards.around, REGION, middle.user_id, 10),
-        "page after a cursor, middle": partial(boards.page, REGION, BoardRange(after=middle), 100),
-        "range of scores, middle": partial(boards.page, REGION, BoardRange(high=middle.score), 100),
-        "range of ranks, middle": partial(boards.page, REGION, BoardRange(first=players // 2), 100),
+        "top 100": partial(boards.top, HERE, 100, 0),
+        "top 100 after half of the board": partial(boards.top, HERE, 100, players // 2),
+        **{f"rank, {name}": partial(boards.rank, HERE, place.member) for name, place in at.items()},
+        "rank on GLOBAL, middle": partial(boards.rank, Place.on_main("GLOBAL"), middle.member),
+        "around 10, middle": partial(boards.around, HERE, middle.member, 10),
+        "page after a cursor, middle": partial(boards.page, HERE, BoardRange(after=middle), 100),
+        "range of scores, middle": partial(boards.page, HERE, BoardRange(high=middle.key), 100),
+        "range of ranks, middle": partial(boards.page, HERE, BoardRange(first=players // 2), 100),
     }
 
 
@@ -139,10 +141,10 @@ async def many_readers(boards: PostgresBoards, players: int, seconds: float) -> 
             user_id = f"eu-{chance.randrange(players):08d}"
             read = chance.choice(
                 (
-                    partial(boards.rank, REGION, user_id),
-                    partial(boards.rank, REGION, user_id),
-                    partial(boards.top, REGION, 100, 0),
-                    partial(boards.around, REGION, user_id, 10),
+                    partial(boards.rank, HERE, user_id),
+                    partial(boards.rank, HERE, user_id),
+                    partial(boards.top, HERE, 100, 0),
+                    partial(boards.around, HERE, user_id, 10),
                 )
             )
             try:
@@ -210,7 +212,7 @@ async def first_read(databases: RegionDatabases) -> float:
     """Time what a reader waits until the first read of a replica is answered, refusals included."""
     boards = PostgresBoards(databases)
     started = time.perf_counter()
-    while await time_read(partial(boards.top, REGION, 100, 0), 1) is None:
+    while await time_read(partial(boards.top, HERE, 100, 0), 1) is None:
         await asyncio.sleep(0.1)
     seconds = time.perf_counter() - started
     await boards.close()

@@ -44,6 +44,7 @@ class LivePlace:
     """The followed player's own place."""
 
     rank: int
+    position: int
     percentile: float
     user_id: str
     name: str

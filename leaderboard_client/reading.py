@@ -27,6 +27,7 @@ from leaderboard_client.results import (
     Registered,
     Row,
     Saved,
+    Standing,
     Status,
     WorkerStatus,
     Written,
@@ -62,7 +63,10 @@ def created(answer: Answer) -> Created:
 
 
 def written(answer: Answer) -> Written:
-    return pick(Written, answer.json())
+    data = answer.json()
+    if (ranks := data.get("ranks")) is None:
+        return pick(Written, data)
+    return pick(Written, data, ranks={name: pick(Standing, standing) for name, standing in ranks.items()})
 
 
 def batch(answer: Answer) -> Batch:

@@ -45,13 +45,30 @@ class Created:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a player stands in one ranking of `total`."""
+
+    rank: int
+    position: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
-    """A score as it stands after a write; `updated_at` is µs since the epoch."""
+    """A score as it stands after a write; `updated_at` is µs since the epoch.
+
+    `previous` is the score before, None when there was none or it is not known any more; `improved` says whether the
+    new one is better. `ranks`, by region and GLOBAL, were asked for and could be read.
+    """
 
     user_id: str
     region: str
     score: int
     updated_at: int
+    board: str = "main"
+    previous: int | None = None
+    improved: bool | None = None
+    ranks: Mapping[str, Standing] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +103,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a board; players of one score share a rank (1, 1, 3)."""
+    """A row of a board; players of one score share a rank (1, 1, 3), and each has a `position` of its own, from 1."""
 
     rank: int
+    position: int
     user_id: str
     name: str
     region: str
@@ -113,6 +131,7 @@ class Rank:
     region: str
     total: int
     rank: int
+    position: int
     percentile: float
     user_id: str
     name: str
@@ -126,6 +145,7 @@ class ListedRow:
 
     place: int
     rank: int
+    position: int
     percentile: float
     user_id: str
     name: str

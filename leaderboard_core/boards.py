@@ -15,7 +15,7 @@ Submitter = Literal["player", "server"]
 ALL: Final = "all"
 """The window that never ends."""
 TIE_DIGITS: Final = 16
-"""How long the number is that a member begins with where ties go to the earliest: every score's µs has as many digits."""
+"""How long the number is that a member begins with where ties go to the earliest: as long for every time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Rules:
 class Board:
     """A board: `id` names one creation of it and is never used again, `version` counts the changes of its rules.
 
-    A board is in descending order of (key, member). The key is the score, or its negative where low scores are good; the
-    member is the user_id, behind TIE_DIGITS digits where who reached the score first stands higher.
+    A board is in descending order of (key, member). The key is the score, or its negative where low scores are good;
+    the member is the user_id, behind TIE_DIGITS digits where who reached the score first stands higher.
     """
 
     name: str
@@ -71,9 +71,10 @@ class Board:
         """How many characters of a member are not the user_id's."""
         return TIE_DIGITS if self.rules.ties == "earliest" else 0
 
-    def key_of(self, score: int) -> int:
-        """Return what a score is in board order; its own inverse."""
-        return score if self.rules.order == "desc" else -score
+    @property
+    def sign(self) -> int:
+        """What makes a key of a score, and a score of a key, by multiplication."""
+        return 1 if self.rules.order == "desc" else -1
 
     def member_of(self, user_id: str, reached_at: int) -> str:
         """Return the member of a player who reached its score at that time (µs)."""
@@ -83,6 +84,12 @@ class Board:
 
     def user_id_of(self, member: str) -> str:
         return member[self.tie_digits :]
+
+    def key_range(self, low: int | None, high: int | None) -> tuple[int | None, int | None]:
+        """Return the lowest and the greatest key of a range of scores, whose bounds may be None."""
+        if self.sign == 1:
+            return low, high
+        return None if high is None else -high, None if low is None else -low
 
 
 MAIN: Final = Board("main", 0, 0, Rules())
@@ -99,6 +106,18 @@ class Place(NamedTuple):
     @classmethod
     def on_main(cls, region: str) -> Place:
         return cls(MAIN, ALL, region)
+
+    @property
+    def name(self) -> str:
+        """Name the ranking in keys and cursors; `main`'s have the names of their regions."""
+        if self.board.is_main and self.window == ALL:
+            return self.region
+        return f"{self.entry_field}:{self.region}"
+
+    @property
+    def entry_field(self) -> str:
+        """Name the board and window in the hash of a player's entries."""
+        return f"{self.board.name}.{self.board.id}:{self.window}"
 
     def in_region(self, region: str) -> Place:
         """Return the ranking of another region, or of GLOBAL, in the same window of the board."""

@@ -1,7 +1,8 @@
-"""Resolves the names of regions as clients write them."""
+"""Resolves the names of regions as clients write them, and the rankings that they mean."""
 
 from __future__ import annotations
 
+from leaderboard_core.boards import Place
 from leaderboard_core.errors import UnknownRegion
 
 
@@ -16,3 +17,7 @@ class Regions(tuple[str, ...]):
         if name not in self:
             raise UnknownRegion(text, self)
         return name
+
+    def place(self, text: str) -> Place:
+        """Return the ranking of a region, or of GLOBAL. Raises UnknownRegion."""
+        return Place.on_main(self.resolve(text))

@@ -103,6 +103,15 @@ Total = Annotated[int, Field(description="Players on the whole board.")]
 
 Rank = Annotated[int, Field(ge=1, description="1 + the number of players with a strictly higher score.", examples=[1])]
 
+BoardPosition = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="The number of the row in board order: unlike `rank` different for each player.",
+        examples=[1],
+    ),
+]
+
 Percentile = Annotated[
     float,
     Field(

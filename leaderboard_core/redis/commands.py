@@ -82,7 +82,7 @@ TRANSACTION = ("MULTI", "EXEC", "DISCARD")
 """With these several commands are one step, and a trial changes nothing."""
 
 KEY_PATTERNS = (
-    *("leaderboard:*", "user:*", "queue:scores:*", "bucket:*", "idempotency:*"),
+    *("leaderboard:*", "user:*", "entries:*", "queue:scores:*", "bucket:*", "idempotency:*"),
     *("claim:*", "deleted:*", "shard:*", "workers", "workers:*"),
 )
 """What a user must be allowed to read and write: every name that `Keys` builds."""

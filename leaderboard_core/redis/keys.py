@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from leaderboard_core.boards import Place
+
 GLOBAL = "GLOBAL"
 
 
@@ -18,10 +20,19 @@ class Keys:
         self.prefix = prefix
         self.only_region = only_region
 
+    def place(self, place: Place) -> str:
+        """Name the set of a ranking; that of a shard's only region is its part of GLOBAL too, unless it has none."""
+        if place.region == GLOBAL and self.only_region and place.board.rules.regions:
+            place = place.in_region(self.only_region)
+        return f"{self.prefix}leaderboard:{place.name}"
+
     def board(self, region: str) -> str:
-        if region == GLOBAL and self.only_region:
-            region = self.only_region
-        return f"{self.prefix}leaderboard:{region}"
+        """Name the set of a region, or of GLOBAL, on `main`."""
+        return self.place(Place.on_main(region))
+
+    def entries(self, user_id: str) -> str:
+        """A player's entries on boards other than `main`, by board and window."""
+        return f"{self.prefix}entries:{user_id}"
 
     @property
     def own_global_board(self) -> str:

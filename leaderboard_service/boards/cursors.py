@@ -1,4 +1,4 @@
-"""Encodes positions of a board as cursors, which clients send back to read on."""
+"""Encodes positions on boards as cursors, which clients send back to read on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Sequence
 from zlib import crc32
 
+from leaderboard_core.boards import Place
 from leaderboard_core.errors import InvalidPayload
 from leaderboard_core.names import is_user_id
 from leaderboard_core.settings import MAX_EXACT_INTEGER
@@ -17,31 +18,35 @@ _VERSION = "1"
 _CHECKSUM_BYTES = 4
 
 
-def cursor_after(region: str, rows: Sequence[RankedRow], *, more: bool) -> str | None:
-    """Return the cursor of the page after these rows of the board of `region`; None at the end."""
-    return encode(region, Position(rows[-1].score, rows[-1].user_id)) if more and rows else None
+def cursor_after(place: Place, rows: Sequence[RankedRow], *, more: bool) -> str | None:
+    """Return the cursor of the page after these rows of a ranking; None at the end."""
+    return encode(place, Position(rows[-1].key, rows[-1].member)) if more and rows else None
 
 
-def encode(region: str, position: Position) -> str:
-    """Encode a position on the board of `region`."""
-    content = f"{_VERSION}\n{region}\n{position.score}\n{position.user_id}".encode()
+def encode(place: Place, position: Position) -> str:
+    """Encode a position in a ranking."""
+    return _encode(place.name, position)
+
+
+def _encode(name: str, position: Position) -> str:
+    content = f"{_VERSION}\n{name}\n{position.key}\n{position.member}".encode()
     return base64.urlsafe_b64encode(crc32(content).to_bytes(_CHECKSUM_BYTES, "big") + content).rstrip(b"=").decode()
 
 
-def decode(cursor: str, region: str) -> Position:
-    """Decode a cursor of the board of `region`. Raises InvalidPayload."""
+def decode(cursor: str, place: Place) -> Position:
+    """Decode a cursor of a ranking. Raises InvalidPayload."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        version, board, score, user_id = raw[_CHECKSUM_BYTES:].decode().split("\n")
-        position = Position(int(score), user_id)
+        version, name, key, member = raw[_CHECKSUM_BYTES:].decode().split("\n")
+        position = Position(int(key), member)
     except (binascii.Error, ValueError) as error:
         raise _invalid() from error
-    if version != _VERSION or not is_user_id(user_id) or abs(position.score) > MAX_EXACT_INTEGER:
-        raise _invalid()
-    if encode(board, position) != cursor:
+    if version != _VERSION or _encode(name, position) != cursor:
         raise _invalid()  # cut, changed or encoded otherwise
-    if board != region:
-        raise _invalid(f"is one of the board {board}, not of {region}")
+    if name != place.name:
+        raise _invalid(f"is one of the board {name}, not of {place.name}")
+    if not is_user_id(place.board.user_id_of(member)) or abs(position.key) > MAX_EXACT_INTEGER:
+        raise _invalid()
     return position
 
 

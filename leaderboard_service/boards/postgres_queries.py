@@ -8,10 +8,11 @@ from dataclasses import replace
 from itertools import starmap
 from typing import Any
 
+from leaderboard_core.boards import Place
 from leaderboard_core.postgres import sql
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from leaderboard_service.boards.ranges import END, START, BoardRange, Position
-from leaderboard_service.boards.ranking import PagePart, Row
+from leaderboard_service.boards.ranking import Counts, PagePart, Row
 from leaderboard_service.boards.selection import SAMPLES, Sample
 from leaderboard_service.boards.sparse_index import STRIDE, SparseIndex, in_board_order, sum_pieces
 
@@ -27,9 +28,9 @@ _ROWS_SAMPLED = 4 * STRIDE
 class RegionSnapshot:
     """A region's part of the boards, as the transaction of `connection` sees it and as it was when `index` was read."""
 
-    def __init__(self, connection: Any, region: str, index: SparseIndex) -> None:
+    def __init__(self, connection: Any, place: Place, index: SparseIndex) -> None:
         self._connection = connection
-        self._region = region
+        self._place = place
         self._index = index
 
     @property
@@ -41,35 +42,41 @@ class RegionSnapshot:
         return rows[0] if rows else None
 
     async def players(self, user_ids: Sequence[str]) -> list[Row]:
-        return _rows(await self._connection.fetch(sql.load("board_players"), self._region, user_ids))
+        return _rows(await _fetch(self._connection, "board_players", self._place, user_ids))
 
-    async def counts_above(self, scores: Sequence[int]) -> list[int]:
-        """Count the players with a higher score than each of these."""
-        before = await self.rows_before(*map(_ties, scores))
-        return [before[_ties(score)] for score in scores]
+    async def counts_above(self, keys: Sequence[int]) -> list[int]:
+        """Count the players with a greater key than each of these."""
+        before = await self.rows_before(*map(_ties, keys))
+        return [before[_ties(key)] for key in keys]
+
+    async def counts(self, positions: Sequence[Position]) -> list[Counts]:
+        """Count the players above and before each of some positions."""
+        before = await self.rows_before(*positions, *(_ties(position.key) for position in positions))
+        return [Counts(before[_ties(position.key)], before[position]) for position in positions]
 
     async def top(self, offset: int, limit: int) -> PagePart:
         """Read `limit` rows after the first `offset`."""
         place = await self._place_at(offset) if offset else START
         rows = [] if place is None else _rows(await self._fetch("board_rows_from", place, limit))
-        above = (await self.counts_above((rows[0].score,)))[0] if rows and offset else 0
+        above = (await self.counts_above((rows[0].key,)))[0] if rows and offset else 0
         return self._part(rows, offset, above)
 
     async def page(self, board_range: BoardRange, limit: int) -> PagePart:
         """Read the first `limit` rows of a range."""
         if board_range.by_rank:
-            board_range = await self._by_score(board_range)
+            board_range = await self._by_key(board_range)
         boundary, lowest = board_range.start_boundary, Position(board_range.lowest, "")
-        rows = _rows(await self._fetch("board_rows_after", boundary, lowest.score, limit))
-        # Without a row in the range, those before it are those of all higher scores.
-        first, ties = (_position(rows[0]), _ties(rows[0].score)) if rows else (lowest, lowest)
-        before = await self.rows_before(_ties(boundary.score), ties, first)
-        return self._part(rows, before[first], before[ties], boundary.score, before[_ties(boundary.score)])
+        rows = _rows(await self._fetch("board_rows_after", boundary, lowest.key, limit))
+        # Without a row in the range, those before it are those of all greater keys.
+        first, ties = (_position(rows[0]), _ties(rows[0].key)) if rows else (lowest, lowest)
+        before = await self.rows_before(_ties(boundary.key), ties, first)
+        return self._part(rows, before[first], before[ties], boundary.key, before[_ties(boundary.key)])
 
     async def sample(self, after: Position, up_to: Position) -> Sample:
         """Sample the rows after one position, up to and with another, by marks where there are some between them."""
         before = await self.rows_before(after, up_to)
-        here = set(map(_position, await self.players((after.user_id, up_to.user_id))))
+        user_ids = list(map(self._place.board.user_id_of, (after.member, up_to.member)))
+        here = set(map(_position, await self.players(user_ids)))
         low = before[after] + (after in here)
         high = max(low, before[up_to] + (up_to in here))
         if high - low > _ROWS_SAMPLED:
@@ -86,24 +93,24 @@ class RegionSnapshot:
         rows += _rows(await self._fetch("board_rows_from", place, reach + 1))
         if not rows:
             return self._part(rows, 0, 0)
-        first, ties = _position(rows[0]), _ties(rows[0].score)
+        first, ties = _position(rows[0]), _ties(rows[0].key)
         before = await self.rows_before(ties, first)
         return self._part(rows, before[first], before[ties])
 
-    async def _by_score(self, board_range: BoardRange) -> BoardRange:
-        """Turn a range by rank into one by score: players of one score share a rank."""
+    async def _by_key(self, board_range: BoardRange) -> BoardRange:
+        """Turn a range by rank into one by key: players of one key share a rank."""
         high = low = None
         if board_range.first is not None:
             first = board_range.first - 1
             place = await self._place_at(first)
             if place is None:
                 high = -MAX_EXACT_INTEGER - 1  # the board ends before: no row
-            elif (await self.counts_above((place.score,)))[0] == first:
-                high = place.score
+            elif (await self.counts_above((place.key,)))[0] == first:
+                high = place.key
             else:
-                high = place.score - 1  # the players of that score have a better rank
+                high = place.key - 1  # the players of that key have a better rank
         if board_range.last is not None and (place := await self._place_at(board_range.last - 1)) is not None:
-            low = place.score
+            low = place.key
         return replace(board_range, high=high, low=low, first=None, last=None)
 
     async def _place_at(self, offset: int) -> Position | None:
@@ -116,29 +123,30 @@ class RegionSnapshot:
         pieces = self._index.pieces(in_board_order(positions))
         if not pieces:
             return {}
-        counts = await self._connection.fetch(
-            sql.load("board_counts_between"),
-            self._region,
-            [piece.start.score for piece in pieces],
-            [piece.start.user_id for piece in pieces],
-            [piece.end.score for piece in pieces],
-            [piece.end.user_id for piece in pieces],
+        counts = await _fetch(
+            self._connection,
+            "board_counts_between",
+            self._place,
+            [piece.start.key for piece in pieces],
+            [piece.start.member for piece in pieces],
+            [piece.end.key for piece in pieces],
+            [piece.end.member for piece in pieces],
         )
         return sum_pieces(pieces, [count for (count,) in counts])
 
     async def _fetch(self, statement: str, position: Position, *arguments: int) -> Any:
-        return await self._connection.fetch(sql.load(statement), self._region, *position, *arguments)
+        return await _fetch(self._connection, statement, self._place, *position, *arguments)
 
     def _part(
-        self, rows: Sequence[Row], start: int, above: int, start_score: int | None = None, above_start: int = 0
+        self, rows: Sequence[Row], start: int, above: int, start_key: int | None = None, above_start: int = 0
     ) -> PagePart:
-        return PagePart.of(self.total, start, above, rows, start_score=start_score, above_start=above_start)
+        return PagePart.of(self.total, start, above, rows, start_key=start_key, above_start=above_start)
 
 
 async def read_index(
-    connection: Any, region: str, version: str | None, slow_seconds_per_row: float = _SLOW_SECONDS_PER_ROW
+    connection: Any, place: Place, version: str | None, slow_seconds_per_row: float = _SLOW_SECONDS_PER_ROW
 ) -> SparseIndex:
-    """Read the index of a region's board in one pass over it, in a transaction that sees that version.
+    """Read the index of a region's part of a board in one pass over it, in a transaction that sees that version.
 
     Reads the B-tree; where that is slow, because many rows were changed since the last vacuum, sorts the table instead.
     """
@@ -146,25 +154,34 @@ async def read_index(
     more, seconds = True, 0.0
     while more and seconds <= slow_seconds_per_row * STRIDE * _MARKS_PER_STATEMENT:
         last, started = marks[-1] if marks else START, time.perf_counter()
-        found = await connection.fetch(sql.load("board_marks"), region, *last, STRIDE, _MARKS_PER_STATEMENT)
+        found = await _fetch(connection, "board_marks", place, *last, STRIDE, _MARKS_PER_STATEMENT)
         # The first statement is prepared too, and may have waited for a lock.
         seconds = time.perf_counter() - started if marks else 0.0
         marks += [Position(*record) for record in found]
         more = len(found) == _MARKS_PER_STATEMENT
     if more:
-        found = await connection.fetch(sql.load("board_marks_sorted"), region, STRIDE, timeout=_SORT_SECONDS)
+        found = await _fetch(connection, "board_marks_sorted", place, STRIDE, timeout=_SORT_SECONDS)
         marks = [Position(*record) for record in found]
-    (total,) = (await RegionSnapshot(connection, region, SparseIndex(version, 0, marks)).rows_before(END)).values()
+    (total,) = (await RegionSnapshot(connection, place, SparseIndex(version, 0, marks)).rows_before(END)).values()
     return SparseIndex(version, total, marks)
 
 
+async def _fetch(
+    connection: Any, statement: str, place: Place, *arguments: object, timeout: float | None = None
+) -> Any:
+    """Ask for rows of a region's part of a board."""
+    text = sql.load_over("rows_of_main", statement)
+    where = (place.region, place.board.id, place.window)
+    return await connection.fetch(text, *where, *arguments, timeout=timeout)
+
+
 def _position(row: Row) -> Position:
-    return Position(row.score, row.user_id)
+    return Position(row.key, row.member)
 
 
-def _ties(score: int) -> Position:
-    """Return the position before the players of a score, behind those with more."""
-    return Position(score + 1, "")
+def _ties(key: int) -> Position:
+    """Return the position before the players of a key, behind those with a greater one."""
+    return Position(key + 1, "")
 
 
 def _rows(records: Iterable[Any]) -> list[Row]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from leaderboard_core.boards import Place
 from leaderboard_core.concurrency.bulkhead import Bulkhead, BulkheadFull
 from leaderboard_core.concurrency.ttl_cache import TtlCache
 from leaderboard_core.errors import Unavailable, describe
@@ -101,8 +102,9 @@ class BoardSnapshots:
         }
 
     @asynccontextmanager
-    async def open(self, region: str) -> AsyncIterator[RegionSnapshot]:
+    async def open(self, place: Place) -> AsyncIterator[RegionSnapshot]:
         """Lend a region's part of the boards. Raises Unavailable, early when too many read."""
+        region = place.region
         pool = self._databases[region]
         try:
             async with self._bulkheads[pool].entered():
@@ -110,7 +112,7 @@ class BoardSnapshots:
                 async with held.used(), self._transaction(pool) as connection:
                     import_snapshot = sql.load("import_snapshot").replace("$1", held.snapshot)
                     await connection.execute(f"{import_snapshot}; {sql.load('go_by_order')}")
-                    yield RegionSnapshot(connection, region, held.index)
+                    yield RegionSnapshot(connection, place, held.index)
         except BulkheadFull as error:
             raise Unavailable(BUSY) from error
 
@@ -127,7 +129,7 @@ class BoardSnapshots:
             await connection.execute(sql.load("go_by_order"))
             snapshot, version = await connection.fetchrow(sql.load("export_snapshot"))
             known = None if last is None or version is None or version != last.index.version else last.index
-            index = await read_index(connection, region, version) if known is None else known
+            index = await read_index(connection, Place.on_main(region), version) if known is None else known
             held = self._held[region] = HeldSnapshot(snapshot, index, stack.pop_all())
         if last is not None:
             last.retire()

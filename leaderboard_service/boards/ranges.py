@@ -1,4 +1,4 @@
-"""Ranges of a board: by score, by rank, or after a position, in terms that each part of a board can answer."""
+"""Ranges of a board: by key, by rank, or after a position, in terms that each part of a board can answer."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from leaderboard_core.settings import MAX_EXACT_INTEGER
 
 _PIVOTS = 255
 _FIRST_PIVOTS = sorted({0, *(sign * 2**power for power in range(53) for sign in (1, -1))})
-"""Most scores are small: the first step finds their magnitude, and saves half of the others."""
+"""Most keys are small: the first step finds their magnitude, and saves half of the others."""
 
 CountAbove = Callable[[Sequence[int]], Awaitable[tuple[int, list[int]]]]
-"""Counts the players of a whole board, and for each of these scores those with a strictly higher one."""
+"""Counts the players of a whole board, and for each of these keys those with a strictly greater one."""
 
 
 class Position(NamedTuple):
-    """A position in board order; an empty user_id is behind every player of that score."""
+    """A position in board order, by key and member (`Board`); an empty member is behind every player of that key."""
 
-    score: int
-    user_id: str
+    key: int
+    member: str
 
     @property
-    def key(self) -> tuple[int, bytes]:
+    def order(self) -> tuple[int, bytes]:
         """Return the sort key, greatest first, as board_order does for rows."""
-        return self.score, self.user_id.encode()
+        return self.key, self.member.encode()
 
 
 START = Position(MAX_EXACT_INTEGER + 1, "")
@@ -38,7 +38,7 @@ END = Position(-MAX_EXACT_INTEGER - 1, "")
 
 @dataclass(frozen=True, slots=True)
 class BoardRange:
-    """The rows with scores `low` to `high` or ranks `first` to `last`, inclusive, after the position `after`.
+    """The rows with keys `low` to `high` or ranks `first` to `last`, inclusive, after the position `after`.
 
     None stands for no bound.
     """
@@ -59,17 +59,17 @@ class BoardRange:
         beyond = Position((MAX_EXACT_INTEGER if self.high is None else self.high) + 1, "")
         if self.after is None:
             return beyond
-        return min(beyond, self.after, key=lambda position: position.key)
+        return min(beyond, self.after, key=lambda position: position.order)
 
     @property
     def lowest(self) -> int:
         return -MAX_EXACT_INTEGER if self.low is None else self.low
 
 
-async def as_score_range(board_range: BoardRange, count_above: CountAbove) -> BoardRange:
-    """Turn a range by rank into one by score, for a board in parts.
+async def as_key_range(board_range: BoardRange, count_above: CountAbove) -> BoardRange:
+    """Turn a range by rank into one by key, for a board in parts.
 
-    Players of one score share a rank, so that ranks and scores bound the same rows.
+    Players of one key share a rank, so that ranks and keys bound the same rows.
     """
     if not board_range.by_rank:
         return board_range
@@ -82,19 +82,19 @@ async def as_score_range(board_range: BoardRange, count_above: CountAbove) -> Bo
     if high is not None:
         _, (above,) = await count_above([high])
         if above != first:
-            high -= 1  # the players of that score have a better rank
+            high -= 1  # the players of that key have a better rank
     return replace(board_range, high=high, low=low, first=None, last=None)
 
 
 async def _bound(index: int, end: int, count_above: CountAbove) -> int | None:
-    return None if index == end else await score_at(index, count_above)
+    return None if index == end else await key_at(index, count_above)
 
 
-async def score_at(index: int, count_above: CountAbove) -> int:
-    """Find the score of the row with `index` rows before it: the least score that at most `index` players exceed.
+async def key_at(index: int, count_above: CountAbove) -> int:
+    """Find the key of the row with `index` rows before it: the least one that at most `index` players exceed.
 
     Searches by counts alone, however the players are spread over the parts of the board: in some four steps for
-    scores up to a million, eight at most, whatever the number of players.
+    keys up to a million, eight at most, whatever the number of players.
     """
     low, high = -MAX_EXACT_INTEGER, MAX_EXACT_INTEGER
     pivots: Sequence[int] = _FIRST_PIVOTS

@@ -1,31 +1,32 @@
-"""Computes board order and competition ranks from the rows that shards return."""
+"""Computes board order, competition ranks and positions from the rows that shards return."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import islice
 from typing import NamedTuple, Self
 
 
 class Row(NamedTuple):
-    """A player as a shard returns it."""
+    """A player as a shard returns it: with the board's key and member for the score and the user_id (`Board`)."""
 
-    user_id: str
-    score: int
+    member: str
+    key: int
     name: str
     region: str
 
 
 class RankedRow(NamedTuple):
-    """A player with its rank on the whole board."""
+    """A player with its rank on the whole board, and the number of its row there, from 1."""
 
     rank: int
-    user_id: str
+    position: int
+    member: str
     name: str
     region: str
-    score: int
+    key: int
 
 
 _new_row = partial(tuple.__new__, RankedRow)  # as RankedRow._make, at a third of the time
@@ -35,19 +36,19 @@ class PagePart(NamedTuple):
     """Consecutive rows of one shard's part of a board, in board order, by columns, as they come from Redis.
 
     `total` players are on that part, `start` of them stand before the first row, and `above` of them
-    have a strictly higher score than the first row. That of a range begins after a position with the score
-    `start_score`, which `above_start` players exceed, and `end` players stand before the end of the range.
+    have a strictly greater key than the first row. That of a range begins after a position with the key
+    `start_key`, which `above_start` players exceed, and `end` players stand before the end of the range.
     """
 
     total: int
     start: int
     above: int
-    user_ids: Sequence[str]
-    scores: Sequence[int]
+    members: Sequence[str]
+    keys: Sequence[int]
     names: Sequence[str]
     regions: Sequence[str]
     end: int = 0
-    start_score: int | None = None
+    start_key: int | None = None
     above_start: int = 0
 
     @classmethod
@@ -58,41 +59,44 @@ class PagePart(NamedTuple):
         above: int,
         rows: Sequence[Row],
         end: int = 0,
-        start_score: int | None = None,
+        start_key: int | None = None,
         above_start: int = 0,
     ) -> Self:
         """Build a part from whole rows."""
-        user_ids, scores, names, regions = zip(*rows, strict=True) if rows else ((), (), (), ())
-        return cls(total, start, above, user_ids, scores, names, regions, end, start_score, above_start)
+        members, keys, names, regions = zip(*rows, strict=True) if rows else ((), (), (), ())
+        return cls(total, start, above, members, keys, names, regions, end, start_key, above_start)
 
     def rows(self) -> list[Row]:
         """Return the rows, each whole."""
-        return list(map(Row, self.user_ids, self.scores, self.names, self.regions))
+        return list(map(Row, self.members, self.keys, self.names, self.regions))
+
+
+class Counts(NamedTuple):
+    """How many players of a board, or of a part of it, have a strictly greater key, and how many come before at all."""
+
+    above: int
+    before: int
 
 
 class ListRank(NamedTuple):
-    """A player's rank within a list (`place`), and its rank and percentile on the board."""
+    """A player's rank within a list (`place`), its percentile, and its row on the board."""
 
     place: int
-    rank: int
     percentile: float
-    user_id: str
-    name: str
-    region: str
-    score: int
+    row: RankedRow
 
 
-def board_order(row: Row) -> tuple[int, bytes]:
-    """Return the sort key, greatest first: score, then user_id in bytes, as ZRANGE … REV orders members."""
-    return row.score, row.user_id.encode()
+def board_order(row: Row | RankedRow) -> tuple[int, bytes]:
+    """Return the sort key, greatest first: key, then member in bytes, as ZRANGE … REV orders members."""
+    return row.key, row.member.encode()
 
 
 def merge(parts: Sequence[PagePart], most: int | None = None) -> list[RankedRow]:
-    """Merge the rows of all parts in board order, with competition ranks (1 + players with a higher score).
+    """Merge the rows of all parts in board order, with competition ranks and positions.
 
     With `most`, only so many of them.
 
-    The ranks are exact for every run of rows around a position that each part covers on both sides as
+    Ranks and positions are exact for every run of rows around a position that each part covers on both sides as
     far as the run reaches: a page from the top, or the neighbours of one player.
     """
     if len(parts) == 1:
@@ -104,44 +108,47 @@ def merge(parts: Sequence[PagePart], most: int | None = None) -> list[RankedRow]
     )
     taken = [0] * len(parts)
     ranked: list[RankedRow] = []
-    rank, score = 0, None
-    for row, number in islice(merged, most):
-        if row.score != score:
-            score = row.score
-            rank = 1 + sum(_above(part, count, score) for part, count in zip(parts, taken, strict=True))
+    rank, last = 0, None
+    for position, ((member, key, name, region), number) in enumerate(
+        islice(merged, most), 1 + sum(part.start for part in parts)
+    ):
+        if key != last:
+            last = key
+            rank = 1 + sum(_above(part, count, key) for part, count in zip(parts, taken, strict=True))
         taken[number] += 1
-        ranked.append(RankedRow(rank, row.user_id, row.name, row.region, row.score))
+        ranked.append(RankedRow(rank, position, member, name, region, key))
     return ranked
 
 
-def _above(part: PagePart, taken: int, score: int) -> int:
-    """Count a part's players with more than `score`, when its first `taken` rows are those above."""
+def _above(part: PagePart, taken: int, key: int) -> int:
+    """Count a part's players with more than `key`, when its first `taken` rows are those above."""
     if taken == 0:
-        if part.scores and part.scores[0] == score:
+        if part.keys and part.keys[0] == key:
             return part.above
-        if score == part.start_score:
+        if key == part.start_key:
             return part.above_start  # its ties stand before the first row, and not above
     return part.start + taken
 
 
 def _rank_single_part(part: PagePart) -> list[RankedRow]:
     ranks = []
+    positions = range(part.start + 1, part.start + 1 + len(part.keys))
     rank, before = part.above + 1, None
-    for position, score in enumerate(part.scores, part.start + 1):
-        if score != before:
+    for position, key in zip(positions, part.keys, strict=True):
+        if key != before:
             if before is not None:
                 rank = position
-            before = score
+            before = key
         ranks.append(rank)
-    columns = zip(ranks, part.user_ids, part.names, part.regions, part.scores, strict=True)
+    columns = zip(ranks, positions, part.members, part.names, part.regions, part.keys, strict=True)
     return list(map(_new_row, columns))
 
 
 def neighbours(
-    ranked: Sequence[RankedRow], user_id: str, reach: int
+    ranked: Sequence[RankedRow], member: str, reach: int
 ) -> tuple[RankedRow, list[RankedRow], list[RankedRow]]:
-    """Find the player's own row, up to `reach` rows above it and up to `reach` rows below, in board order."""
-    own = next(index for index, row in enumerate(ranked) if row.user_id == user_id)
+    """Find the member's own row, up to `reach` rows above it and up to `reach` rows below, in board order."""
+    own = next(index for index, row in enumerate(ranked) if row.member == member)
     return ranked[own], list(ranked[max(0, own - reach) : own]), list(ranked[own + 1 : own + 1 + reach])
 
 
@@ -153,21 +160,21 @@ def percentile(rank: int, total: int) -> float:
 def list_ranks(rows: Sequence[RankedRow], total: int) -> list[ListRank]:
     """Rank the players of a list within it, by competition rank, in board order."""
     found: list[ListRank] = []
-    place, score = 0, None
-    for number, row in enumerate(sorted(rows, key=lambda row: (row.score, row.user_id.encode()), reverse=True), 1):
-        if row.score != score:
-            place, score = number, row.score
-        rank, user_id, name, region, _ = row
-        found.append(ListRank(place, rank, percentile(rank, total), user_id, name, region, row.score))
+    place, last = 0, None
+    for number, row in enumerate(sorted(rows, key=board_order, reverse=True), 1):
+        if row.key != last:
+            place, last = number, row.key
+        found.append(ListRank(place, percentile(row.rank, total), row))
     return found
 
 
-def ranked(rows: Sequence[Row], above: Sequence[dict[int, int]]) -> list[RankedRow]:
-    """Rank rows by how many players of each part of the board are above a score."""
-    return [
-        RankedRow(1 + sum(part[score] for part in above), user_id, name, region, score)
-        for user_id, score, name, region in rows
-    ]
+def ranked(row: Row, counts: Iterable[Counts]) -> RankedRow:
+    """Rank a row by what each part of the board counts of its place."""
+    above = before = 0
+    for part in counts:
+        above, before = above + part.above, before + part.before
+    member, key, name, region = row
+    return RankedRow(1 + above, 1 + before, member, name, region, key)
 
 
 def sum_counts(parts: Sequence[tuple[int, list[int]]]) -> tuple[int, list[int]]:

@@ -7,16 +7,18 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from leaderboard_core.boards import Place
 from leaderboard_core.errors import UserNotFound
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_service.boards import redis_queries as queries
 from leaderboard_service.boards import selection
-from leaderboard_service.boards.count_sharing import SharedCounts
-from leaderboard_service.boards.ranges import BoardRange, Position, as_score_range
+from leaderboard_service.boards.count_sharing import Counted, SharedCounts
+from leaderboard_service.boards.ranges import BoardRange, Position, as_key_range
 from leaderboard_service.boards.ranking import (
+    Counts,
     PagePart,
-    RankedRow,
+    Row,
     list_ranks,
     merge,
     neighbours,
@@ -36,104 +38,113 @@ class RedisBoards:
         self._home_shards: OrderedDict[str, Shard] = OrderedDict()
         self._counts: dict[str, SharedCounts] = {}
 
-    async def top(self, region: str, limit: int, offset: int) -> Page:
-        """Read `limit` rows of the board of `region` after the first `offset`.
+    async def top(self, place: Place, limit: int, offset: int) -> Page:
+        """Read `limit` rows of a ranking after the first `offset`.
 
         A board that spans shards is searched for the beginning of a deep page. Raises WarmingUp or Unavailable.
         """
-        shards = self._map.shards_of_board(region)
+        shards = self._map.shards_of_board(place.region)
         if len(shards) == 1:
-            part = await queries.read_top(shards[0], region, offset, limit)
-            return Page(part.total, merge([part]), offset + len(part.scores) < part.total)
+            part = await queries.read_top(shards[0], place, offset, limit)
+            return Page(part.total, merge([part]), offset + len(part.keys) < part.total)
         if selection.reads_from_top(offset, limit):
             depth = offset + limit
-            parts = await asyncio.gather(*(queries.read_top(shard, region, 0, depth) for shard in shards))
+            parts = await asyncio.gather(*(queries.read_top(shard, place, 0, depth) for shard in shards))
             total = sum(part.total for part in parts)
             return Page(total, merge(parts, depth)[offset:], depth < total)
 
         async def sample(after: Position, up_to: Position) -> Sequence[selection.Sample]:
-            return await asyncio.gather(*(queries.read_samples(shard, region, after, up_to) for shard in shards))
+            return await asyncio.gather(*(queries.read_samples(shard, place, after, up_to) for shard in shards))
 
         async def read(after: Position, rows: int) -> Sequence[PagePart]:
             following = BoardRange(after=after)
-            return await asyncio.gather(*(queries.read_page(shard, region, following, rows) for shard in shards))
+            return await asyncio.gather(*(queries.read_page(shard, place, following, rows) for shard in shards))
 
         return await selection.read_page(offset, limit, sample, read)
 
-    async def page(self, region: str, board_range: BoardRange, limit: int) -> Page:
-        """Read the first `limit` rows of a range of the board of `region`. Raises WarmingUp or Unavailable."""
-        shards = self._map.shards_of_board(region)
+    async def page(self, place: Place, board_range: BoardRange, limit: int) -> Page:
+        """Read the first `limit` rows of a range of a ranking. Raises WarmingUp or Unavailable."""
+        shards = self._map.shards_of_board(place.region)
         if len(shards) == 1:
-            return first_page([await queries.read_page(shards[0], region, board_range, limit)], limit)
+            return first_page([await queries.read_page(shards[0], place, board_range, limit)], limit)
 
-        async def count_above(scores: Sequence[int]) -> tuple[int, list[int]]:
-            return sum_counts(await asyncio.gather(*(queries.count_above(shard, region, scores) for shard in shards)))
+        async def count_above(board_keys: Sequence[int]) -> tuple[int, list[int]]:
+            return sum_counts(
+                await asyncio.gather(*(queries.count_above(shard, place, board_keys) for shard in shards))
+            )
 
-        by_score = await as_score_range(board_range, count_above)
-        parts = await asyncio.gather(*(queries.read_page(shard, region, by_score, limit) for shard in shards))
+        by_key = await as_key_range(board_range, count_above)
+        parts = await asyncio.gather(*(queries.read_page(shard, place, by_key, limit) for shard in shards))
         return first_page(parts, limit)
 
-    async def ranks(self, region: str, user_ids: Sequence[str]) -> ListRanks:
-        """Rank those of `user_ids` that are on the board of `region`. Raises WarmingUp or Unavailable.
+    async def ranks(self, place: Place, user_ids: Sequence[str]) -> ListRanks:
+        """Rank those of `user_ids` that are in a ranking. Raises WarmingUp or Unavailable.
 
-        A board that spans shards takes a second round trip: each shard counts above the scores of the others' players.
+        A board that spans shards takes a second round trip: each shard counts before the others' players.
         """
-        shards = self._map.shards_of_board(region)
-        found = await asyncio.gather(*(queries.read_ranks(shard, region, user_ids) for shard in shards))
-        rows = [row for _, own, _ in found for row in own]
-        scores = {row.score for row in rows}
+        shards = self._map.shards_of_board(place.region)
+        found = await asyncio.gather(*(queries.read_ranks(shard, place, user_ids) for shard in shards))
+        counts: dict[Row, list[Counts]] = {row: [own] for _, here in found for row, own in here}
 
-        async def count(shard: Shard, known: dict[int, int]) -> None:
-            unknown = sorted(scores - known.keys())
-            if unknown:
-                _, above = await queries.count_above(shard, region, unknown)
-                known.update(zip(unknown, above, strict=True))
+        async def count(shard: Shard, here: set[Row]) -> None:
+            others = [row for row in counts if row not in here]
+            if others:
+                positions = [Position(row.key, row.member) for row in others]
+                _, counted = await queries.count_before(shard, place, positions)
+                for row, one in zip(others, counted, strict=True):
+                    counts[row].append(one)
 
-        await asyncio.gather(*(count(shard, known) for shard, (_, _, known) in zip(shards, found, strict=True)))
-        total = sum(players for players, _, _ in found)
-        return ListRanks(total, list_ranks(ranked(rows, [known for _, _, known in found]), total))
-
-    async def rank(self, region: str, user_id: str) -> RankEntry:
-        """Rank `user_id` on the board of `region`. Raises UserNotFound, WarmingUp or Unavailable."""
-        shards = self._map.shards_of_board(region)
-        _, answer = await self._read_home_shard(
-            region, user_id, lambda shard: queries.read_rank(shard, region, user_id)
-        )
-        total, above, score, name, home_region = answer
         if len(shards) > 1:
-            total, above = await self._counts_of(region).above(score)
-        return RankEntry(total, RankedRow(above + 1, user_id, name, home_region, score))
+            parts = zip(shards, ({row for row, _ in here} for _, here in found), strict=True)
+            await asyncio.gather(*(count(shard, here) for shard, here in parts))
+        total = sum(players for players, _ in found)
+        return ListRanks(total, list_ranks([ranked(row, each) for row, each in counts.items()], total))
 
-    async def around(self, region: str, user_id: str, reach: int) -> Neighbourhood:
+    async def rank(self, place: Place, user_id: str) -> RankEntry:
+        """Rank `user_id`. Raises UserNotFound, WarmingUp or Unavailable."""
+        shards = self._map.shards_of_board(place.region)
+        _, (total, row, counts) = await self._read_home_shard(
+            place, user_id, lambda shard: queries.read_rank(shard, place, user_id)
+        )
+        if len(shards) > 1:
+            total, counts = await self._counts_of(place).at(Position(row.key, row.member))
+        return RankEntry(total, ranked(row, (counts,)))
+
+    async def around(self, place: Place, user_id: str, reach: int) -> Neighbourhood:
         """Read up to `reach` rows above and below a player. Raises UserNotFound, WarmingUp or Unavailable."""
-        shards = self._map.shards_of_board(region)
-        home, part = await self._read_home_shard(
-            region, user_id, lambda shard: queries.read_around(shard, region, user_id, reach)
+        shards = self._map.shards_of_board(place.region)
+        home, (part, member) = await self._read_home_shard(
+            place, user_id, lambda shard: queries.read_around(shard, place, user_id, reach)
         )
         parts = [part]
         if len(shards) > 1:
-            score = part.scores[part.user_ids.index(user_id)]
+            own = Position(part.keys[part.members.index(member)], member)
             parts += await asyncio.gather(
-                *(queries.read_next_to(shard, region, user_id, reach, score) for shard in shards if shard is not home)
+                *(queries.read_next_to(shard, place, reach, own) for shard in shards if shard is not home)
             )
-        own, above, below = neighbours(merge(parts), user_id, reach)
-        return Neighbourhood(sum(part.total for part in parts), own, above + below)
+        row, above, below = neighbours(merge(parts), member, reach)
+        return Neighbourhood(sum(part.total for part in parts), row, above + below)
 
-    def _counts_of(self, region: str) -> SharedCounts:
-        counts = self._counts.get(region)
-        if counts is None:
-            shards = self._map.shards_of_board(region)
+    def _counts_of(self, place: Place) -> SharedCounts:
+        shared = self._counts.get(place.name)
+        if shared is None:
+            shards = self._map.shards_of_board(place.region)
 
-            async def count(scores: Sequence[int]) -> tuple[int, list[int]]:
-                parts = await asyncio.gather(*(queries.count_above(shard, region, scores) for shard in shards))
-                return sum_counts(parts)
+            async def count(positions: Sequence[Position]) -> Counted:
+                found = await asyncio.gather(*(queries.count_before(shard, place, positions) for shard in shards))
+                # Whose position it is counts as before it, once.
+                summed = [
+                    Counts(sum(one.above for one in parts), sum(one.before for one in parts) - 1)
+                    for parts in zip(*(counts for _, counts in found), strict=True)
+                ]
+                return sum(total for total, _ in found), summed
 
-            counts = self._counts[region] = SharedCounts(count)
-        return counts
+            shared = self._counts[place.name] = SharedCounts(count)
+        return shared
 
-    async def _read_home_shard(self, region: str, user_id: str, read: Any) -> tuple[Shard, Any]:
+    async def _read_home_shard(self, place: Place, user_id: str, read: Any) -> tuple[Shard, Any]:
         """Read from the shard that holds the player; from all where it may be when that is not known yet."""
-        shards = self._map.shards_of_player(user_id, region)
+        shards = self._map.shards_of_player(user_id, place.region)
         if len(shards) == 1:
             answer = await read(shards[0])
             if answer is None:

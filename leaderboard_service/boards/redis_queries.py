@@ -3,115 +3,156 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from itertools import chain
+from typing import NamedTuple, NoReturn
 
+from leaderboard_core.boards import Place
 from leaderboard_core.errors import WarmingUp
 from leaderboard_core.redis.shard import Shard
 from leaderboard_service.boards.ranges import BoardRange, Position
-from leaderboard_service.boards.ranking import PagePart, Row
+from leaderboard_service.boards.ranking import Counts, PagePart, Row
 from leaderboard_service.boards.selection import SAMPLES, Sample
 
 
-async def _page_part(shard: Shard, answer: list[Any]) -> PagePart:
-    _, total, start, above, rows, named = answer
-    return PagePart(total, start, above, *await _columns(shard, rows, named))
+class Found(NamedTuple):
+    """A player on one part of a board of `total` players, and what that part counts of its place."""
+
+    total: int
+    row: Row
+    counts: Counts
 
 
 async def _columns(
-    shard: Shard, rows: list[str], named: list[str]
+    shard: Shard, place: Place, rows: list[str], named: list[str]
 ) -> tuple[list[str], list[int], list[str], list[str]]:
-    user_ids = rows[::2]
+    members = rows[::2]
     if None in named:
         await _report_incomplete(
-            shard, [user_id for user_id, name in zip(user_ids, named[::2], strict=True) if not name]
+            shard, place, [member for member, name in zip(members, named[::2], strict=True) if not name]
         )
-    return user_ids, list(map(int, rows[1::2])), named[::2], named[1::2]
+    return members, list(map(int, rows[1::2])), named[::2], named[1::2]
 
 
-async def _report_incomplete(shard: Shard, user_ids: Sequence[str]) -> NoReturn:
+async def _report_incomplete(shard: Shard, place: Place, members: Sequence[str]) -> NoReturn:
     """Have players repaired who are on the board without a hash; the whole answer comes from Postgres meanwhile."""
-    for user_id in user_ids:
-        await shard.report_incomplete(user_id)
+    for member in members:
+        await shard.report_incomplete(place.board.user_id_of(member))
     raise WarmingUp
 
 
-async def read_page(shard: Shard, region: str, board_range: BoardRange, limit: int) -> PagePart:
+async def read_page(shard: Shard, place: Place, board_range: BoardRange, limit: int) -> PagePart:
     keys, boundary = shard.keys, board_range.start_boundary
     answer = await shard.run(
         "read_page",
-        (keys.admission, keys.board(region)),
+        (keys.admission, keys.place(place)),
         (
             keys.user(""),
+            place.board.tie_digits,
             limit,
-            boundary.score,
-            boundary.user_id,
+            *boundary,
             board_range.lowest,
             "" if board_range.first is None else board_range.first,
             "" if board_range.last is None else board_range.last,
         ),
     )
     _, total, start, above, end, above_start, rows, named = answer
-    return PagePart(total, start, above, *await _columns(shard, rows, named), end, boundary.score, above_start)
+    return PagePart(total, start, above, *await _columns(shard, place, rows, named), end, boundary.key, above_start)
 
 
-async def read_ranks(shard: Shard, region: str, user_ids: Sequence[str]) -> tuple[int, list[Row], dict[int, int]]:
-    """Count this shard's players, find those of `user_ids` that are here, and count the players above their scores."""
+async def read_ranks(shard: Shard, place: Place, user_ids: Sequence[str]) -> tuple[int, list[tuple[Row, Counts]]]:
+    """Count this shard's players, and find those of `user_ids` that are here."""
     keys, here = shard.keys, filter(shard.partition.holds, user_ids)
-    _, total, *flat = await shard.run("read_ranks", (keys.admission, keys.board(region)), (keys.user(""), *here))
-    if "" in flat[3::5]:
-        await _report_incomplete(
-            shard, [user_id for user_id, name in zip(flat[::5], flat[3::5], strict=True) if not name]
-        )
-    rows = [
-        Row(user_id, int(score), name, home)
-        for user_id, score, name, home in zip(flat[::5], flat[1::5], flat[3::5], flat[4::5], strict=True)
+    _, total, *flat = await shard.run(
+        "read_ranks",
+        (keys.admission, keys.place(place)),
+        (keys.user(""), keys.entries(""), _entry_field(place), *here),
+    )
+    columns = (flat[number::6] for number in range(6))
+    found = [
+        (Row(member, int(key), name, home), Counts(int(above), int(before)))
+        for member, key, above, before, name, home in zip(*columns, strict=True)
     ]
-    return int(total), rows, dict(zip(map(int, flat[1::5]), map(int, flat[2::5]), strict=True))
+    if nameless := [row.member for row, _ in found if not row.name]:
+        await _report_incomplete(shard, place, nameless)
+    return int(total), found
 
 
-async def read_top(shard: Shard, region: str, offset: int, limit: int) -> PagePart:
+async def read_top(shard: Shard, place: Place, offset: int, limit: int) -> PagePart:
     keys = shard.keys
-    answer = await shard.run("read_top", (keys.admission, keys.board(region)), (keys.user(""), offset, limit))
-    return await _page_part(shard, answer)
+    _, total, start, above, rows, named = await shard.run(
+        "read_top",
+        (keys.admission, keys.place(place)),
+        (keys.user(""), place.board.tie_digits, offset, limit),
+    )
+    return PagePart(total, start, above, *await _columns(shard, place, rows, named))
 
 
-async def read_samples(shard: Shard, region: str, after: Position, up_to: Position) -> Sample:
+async def read_samples(shard: Shard, place: Place, after: Position, up_to: Position) -> Sample:
     keys = shard.keys
-    answer = await shard.run("read_samples", (keys.admission, keys.board(region)), (*after, *up_to, SAMPLES))
+    answer = await shard.run("read_samples", (keys.admission, keys.place(place)), (*after, *up_to, SAMPLES))
     _, total, low, high, stride, rows = answer
     positions = map(Position, map(int, rows[1::2]), rows[::2])
     return Sample(total, low, high, list(zip(positions, range(low + stride, high + 1, stride), strict=True)))
 
 
-async def read_rank(shard: Shard, region: str, user_id: str) -> tuple[int, int, int, str, str] | None:
+async def read_rank(shard: Shard, place: Place, user_id: str) -> Found | None:
     keys = shard.keys
-    answer = await shard.run("read_rank", (keys.admission, keys.board(region), keys.user(user_id)), (user_id,))
+    answer = await shard.run(
+        "read_rank",
+        (keys.admission, keys.place(place), keys.user(user_id)),
+        (user_id, keys.entries(""), _entry_field(place)),
+    )
     if answer[0] == "missing":
         return None
-    _, total, above, score, name, home_region = answer
+    _, total, above, before, key, member, name, home = answer
     if not name:
-        await _report_incomplete(shard, [user_id])
-    return int(total), int(above), int(score), name, home_region
+        await _report_incomplete(shard, place, [member])
+    return Found(int(total), Row(member, int(key), name, home), Counts(int(above), int(before)))
 
 
-async def count_above(shard: Shard, region: str, scores: Sequence[int]) -> tuple[int, list[int]]:
+async def count_above(shard: Shard, place: Place, board_keys: Sequence[int]) -> tuple[int, list[int]]:
     keys = shard.keys
-    _, total, *above = await shard.run("count_above", (keys.admission, keys.board(region)), scores)
+    _, total, *above = await shard.run("count_above", (keys.admission, keys.place(place)), board_keys)
     return int(total), list(map(int, above))
 
 
-async def read_around(shard: Shard, region: str, user_id: str, reach: int, score: int | None = None) -> PagePart | None:
+async def count_before(shard: Shard, place: Place, positions: Sequence[Position]) -> tuple[int, list[Counts]]:
+    """Count this shard's players above and before positions; one who stands there counts as before."""
+    keys = shard.keys
+    _, total, *flat = await shard.run(
+        "count_before", (keys.admission, keys.place(place)), tuple(chain.from_iterable(positions))
+    )
+    return int(total), list(map(Counts, map(int, flat[::2]), map(int, flat[1::2])))
+
+
+async def read_around(shard: Shard, place: Place, user_id: str, reach: int) -> tuple[PagePart, str] | None:
+    """Read up to `reach` rows above and below a player; returns its member too, None if it is not here."""
+    return await _around(shard, place, reach, user_id)
+
+
+async def read_next_to(shard: Shard, place: Place, reach: int, position: Position) -> PagePart:
+    """Read up to `reach` rows above and below where a player of another shard would stand."""
+    found = await _around(shard, place, reach, "", position)
+    if found is None:
+        raise RuntimeError("read_around reports a missing player only when no position is given")
+    return found[0]
+
+
+async def _around(
+    shard: Shard, place: Place, reach: int, user_id: str, position: Position | tuple[str, str] = ("", "")
+) -> tuple[PagePart, str] | None:
     keys = shard.keys
     answer = await shard.run(
         "read_around",
-        (keys.admission, keys.board(region)),
-        (keys.user(""), user_id, reach, "" if score is None else score),
+        (keys.admission, keys.place(place)),
+        (keys.user(""), place.board.tie_digits, reach, user_id, keys.entries(""), _entry_field(place), *position),
     )
-    return None if answer[0] == "missing" else await _page_part(shard, answer)
+    if answer[0] == "missing":
+        return None
+    _, total, start, above, rows, named, member = answer
+    return PagePart(total, start, above, *await _columns(shard, place, rows, named)), member
 
 
-async def read_next_to(shard: Shard, region: str, user_id: str, reach: int, score: int) -> PagePart:
-    part = await read_around(shard, region, user_id, reach, score)
-    if part is None:
-        raise RuntimeError("read_around reports a missing player only when no score is given")
-    return part
+def _entry_field(place: Place) -> str:
+    """Name what says a player's member, '' where that is the user_id."""
+    return place.entry_field if place.board.tie_digits else ""

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from leaderboard_core import calls
+from leaderboard_core.boards import Place
 from leaderboard_core.errors import UserNotFound
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
@@ -60,17 +61,17 @@ async def get_top(
     Equal scores have equal ranks (1, 1, 3) and come by descending bytes of `user_id`. To walk a whole board, send each
     page's `next_cursor` as `cursor` until it is null.
     """
-    region, limit, offset, cursor = regions.resolve(query.region), query.limit, query.offset, query.cursor
-    after = None if cursor is None else decode(cursor, region)
+    place, limit, offset, cursor = regions.place(query.region), query.limit, query.offset, query.cursor
+    after = None if cursor is None else decode(cursor, place)
 
     async def fetch() -> JSONReply:
         if after is None:
-            page, source = await reads.top(region, limit, offset)
+            page, source = await reads.top(place, limit, offset)
         else:
-            page, source = await reads.page(region, BoardRange(after=after), limit)
-        return _page(region, page, source)
+            page, source = await reads.page(place, BoardRange(after=after), limit)
+        return _page(place, page, source)
 
-    return await coalescer.read((region, limit, offset, cursor), fetch)
+    return await coalescer.read((place.name, limit, offset, cursor), fetch)
 
 
 @router.get(
@@ -86,11 +87,12 @@ async def get_range(query: Annotated[RangeQuery, Query()], reads: Boards, region
     50, 50, 30 the range from 2 to 3 holds the third player only. Rows come best first; pages go on with `cursor`, and
     the same bounds.
     """
-    region = regions.resolve(query.region)
-    after = None if query.cursor is None else decode(query.cursor, region)
-    board_range = BoardRange(high=query.max, low=query.min, first=query.first, last=query.last, after=after)
-    page, source = await reads.page(region, board_range, query.limit)
-    return _page(region, page, source)
+    place = regions.place(query.region)
+    after = None if query.cursor is None else decode(query.cursor, place)
+    low, high = place.board.key_range(query.min, query.max)
+    board_range = BoardRange(high=high, low=low, first=query.first, last=query.last, after=after)
+    page, source = await reads.page(place, board_range, query.limit)
+    return _page(place, page, source)
 
 
 @router.get(
@@ -106,19 +108,20 @@ async def get_rank(
 
     On a board where the player is not (another region's), the answer is 404 as well.
     """
-    region = regions.resolve(query.region)
-    entry, source = await reads.rank(region, user_id)
+    place = regions.place(query.region)
+    entry, source = await reads.rank(place, user_id)
     return reply_from(
         source,
         {
             "found": True,
-            "region": region,
+            "region": place.region,
             "total": entry.total,
             "rank": entry.row.rank,
+            "position": entry.row.position,
             "percentile": percentile(entry.row.rank, entry.total),
             "user_id": user_id,
             "name": entry.row.name,
-            "score": entry.row.score,
+            "score": place.board.sign * entry.row.key,
         },
     )
 
@@ -135,16 +138,20 @@ async def get_ranks(body: RanksBody, reads: Boards, regions: KnownRegions) -> JS
     Where each stands in the list (`place`) and on the board (`rank`). Who is not on that board is listed in `unknown`
     and fails nothing. A read, though it is a POST: no token, and it may be repeated.
     """
-    region = regions.resolve(body.region)
+    place = regions.place(body.region)
     user_ids = list(dict.fromkeys(body.user_ids))
-    found, source = await reads.ranks(region, user_ids)
-    known = {row.user_id for row in found.rows}
+    found, source = await reads.ranks(place, user_ids)
+    rows = rows_as_json(place.board, (one.row for one in found.rows))
+    known = {row["user_id"] for row in rows}
     return reply_from(
         source,
         {
-            "region": region,
+            "region": place.region,
             "total": found.total,
-            "rows": [row._asdict() for row in found.rows],
+            "rows": [
+                {"place": one.place, **row, "percentile": one.percentile}
+                for one, row in zip(found.rows, rows, strict=True)
+            ],
             "unknown": [user_id for user_id in user_ids if user_id not in known],
         },
     )
@@ -160,27 +167,27 @@ async def get_around(
     user_id: UserId, query: Annotated[AroundQuery, Query()], reads: Boards, regions: KnownRegions
 ) -> JSONReply:
     """A player and the rows above and below it."""
-    region = regions.resolve(query.region)
-    found, source = await reads.around(region, user_id, query.range)
+    place = regions.place(query.region)
+    found, source = await reads.around(place, user_id, query.range)
     return reply_from(
         source,
         {
             "found": True,
-            "region": region,
+            "region": place.region,
             "total": found.total,
-            "self": rows_as_json((found.row,))[0],
-            "around": rows_as_json(found.around),
+            "self": rows_as_json(place.board, (found.row,))[0],
+            "around": rows_as_json(place.board, found.around),
         },
     )
 
 
-def _page(region: str, page: Page, source: Source) -> JSONReply:
+def _page(place: Place, page: Page, source: Source) -> JSONReply:
     return reply_from(
         source,
         {
-            "region": region,
+            "region": place.region,
             "total": page.total,
-            "rows": rows_as_json(page.rows),
-            "next_cursor": cursor_after(region, page.rows, more=page.more),
+            "rows": rows_as_json(place.board, page.rows),
+            "next_cursor": cursor_after(place, page.rows, more=page.more),
         },
     )

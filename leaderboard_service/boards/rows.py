@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from leaderboard_core.boards import Board
 from leaderboard_service.boards.ranking import RankedRow
 
 
-def rows_as_json(rows: Iterable[RankedRow]) -> list[dict[str, str | int]]:
-    """Return rows as the API shows them."""
+def rows_as_json(board: Board, rows: Iterable[RankedRow]) -> list[dict[str, str | int]]:
+    """Return rows of a board as the API shows them: with the user_id and the score that member and key stand for."""
+    digits, sign = board.tie_digits, board.sign
     return [
-        {"rank": rank, "user_id": user_id, "name": name, "region": region, "score": score}
-        for rank, user_id, name, region, score in rows
+        {
+            "rank": rank,
+            "position": position,
+            "user_id": member[digits:],
+            "name": name,
+            "region": region,
+            "score": sign * key,
+        }
+        for rank, position, member, name, region, key in rows
     ]

@@ -7,7 +7,19 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
-from leaderboard_service.schemas import Board, Body, Name, Percentile, Rank, Region, Score, Total, UserId, whole
+from leaderboard_service.schemas import (
+    Board,
+    BoardPosition,
+    Body,
+    Name,
+    Percentile,
+    Rank,
+    Region,
+    Score,
+    Total,
+    UserId,
+    whole,
+)
 
 RankBound = Annotated[int, Field(ge=1, le=MAX_EXACT_INTEGER), whole]
 
@@ -78,6 +90,7 @@ class RangeQuery(BoardQuery):
 
 class BoardRow(BaseModel):
     rank: Rank
+    position: BoardPosition
     user_id: UserId
     name: Name
     region: Region
@@ -100,6 +113,7 @@ class RankAnswer(BaseModel):
     region: Board
     total: Total
     rank: Rank
+    position: BoardPosition
     percentile: Percentile
     user_id: UserId
     name: Name
@@ -126,14 +140,9 @@ class RanksBody(Body):
     region: Annotated[Region, Field(description="The board, in any case.")] = "GLOBAL"
 
 
-class ListedRow(BaseModel):
+class ListedRow(BoardRow):
     place: Annotated[int, Field(description="Rank among the players of the list.")]
-    rank: Annotated[Rank, Field(description="Rank on the board.")]
     percentile: Percentile
-    user_id: UserId
-    name: Name
-    region: Region
-    score: Score
 
 
 class RanksAnswer(BaseModel):

@@ -101,7 +101,7 @@ def narrow(bounds: Bounds, samples: Sequence[Sample], aim: int, latest: int) -> 
     at_most = sum(each[0] for each in most)
     for position, number, count in sorted(
         ((position, number, count) for number, part in enumerate(samples) for position, count in part.rows),
-        key=lambda row: row[0].key,
+        key=lambda row: row[0].order,
         reverse=True,
     ):
         low += count - least[number]

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from leaderboard_core.boards import Place
 from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.telemetry.metrics import READS
@@ -24,11 +25,11 @@ _FROM_REDIS, _FROM_POSTGRES = READS.labels("redis"), READS.labels("postgres")
 class BoardSource(Protocol):
     """A store that boards are read from; RedisBoards documents the reads and what they raise."""
 
-    async def top(self, region: str, limit: int, offset: int) -> Page: ...
-    async def page(self, region: str, board_range: BoardRange, limit: int) -> Page: ...
-    async def rank(self, region: str, user_id: str) -> RankEntry: ...
-    async def ranks(self, region: str, user_ids: Sequence[str]) -> ListRanks: ...
-    async def around(self, region: str, user_id: str, reach: int) -> Neighbourhood: ...
+    async def top(self, place: Place, limit: int, offset: int) -> Page: ...
+    async def page(self, place: Place, board_range: BoardRange, limit: int) -> Page: ...
+    async def rank(self, place: Place, user_id: str) -> RankEntry: ...
+    async def ranks(self, place: Place, user_ids: Sequence[str]) -> ListRanks: ...
+    async def around(self, place: Place, user_id: str, reach: int) -> Neighbourhood: ...
 
 
 class BoardReads:
@@ -39,45 +40,46 @@ class BoardReads:
         self._postgres = postgres
         self._degraded: set[str] = set()
 
-    def top(self, region: str, limit: int, offset: int) -> Awaitable[tuple[Page, Source]]:
+    def top(self, place: Place, limit: int, offset: int) -> Awaitable[tuple[Page, Source]]:
         return self._read(
-            region, self._redis.top(region, limit, offset), lambda: self._postgres.top(region, limit, offset)
+            place, self._redis.top(place, limit, offset), lambda: self._postgres.top(place, limit, offset)
         )
 
-    def page(self, region: str, board_range: BoardRange, limit: int) -> Awaitable[tuple[Page, Source]]:
+    def page(self, place: Place, board_range: BoardRange, limit: int) -> Awaitable[tuple[Page, Source]]:
         return self._read(
-            region,
-            self._redis.page(region, board_range, limit),
-            lambda: self._postgres.page(region, board_range, limit),
+            place,
+            self._redis.page(place, board_range, limit),
+            lambda: self._postgres.page(place, board_range, limit),
         )
 
-    def ranks(self, region: str, user_ids: Sequence[str]) -> Awaitable[tuple[ListRanks, Source]]:
-        return self._read(region, self._redis.ranks(region, user_ids), lambda: self._postgres.ranks(region, user_ids))
+    def ranks(self, place: Place, user_ids: Sequence[str]) -> Awaitable[tuple[ListRanks, Source]]:
+        return self._read(place, self._redis.ranks(place, user_ids), lambda: self._postgres.ranks(place, user_ids))
 
-    def rank(self, region: str, user_id: str) -> Awaitable[tuple[RankEntry, Source]]:
-        return self._read(region, self._redis.rank(region, user_id), lambda: self._postgres.rank(region, user_id))
+    def rank(self, place: Place, user_id: str) -> Awaitable[tuple[RankEntry, Source]]:
+        return self._read(place, self._redis.rank(place, user_id), lambda: self._postgres.rank(place, user_id))
 
     async def standings(
-        self, regions: Iterable[str], user_id: str, *, from_postgres: bool = False
+        self, places: Iterable[Place], user_id: str, *, from_postgres: bool = False
     ) -> tuple[dict[str, RankEntry], Source]:
-        """Read a player's ranks on several boards, all of them from one source."""
+        """Read a player's ranks in several rankings, by their names, all of them from one source."""
 
         async def read(source: BoardSource) -> dict[str, RankEntry]:
-            return {region: await source.rank(region, user_id) for region in regions}
+            return {place.name: await source.rank(place, user_id) for place in places}
 
         if from_postgres:
             return await self._read_postgres(read(self._postgres))
         # GLOBAL is degraded whenever one of the boards is.
-        return await self._read(GLOBAL, read(self._redis), lambda: read(self._postgres))
+        return await self._read(Place.on_main(GLOBAL), read(self._redis), lambda: read(self._postgres))
 
-    def around(self, region: str, user_id: str, reach: int) -> Awaitable[tuple[Neighbourhood, Source]]:
+    def around(self, place: Place, user_id: str, reach: int) -> Awaitable[tuple[Neighbourhood, Source]]:
         return self._read(
-            region, self._redis.around(region, user_id, reach), lambda: self._postgres.around(region, user_id, reach)
+            place, self._redis.around(place, user_id, reach), lambda: self._postgres.around(place, user_id, reach)
         )
 
     async def _read(
-        self, region: str, from_redis: Awaitable[Answer], from_postgres: Callable[[], Awaitable[Answer]]
+        self, place: Place, from_redis: Awaitable[Answer], from_postgres: Callable[[], Awaitable[Answer]]
     ) -> tuple[Answer, Source]:
+        region = place.region
         try:
             answer = await from_redis
         except (WarmingUp, Unavailable) as problem:

@@ -32,7 +32,7 @@ class SparseIndex:
         self.version = version
         self.total = total
         self.marks = (START, *marks)
-        self._keys = [mark.key for mark in reversed(self.marks)]
+        self._keys = [mark.order for mark in reversed(self.marks)]
 
     def offset_from_mark(self, offset: int) -> tuple[Position, int]:
         """Return the last mark that is not behind the row after `offset` others, and how many rows lie between."""
@@ -52,9 +52,9 @@ class SparseIndex:
         """Say what to count for each of some positions, given in board order, so that no row is counted twice."""
         found: list[Piece] = []
         for position in positions:
-            number = max(0, len(self.marks) - 1 - bisect_left(self._keys, position.key))
+            number = max(0, len(self.marks) - 1 - bisect_left(self._keys, position.order))
             mark = self.marks[number]
-            if found and found[-1].end.key < mark.key:
+            if found and found[-1].end.order < mark.order:
                 found.append(Piece(found[-1].end, None, position))
             else:
                 found.append(Piece(mark, _rows_before(number), position))
@@ -63,7 +63,7 @@ class SparseIndex:
 
 def in_board_order(positions: Iterable[Position]) -> list[Position]:
     """Sort positions as a board has them, each once."""
-    return sorted(set(positions), key=lambda position: position.key, reverse=True)
+    return sorted(set(positions), key=lambda position: position.order, reverse=True)
 
 
 def sum_pieces(pieces: Sequence[Piece], counts: Sequence[int]) -> dict[Position, int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from leaderboard_core.boards import Place
 from leaderboard_service.boards.ranking import RankedRow, percentile
 from leaderboard_service.boards.rows import rows_as_json
 from leaderboard_service.boards.source_header import Source
@@ -22,68 +23,66 @@ class Content(Protocol):
 
 
 class Changes(NamedTuple):
-    """The rows that are new or differ, as (position from 1, row), and the user_ids that were removed."""
+    """The rows that are new or differ, and the members that were removed."""
 
-    rows: list[tuple[int, RankedRow]]
+    rows: list[RankedRow]
     removed: list[str]
 
 
 def changes(before: Sequence[RankedRow], after: Sequence[RankedRow]) -> Changes:
-    """Compute the changes from the first rows of a board to those of a later moment.
+    """Compute the changes from the first rows of a ranking to those of a later moment.
 
-    A client that has `before` drops `removed`, replaces rows by user_id, sorts by position, and has `after`.
+    A client that has `before` drops `removed`, replaces rows by member, sorts by position, and has `after`.
     """
-    had = {row.user_id: (position, row) for position, row in enumerate(before, 1)}
-    rows = []
-    for positioned in enumerate(after, 1):
-        if had.pop(positioned[1].user_id, None) != positioned:
-            rows.append(positioned)
+    had = {row.member: row for row in before}
+    rows = [row for row in after if had.pop(row.member, None) != row]
     return Changes(rows, list(had))
 
 
 @dataclass(frozen=True, slots=True)
 class TopRows:
-    """The first rows of a board."""
+    """The first rows of a ranking."""
 
-    region: str
+    place: Place
     total: int
     source: Source
     rows: tuple[RankedRow, ...]
 
     def snapshot(self) -> dict[str, Any]:
-        return {**self._head(), "rows": [_positioned(*item) for item in enumerate(self.rows, 1)]}
+        return {**self._head(), "rows": rows_as_json(self.place.board, self.rows)}
 
     def change_since(self, before: TopRows) -> dict[str, Any]:
+        board = self.place.board
         found = changes(before.rows, self.rows)
-        return {**self._head(), "rows": [_positioned(*item) for item in found.rows], "removed": found.removed}
+        # Where ties go to the earliest, each score has a member of its own.
+        present = {board.user_id_of(row.member) for row in self.rows}
+        removed = [user_id for user_id in map(board.user_id_of, found.removed) if user_id not in present]
+        return {**self._head(), "rows": rows_as_json(board, found.rows), "removed": removed}
 
     def _head(self) -> dict[str, Any]:
-        return {"region": self.region, "total": self.total, "source": self.source}
+        return {"region": self.place.region, "total": self.total, "source": self.source}
 
 
 @dataclass(frozen=True, slots=True)
 class PlayerRank:
     """One player's rank and its neighbours, little enough to be sent whole each time."""
 
-    region: str
+    place: Place
     total: int
     source: Source
     own: RankedRow
     around: tuple[RankedRow, ...] = ()
 
     def snapshot(self) -> dict[str, Any]:
+        (own,) = rows_as_json(self.place.board, (self.own,))
         return {
-            "region": self.region,
+            "region": self.place.region,
             "total": self.total,
             "source": self.source,
-            "self": {**rows_as_json((self.own,))[0], "percentile": percentile(self.own.rank, self.total)},
-            "around": rows_as_json(self.around),
+            "self": {**own, "percentile": percentile(self.own.rank, self.total)},
+            "around": rows_as_json(self.place.board, self.around),
         }
 
     def change_since(self, before: PlayerRank) -> dict[str, Any]:
         del before
         return self.snapshot()
-
-
-def _positioned(position: int, row: RankedRow) -> dict[str, str | int]:
-    return {"position": position, **rows_as_json((row,))[0]}

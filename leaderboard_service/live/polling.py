@@ -11,6 +11,7 @@ from functools import partial
 from time import thread_time
 from typing import ClassVar, Final, Generic, TypeVar
 
+from leaderboard_core.boards import Place
 from leaderboard_core.errors import LeaderboardError, Unavailable, UserNotFound
 from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.live.content import PlayerRank, TopRows
@@ -35,9 +36,9 @@ class Poller(ABC, Generic[Key]):
 
     kind: ClassVar[str]
 
-    def __init__(self, region: str, reads: BoardReads, interval_seconds: float) -> None:
+    def __init__(self, place: Place, reads: BoardReads, interval_seconds: float) -> None:
         self.feeds: dict[Key, Feed] = {}
-        self._region = region
+        self._place = place
         self._reads = reads
         self._interval = interval_seconds
         self._new = asyncio.Event()
@@ -88,7 +89,7 @@ class Poller(ABC, Generic[Key]):
         try:
             await self._fetch(feeds)
         except Exception:
-            log.exception("live boards cannot be read", extra={"region": self._region, "kind": self.kind})
+            log.exception("live boards cannot be read", extra={"region": self._place.region, "kind": self.kind})
             await self._fail(feeds.values(), LeaderboardError())
 
     async def _fail(self, feeds: Iterable[Feed], error: LeaderboardError) -> None:
@@ -109,14 +110,14 @@ class TopPoller(Poller[int]):
         if not feeds:
             return
         try:
-            page, source = await self._reads.top(self._region, max(feeds), 0)
+            page, source = await self._reads.top(self._place, max(feeds), 0)
         except LeaderboardError as error:
             await self._fail(feeds.values(), error)
             return
         self._degraded = source != "redis"
         await wake(
             [
-                (feed, feed.show(TopRows(self._region, page.total, source, tuple(page.rows[:limit]))))
+                (feed, feed.show(TopRows(self._place, page.total, source, tuple(page.rows[:limit]))))
                 for limit, feed in feeds.items()
             ]
         )
@@ -136,11 +137,11 @@ class RankPoller(Poller[tuple[str, int]]):
     async def _fetch_rank(self, user_id: str, reach: int, feed: Feed) -> Fetched:
         try:
             if reach:
-                found, source = await self._reads.around(self._region, user_id, reach)
-                content = PlayerRank(self._region, found.total, source, found.row, tuple(found.around))
+                found, source = await self._reads.around(self._place, user_id, reach)
+                content = PlayerRank(self._place, found.total, source, found.row, tuple(found.around))
             else:
-                entry, source = await self._reads.rank(self._region, user_id)
-                content = PlayerRank(self._region, entry.total, source, entry.row)
+                entry, source = await self._reads.rank(self._place, user_id)
+                content = PlayerRank(self._place, entry.total, source, entry.row)
         except UserNotFound as error:
             if error.source == "postgres":
                 self._degraded = True
@@ -148,7 +149,7 @@ class RankPoller(Poller[tuple[str, int]]):
                     return feed, feed.fail(Unavailable("Redis is away, and Postgres does not have this player yet."))
             # A later player of that user_id is another one, with another feed.
             self.feeds.pop((user_id, reach), None)
-            return feed, feed.end(error, {"region": self._region, "user_id": user_id})
+            return feed, feed.end(error, {"region": self._place.region, "user_id": user_id})
         except LeaderboardError as error:
             self._degraded = True
             return feed, feed.fail(error)

@@ -39,7 +39,7 @@ async def stream_top(
     gets nothing while nothing changed, one `change` when the replica remembers that state, else a `snapshot`.
     """
     # A browser that comes back sends the header, with the address of its first call.
-    listener = hub.top(regions.resolve(query.region), query.limit, last_event_id or query.last_event_id)
+    listener = hub.top(regions.place(query.region), query.limit, last_event_id or query.last_event_id)
     return EventStream(listener, hub.write_timeout)
 
 
@@ -61,6 +61,6 @@ async def stream_rank(
     Server-Sent Events: first `event: snapshot`, then `event: change`, each with everything. `event: gone` says that
     the player was deleted, and ends the stream. Ids, heartbeats and `event: unavailable` are as in `/stream/top`.
     """
-    region = regions.resolve(query.region)
-    listener = await hub.rank(region, user_id, query.range, last_event_id or query.last_event_id)
+    place = regions.place(query.region)
+    listener = await hub.rank(place, user_id, query.range, last_event_id or query.last_event_id)
     return EventStream(listener, hub.write_timeout)

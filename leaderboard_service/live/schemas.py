@@ -27,19 +27,13 @@ class StreamRankQuery(BoardQuery):
     last_event_id: Annotated[str, Field(description=_LAST_EVENT_ID)] = ""
 
 
-class PositionedRow(BoardRow):
-    position: Annotated[int, Field(description="Place in board order, from 1.")]
-
-
 class TopSnapshot(BaseModel):
     """`event: snapshot`: everything."""
 
     region: Board
     total: Total
     source: Source
-    rows: Annotated[
-        list[PositionedRow], Field(description="Everybody in a snapshot; who is new or differs in a change.")
-    ]
+    rows: Annotated[list[BoardRow], Field(description="Everybody in a snapshot; who is new or differs in a change.")]
 
 
 class TopChange(TopSnapshot):

@@ -7,6 +7,7 @@ import contextvars
 from collections.abc import Iterator
 from typing import Final
 
+from leaderboard_core.boards import Place
 from leaderboard_core.errors import Unavailable
 from leaderboard_core.settings import StreamSettings
 from leaderboard_service.boards.service import BoardReads
@@ -32,23 +33,23 @@ class Hub:
         self._heartbeat_task: asyncio.Task[None] | None = None
         self._stopping = False
 
-    def top(self, region: str, limit: int, last_event_id: str) -> Listener:
+    def top(self, place: Place, limit: int, last_event_id: str) -> Listener:
         """Listen to the first `limit` rows of a board. Raises Unavailable when too many listen."""
         self._check_capacity()
-        found = self._top_pollers.get(region)
+        found = self._top_pollers.get(place.name)
         if found is None:
-            found = self._top_pollers[region] = TopPoller(region, self._reads, self._interval)
+            found = self._top_pollers[place.name] = TopPoller(place, self._reads, self._interval)
         return self._join(found.feed(limit), last_event_id)
 
-    async def rank(self, region: str, user_id: str, reach: int, last_event_id: str) -> Listener:
+    async def rank(self, place: Place, user_id: str, reach: int, last_event_id: str) -> Listener:
         """Listen to a player's rank with `reach` neighbours on both sides.
 
         Raises UserNotFound, or Unavailable when too many listen.
         """
         self._check_capacity()
-        found = self._rank_pollers.get(region)
+        found = self._rank_pollers.get(place.name)
         if found is None:
-            found = self._rank_pollers[region] = RankPoller(region, self._reads, self._interval)
+            found = self._rank_pollers[place.name] = RankPoller(place, self._reads, self._interval)
         feed = found.feed((user_id, reach))
         listener = self._join(feed, last_event_id)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from leaderboard_core.boards import Place
 from leaderboard_core.errors import Forbidden, RegionMismatch, Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
@@ -55,12 +56,12 @@ class PlayerExporter:
         source: Source = "redis"
         try:
             player = _checked(await self._players.find(user_id), caller, source)
-            ranks, source = await self._reads.standings(_boards_of(player), user_id)
+            ranks, source = await self._reads.standings(_places_of(player), user_id)
         except (WarmingUp, Unavailable):
             source = "postgres"
         if source == "postgres":
             player = _checked(await self._find_saved(user_id), caller, source)
-            ranks, _ = await self._reads.standings(_boards_of(player), user_id, from_postgres=True)
+            ranks, _ = await self._reads.standings(_places_of(player), user_id, from_postgres=True)
         pool, account_saved_at = self._databases[player.region], None
         async with self._databases.answering():
             saved = await _saved(pool, user_id)
@@ -102,8 +103,8 @@ def _checked(player: StoredPlayer | None, caller: Identity, source: Source) -> S
     return player
 
 
-def _boards_of(player: StoredPlayer) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((player.region, GLOBAL)))
+def _places_of(player: StoredPlayer) -> tuple[Place, ...]:
+    return tuple(map(Place.on_main, dict.fromkeys((player.region, GLOBAL))))
 
 
 def check_owner(user_id: str, caller: Identity) -> None:

@@ -27,7 +27,7 @@ def test_register_submit_and_read(visitor: Client, register: Register) -> None:
 
     rank = visitor.rank(player.user_id, region="asia")
     assert (rank.region, rank.score) == ("ASIA", 200)
-    row = Row(rank.rank, player.user_id, f"Name of {player.user_id}", "ASIA", 200)
+    row = Row(rank.rank, rank.position, player.user_id, f"Name of {player.user_id}", "ASIA", 200)
     assert row in list(visitor.iter_top("ASIA"))
     around = visitor.around(player.user_id, reach=3)
     assert around.own.user_id == player.user_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -25,6 +26,13 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def keep_logs(data_dir: Path, seed: int) -> Path:
+    """Copy the logs of a failed round, which go with its folder, to where they stay."""
+    kept = Path(".local", "soak", str(seed))
+    shutil.copytree(data_dir / "logs", kept, dirs_exist_ok=True)
+    return kept
+
+
 def soak(minutes: float, seed: int, scenarios: tuple[Scenario, ...], kills: int) -> int:
     """Run scenarios until the time is over; return 1 at the first violation."""
     until = time.monotonic() + minutes * 60
@@ -43,6 +51,8 @@ def soak(minutes: float, seed: int, scenarios: tuple[Scenario, ...], kills: int)
                     say(f"round {rounds}: {result.summary()}")
                     if result.violations:
                         say(result.evidence())
+                        kept = keep_logs(system.cluster.data_dir, result.seed)
+                        say(f"the logs are kept in {kept}")
                         say(f"FAILED: repeat with --seed {result.seed} --scenario '{scenario.name}'")
                         return 1
                     if time.monotonic() > until:

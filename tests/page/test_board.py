@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from leaderboard_core.boards import MAIN
 from leaderboard_service.boards.ranking import RankedRow
+from leaderboard_service.boards.rows import rows_as_json
 from leaderboard_service.live.content import changes
 from tests.page.browser import Page
 from tests.page.conftest import REGIONS, Register, set_score
@@ -135,11 +137,11 @@ def test_what_events_do_to_a_board_is_what_the_server_means(page: Page) -> None:
     """The change that the server computes of two boards turns the first into the second."""
     chance = random.Random(5)
     boards = [random_board(chance) for _ in range(60)]
-    steps: list[tuple[str, dict[str, Any]]] = [("snapshot", positioned(boards[0]))]
+    steps: list[tuple[str, dict[str, Any]]] = [("snapshot", shown(boards[0]))]
     for before, after in itertools.pairwise(boards):
         found = changes(before, after)
-        rows = [{"position": position, **row._asdict()} for position, row in found.rows]
-        steps.append(("change", {**positioned(after), "rows": rows, "removed": found.removed}))
+        rows = rows_as_json(MAIN, found.rows)
+        steps.append(("change", {**shown(after), "rows": rows, "removed": found.removed}))
     script = """
         const done = arguments[arguments.length - 1];
         import("/assets/rows.js").then(({ afterEvent }) => {
@@ -149,17 +151,16 @@ def test_what_events_do_to_a_board_is_what_the_server_means(page: Page) -> None:
     """
     page.open()
     drawn = page.driver.execute_async_script(script, steps)
-    assert drawn == [positioned(board)["rows"] for board in boards]
+    assert drawn == [shown(board)["rows"] for board in boards]
 
 
 def random_board(chance: random.Random) -> list[RankedRow]:
     players = chance.sample([f"player-{number}" for number in range(14)], chance.randint(0, 12))
-    return [RankedRow(rank, user_id, user_id, "EU", chance.randint(0, 9)) for rank, user_id in enumerate(players, 1)]
+    return [RankedRow(rank, rank, name, name, "EU", chance.randint(0, 9)) for rank, name in enumerate(players, 1)]
 
 
-def positioned(board: list[RankedRow]) -> dict[str, Any]:
-    rows = [{"position": position, **row._asdict()} for position, row in enumerate(board, 1)]
-    return {"region": "EU", "total": len(board), "source": "redis", "rows": rows}
+def shown(board: list[RankedRow]) -> dict[str, Any]:
+    return {"region": "EU", "total": len(board), "source": "redis", "rows": rows_as_json(MAIN, board)}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

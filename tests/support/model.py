@@ -72,12 +72,13 @@ class Model:
         return [
             {
                 "rank": 1 + sum(other.score > player.score for _, other in players),
+                "position": position,
                 "user_id": user_id,
                 "name": player.name,
                 "region": player.region,
                 "score": player.score,
             }
-            for user_id, player in players
+            for position, (user_id, player) in enumerate(players, 1)
         ]
 
     def top(self, region: str, limit: int, offset: int) -> dict[str, Any]:
@@ -115,7 +116,7 @@ class Model:
         rows = self.board(region)
         for row in rows:
             if row["user_id"] == user_id:
-                kept = {key: row[key] for key in ("rank", "user_id", "name", "score")}
+                kept = {key: row[key] for key in ("rank", "position", "user_id", "name", "score")}
                 percentile = share_beaten(row["rank"], len(rows))
                 return {"found": True, "region": region, "total": len(rows), "percentile": percentile, **kept}
         return None

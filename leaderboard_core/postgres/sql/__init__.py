@@ -1,6 +1,7 @@
 """Load the SQL statements and migrations by name from their files.
 
-A statement starts with `-- name: <name>`; the comment lines after it say its parameters and result.
+A statement starts with `-- name: <name>`; the comment lines after it say its parameters and result. Where one has
+`@rows@`, it can be asked of several tables.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ def queries() -> dict[str, str]:
 def load(name: str) -> str:
     """Load the statement called `name`. Raises KeyError when there is none."""
     return queries()[name]
+
+
+@cache
+def load_over(rows: str, name: str) -> str:
+    """Load the statement `name` over the rows that the text `rows` names. Raises KeyError as `load` does."""
+    return load(name).replace("@rows@", load(rows))
 
 
 @cache

@@ -353,8 +353,15 @@ SELECT (EXTRACT(EPOCH FROM created_at) * 1000000)::bigint FROM accounts WHERE us
 -- $1 user_id, $2 password_hash: only the account that this registration saved
 DELETE FROM accounts WHERE user_id = $1 AND password_hash = $2
 
--- The boards, while Redis cannot give them. $1 is always the region; the row comparisons fit the index, which has all
--- that counts and marks need.
+-- Rankings, while Redis cannot give them. $1, $2, $3 are always region, board id and window; @rows@ stands for the table of
+-- that board. The row comparisons fit its index, which has all that counts and marks need.
+
+-- name: rows_of_main
+-- What @rows@ is on the board of id 0, in the window that never ends.
+(
+    SELECT user_id, score AS key, user_id COLLATE "C" AS member, name, region FROM leaderboard
+    WHERE region = $1 AND $2::bigint = 0 AND $3::text = 'all'
+) AS rows
 
 -- name: export_snapshot
 -- Result: snapshot (what other transactions may see too, while this one lasts), and version: a text that is the same in
@@ -373,76 +380,74 @@ SET LOCAL enable_bitmapscan = off
 SET TRANSACTION SNAPSHOT '$1'
 
 -- name: board_marks
--- $2 score, $3 user_id, $4 stride, $5 marks at most. Result: score and user_id of every $4-th row after that place, in
--- board order
-WITH RECURSIVE mark (score, user_id, number) AS (
-    SELECT $2::bigint, $3::text COLLATE "C", 0
+-- $4 key, $5 member, $6 stride, $7 marks at most. Result: key and member of every $6-th row after that place, in board
+-- order
+WITH RECURSIVE mark (key, member, number) AS (
+    SELECT $4::bigint, $5::text COLLATE "C", 0
     UNION ALL
-    SELECT following.score, following.user_id, mark.number + 1
+    SELECT following.key, following.member, mark.number + 1
     FROM mark CROSS JOIN LATERAL (
-        SELECT score, user_id COLLATE "C" AS user_id FROM leaderboard
-        WHERE region = $1 AND (score, user_id COLLATE "C") < (mark.score, mark.user_id)
-        ORDER BY score DESC, user_id COLLATE "C" DESC
-        LIMIT 1 OFFSET $4::bigint - 1
+        SELECT key, member FROM @rows@
+        WHERE (key, member) < (mark.key, mark.member)
+        ORDER BY key DESC, member DESC
+        LIMIT 1 OFFSET $6::bigint - 1
     ) AS following
-    WHERE mark.number < $5::integer
+    WHERE mark.number < $7::integer
 )
-SELECT score, user_id FROM mark WHERE number > 0 ORDER BY number
+SELECT key, member FROM mark WHERE number > 0 ORDER BY number
 
 -- name: board_marks_sorted
--- $2 stride. Result: as board_marks, of the whole board, by a sequential scan and a sort: the index does not have the order
+-- $4 stride. Result: as board_marks, of the whole board, by a sequential scan and a sort: the index does not have the order
 -- of the sum, so that the planner, which takes the visibility map for complete, does not go by it.
-SELECT score, user_id FROM (
-    SELECT score, user_id, row_number() OVER (ORDER BY score + 0 DESC, user_id COLLATE "C" DESC) AS number
-    FROM leaderboard WHERE region = $1
+SELECT key, member FROM (
+    SELECT key, member, row_number() OVER (ORDER BY key + 0 DESC, member DESC) AS number FROM @rows@
 ) AS numbered
-WHERE number % $2::bigint = 0
+WHERE number % $4::bigint = 0
 ORDER BY number
 
 -- name: board_counts_between
--- $2 scores, $3 user_ids, $4 scores, $5 user_ids: arrays of one length. Result: for each pair of places, in the order
+-- $4 keys, $5 members, $6 keys, $7 members: arrays of one length. Result: for each pair of places, in the order
 -- given, the rows at and after the first and before the second
 SELECT (
-    SELECT count(*) FROM leaderboard
-    WHERE region = $1 AND (score, user_id COLLATE "C") <= (piece.from_score, piece.from_id)
-      AND (score, user_id COLLATE "C") > (piece.to_score, piece.to_id)
+    SELECT count(*) FROM @rows@
+    WHERE (key, member) <= (piece.from_key, piece.from_member) AND (key, member) > (piece.to_key, piece.to_member)
 ) AS players
-FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::text[])
-     WITH ORDINALITY AS piece (from_score, from_id, to_score, to_id, number)
+FROM unnest($4::bigint[], $5::text[], $6::bigint[], $7::text[])
+     WITH ORDINALITY AS piece (from_key, from_member, to_key, to_member, number)
 ORDER BY number
 
 -- name: board_players
--- $2 user_ids. Result: user_id, score, name, region
-SELECT user_id, score, name, region FROM leaderboard WHERE region = $1 AND user_id = ANY($2::text[])
+-- $4 user_ids. Result: member, key, name, region
+SELECT member, key, name, region FROM @rows@ WHERE user_id = ANY($4::text[])
 
 -- name: board_rows_before
--- $2 score, $3 user_id, $4 rows. Result: the nearest rows before that place, nearest first
-SELECT user_id, score, name, region FROM leaderboard
-WHERE region = $1 AND (score, user_id COLLATE "C") > ($2, $3)
-ORDER BY score, user_id COLLATE "C"
-LIMIT $4
+-- $4 key, $5 member, $6 rows. Result: the nearest rows before that place, nearest first
+SELECT member, key, name, region FROM @rows@
+WHERE (key, member) > ($4, $5)
+ORDER BY key, member
+LIMIT $6
 
 -- name: board_place
--- $2 score, $3 user_id, $4 offset. Result: score and user_id of the row that $4 others are before, of those at and after
+-- $4 key, $5 member, $6 offset. Result: key and member of the row that $6 others are before, of those at and after
 -- that place; the rows are not looked at, only the index
-SELECT score, user_id COLLATE "C" AS user_id FROM leaderboard
-WHERE region = $1 AND (score, user_id COLLATE "C") <= ($2, $3)
-ORDER BY score DESC, user_id COLLATE "C" DESC
-LIMIT 1 OFFSET $4
+SELECT key, member FROM @rows@
+WHERE (key, member) <= ($4, $5)
+ORDER BY key DESC, member DESC
+LIMIT 1 OFFSET $6
 
 -- name: board_rows_from
--- $2 score, $3 user_id, $4 rows. Result: the rows at and after that place, in board order
-SELECT user_id, score, name, region FROM leaderboard
-WHERE region = $1 AND (score, user_id COLLATE "C") <= ($2, $3)
-ORDER BY score DESC, user_id COLLATE "C" DESC
-LIMIT $4
+-- $4 key, $5 member, $6 rows. Result: the rows at and after that place, in board order
+SELECT member, key, name, region FROM @rows@
+WHERE (key, member) <= ($4, $5)
+ORDER BY key DESC, member DESC
+LIMIT $6
 
 -- name: board_rows_after
--- $2 score, $3 user_id, $4 lowest score, $5 rows. Result: the rows after that place, in board order
-SELECT user_id, score, name, region FROM leaderboard
-WHERE region = $1 AND (score, user_id COLLATE "C") < ($2, $3) AND score >= $4
-ORDER BY score DESC, user_id COLLATE "C" DESC
-LIMIT $5
+-- $4 key, $5 member, $6 lowest key, $7 rows. Result: the rows after that place, in board order
+SELECT member, key, name, region FROM @rows@
+WHERE (key, member) < ($4, $5) AND key >= $6
+ORDER BY key DESC, member DESC
+LIMIT $7
 
 -- name: players_by_id
 -- $1 user_ids. Result: as page_players

@@ -1,8 +1,8 @@
 --[[
-Count the players of this shard strictly above each of some scores, which players of other shards have.
+Count the players of this shard's part of a board strictly above each of some keys, to find one by its rank.
 
 KEYS  1 admission   2 board
-ARGV  scores
+ARGV  keys
 Result {'ok', total, above, above, ...}
 ]]
 --@include admitted

@@ -2,23 +2,31 @@
 The places of several players on this shard's part of a board; who is not on it is left out.
 
 KEYS  1 admission   2 board
-ARGV  1 prefix of the players' hashes   then user_ids, none where no player of a list can be here
-Result {'ok', total, user_id, score, above, name, region, user_id, ...}
-       above = players here with a strictly higher score
+ARGV  1 prefix of the players' hashes   2 prefix of the hashes of their entries
+      3 field of the entry, '' where the user_id is the member
+      then user_ids, none where no player of a list can be here
+Result {'ok', total, member, key, above, before, name, region, member, ...}
+       above = players here with a strictly greater key; before = players here before it in board order
 ]]
 --@include admitted
+--@include member_of
 local answer = {'ok', string.format('%.0f', redis.call('ZCARD', KEYS[2]))}
-local scores = #ARGV > 1 and redis.call('ZMSCORE', KEYS[2], unpack(ARGV, 2)) or {}
+local members = {}
+for i = 4, #ARGV do
+  members[i - 3] = member_of(ARGV[2], ARGV[3], ARGV[i]) or ''
+end
+local keys = #members > 0 and redis.call('ZMSCORE', KEYS[2], unpack(members)) or {}
 local above, n = {}, 2
-for i, score in ipairs(scores) do
-  if score then
-    if not above[score] then
-      above[score] = string.format('%.0f', redis.call('ZCOUNT', KEYS[2], '(' .. score, '+inf'))
+for i, key in ipairs(keys) do
+  if key then
+    if not above[key] then
+      above[key] = string.format('%.0f', redis.call('ZCOUNT', KEYS[2], '(' .. key, '+inf'))
     end
-    local user = redis.call('HMGET', ARGV[1] .. ARGV[i + 1], 'name', 'region')
-    answer[n + 1], answer[n + 2], answer[n + 3] = ARGV[i + 1], score, above[score]
-    answer[n + 4], answer[n + 5] = user[1] or '', user[2] or ''
-    n = n + 5
+    local user = redis.call('HMGET', ARGV[1] .. ARGV[i + 3], 'name', 'region')
+    answer[n + 1], answer[n + 2], answer[n + 3] = members[i], key, above[key]
+    answer[n + 4] = string.format('%.0f', redis.call('ZREVRANK', KEYS[2], members[i]))
+    answer[n + 5], answer[n + 6] = user[1] or '', user[2] or ''
+    n = n + 6
   end
 end
 return answer

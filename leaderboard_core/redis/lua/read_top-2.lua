@@ -2,15 +2,15 @@
 A page of a board from the top, names included.
 
 KEYS  1 admission   2 board
-ARGV  1 prefix of the players' hashes   2 offset   3 limit
-Result {'ok', total, offset, above, {user_id, score, ...}, {name, region, ...}}
-       above = players with a strictly higher score than the first row ('0' without rows)
+ARGV  1 prefix of the players' hashes   2 characters of a member that are not the user_id's   3 offset   4 limit
+Result {'ok', total, offset, above, {member, key, ...}, {name, region, ...}}
+       above = players with a strictly greater key than the first row ('0' without rows)
 ]]
 --@include admitted
 --@include named_rows
-local offset, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
+local offset, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local total = redis.call('ZCARD', KEYS[2])
-local rows, named = named_rows(KEYS[2], offset, offset + limit - 1, ARGV[1])
+local rows, named = named_rows(KEYS[2], offset, offset + limit - 1, ARGV[1], tonumber(ARGV[2]))
 local above = 0
 if rows[2] and offset > 0 then
   above = redis.call('ZCOUNT', KEYS[2], '(' .. rows[2], '+inf')

@@ -47,7 +47,7 @@ async def test_a_players_way(call: Caller) -> None:
     assert (rank.rank, rank.total, rank.score, rank.source) == (1, 1, 8, "redis")
     assert await call("login", "ada", "Countess", "EU") == call.client.token
     top = await call("top", "EU", limit=1)
-    assert top.rows == (client.Row(1, "ada", "Countess", "EU", 8),)
+    assert top.rows == (client.Row(1, 1, "ada", "Countess", "EU", 8),)
     assert (await call("health")).ok
     assert "http_requests" in await call("metrics")
 
@@ -107,7 +107,7 @@ async def test_neighbours(call: Caller, server: Caller) -> None:
     scores = {"a": 50, "b": 50, "c": 30, "d": 10}
     await server("submit_many", [client.Submission(u, "EU", score=s) for u, s in scores.items()])
     found = await call("around", "c", reach=1)
-    assert found.own == client.Row(3, "c", "c", "EU", 30)
+    assert found.own == client.Row(3, 3, "c", "c", "EU", 30)
     assert [(row.rank, row.user_id) for row in found.around] == [(1, "a"), (4, "d")]
 
 

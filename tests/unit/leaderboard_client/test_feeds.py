@@ -175,11 +175,11 @@ def test_unavailable_is_shown_and_passes() -> None:
     assert names(followed.values[1]) == names(followed.values[0])
 
 
-PLACE = {"rank": 3, "percentile": 50.0, "user_id": "ada", "name": "Ada", "region": "EU", "score": 7}
+PLACE = {"rank": 3, "position": 4, "percentile": 50.0, "user_id": "ada", "name": "Ada", "region": "EU", "score": 7}
 
 
 def test_a_players_rank_is_followed_until_it_is_gone() -> None:
-    rows = [{"rank": 2, "user_id": "bob", "name": "Bob", "region": "EU", "score": 8}]
+    rows = [{"rank": 2, "position": 2, "user_id": "bob", "name": "Bob", "region": "EU", "score": 8}]
     state = {"region": "GLOBAL", "total": 5, "source": "redis", "self": PLACE, "around": rows}
     moved = {**state, "self": {**PLACE, "rank": 1}, "around": []}
     gone = event("gone", {"user_id": "ada"})
@@ -189,10 +189,10 @@ def test_a_players_rank_is_followed_until_it_is_gone() -> None:
     assert followed.values == [
         client.LiveRank(
             *("GLOBAL", 5, "redis"),
-            client.LivePlace(3, 50.0, "ada", "Ada", "EU", 7),
-            (client.Row(2, "bob", "Bob", "EU", 8),),
+            client.LivePlace(3, 4, 50.0, "ada", "Ada", "EU", 7),
+            (client.Row(2, 2, "bob", "Bob", "EU", 8),),
         ),
-        client.LiveRank("GLOBAL", 5, "redis", client.LivePlace(1, 50.0, "ada", "Ada", "EU", 7), ()),
+        client.LiveRank("GLOBAL", 5, "redis", client.LivePlace(1, 4, 50.0, "ada", "Ada", "EU", 7), ()),
     ]
 
 

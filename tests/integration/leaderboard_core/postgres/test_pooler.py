@@ -15,6 +15,7 @@ import pytest
 import redis.asyncio as redis
 
 from leaderboard_cli.cluster.ports import find_free_ports
+from leaderboard_core.boards import Place
 from leaderboard_core.postgres.databases import POOLER_REMEDY, RegionDatabases
 from leaderboard_core.postgres.migrations import migrate_all
 from leaderboard_core.settings import TopologySettings, load
@@ -66,8 +67,8 @@ async def test_the_system_runs_behind_it_without_the_cache(
         assert (await api.export("alice", token)).status_code == 200
         for _ in range(3):
             for one in (api, other):
-                top = await one.services.postgres_boards.top("GLOBAL", 10, 0)
-                assert [row.user_id for row in top.rows] == ["alice"]
+                top = await one.services.postgres_boards.top(Place.on_main("GLOBAL"), 10, 0)
+                assert [row.member for row in top.rows] == ["alice"]
         assert (await api.delete("alice", token)).status_code == 200
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 import redis.asyncio as redis
 
+from leaderboard_core.boards import Place
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
@@ -68,11 +69,11 @@ async def test_ranks_are_competition_ranks(any_api: Api) -> None:
     page = await any_api.top()
     assert page["total"] == 5
     assert page["rows"] == [
-        {"rank": 1, "user_id": "b", "name": "b", "region": "EU", "score": 50},
-        {"rank": 1, "user_id": "a", "name": "a", "region": "ASIA", "score": 50},
-        {"rank": 3, "user_id": "d", "name": "d", "region": "NA", "score": 30},
-        {"rank": 3, "user_id": "c", "name": "c", "region": "EU", "score": 30},
-        {"rank": 5, "user_id": "e", "name": "e", "region": "ASIA", "score": 10},
+        {"rank": 1, "position": 1, "user_id": "b", "name": "b", "region": "EU", "score": 50},
+        {"rank": 1, "position": 2, "user_id": "a", "name": "a", "region": "ASIA", "score": 50},
+        {"rank": 3, "position": 3, "user_id": "d", "name": "d", "region": "NA", "score": 30},
+        {"rank": 3, "position": 4, "user_id": "c", "name": "c", "region": "EU", "score": 30},
+        {"rank": 5, "position": 5, "user_id": "e", "name": "e", "region": "ASIA", "score": 10},
     ]
     rank = await any_api.get("/rank/d")
     assert rank.json() == {
@@ -80,6 +81,7 @@ async def test_ranks_are_competition_ranks(any_api: Api) -> None:
         "region": "GLOBAL",
         "total": 5,
         "rank": 3,
+        "position": 3,
         "percentile": 50.0,
         "user_id": "d",
         "name": "d",
@@ -171,10 +173,10 @@ async def test_a_deep_page_takes_few_round_trips_and_rows(
     await fill(shard_map)
     try:
         for offset, most_trips in ((0, 1), (110, 1), (111, 4), (6_000, 4), (11_900, 4), (12_000, 1)):
-            await boards.top("GLOBAL", 10, offset)  # loads the scripts
+            await boards.top(Place.on_main("GLOBAL"), 10, offset)  # loads the scripts
             for client in (redis_1, redis_2):
                 await client.config_resetstat()
-            await boards.top("GLOBAL", 10, offset)
+            await boards.top(Place.on_main("GLOBAL"), 10, offset)
             for client in (redis_1, redis_2):
                 assert (await client.info("commandstats"))["cmdstat_evalsha"]["calls"] <= most_trips
                 # The rows before the page would be half a megabyte.
@@ -251,17 +253,12 @@ async def test_percentiles_of_a_player_and_of_a_list(any_api: Api) -> None:
         "region": "GLOBAL",
         "total": 4,
         "rows": [
-            {"place": 1, "rank": 2, "percentile": 66.6667, "user_id": "b", "name": "b", "region": "EU", "score": 5},
-            {
-                "place": 1,
-                "rank": 2,
-                "percentile": 66.6667,
-                "user_id": "alone",
-                "name": "alone",
-                "region": "EU",
-                "score": 5,
-            },
-            {"place": 3, "rank": 4, "percentile": 0.0, "user_id": "c", "name": "c", "region": "NA", "score": 1},
+            {"place": place, "rank": rank, "position": position, "percentile": share, **player}
+            for place, rank, position, share, player in (
+                (1, 2, 2, 66.6667, {"user_id": "b", "name": "b", "region": "EU", "score": 5}),
+                (1, 2, 3, 66.6667, {"user_id": "alone", "name": "alone", "region": "EU", "score": 5}),
+                (3, 4, 4, 0.0, {"user_id": "c", "name": "c", "region": "NA", "score": 1}),
+            )
         ],
         "unknown": ["nobody"],
     }

@@ -14,6 +14,7 @@ import pytest
 import redis.asyncio as redis
 from asyncpg.connection import LoggedQuery
 
+from leaderboard_core.boards import Place
 from leaderboard_core.errors import Unavailable, UserNotFound
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import ShardMap
@@ -87,8 +88,8 @@ def board_of(rows: Rows, region: str) -> list[RankedRow]:
     found.sort(key=lambda row: (row[0], row[1].encode()), reverse=True)
     ranked: list[RankedRow] = []
     for number, (score, user_id, home) in enumerate(found, 1):
-        tied = bool(ranked) and ranked[-1].score == score
-        ranked.append(RankedRow(ranked[-1].rank if tied else number, user_id, "N", home, score))
+        tied = bool(ranked) and ranked[-1].key == score
+        ranked.append(RankedRow(ranked[-1].rank if tied else number, number, user_id, "N", home, score))
     return ranked
 
 
@@ -98,44 +99,44 @@ async def compare(boards: PostgresBoards, rows: Rows, region: str) -> None:
     steps = 3 if region == "GLOBAL" else 9  # four databases, several times for a range of ranks
     places = sorted({0, 1, *range(0, len(board), max(1, len(board) // steps)), *range(len(board) - 2, len(board))})
     for offset in [*places, len(board), len(board) + 5]:
-        page = await boards.top(region, 20, offset)
+        page = await boards.top(Place.on_main(region), 20, offset)
         assert (page.rows, page.more) == (board[offset : offset + 20], offset + 20 < len(board))
         assert page.total == len(board)
     for place in places:
         own = board[place]
-        entry = await boards.rank(region, own.user_id)
+        entry = await boards.rank(Place.on_main(region), own.member)
         assert entry.row == own
         assert entry.total == len(board)
-        found = await boards.around(region, own.user_id, 4)
+        found = await boards.around(Place.on_main(region), own.member, 4)
         assert (found.row, found.around) == (own, board[max(0, place - 4) : place] + board[place + 1 : place + 5])
-        await compare_range(boards, region, board, BoardRange(after=Position(own.score, own.user_id)))
-        for bounds in ({"high": own.score}, {"low": own.score}, {"high": own.score + 9, "low": own.score - 99}):
+        await compare_range(boards, region, board, BoardRange(after=Position(own.key, own.member)))
+        for bounds in ({"high": own.key}, {"low": own.key}, {"high": own.key + 9, "low": own.key - 99}):
             await compare_range(boards, region, board, BoardRange(**bounds))
         for first, last in ((own.rank, None), (None, own.rank), (own.rank, own.rank + 30), (place + 1, place + 1)):
             await compare_range(boards, region, board, BoardRange(first=first, last=last))
     await compare_range(boards, region, board, BoardRange(first=len(board) + 1))
     listed = [board[place] for place in places]
-    ranks = await boards.ranks(region, [*(row.user_id for row in listed), "nobody"])
-    assert [row.rank for row in ranks.rows] == [row.rank for row in listed]
-    assert [row.percentile for row in ranks.rows] == [percentile(row.rank, ranks.total) for row in listed]
+    ranks = await boards.ranks(Place.on_main(region), [*(row.member for row in listed), "nobody"])
+    assert [one.row for one in ranks.rows] == listed
+    assert [one.percentile for one in ranks.rows] == [percentile(row.rank, ranks.total) for row in listed]
 
 
 async def compare_range(boards: PostgresBoards, region: str, board: list[RankedRow], asked: BoardRange) -> None:
     def inside(row: RankedRow) -> bool:
-        behind = asked.after is None or (row.score, row.user_id.encode()) < (
-            asked.after.score,
-            asked.after.user_id.encode(),
+        behind = asked.after is None or (row.key, row.member.encode()) < (
+            asked.after.key,
+            asked.after.member.encode(),
         )
         return (
             behind
-            and (asked.low is None or row.score >= asked.low)
-            and (asked.high is None or row.score <= asked.high)
+            and (asked.low is None or row.key >= asked.low)
+            and (asked.high is None or row.key <= asked.high)
             and (asked.first is None or row.rank >= asked.first)
             and (asked.last is None or row.rank <= asked.last)
         )
 
     wanted = [row for row in board if inside(row)]
-    page = await boards.page(region, asked, 7)
+    page = await boards.page(Place.on_main(region), asked, 7)
     assert (page.rows, page.more) == (wanted[:7], len(wanted) > 7), asked
 
 
@@ -164,9 +165,9 @@ async def test_a_page_of_any_depth_of_a_board_of_several_databases(wide_pools: R
     rows = board_of({user_id: (user_id[-2:], score) for score, user_id in expected}, "GLOBAL")
     boards = PostgresBoards(wide_pools)
     for offset in (0, 110, 111, 5_000, 20_000, 33_333, 39_000, len(rows) - 1, len(rows), 2**53 - 1):
-        page = await boards.top("GLOBAL", 10, offset)
-        found_rows = [(row.rank, row.user_id, row.score) for row in page.rows]
-        assert found_rows == [(row.rank, row.user_id, row.score) for row in rows[offset : offset + 10]]
+        page = await boards.top(Place.on_main("GLOBAL"), 10, offset)
+        found_rows = [(row.rank, row.member, row.key) for row in page.rows]
+        assert found_rows == [(row.rank, row.member, row.key) for row in rows[offset : offset + 10]]
         assert (page.total, page.more) == (len(rows), offset + 10 < len(rows))
 
 
@@ -197,11 +198,11 @@ async def test_every_answer_is_of_one_moment_about_a_second_ago_at_most(
         ends = time.monotonic() + 3
         while time.monotonic() < ends:
             asked = time.monotonic()
-            entry, page = await boards.rank("EU", "p0"), await boards.top("EU", 3, 0)
+            entry, page = await boards.rank(Place.on_main("EU"), "p0"), await boards.top(Place.on_main("EU"), 3, 0)
             assert entry.row.rank == entry.total
             assert entry.total - base >= seen, "an answer is not older than the one before"
             seen = page.total - base
-            assert page.rows[0].score == page.total - 1
+            assert page.rows[0].key == page.total - 1
             # The time-outs of a busy machine aside.
             assert seen >= sum(at < asked - SECONDS_OLD - 0.5 for at in committed)
         assert seen > 0
@@ -220,7 +221,7 @@ async def test_a_transaction_under_way_is_seen_when_it_has_committed(
     writer = await asyncpg.connect(environ["DATABASE_URL_EU"], statement_cache_size=0)
 
     async def is_committed() -> bool:
-        entry = await boards.rank("EU", "p5")
+        entry = await boards.rank(Place.on_main("EU"), "p5")
         assert entry.row.rank in (2 * STRIDE - 5, 2 * STRIDE - 4)
         return entry.row.rank == 2 * STRIDE - 4
 
@@ -231,7 +232,7 @@ async def test_a_transaction_under_way_is_seen_when_it_has_committed(
         assert not await is_committed()
         await transaction.commit()
         await eventually(is_committed, "the new rank", seconds=SECONDS_OLD + 1)
-        assert (await boards.rank("EU", "p0")).row.rank == 1
+        assert (await boards.rank(Place.on_main("EU"), "p0")).row.rank == 1
     finally:
         await writer.close()
 
@@ -251,7 +252,7 @@ async def test_a_board_that_stays_the_same_is_read_from_end_to_end_once(
 
     async def entries_read() -> int:
         nonlocal changed_at
-        await boards.top("EU", 1, 0)
+        await boards.top(Place.on_main("EU"), 1, 0)
         state = await observer.fetchval("SELECT pg_current_snapshot()::text")
         if state not in states[-1:]:
             states.append(state)
@@ -286,8 +287,8 @@ async def test_a_table_that_is_slow_to_read_by_its_index_is_sorted_with_the_same
         "CASE WHEN n % 9 = 0 THEN 'NA' ELSE 'EU' END, n % 7 * 1000 + n % 50 FROM generate_series(1, 50000) AS n"
     )
     async with pools["EU"].acquire() as connection, connection.transaction(isolation="repeatable_read"):
-        by_index = await read_index(connection, "EU", None, 60.0)
-        sorted_ = await read_index(connection, "EU", None, 0.0)
+        by_index = await read_index(connection, Place.on_main("EU"), None, 60.0)
+        sorted_ = await read_index(connection, Place.on_main("EU"), None, 0.0)
         rows = await connection.fetch(
             "SELECT score, user_id FROM leaderboard WHERE region = 'EU' ORDER BY score DESC, user_id COLLATE \"C\" DESC"
         )
@@ -297,7 +298,7 @@ async def test_a_table_that_is_slow_to_read_by_its_index_is_sorted_with_the_same
 
 async def test_no_transaction_stays_open_when_nobody_reads(environ: dict[str, str], pools: RegionDatabases) -> None:
     boards = PostgresBoards(pools)
-    await boards.top("EU", 1, 0)
+    await boards.top(Place.on_main("EU"), 1, 0)
     observer = await asyncpg.connect(environ["DATABASE_URL_EU"], statement_cache_size=0)
 
     async def open_transactions() -> int:
@@ -312,7 +313,7 @@ async def test_no_transaction_stays_open_when_nobody_reads(environ: dict[str, st
     try:
         assert await open_transactions() == 1
         await eventually(none_is_open, "the end of the transaction")
-        assert (await boards.top("EU", 1, 0)).total == 0
+        assert (await boards.top(Place.on_main("EU"), 1, 0)).total == 0
         await boards.close()
         assert await open_transactions() == 0
     finally:
@@ -324,7 +325,7 @@ async def test_a_snapshot_that_is_ended_from_outside_is_replaced(
 ) -> None:
     await save(pools, {"p": ("EU", 1)})
     boards = PostgresBoards(pools)
-    await boards.top("EU", 1, 0)
+    await boards.top(Place.on_main("EU"), 1, 0)
     observer = await asyncpg.connect(environ["DATABASE_URL_EU"], statement_cache_size=0)
     try:
         await observer.execute(
@@ -336,7 +337,7 @@ async def test_a_snapshot_that_is_ended_from_outside_is_replaced(
 
     async def is_answered() -> bool:
         try:
-            return (await boards.rank("EU", "p")).row.rank == 1
+            return (await boards.rank(Place.on_main("EU"), "p")).row.rank == 1
         except Unavailable:
             return False
 
@@ -349,9 +350,9 @@ async def test_a_player_who_is_not_there_is_not_found(pools: RegionDatabases) ->
     boards = PostgresBoards(pools)
     for region, user_id in (("EU", "nobody"), ("GLOBAL", "nobody"), ("ASIA", "here")):
         with pytest.raises(UserNotFound):
-            await boards.rank(region, user_id)
+            await boards.rank(Place.on_main(region), user_id)
         with pytest.raises(UserNotFound):
-            await boards.around(region, user_id, 3)
+            await boards.around(Place.on_main(region), user_id, 3)
 
 
 @asynccontextmanager
@@ -397,7 +398,7 @@ async def test_with_every_place_taken_others_are_refused_early(environ: dict[str
     rows = {f"p{number}": ("EU", number) for number in range(400)}
     await save(pools, rows)
     boards = PostgresBoards(pools)
-    await boards.top("EU", 1, 0)
+    await boards.top(Place.on_main("EU"), 1, 0)
     most_waiting = WAITING_PER_CONNECTION * POOL_SIZE
     async with held_table(environ["DATABASE_URL_EU"]) as waiting:
         reads: list[asyncio.Task[Any]] = []
@@ -406,7 +407,7 @@ async def test_with_every_place_taken_others_are_refused_early(environ: dict[str
         async def read(number: int) -> int:
             started = time.monotonic()
             try:
-                return (await boards.rank("EU", f"p{number}")).row.rank
+                return (await boards.rank(Place.on_main("EU"), f"p{number}")).row.rank
             except Unavailable:
                 refused_after.append(time.monotonic() - started)
                 raise
@@ -425,7 +426,7 @@ async def test_with_every_place_taken_others_are_refused_early(environ: dict[str
     refused = [answer for answer in done if isinstance(answer, Unavailable)]
     assert len(refused) == 20 + most_waiting
     assert {error.headers["Retry-After"] for error in refused} == {"1"}
-    assert (await boards.rank("EU", "p7")).row.rank == 393
+    assert (await boards.rank(Place.on_main("EU"), "p7")).row.rank == 393
 
 
 async def test_many_readers_wait_for_one_reading_of_the_index(
@@ -435,7 +436,7 @@ async def test_many_readers_wait_for_one_reading_of_the_index(
     await save(wide_pools, rows)
     boards = PostgresBoards(wide_pools)
     async with held_table(environ["DATABASE_URL_EU"]) as waiting:
-        reads = [asyncio.create_task(boards.rank("EU", user_id)) for user_id in rows]
+        reads = [asyncio.create_task(boards.rank(Place.on_main("EU"), user_id)) for user_id in rows]
         assert await steady(waiting) == 1
     assert {entry.row.rank for entry in await asyncio.gather(*reads)} == set(range(1, 7))
 
@@ -453,7 +454,7 @@ async def test_identical_reads_share_one(wide_pools: RegionDatabases) -> None:
     async with AsyncExitStack() as stack:
         for connection in [await stack.enter_async_context(pool.acquire()) for _ in range(pool.get_max_size())]:
             connection.add_query_logger(count)
-    ranks = await asyncio.gather(*(boards.rank("EU", user_id) for user_id in "pq" * 15))
+    ranks = await asyncio.gather(*(boards.rank(Place.on_main("EU"), user_id) for user_id in "pq" * 15))
     assert [entry.row.rank for entry in ranks] == [2, 1] * 15
     # Of each player the first read, and one for all who came while it was under way.
     assert len(snapshots_used) == 4
@@ -467,7 +468,7 @@ async def test_a_postgres_that_is_away_is_said_so_at_once_and_again(environ: dic
         started = time.monotonic()
         for _ in range(20):
             with pytest.raises(Unavailable, match="Neither Redis nor Postgres"):
-                await boards.top("EU", 1, 0)
+                await boards.top(Place.on_main("EU"), 1, 0)
         assert time.monotonic() - started < 2
     finally:
         await pools.close()

@@ -46,6 +46,7 @@ async def test_everything_at_first_and_at_each_change(any_api: Api) -> None:
         assert first.name == "snapshot"
         assert first.data["self"] == {
             "rank": 2,
+            "position": 2,
             "user_id": "c",
             "name": "c",
             "region": "NA",

@@ -7,6 +7,7 @@ import inspect
 import re
 from pathlib import Path
 
+from leaderboard_core.boards import Place
 from leaderboard_core.redis import lua
 from leaderboard_core.redis.commands import COMMANDS, KEY_PATTERNS, OPTIONAL, TRANSACTION
 from leaderboard_core.redis.keys import Keys
@@ -52,5 +53,6 @@ def test_every_key_is_in_a_pattern() -> None:
         if isinstance(member, property):
             key = getattr(keys, name)
         else:
-            key = getattr(keys, name)(*["x"] * (len(inspect.signature(member).parameters) - 1))
+            named = list(inspect.signature(member).parameters)[1:]
+            key = getattr(keys, name)(*(Place.on_main("x") if one == "place" else "x" for one in named))
         assert any(fnmatch.fnmatchcase(key, pattern) for pattern in KEY_PATTERNS), key

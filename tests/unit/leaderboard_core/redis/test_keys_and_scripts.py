@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from leaderboard_core.boards import ALL, Board, Place, Rules
 from leaderboard_core.postgres import sql
 from leaderboard_core.redis import lua
 from leaderboard_core.redis.keys import Keys
@@ -28,6 +29,18 @@ def test_the_names_of_the_keys() -> None:
     assert keys.region_bucket("EU") == "bucket:region:EU"
     assert keys.tombstone("alice") == "deleted:alice"
     assert keys.trial == "shard:trial"
+    assert keys.entries("alice") == "entries:alice"
+
+
+def test_the_set_of_a_ranking_is_named_after_its_board_creation_and_window() -> None:
+    laps, flat = Board("laps", 7, 1, Rules()), Board("flat", 8, 1, Rules(regions=False))
+    assert Keys().place(Place.on_main("EU")) == "leaderboard:EU"
+    assert Keys().place(Place(laps, ALL, "EU")) == "leaderboard:laps.7:all:EU"
+    assert Keys().place(Place(laps, "week.2026-W48", "GLOBAL")) == "leaderboard:laps.7:week.2026-W48:GLOBAL"
+    only_eu = Keys("{s1}:", "EU")
+    assert only_eu.board("GLOBAL") == "{s1}:leaderboard:EU"
+    assert only_eu.place(Place(laps, ALL, "GLOBAL")) == "{s1}:leaderboard:laps.7:all:EU"
+    assert only_eu.place(Place(flat, ALL, "GLOBAL")) == "{s1}:leaderboard:flat.8:all:GLOBAL", "it has no other set"
 
 
 def test_a_prefix_stands_before_every_name() -> None:
@@ -38,7 +51,8 @@ def test_a_prefix_stands_before_every_name() -> None:
         if isinstance(member, property):
             assert getattr(prefixed, name) == "{s1}:" + getattr(plain, name)
         else:
-            arguments = ["x"] * (len(inspect.signature(member).parameters) - 1)
+            named = list(inspect.signature(member).parameters)[1:]
+            arguments = [Place.on_main("x") if name == "place" else "x" for name in named]
             assert getattr(prefixed, name)(*arguments) == "{s1}:" + getattr(plain, name)(*arguments)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
-from leaderboard_service.boards.ranges import BoardRange, Position, as_score_range, score_at
+from leaderboard_service.boards.ranges import BoardRange, Position, as_key_range, key_at
 from leaderboard_service.boards.ranking import (
     PagePart,
     RankedRow,
@@ -28,10 +28,10 @@ players = st.dictionaries(user_ids, st.tuples(st.integers(-3, 3), st.integers(0,
 
 def ranked(rows: list[Row]) -> list[RankedRow]:
     """Board order and competition ranks, by sorting and counting."""
-    rows = sorted(rows, key=lambda row: (row.score, row.user_id.encode()), reverse=True)
+    rows = sorted(rows, key=board_order, reverse=True)
     return [
-        RankedRow(1 + sum(other.score > row.score for other in rows), row.user_id, row.name, row.region, row.score)
-        for row in rows
+        RankedRow(1 + sum(other.key > row.key for other in rows), number, row.member, row.name, row.region, row.key)
+        for number, row in enumerate(rows, 1)
     ]
 
 
@@ -47,7 +47,7 @@ def shards_of(spread: dict[str, tuple[int, int]], shards: int) -> list[list[Row]
 def page_part(part: list[Row], start: int, end: int) -> PagePart:
     start = max(0, start)
     rows = part[start:end]
-    above = sum(row.score > rows[0].score for row in part) if rows else 0
+    above = sum(row.key > rows[0].key for row in part) if rows else 0
     return PagePart.of(len(part), start, above, rows)
 
 
@@ -75,13 +75,13 @@ def test_neighbours(spread: dict[str, tuple[int, int]], shards: int, data: st.Da
     """As RedisBoards.around does: each shard sends `reach` rows on both sides of where the player stands."""
     parts = shards_of(spread, shards)
     expected = ranked([row for part in parts for row in part])
-    user_id = data.draw(st.sampled_from([row.user_id for row in expected]))
-    own = next(row for part in parts for row in part if row.user_id == user_id)
+    user_id = data.draw(st.sampled_from([row.member for row in expected]))
+    own = next(row for part in parts for row in part if row.member == user_id)
     page_parts = []
     for part in parts:
         place = sum(board_order(row) > board_order(own) for row in part)
         page_parts.append(page_part(part, place - reach, place + reach + (1 if own in part else 0)))
-    place = next(index for index, row in enumerate(expected) if row.user_id == user_id)
+    place = next(index for index, row in enumerate(expected) if row.member == user_id)
     assert neighbours(merge(page_parts), user_id, reach) == (
         expected[place],
         expected[max(0, place - reach) : place],
@@ -97,11 +97,11 @@ board_ranks = st.none() | st.integers(1, 45)
 def range_part(part: list[Row], board_range: BoardRange, limit: int) -> PagePart:
     """As each part of a board answers for a range by score."""
     boundary = board_range.start_boundary
-    start = sum(board_order(row) >= (boundary.score, boundary.user_id.encode()) for row in part)
-    end = sum(row.score >= board_range.lowest for row in part)
+    start = sum(board_order(row) >= (boundary.key, boundary.member.encode()) for row in part)
+    end = sum(row.key >= board_range.lowest for row in part)
     found = page_part(part, start, max(start, min(start + limit, end)))
-    above_start = sum(row.score > boundary.score for row in part)
-    return found._replace(start=start, end=end, start_score=boundary.score, above_start=above_start)
+    above_start = sum(row.key > boundary.key for row in part)
+    return found._replace(start=start, end=end, start_key=boundary.key, above_start=above_start)
 
 
 @settings(max_examples=300)
@@ -115,9 +115,9 @@ def test_ranges_by_score(
     expected = [
         row
         for row in ranked([row for part in parts for row in part])
-        if (low is None or row.score >= low)
-        and (high is None or row.score <= high)
-        and (after is None or (row.score, row.user_id.encode()) < (after.score, after.user_id.encode()))
+        if (low is None or row.key >= low)
+        and (high is None or row.key <= high)
+        and (after is None or (row.key, row.member.encode()) < (after.key, after.member.encode()))
     ]
     board_range = BoardRange(low=low, high=high, after=after)
     page = first_page([range_part(part, board_range, limit) for part in parts], limit)
@@ -132,9 +132,9 @@ async def test_ranges_by_rank(
     everybody = ranked([row for part in parts for row in part])
 
     async def count_above(scores: Sequence[int]) -> tuple[int, list[int]]:
-        return len(everybody), [sum(row.score > score for row in everybody) for score in scores]
+        return len(everybody), [sum(row.key > score for row in everybody) for score in scores]
 
-    board_range = await as_score_range(BoardRange(first=first, last=last), count_above)
+    board_range = await as_key_range(BoardRange(first=first, last=last), count_above)
     page = first_page([range_part(part, board_range, 99) for part in parts], 99)
     assert page.total == len(everybody)
     assert page.rows == [row for row in everybody if (first or 1) <= row.rank <= (last or 99)]
@@ -144,7 +144,7 @@ wide = st.integers(-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)
 
 
 @given(st.lists(wide | st.integers(-9, 1000), min_size=1, max_size=30), st.data())
-async def test_the_score_at_an_index_is_found_by_counting(scores: list[int], data: st.DataObject) -> None:
+async def test_the_key_at_an_index_is_found_by_counting(scores: list[int], data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(scores) - 1))
     steps = 0
 
@@ -155,7 +155,7 @@ async def test_the_score_at_an_index_is_found_by_counting(scores: list[int], dat
         assert 1 <= len(pivots) <= 255
         return len(scores), [sum(score > pivot for score in scores) for pivot in pivots]
 
-    assert await score_at(index, count_above) == sorted(scores, reverse=True)[index]
+    assert await key_at(index, count_above) == sorted(scores, reverse=True)[index]
     assert steps <= 8
 
 
@@ -167,9 +167,9 @@ def test_percentiles() -> None:
 
 
 def test_ranks_within_a_list() -> None:
-    rows = [RankedRow(rank, name, "", "", score) for rank, name, score in ((9, "a", 5), (2, "b", 7), (9, "c", 5))]
+    rows = [RankedRow(rank, rank, name, "", "", key) for rank, name, key in ((9, "a", 5), (2, "b", 7), (9, "c", 5))]
     listed = list_ranks(rows, 11)
-    assert [(row.place, row.rank, row.user_id, row.percentile) for row in listed] == [
+    assert [(one.place, one.row.rank, one.row.member, one.percentile) for one in listed] == [
         (1, 2, "b", 90.0),
         (2, 9, "c", 20.0),
         (2, 9, "a", 20.0),
@@ -180,7 +180,7 @@ def test_ranks_within_a_list() -> None:
 def test_competition_ranks() -> None:
     rows = [Row(name, score, "", "") for name, score in zip("edcba", (50, 50, 30, 30, 10), strict=True)]
     assert [row.rank for row in merge([PagePart.of(5, 0, 0, rows)])] == [1, 1, 3, 3, 5]
-    assert [row.rank for row in merge([PagePart.of(5, 3, 2, rows[3:])])] == [3, 5]
+    assert [(row.rank, row.position) for row in merge([PagePart.of(5, 3, 2, rows[3:])])] == [(3, 4), (5, 5)]
     assert (
         merge([PagePart.of(0, 0, 0, [])])
         == merge([])

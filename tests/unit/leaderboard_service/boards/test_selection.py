@@ -24,7 +24,7 @@ class Parts:
 
     def __init__(self, parts: Sequence[Sequence[Position]]) -> None:
         # Ascending, for bisect: board order from the end.
-        self.keys = [sorted(position.key for position in part) for part in parts]
+        self.keys = [sorted(position.order for position in part) for part in parts]
         self.rounds = 0
         self.most_rows = 0
         self.between: Callable[[], None] = lambda: None
@@ -34,8 +34,8 @@ class Parts:
         keys = sorted((key for part in self.keys for key in part), reverse=True)
         ranked: list[RankedRow] = []
         for number, (score, user_id) in enumerate(keys, 1):
-            tied = ranked and ranked[-1].score == score
-            ranked.append(RankedRow(ranked[-1].rank if tied else number, user_id.decode(), "N", "EU", score))
+            tied = ranked and ranked[-1].key == score
+            ranked.append(RankedRow(ranked[-1].rank if tied else number, number, user_id.decode(), "N", "EU", score))
         return ranked
 
     async def page(self, offset: int, limit: int) -> Page:
@@ -62,9 +62,9 @@ class Parts:
     def _part_after(self, part: list[Key], after: Position, rows: int) -> PagePart:
         start = _at_and_before(part, after)
         found = [_position(key) for key in reversed(part[max(0, len(part) - start - rows) : len(part) - start])]
-        above = _above(part, found[0].score) if found else 0
-        in_order = [Row(position.user_id, position.score, "N", "EU") for position in found]
-        return PagePart.of(len(part), start, above, in_order, len(part), after.score, _above(part, after.score))
+        above = _above(part, found[0].key) if found else 0
+        in_order = [Row(position.member, position.key, "N", "EU") for position in found]
+        return PagePart.of(len(part), start, above, in_order, len(part), after.key, _above(part, after.key))
 
 
 def _position(key: Key) -> Position:
@@ -72,7 +72,7 @@ def _position(key: Key) -> Position:
 
 
 def _at_and_before(part: list[Key], position: Position) -> int:
-    return len(part) - bisect_left(part, position.key)
+    return len(part) - bisect_left(part, position.order)
 
 
 def _above(part: list[Key], score: int) -> int:

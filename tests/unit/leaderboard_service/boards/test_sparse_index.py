@@ -25,7 +25,7 @@ def index_of(rows: list[Position]) -> SparseIndex:
 
 
 def key(position: Position) -> Key:
-    return position.score, position.user_id.encode()
+    return position.key, position.member.encode()
 
 
 class Counter:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leaderboard_core.boards import ALL, Board, Place, Rules
 from leaderboard_service.boards.ranking import PagePart, RankedRow, Row, board_order, merge, percentile
 from leaderboard_service.live.content import PlayerRank, TopRows, changes
 from leaderboard_service.live.sse import event, id_of
@@ -17,7 +18,7 @@ from tests.support.events import apply
 
 USERS = st.sampled_from(["a", "b", "c", "d", "é", "日本", "🎮"])
 ROWS = st.builds(Row, USERS, st.integers(-3, 3), st.sampled_from(["Ann", "Bob"]), st.sampled_from(["ASIA", "EU"]))
-BOARDS = st.lists(ROWS, max_size=7, unique_by=lambda row: row.user_id)
+BOARDS = st.lists(ROWS, max_size=7, unique_by=lambda row: row.member)
 
 
 def ranked(rows: Sequence[Row]) -> tuple[RankedRow, ...]:
@@ -27,7 +28,7 @@ def ranked(rows: Sequence[Row]) -> tuple[RankedRow, ...]:
 
 
 def shown(rows: Sequence[Row], limit: int) -> TopRows:
-    return TopRows("GLOBAL", len(rows), "redis", ranked(rows)[:limit])
+    return TopRows(Place.on_main("GLOBAL"), len(rows), "redis", ranked(rows)[:limit])
 
 
 @given(BOARDS, BOARDS, st.integers(1, 8))
@@ -48,8 +49,8 @@ def test_only_what_changed_is_sent(before: list[Row], after: list[Row], limit: i
     had = old.snapshot()["rows"]
     change = new.change_since(old)
     assert not [row for row in change["rows"] if row in had]
-    kept = {row.user_id for row in new.rows}
-    assert change["removed"] == [row.user_id for row in old.rows if row.user_id not in kept]
+    kept = {row.member for row in new.rows}
+    assert change["removed"] == [row.member for row in old.rows if row.member not in kept]
 
 
 @given(BOARDS)
@@ -90,17 +91,29 @@ def test_a_percentile_is_the_share_of_the_others_who_are_not_higher(scores: list
 
 def test_a_rank_is_sent_whole() -> None:
     rows = ranked([Row(name, score, name, "EU") for name, score in (("a", 3), ("b", 2), ("c", 2))])
-    rank = PlayerRank("EU", 3, "redis", rows[1], (rows[0], rows[2]))
+    rank = PlayerRank(Place.on_main("EU"), 3, "redis", rows[1], (rows[0], rows[2]))
     assert rank.snapshot() == rank.change_since(rank) == {
         "region": "EU",
         "total": 3,
         "source": "redis",
-        "self": {"rank": 2, "user_id": "c", "name": "c", "region": "EU", "score": 2, "percentile": 50.0},
+        "self": {"rank": 2, "position": 2, "user_id": "c", "name": "c", "region": "EU", "score": 2, "percentile": 50.0},
         "around": [
-            {"rank": 1, "user_id": "a", "name": "a", "region": "EU", "score": 3},
-            {"rank": 2, "user_id": "b", "name": "b", "region": "EU", "score": 2},
+            {"rank": 1, "position": 1, "user_id": "a", "name": "a", "region": "EU", "score": 3},
+            {"rank": 2, "position": 3, "user_id": "b", "name": "b", "region": "EU", "score": 2},
         ],
     }  # fmt: skip
+
+
+def test_a_later_score_where_the_earliest_stands_higher_is_no_removal() -> None:
+    """The member is another one then, and the player is the same."""
+    board = Board("laps", 7, 1, Rules(order="asc", ties="earliest"))
+    place = Place(board, ALL, "EU")
+    reached = [Row(board.member_of("a", at), -time, "Ann", "EU") for time, at in ((90, 1_000), (80, 2_000))]
+    before, after = (TopRows(place, 1, "redis", ranked([row])) for row in reached)
+    change = after.change_since(before)
+    assert change["removed"] == []
+    assert change["rows"] == after.snapshot()["rows"]
+    assert [(row["user_id"], row["score"]) for row in change["rows"]] == [("a", 80)]
 
 
 @given(BOARDS, BOARDS)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leaderboard_core.boards import Place
 from leaderboard_core.errors import Unavailable, UserNotFound
 from leaderboard_service.boards.ranking import RankedRow
 from leaderboard_service.live.content import TopRows
@@ -20,8 +21,8 @@ from tests.support.events import apply
 
 
 def state(*scores: int) -> TopRows:
-    rows = tuple(RankedRow(rank, f"p{score}", "x", "EU", score) for rank, score in enumerate(scores, 1))
-    return TopRows("EU", len(scores), "redis", rows)
+    rows = tuple(RankedRow(rank, rank, f"p{score}", "x", "EU", score) for rank, score in enumerate(scores, 1))
+    return TopRows(Place.on_main("EU"), len(scores), "redis", rows)
 
 
 def feed() -> Feed:

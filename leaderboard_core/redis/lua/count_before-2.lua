@@ -1,0 +1,16 @@
+--[[
+Count the players of this shard's part of a board at and before each of some positions.
+
+KEYS  1 admission   2 board
+ARGV  for each position its key and its member
+Result {'ok', total, above, before, above, before, ...}
+       above = players here with a strictly greater key; before = players here at and before it in board order
+]]
+--@include admitted
+--@include rows_before
+local answer = {'ok', string.format('%.0f', redis.call('ZCARD', KEYS[2]))}
+for i = 1, #ARGV, 2 do
+  local before, above = rows_before(KEYS[2], ARGV[i], ARGV[i + 1])
+  answer[i + 2], answer[i + 3] = string.format('%.0f', above), string.format('%.0f', before)
+end
+return answer

@@ -1,0 +1,138 @@
+"""Reads of boards other than `main` from Redis, in each order and with each kind of ties, against sorting."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Final
+
+import pytest
+
+from leaderboard_core.boards import ALL, Board, Order, Place, Rules, Ties
+from leaderboard_core.errors import UserNotFound
+from leaderboard_core.redis.keys import GLOBAL
+from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_service.boards.ranges import BoardRange, Position
+from leaderboard_service.boards.ranking import RankedRow, percentile
+from leaderboard_service.boards.redis_boards import RedisBoards
+from tests.support.service import Api
+
+REGIONS = ("ASIA", "EU", "NA")
+ORDERS: Final[tuple[Order, ...]] = ("desc", "asc")
+TIES: Final[tuple[Ties, ...]] = ("shared", "earliest")
+BOARDS = [
+    Board(f"{order}-{ties}", number, 1, Rules(order=order, ties=ties, regions=regions))
+    for number, (order, ties, regions) in enumerate(product(ORDERS, TIES, (True, False)), start=7)
+]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A player on a board, and when (µs) it reached its score."""
+
+    user_id: str
+    region: str
+    score: int
+    reached_at: int
+
+    def position(self, board: Board) -> Position:
+        return Position(board.sign * self.score, board.member_of(self.user_id, self.reached_at))
+
+
+async def fill(shard_map: ShardMap, board: Board, chance: random.Random) -> list[Entry]:
+    """Put players with few scores on a board, as writes would, and somebody more on `main` only."""
+    entries = []
+    for number in range(60):
+        user_id = f"{chance.choice(['a', 'Z', 'é', 'フ'])}{number}"
+        reached_at = 1_767_225_600_000_000 + chance.randrange(9)
+        entry = Entry(user_id, chance.choice(REGIONS), chance.randint(-2, 2), reached_at)
+        entries.append(entry)
+        shard = shard_map.shard_of(entry.region, user_id)
+        keys, place = shard.keys, Place(board, ALL, entry.region)
+        at = entry.position(board)
+        if board.rules.regions:
+            await shard.client.zadd(keys.place(place), {at.member: at.key})
+        await shard.client.zadd(keys.place(place.in_region(GLOBAL)), {at.member: at.key})
+        tie = at.member[: board.tie_digits] or "-"
+        await shard.client.hset(keys.entries(user_id), place.entry_field, f"{at.key} {tie} {entry.reached_at} 0 0 0")
+        await shard.client.hset(keys.user(user_id), mapping={"name": user_id.upper(), "region": entry.region})
+    away = shard_map.shard_of("EU", "away")
+    await away.client.hset(away.keys.user("away"), mapping={"name": "AWAY", "region": "EU"})
+    return entries
+
+
+def ranked(entries: list[Entry], place: Place) -> list[RankedRow]:
+    """Rank those who count in a ranking, by sorting and counting."""
+    board = place.board
+    here = [entry for entry in entries if place.region in (GLOBAL, entry.region)]
+    here.sort(key=lambda entry: entry.position(board).order, reverse=True)
+    keys = [entry.position(board).key for entry in here]
+    return [
+        RankedRow(1 + sum(key > keys[number] for key in keys), number + 1, *columns(entry, board))
+        for number, entry in enumerate(here)
+    ]
+
+
+def columns(entry: Entry, board: Board) -> tuple[str, str, str, int]:
+    at = entry.position(board)
+    return at.member, entry.user_id.upper(), entry.region, at.key
+
+
+async def test_every_read_is_what_sorting_says(any_api: Api) -> None:
+    for board in BOARDS:
+        entries = await fill(any_api.services.shard_map, board, random.Random(board.id))
+        await compare(RedisBoards(any_api.services.shard_map), board, entries)
+
+
+async def compare(reads: RedisBoards, board: Board, entries: list[Entry]) -> None:
+    chance = random.Random(board.id)
+    for region in (*REGIONS, GLOBAL) if board.rules.regions else (GLOBAL,):
+        place = Place(board, ALL, region)
+        expected = ranked(entries, place)
+        page = await reads.top(place, 1000, 0)
+        assert (page.total, page.rows, page.more) == (len(expected), expected, False)
+        for offset, limit in ((0, 3), (1, 7), (len(expected) - 2, 5)):
+            assert (await reads.top(place, limit, offset)).rows == expected[offset : offset + limit]
+        for row in expected[::3]:
+            user_id = board.user_id_of(row.member)
+            assert await reads.rank(place, user_id) == (len(expected), row)
+            found = await reads.around(place, user_id, 2)
+            at = row.position - 1
+            assert (found.row, found.around) == (row, expected[max(0, at - 2) : at] + expected[at + 1 : at + 3])
+            after = await reads.page(place, BoardRange(after=Position(row.key, row.member)), 5)
+            assert after.rows == expected[row.position : row.position + 5]
+        for low, high in ((-1, 1), (None, 0), (2, None)):
+            lowest, highest = board.key_range(low, high)
+            inside = [
+                row
+                for row in expected
+                if (low is None or board.sign * row.key >= low) and (high is None or board.sign * row.key <= high)
+            ]
+            assert (await reads.page(place, BoardRange(low=lowest, high=highest), 100)).rows == inside
+        third = [row for row in expected if 3 <= row.rank <= 9]
+        assert (await reads.page(place, BoardRange(first=3, last=9), 100)).rows == third
+        some = chance.sample(expected, 5)
+        listed = await reads.ranks(place, [*(board.user_id_of(row.member) for row in some), "away", "nobody"])
+        assert [one.row for one in listed.rows] == sorted(some, key=lambda row: row.position)
+        for one in listed.rows:
+            assert one.percentile == percentile(one.row.rank, len(expected))
+            assert one.place == 1 + sum(row.key > one.row.key for row in some)
+        for missing in ("away", "nobody"):
+            with pytest.raises(UserNotFound):
+                await reads.rank(place, missing)
+            with pytest.raises(UserNotFound):
+                await reads.around(place, missing, 3)
+
+
+async def test_where_the_earliest_stands_higher_every_rank_is_another(any_api: Api) -> None:
+    board = Board("laps", 3, 1, Rules(order="asc", ties="earliest"))
+    entries = await fill(any_api.services.shard_map, board, random.Random(3))
+    # Two who reached one score in the same µs are told apart by their ids.
+    rows = (await RedisBoards(any_api.services.shard_map).top(Place(board, ALL, GLOBAL), 100, 0)).rows
+    by_score = sorted(entries, key=lambda entry: (entry.score, entry.reached_at))
+    assert [board.sign * row.key for row in rows] == [entry.score for entry in by_score]
+    times = {entry.user_id: entry.reached_at for entry in entries}
+    for one, other in pairwise(rows):
+        if one.key == other.key:
+            assert times[board.user_id_of(one.member)] <= times[board.user_id_of(other.member)]
