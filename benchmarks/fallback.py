@@ -40,7 +40,7 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import migrate_all
 from leaderboard_core.settings import TopologySettings, load
 from leaderboard_service.boards.postgres_boards import PostgresBoards
-from leaderboard_service.boards.ranges import BoardRange, Position
+from leaderboard_service.boards.ranges import BoardRange, Point
 
 REGION = "EU"
 HERE: Final = Place.on_main(REGION)
@@ -99,9 +99,7 @@ async def loaded(environ: dict[str, str], players: int) -> AsyncIterator[RegionD
         await databases.close()
 
 
-def single_reads(
-    boards: PostgresBoards, players: int, at: dict[str, Position]
-) -> dict[str, Callable[[], Awaitable[Any]]]:
+def single_reads(boards: PostgresBoards, players: int, at: dict[str, Point]) -> dict[str, Callable[[], Awaitable[Any]]]:
     """Return the reads to be timed, each by its name."""
     middle = at["middle"]
     return {
@@ -189,7 +187,7 @@ async def measure(environ: dict[str, str], players: int, seconds: float) -> dict
             "UNION ALL (SELECT score, user_id FROM leaderboard ORDER BY score, user_id LIMIT 1)",
             timeout=600,
         )
-        at = {name: Position(*row) for name, row in zip(("top", "middle", "bottom"), rows, strict=True)}
+        at = {name: Point(*row) for name, row in zip(("top", "middle", "bottom"), rows, strict=True)}
         found: dict[str, Any] = {"players": players}
         console.print(f"{players:,} players, one reader …")
         found["first_read_ms"] = await first_read(databases)

@@ -33,12 +33,12 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_service.boards import redis_queries
-from leaderboard_service.boards.ranges import Position
+from leaderboard_service.boards.ranges import Point
 
 LAYOUTS = ((1, 1), (3, 6), (4, 16), (16, 16), (16, 64), (32, 64))
 """Masters and partitions."""
 RANKS_PER_SECOND = (2_000, 10_000, 40_000)
-CALLS, AT_ONCE, MANY_POSITIONS = 4_000, 16, 16
+CALLS, AT_ONCE, MANY_POINTS = 4_000, 16, 16
 TURN_SECONDS, ROUND_TRIP_SECONDS = 0.001, 0.0003
 SERVICE_RANKS_PER_SECOND = 2_000
 """How many ranks one service is sent; more of them are more services, each with turns of its own."""
@@ -65,16 +65,16 @@ def measure_costs(players: int) -> Costs:
         async def in_redis(shard_map: ShardMap, _: RegionDatabases) -> tuple[float, float, float]:
             (shard,) = shard_map.shards
             place = Place.on_main(GLOBAL)
-            positions = [Position(chance.randrange(1_000_000), user) for user in some]
-            many = [positions[at : at + MANY_POSITIONS] for at in range(CALLS - MANY_POSITIONS)]
+            points = [Point(chance.randrange(1_000_000), user) for user in some]
+            many = [points[at : at + MANY_POINTS] for at in range(CALLS - MANY_POINTS)]
             return (
                 await _median(shard, some, lambda user: redis_queries.read_rank(shard, place, user)),
-                await _median(shard, positions, lambda one: redis_queries.count_before(shard, place, [one])),
+                await _median(shard, points, lambda one: redis_queries.count_before(shard, place, [one])),
                 await _median(shard, many, lambda few: redis_queries.count_before(shard, place, few)),
             )
 
         own_rank, count, counts = with_stores(dict(service.environ), in_redis)
-    further = (counts - count) / (MANY_POSITIONS - 1)
+    further = (counts - count) / (MANY_POINTS - 1)
     return Costs(write / 1e6, own_rank / 1e6, count / 1e6, max(0.0, further) / 1e6)
 
 

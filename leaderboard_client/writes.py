@@ -126,31 +126,40 @@ class Writes(Session):
         """
         return self._write("/score/create", reading.created, {"region": region, "initialScore": initial_score}, key)
 
-    def update(self, score: int, *, key: str | None = None) -> Call[Written]:
+    def update(self, score: int, *, ranks: bool = False, key: str | None = None) -> Call[Written]:
         """Set the score of the token's player, within ±(2^53-1).
+
+        ranks: answer with the player's ranks after it as well.
 
         key: an Idempotency-Key of your own, 1-255 visible ASCII characters, for a write that must count once even
         if your program starts again; one is made for each call otherwise.
         """
-        return self._write("/score/update", reading.written, {"score": score}, key)
+        return self._write("/score/update", reading.written, _given({"score": score}, rank=ranks or None), key)
 
-    def add(self, delta: int, *, key: str | None = None) -> Call[Written]:
-        """Add to the score of the token's player; a negative delta takes away. `key` as for `update`.
+    def add(self, delta: int, *, ranks: bool = False, key: str | None = None) -> Call[Written]:
+        """Add to the score of the token's player; a negative delta takes away. `ranks` and `key` as for `update`.
 
         Raises InvalidRequest with the code score_out_of_range, and changes nothing, when it would leave ±(2^53-1).
         """
-        return self._write("/score/add", reading.written, {"delta": delta}, key)
+        return self._write("/score/add", reading.written, _given({"delta": delta}, rank=ranks or None), key)
 
     def submit(
-        self, user_id: str, region: str, score: int, *, name: str | None = None, key: str | None = None
+        self,
+        user_id: str,
+        region: str,
+        score: int,
+        *,
+        name: str | None = None,
+        ranks: bool = False,
+        key: str | None = None,
     ) -> Call[Written]:
         """Set a player's score: with a player's token its own, with a server's token anybody's.
 
-        A server's submit makes the player if need be. `name`, when given, replaces the stored one; `key` as for
-        `update`. Raises Forbidden for another player, Conflict when the player belongs to another region.
+        A server's submit makes the player if need be. `name`, when given, replaces the stored one; `ranks` and
+        `key` as for `update`. Raises Forbidden for another player, Conflict when the player belongs to another region.
         """
         body = {"user_id": user_id, "region": region, "score": score}
-        return self._write("/score", reading.written, _given(body, name=name), key)
+        return self._write("/score", reading.written, _given(body, name=name, rank=ranks or None), key)
 
     def submit_many(self, scores: Iterable[Submission | Mapping[str, Any]], *, key: str | None = None) -> Call[Batch]:
         """Set or add to 1-1,000 scores with a server's token; each is taken or refused on its own.

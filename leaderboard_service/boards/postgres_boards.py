@@ -14,7 +14,7 @@ from leaderboard_service.boards import selection
 from leaderboard_service.boards.coalescing import RequestCoalescer
 from leaderboard_service.boards.postgres_queries import RegionSnapshot
 from leaderboard_service.boards.postgres_snapshots import BoardSnapshots
-from leaderboard_service.boards.ranges import BoardRange, Position, as_key_range
+from leaderboard_service.boards.ranges import BoardRange, Point, as_key_range
 from leaderboard_service.boards.ranking import (
     Counts,
     PagePart,
@@ -93,10 +93,10 @@ class PostgresBoards:
             return _first_page(parts, skipped, limit)
 
         # Snapshots are opened for each round anew: who held one while waiting for another could wait for ever.
-        async def sample(after: Position, up_to: Position) -> Sequence[selection.Sample]:
+        async def sample(after: Point, up_to: Point) -> Sequence[selection.Sample]:
             return await self._in_each(place, regions, lambda part: part.sample(after, up_to))
 
-        async def read(after: Position, rows: int) -> Sequence[PagePart]:
+        async def read(after: Point, rows: int) -> Sequence[PagePart]:
             return await self._in_each(place, regions, lambda part: part.page(BoardRange(after=after), rows))
 
         return await selection.read_page(offset, limit, sample, read)
@@ -120,10 +120,10 @@ class PostgresBoards:
         regions = self._regions(place.region)
         found = await self._in_each(place, regions, lambda part: part.players(user_ids))
         rows = [row for here in found for row in here]
-        positions = [Position(row.key, row.member) for row in rows]
+        points = [Point(row.key, row.member) for row in rows]
 
         async def count(part: RegionSnapshot) -> tuple[int, list[Counts]]:
-            return part.total, await part.counts(positions)
+            return part.total, await part.counts(points)
 
         counted = await self._in_each(place, regions, count)
         total = sum(players for players, _ in counted)
@@ -138,7 +138,7 @@ class PostgresBoards:
             return None if player is None else (player, await count(part, player))
 
         async def count(part: RegionSnapshot, player: Row) -> tuple[int, Counts]:
-            (counts,) = await part.counts((Position(player.key, player.member),))
+            (counts,) = await part.counts((Point(player.key, player.member),))
             return part.total, counts
 
         player, own = _the_one(await self._in_each(place, regions, find))

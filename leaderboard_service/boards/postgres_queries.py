@@ -11,7 +11,7 @@ from typing import Any
 from leaderboard_core.boards import Place
 from leaderboard_core.postgres import sql
 from leaderboard_core.settings import MAX_EXACT_INTEGER
-from leaderboard_service.boards.ranges import END, START, BoardRange, Position
+from leaderboard_service.boards.ranges import END, START, BoardRange, Point
 from leaderboard_service.boards.ranking import Counts, PagePart, Row
 from leaderboard_service.boards.selection import SAMPLES, Sample
 from leaderboard_service.boards.sparse_index import STRIDE, SparseIndex, in_board_order, sum_pieces
@@ -49,10 +49,10 @@ class RegionSnapshot:
         before = await self.rows_before(*map(_ties, keys))
         return [before[_ties(key)] for key in keys]
 
-    async def counts(self, positions: Sequence[Position]) -> list[Counts]:
-        """Count the players above and before each of some positions."""
-        before = await self.rows_before(*positions, *(_ties(position.key) for position in positions))
-        return [Counts(before[_ties(position.key)], before[position]) for position in positions]
+    async def counts(self, points: Sequence[Point]) -> list[Counts]:
+        """Count the players above and before each of some points."""
+        before = await self.rows_before(*points, *(_ties(point.key) for point in points))
+        return [Counts(before[_ties(point.key)], before[point]) for point in points]
 
     async def top(self, offset: int, limit: int) -> PagePart:
         """Read `limit` rows after the first `offset`."""
@@ -65,18 +65,18 @@ class RegionSnapshot:
         """Read the first `limit` rows of a range."""
         if board_range.by_rank:
             board_range = await self._by_key(board_range)
-        boundary, lowest = board_range.start_boundary, Position(board_range.lowest, "")
+        boundary, lowest = board_range.start_boundary, Point(board_range.lowest, "")
         rows = _rows(await self._fetch("board_rows_after", boundary, lowest.key, limit))
         # Without a row in the range, those before it are those of all greater keys.
-        first, ties = (_position(rows[0]), _ties(rows[0].key)) if rows else (lowest, lowest)
+        first, ties = (_point(rows[0]), _ties(rows[0].key)) if rows else (lowest, lowest)
         before = await self.rows_before(_ties(boundary.key), ties, first)
         return self._part(rows, before[first], before[ties], boundary.key, before[_ties(boundary.key)])
 
-    async def sample(self, after: Position, up_to: Position) -> Sample:
-        """Sample the rows after one position, up to and with another, by marks where there are some between them."""
+    async def sample(self, after: Point, up_to: Point) -> Sample:
+        """Sample the rows after one point, up to and with another, by marks where there are some between them."""
         before = await self.rows_before(after, up_to)
         user_ids = list(map(self._place.board.user_id_of, (after.member, up_to.member)))
-        here = set(map(_position, await self.players(user_ids)))
+        here = set(map(_point, await self.players(user_ids)))
         low = before[after] + (after in here)
         high = max(low, before[up_to] + (up_to in here))
         if high - low > _ROWS_SAMPLED:
@@ -84,16 +84,16 @@ class RegionSnapshot:
         stride = max(1, -(-(high - low) // SAMPLES))
         rows = await self._fetch("board_marks", after, stride, (high - low) // stride)
         counts = range(low + stride, high + 1, stride)
-        return Sample(self.total, low, high, list(zip(starmap(Position, rows), counts, strict=True)))
+        return Sample(self.total, low, high, list(zip(starmap(Point, rows), counts, strict=True)))
 
     async def around(self, player: Row, reach: int) -> PagePart:
         """Read up to `reach` rows above and below the place of a player, who may be another region's, and its own."""
-        place = _position(player)
+        place = _point(player)
         rows = _rows(await self._fetch("board_rows_before", place, reach))[::-1]
         rows += _rows(await self._fetch("board_rows_from", place, reach + 1))
         if not rows:
             return self._part(rows, 0, 0)
-        first, ties = _position(rows[0]), _ties(rows[0].key)
+        first, ties = _point(rows[0]), _ties(rows[0].key)
         before = await self.rows_before(ties, first)
         return self._part(rows, before[first], before[ties])
 
@@ -113,14 +113,14 @@ class RegionSnapshot:
             low = place.key
         return replace(board_range, high=high, low=low, first=None, last=None)
 
-    async def _place_at(self, offset: int) -> Position | None:
+    async def _place_at(self, offset: int) -> Point | None:
         mark, skipped = self._index.offset_from_mark(offset)
         found = await self._fetch("board_place", mark, skipped)
-        return Position(*found[0]) if found else None
+        return Point(*found[0]) if found else None
 
-    async def rows_before(self, *positions: Position) -> dict[Position, int]:
-        """Count the rows before each position, in one statement."""
-        pieces = self._index.pieces(in_board_order(positions))
+    async def rows_before(self, *points: Point) -> dict[Point, int]:
+        """Count the rows before each point, in one statement."""
+        pieces = self._index.pieces(in_board_order(points))
         if not pieces:
             return {}
         counts = await _fetch(
@@ -134,8 +134,8 @@ class RegionSnapshot:
         )
         return sum_pieces(pieces, [count for (count,) in counts])
 
-    async def _fetch(self, statement: str, position: Position, *arguments: int) -> Any:
-        return await _fetch(self._connection, statement, self._place, *position, *arguments)
+    async def _fetch(self, statement: str, point: Point, *arguments: int) -> Any:
+        return await _fetch(self._connection, statement, self._place, *point, *arguments)
 
     def _part(
         self, rows: Sequence[Row], start: int, above: int, start_key: int | None = None, above_start: int = 0
@@ -150,18 +150,18 @@ async def read_index(
 
     Reads the B-tree; where that is slow, because many rows were changed since the last vacuum, sorts the table instead.
     """
-    marks: list[Position] = []
+    marks: list[Point] = []
     more, seconds = True, 0.0
     while more and seconds <= slow_seconds_per_row * STRIDE * _MARKS_PER_STATEMENT:
         last, started = marks[-1] if marks else START, time.perf_counter()
         found = await _fetch(connection, "board_marks", place, *last, STRIDE, _MARKS_PER_STATEMENT)
         # The first statement is prepared too, and may have waited for a lock.
         seconds = time.perf_counter() - started if marks else 0.0
-        marks += [Position(*record) for record in found]
+        marks += [Point(*record) for record in found]
         more = len(found) == _MARKS_PER_STATEMENT
     if more:
         found = await _fetch(connection, "board_marks_sorted", place, STRIDE, timeout=_SORT_SECONDS)
-        marks = [Position(*record) for record in found]
+        marks = [Point(*record) for record in found]
     (total,) = (await RegionSnapshot(connection, place, SparseIndex(version, 0, marks)).rows_before(END)).values()
     return SparseIndex(version, total, marks)
 
@@ -175,13 +175,13 @@ async def _fetch(
     return await connection.fetch(text, *where, *arguments, timeout=timeout)
 
 
-def _position(row: Row) -> Position:
-    return Position(row.key, row.member)
+def _point(row: Row) -> Point:
+    return Point(row.key, row.member)
 
 
-def _ties(key: int) -> Position:
-    """Return the position before the players of a key, behind those with a greater one."""
-    return Position(key + 1, "")
+def _ties(key: int) -> Point:
+    """Return the point before the players of a key, behind those with a greater one."""
+    return Point(key + 1, "")
 
 
 def _rows(records: Iterable[Any]) -> list[Row]:

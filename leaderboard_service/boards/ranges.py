@@ -1,4 +1,4 @@
-"""Ranges of a board: by key, by rank, or after a position, in terms that each part of a board can answer."""
+"""Ranges of a board: by key, by rank, or after a point, in terms that each part of a board can answer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CountAbove = Callable[[Sequence[int]], Awaitable[tuple[int, list[int]]]]
 """Counts the players of a whole board, and for each of these keys those with a strictly greater one."""
 
 
-class Position(NamedTuple):
-    """A position in board order, by key and member (`Board`); an empty member is behind every player of that key."""
+class Point(NamedTuple):
+    """A point in board order, by key and member (`Board`); an empty member is behind every player of that key."""
 
     key: int
     member: str
@@ -30,15 +30,15 @@ class Position(NamedTuple):
         return self.key, self.member.encode()
 
 
-START = Position(MAX_EXACT_INTEGER + 1, "")
+START = Point(MAX_EXACT_INTEGER + 1, "")
 """Before every row."""
-END = Position(-MAX_EXACT_INTEGER - 1, "")
+END = Point(-MAX_EXACT_INTEGER - 1, "")
 """Behind every row."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoardRange:
-    """The rows with keys `low` to `high` or ranks `first` to `last`, inclusive, after the position `after`.
+    """The rows with keys `low` to `high` or ranks `first` to `last`, inclusive, after the point `after`.
 
     None stands for no bound.
     """
@@ -47,19 +47,19 @@ class BoardRange:
     low: int | None = None
     first: int | None = None
     last: int | None = None
-    after: Position | None = None
+    after: Point | None = None
 
     @property
     def by_rank(self) -> bool:
         return self.first is not None or self.last is not None
 
     @property
-    def start_boundary(self) -> Position:
-        """Return the position after which the range begins, ranks aside."""
-        beyond = Position((MAX_EXACT_INTEGER if self.high is None else self.high) + 1, "")
+    def start_boundary(self) -> Point:
+        """Return the point after which the range begins, ranks aside."""
+        beyond = Point((MAX_EXACT_INTEGER if self.high is None else self.high) + 1, "")
         if self.after is None:
             return beyond
-        return min(beyond, self.after, key=lambda position: position.order)
+        return min(beyond, self.after, key=lambda point: point.order)
 
     @property
     def lowest(self) -> int:

@@ -36,7 +36,7 @@ class PagePart(NamedTuple):
     """Consecutive rows of one shard's part of a board, in board order, by columns, as they come from Redis.
 
     `total` players are on that part, `start` of them stand before the first row, and `above` of them
-    have a strictly greater key than the first row. That of a range begins after a position with the key
+    have a strictly greater key than the first row. That of a range begins after a point with the key
     `start_key`, which `above_start` players exceed, and `end` players stand before the end of the range.
     """
 
@@ -96,7 +96,7 @@ def merge(parts: Sequence[PagePart], most: int | None = None) -> list[RankedRow]
 
     With `most`, only so many of them.
 
-    Ranks and positions are exact for every run of rows around a position that each part covers on both sides as
+    Ranks and positions are exact for every run of rows around a point that each part covers on both sides as
     far as the run reaches: a page from the top, or the neighbours of one player.
     """
     if len(parts) == 1:

@@ -14,7 +14,7 @@ from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_service.boards import redis_queries as queries
 from leaderboard_service.boards import selection
 from leaderboard_service.boards.count_sharing import Counted, SharedCounts
-from leaderboard_service.boards.ranges import BoardRange, Position, as_key_range
+from leaderboard_service.boards.ranges import BoardRange, Point, as_key_range
 from leaderboard_service.boards.ranking import (
     Counts,
     PagePart,
@@ -53,10 +53,10 @@ class RedisBoards:
             total = sum(part.total for part in parts)
             return Page(total, merge(parts, depth)[offset:], depth < total)
 
-        async def sample(after: Position, up_to: Position) -> Sequence[selection.Sample]:
+        async def sample(after: Point, up_to: Point) -> Sequence[selection.Sample]:
             return await asyncio.gather(*(queries.read_samples(shard, place, after, up_to) for shard in shards))
 
-        async def read(after: Position, rows: int) -> Sequence[PagePart]:
+        async def read(after: Point, rows: int) -> Sequence[PagePart]:
             following = BoardRange(after=after)
             return await asyncio.gather(*(queries.read_page(shard, place, following, rows) for shard in shards))
 
@@ -89,8 +89,8 @@ class RedisBoards:
         async def count(shard: Shard, here: set[Row]) -> None:
             others = [row for row in counts if row not in here]
             if others:
-                positions = [Position(row.key, row.member) for row in others]
-                _, counted = await queries.count_before(shard, place, positions)
+                points = [Point(row.key, row.member) for row in others]
+                _, counted = await queries.count_before(shard, place, points)
                 for row, one in zip(others, counted, strict=True):
                     counts[row].append(one)
 
@@ -107,7 +107,7 @@ class RedisBoards:
             place, user_id, lambda shard: queries.read_rank(shard, place, user_id)
         )
         if len(shards) > 1:
-            total, counts = await self._counts_of(place).at(Position(row.key, row.member))
+            total, counts = await self._counts_of(place).at(Point(row.key, row.member))
         return RankEntry(total, ranked(row, (counts,)))
 
     async def around(self, place: Place, user_id: str, reach: int) -> Neighbourhood:
@@ -118,7 +118,7 @@ class RedisBoards:
         )
         parts = [part]
         if len(shards) > 1:
-            own = Position(part.keys[part.members.index(member)], member)
+            own = Point(part.keys[part.members.index(member)], member)
             parts += await asyncio.gather(
                 *(queries.read_next_to(shard, place, reach, own) for shard in shards if shard is not home)
             )
@@ -130,9 +130,9 @@ class RedisBoards:
         if shared is None:
             shards = self._map.shards_of_board(place.region)
 
-            async def count(positions: Sequence[Position]) -> Counted:
-                found = await asyncio.gather(*(queries.count_before(shard, place, positions) for shard in shards))
-                # Whose position it is counts as before it, once.
+            async def count(points: Sequence[Point]) -> Counted:
+                found = await asyncio.gather(*(queries.count_before(shard, place, points) for shard in shards))
+                # Whose point it is counts as before it, once.
                 summed = [
                     Counts(sum(one.above for one in parts), sum(one.before for one in parts) - 1)
                     for parts in zip(*(counts for _, counts in found), strict=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 from leaderboard_core.boards import Place
 from leaderboard_core.errors import WarmingUp
 from leaderboard_core.redis.shard import Shard
-from leaderboard_service.boards.ranges import BoardRange, Position
+from leaderboard_service.boards.ranges import BoardRange, Point
 from leaderboard_service.boards.ranking import Counts, PagePart, Row
 from leaderboard_service.boards.selection import SAMPLES, Sample
 
@@ -87,12 +87,12 @@ async def read_top(shard: Shard, place: Place, offset: int, limit: int) -> PageP
     return PagePart(total, start, above, *await _columns(shard, place, rows, named))
 
 
-async def read_samples(shard: Shard, place: Place, after: Position, up_to: Position) -> Sample:
+async def read_samples(shard: Shard, place: Place, after: Point, up_to: Point) -> Sample:
     keys = shard.keys
     answer = await shard.run("read_samples", (keys.admission, keys.place(place)), (*after, *up_to, SAMPLES))
     _, total, low, high, stride, rows = answer
-    positions = map(Position, map(int, rows[1::2]), rows[::2])
-    return Sample(total, low, high, list(zip(positions, range(low + stride, high + 1, stride), strict=True)))
+    points = map(Point, map(int, rows[1::2]), rows[::2])
+    return Sample(total, low, high, list(zip(points, range(low + stride, high + 1, stride), strict=True)))
 
 
 async def read_rank(shard: Shard, place: Place, user_id: str) -> Found | None:
@@ -116,11 +116,11 @@ async def count_above(shard: Shard, place: Place, board_keys: Sequence[int]) -> 
     return int(total), list(map(int, above))
 
 
-async def count_before(shard: Shard, place: Place, positions: Sequence[Position]) -> tuple[int, list[Counts]]:
-    """Count this shard's players above and before positions; one who stands there counts as before."""
+async def count_before(shard: Shard, place: Place, points: Sequence[Point]) -> tuple[int, list[Counts]]:
+    """Count this shard's players above and before points; one who stands there counts as before."""
     keys = shard.keys
     _, total, *flat = await shard.run(
-        "count_before", (keys.admission, keys.place(place)), tuple(chain.from_iterable(positions))
+        "count_before", (keys.admission, keys.place(place)), tuple(chain.from_iterable(points))
     )
     return int(total), list(map(Counts, map(int, flat[::2]), map(int, flat[1::2])))
 
@@ -130,22 +130,22 @@ async def read_around(shard: Shard, place: Place, user_id: str, reach: int) -> t
     return await _around(shard, place, reach, user_id)
 
 
-async def read_next_to(shard: Shard, place: Place, reach: int, position: Position) -> PagePart:
+async def read_next_to(shard: Shard, place: Place, reach: int, point: Point) -> PagePart:
     """Read up to `reach` rows above and below where a player of another shard would stand."""
-    found = await _around(shard, place, reach, "", position)
+    found = await _around(shard, place, reach, "", point)
     if found is None:
-        raise RuntimeError("read_around reports a missing player only when no position is given")
+        raise RuntimeError("read_around reports a missing player only when no point is given")
     return found[0]
 
 
 async def _around(
-    shard: Shard, place: Place, reach: int, user_id: str, position: Position | tuple[str, str] = ("", "")
+    shard: Shard, place: Place, reach: int, user_id: str, point: Point | tuple[str, str] = ("", "")
 ) -> tuple[PagePart, str] | None:
     keys = shard.keys
     answer = await shard.run(
         "read_around",
         (keys.admission, keys.place(place)),
-        (keys.user(""), place.board.tie_digits, reach, user_id, keys.entries(""), _entry_field(place), *position),
+        (keys.user(""), place.board.tie_digits, reach, user_id, keys.entries(""), _entry_field(place), *point),
     )
     if answer[0] == "missing":
         return None

@@ -4,11 +4,11 @@ The parts are sorted, and the row with `offset` others before it is wanted: mult
 Iyer and Ricard, "Merging multiple lists on hierarchical-memory multiprocessors", J. Parallel and Distributed Computing
 12, 1991). What costs is the round trip, so that a part sends regular samples instead of one pivot (Shi and Schaeffer,
 "Parallel sorting by regular sampling", the same, 14, 1992). In each round all parts at once sample their rows
-between two positions. How many of a part's rows are before another part's sample is bounded by its own samples around
-it; the sums of these bounds put two closer positions around the row. Of n rows between them at most 2n/SAMPLES + 1 are
+between two points. How many of a part's rows are before another part's sample is bounded by its own samples around
+it; the sums of these bounds put two closer points around the row. Of n rows between them at most 2n/SAMPLES + 1 are
 left, however the players are spread over the parts: log(n) / log(SAMPLES/2) rounds.
 
-Found is not the row, but a position a few rows before it. The rows of each part after that, read last and in one round
+Found is not the row, but a point a few rows before it. The rows of each part after that, read last and in one round
 trip, come with how many are before them, so that the page begins at the right row although players moved meanwhile.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from leaderboard_service.boards.ranges import END, START, Position
+from leaderboard_service.boards.ranges import END, START, Point
 from leaderboard_service.boards.ranking import PagePart, merge
 from leaderboard_service.boards.results import Page
 
@@ -28,29 +28,29 @@ MOST_ROUNDS = 12
 
 
 class Sample(NamedTuple):
-    """Rows of one part of a board between two positions, in board order, each with the rows at and before it.
+    """Rows of one part of a board between two points, in board order, each with the rows at and before it.
 
-    The part has `total` rows, `low` at and before the first position, and `high` at and before the second.
+    The part has `total` rows, `low` at and before the first point, and `high` at and before the second.
     """
 
     total: int
     low: int
     high: int
-    rows: Sequence[tuple[Position, int]]
+    rows: Sequence[tuple[Point, int]]
 
 
 class Bounds(NamedTuple):
-    """Two positions around the row that is looked for; at least `low` rows are at and before the first."""
+    """Two points around the row that is looked for; at least `low` rows are at and before the first."""
 
-    lower: Position = START
-    upper: Position = END
+    lower: Point = START
+    upper: Point = END
     low: int = 0
 
 
-TakeSamples = Callable[[Position, Position], Awaitable[Sequence[Sample]]]
-"""Samples each part after the first position, up to and with the second."""
-ReadAfter = Callable[[Position, int], Awaitable[Sequence[PagePart]]]
-"""Reads so many rows of each part after a position."""
+TakeSamples = Callable[[Point, Point], Awaitable[Sequence[Sample]]]
+"""Samples each part after the first point, up to and with the second."""
+ReadAfter = Callable[[Point, int], Awaitable[Sequence[PagePart]]]
+"""Reads so many rows of each part after a point."""
 
 
 def reads_from_top(offset: int, limit: int) -> bool:
@@ -99,8 +99,8 @@ def narrow(bounds: Bounds, samples: Sequence[Sample], aim: int, latest: int) -> 
     most = [[*(count - 1 for _, count in part.rows), part.high] for part in samples]
     passed = [0] * len(samples)
     at_most = sum(each[0] for each in most)
-    for position, number, count in sorted(
-        ((position, number, count) for number, part in enumerate(samples) for position, count in part.rows),
+    for point, number, count in sorted(
+        ((point, number, count) for number, part in enumerate(samples) for point, count in part.rows),
         key=lambda row: row[0].order,
         reverse=True,
     ):
@@ -109,9 +109,9 @@ def narrow(bounds: Bounds, samples: Sequence[Sample], aim: int, latest: int) -> 
         at_most += most[number][passed[number] + 1] - most[number][passed[number]]
         passed[number] += 1
         if at_most <= aim:
-            lower, at_least = position, low
+            lower, at_least = point, low
         elif low > aim:
-            upper = position
+            upper = point
             break
     return Bounds(lower, upper, at_least)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from leaderboard_core.boards import Place
@@ -59,7 +59,7 @@ class BoardReads:
         return self._read(place, self._redis.rank(place, user_id), lambda: self._postgres.rank(place, user_id))
 
     async def standings(
-        self, places: Iterable[Place], user_id: str, *, from_postgres: bool = False
+        self, places: Sequence[Place], user_id: str, *, from_postgres: bool = False
     ) -> tuple[dict[str, RankEntry], Source]:
         """Read a player's ranks in several rankings, by their names, all of them from one source."""
 

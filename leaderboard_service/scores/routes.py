@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from fastapi import APIRouter
 
 from leaderboard_core import calls
+from leaderboard_core.boards import MAIN, Place
 from leaderboard_core.errors import (
     Forbidden,
     ForbiddenOrigin,
@@ -25,6 +27,9 @@ from leaderboard_core.errors import (
 )
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
+from leaderboard_core.redis.shard_map import GLOBAL
+from leaderboard_service.boards.dependencies import Boards
+from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.dependencies import (
     SAME_ORIGIN,
     Caller,
@@ -63,6 +68,8 @@ _WRITE: Final[Errors] = (
     *STORE_ERRORS,
 )
 _EXISTING: Final[Errors] = (UserNotFound, *_WRITE)
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["scores"], route_class=CompiledRoute)
 
@@ -107,13 +114,14 @@ async def create_card(
     responses=refused_with(*_EXISTING),
 )
 async def update_score(
-    body: UpdateBody, player: Player, idempotency: IdempotencyKey, writer: Writer, request_id: RequestId
+    body: UpdateBody, player: Player, idempotency: IdempotencyKey, writer: Writer, reads: Boards, request_id: RequestId
 ) -> JSONReply:
     """Set the score of the token's player.
 
     The new score may be lower than the old one. It counts on the board of the home region and on GLOBAL.
     """
-    return JSONReply(_written(await writer.write(player_write("set", player, body.score, request_id, idempotency))))
+    written = await writer.write(player_write("set", player, body.score, request_id, idempotency))
+    return JSONReply(await _with_ranks(written, reads) if body.with_ranks else _written(written))
 
 
 @router.post(
@@ -124,14 +132,15 @@ async def update_score(
     responses=refused_with(*_EXISTING, ScoreOutOfRange),
 )
 async def add_score(
-    body: AddBody, player: Player, idempotency: IdempotencyKey, writer: Writer, request_id: RequestId
+    body: AddBody, player: Player, idempotency: IdempotencyKey, writer: Writer, reads: Boards, request_id: RequestId
 ) -> JSONReply:
     """Add to the score of the token's player.
 
     Additions that arrive at the same time all count. One that would leave ±(2^53-1) is refused and changes nothing.
     Without an Idempotency-Key, an addition whose answer was lost may count twice when you send it again.
     """
-    return JSONReply(_written(await writer.write(player_write("add", player, body.delta, request_id, idempotency))))
+    written = await writer.write(player_write("add", player, body.delta, request_id, idempotency))
+    return JSONReply(await _with_ranks(written, reads) if body.with_ranks else _written(written))
 
 
 @router.post(
@@ -195,6 +204,7 @@ async def submit_score(
     regions: KnownRegions,
     idempotency: IdempotencyKey,
     writer: Writer,
+    reads: Boards,
     request_id: RequestId,
 ) -> JSONReply:
     """Set a player's score: one's own, or with a server's token anybody's.
@@ -223,14 +233,33 @@ async def submit_score(
             issued_at=None if caller.is_server else caller.issued_at,
         )
     )
-    return JSONReply(_written(written))
+    return JSONReply(await _with_ranks(written, reads) if body.with_ranks else _written(written))
 
 
 def _written(written: Written) -> dict[str, Any]:
     return {
         "ok": True,
+        "board": MAIN.name,
         "user_id": written.user_id,
         "region": written.region,
         "score": written.score,
+        "previous": written.previous,
+        "improved": written.improved,
         "updated_at": written.updated_at,
     }
+
+
+async def _with_ranks(written: Written, reads: BoardReads) -> dict[str, Any]:
+    """Say where the player stands as well, if that can be read: the write is done in any case."""
+    answer = _written(written)
+    places = tuple(map(Place.on_main, dict.fromkeys((written.region, GLOBAL))))
+    try:
+        standings, _ = await reads.standings(places, written.user_id)
+    except LeaderboardError as error:
+        log.info("a write is answered without ranks", extra={"reason": error.code})
+        return answer
+    answer["ranks"] = {
+        name: {"rank": entry.row.rank, "position": entry.row.position, "total": entry.total}
+        for name, entry in standings.items()
+    }
+    return answer

@@ -6,7 +6,20 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from leaderboard_service.schemas import Body, Card, ErrorEnvelope, InitialScore, Micros, Name, Region, Score, UserId
+from leaderboard_service.schemas import (
+    BoardPosition,
+    Body,
+    Card,
+    ErrorEnvelope,
+    InitialScore,
+    Micros,
+    Name,
+    Rank,
+    Region,
+    Score,
+    Total,
+    UserId,
+)
 
 
 class CreateBody(Body):
@@ -14,12 +27,17 @@ class CreateBody(Body):
     initialScore: InitialScore = 0  # noqa: N815 - the API's name
 
 
+WithRanks = Annotated[bool, Field(alias="rank", description="Answer with the player's ranks as well.")]
+
+
 class UpdateBody(Body):
     score: Annotated[Score, Field(description="The new score.")]
+    with_ranks: WithRanks = False
 
 
 class AddBody(Body):
     delta: Annotated[Score, Field(examples=[50], description="What to add; a negative one takes away.")]
+    with_ranks: WithRanks = False
 
 
 OptionalName = Annotated[
@@ -32,6 +50,7 @@ class SubmitBody(Body):
     region: Region
     score: Annotated[Score, Field(description="The new score.")]
     name: OptionalName = None
+    with_ranks: WithRanks = False
 
 
 class BatchItem(Body):
@@ -74,14 +93,41 @@ class Created(BaseModel):
     card: Annotated[Card, Field(description="The player.")]
 
 
-class ScoreWritten(BaseModel):
+class Standing(BaseModel):
+    rank: Rank
+    position: BoardPosition
+    total: Total
+
+
+class BatchResult(BaseModel):
     ok: bool
+    board: Annotated[str, Field(description="The board that it counts on.", examples=["main"])]
     user_id: UserId
     region: Region
     score: Annotated[Score, Field(description="The score after the write.")]
+    previous: Annotated[
+        Score | None,
+        Field(
+            description="The score before. Null when there was none, and in the answer to a repeat whose first answer "
+            "was lost."
+        ),
+    ]
+    improved: Annotated[
+        bool | None, Field(description="The score is better than before; null where that is not known.")
+    ]
     updated_at: Annotated[
         Micros, Field(description="Microseconds since the epoch; each write of a player has a later one.")
     ]
+
+
+class ScoreWritten(BatchResult):
+    ranks: Annotated[
+        dict[str, Standing] | None,
+        Field(
+            description="With `rank: true`: where the player stands in its region and on GLOBAL, read after the write. "
+            "Not there when that could not be read."
+        ),
+    ] = None
 
 
 class BatchRefusal(ErrorEnvelope):
@@ -94,6 +140,6 @@ class BatchWritten(BaseModel):
     ok: Annotated[bool, Field(description="Every score was accepted.")]
     accepted: Annotated[int, Field(description="How many were.")]
     results: Annotated[
-        list[ScoreWritten | BatchRefusal],
+        list[BatchResult | BatchRefusal],
         Field(description="In the order of the request; a refused one is an error with `ok: false`."),
     ]

@@ -113,7 +113,10 @@ def is_players_own(write: Write) -> bool:
 
 
 class Written(NamedTuple):
-    """The player's state after a write; `updated_at` is µs since the epoch."""
+    """The player's state after a write; `updated_at` is µs since the epoch.
+
+    `previous` is the score before: None when the write made the player, or when a repeat of it no longer knows.
+    """
 
     user_id: str
     region: str
@@ -121,6 +124,14 @@ class Written(NamedTuple):
     score: int
     updated_at: int
     created: bool
+    previous: int | None = None
+
+    @property
+    def improved(self) -> bool | None:
+        """Whether the score is a better one than before; None when that is not known."""
+        if self.previous is None:
+            return True if self.created else None
+        return self.score > self.previous
 
 
 class ScoreWriter:
@@ -221,8 +232,10 @@ def read_result(write: Write, answer: Sequence[str]) -> Written:
         if write.idempotency is None or answer[1] != write.idempotency.fingerprint:
             raise IdempotencyKeyInUse
         answer = answer[2:]
-    _, region, name, score, updated_at, created = answer
-    return Written(write.user_id, region, name, int(score), int(updated_at), created == "1")
+    _, region, name, score, updated_at, beginning = answer
+    created, _, previous = beginning.partition(" ")
+    before = int(previous) if previous else None
+    return Written(write.user_id, region, name, int(score), int(updated_at), created == "1", before)
 
 
 @cache

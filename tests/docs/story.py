@@ -56,7 +56,9 @@ async def _writes(recorder: Recorder, api: Api) -> None:
     bob, card = api.player_token("bob", "EU", "Bob"), {"region": "EU", "initialScore": 250}
     await call(api, "POST /score/create", body=card, token=bob, title="A new player", status=201)
     await call(api, "POST /score/create", body=card, token=bob, title="The same again")
-    await call(api, "POST /score/update", body={"score": 250}, token=alice, title="A new score")
+    await call(
+        api, "POST /score/update", body={"score": 250, "rank": True}, token=alice, title="A new score, with ranks"
+    )
     await call(api, "POST /score/add", body={"delta": 50}, token=alice, key="match-17", title="A match won")
     carol = {"user_id": "carol", "region": "NA", "score": 280, "name": "Carol"}
     await call(api, "POST /score", body=carol, token=server, server=True, title="By a game server")

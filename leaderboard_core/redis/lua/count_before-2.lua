@@ -1,8 +1,8 @@
 --[[
-Count the players of this shard's part of a board at and before each of some positions.
+Count the players of this shard's part of a board at and before each of some points.
 
 KEYS  1 admission   2 board
-ARGV  for each position its key and its member
+ARGV  for each point its key and its member
 Result {'ok', total, above, before, above, before, ...}
        above = players here with a strictly greater key; before = players here at and before it in board order
 ]]

@@ -1,5 +1,5 @@
 --[[
-Read a page of a range of a board: after a position in board order, down to a lowest key, and between two
+Read a page of a range of a board: after a point in board order, down to a lowest key, and between two
 ranks if they are given, names included. On a board that spans shards the caller gives keys for ranks.
 
 KEYS  1 admission   2 board

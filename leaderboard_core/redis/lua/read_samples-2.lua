@@ -1,12 +1,12 @@
 --[[
-Sample the rows of this shard's part of a board between two positions, evenly: every stride-th row after the first
-position and not behind the second, where stride is the least with which there are no more samples than asked for.
+Sample the rows of this shard's part of a board between two points, evenly: every stride-th row after the first
+point and not behind the second, where stride is the least with which there are no more samples than asked for.
 
 KEYS  1 admission   2 board
 ARGV  1 key and 2 member after which the rows begin; an empty member is behind that key
       3 key and 4 member up to which they reach   5 most samples
 Result {'ok', total, low, high, stride, {member, key, ...}}
-       low = rows at and before the first position; high = rows at and before the second, at least low; the n-th sample
+       low = rows at and before the first point; high = rows at and before the second, at least low; the n-th sample
        has low + n * stride rows at and before it
 ]]
 --@include admitted

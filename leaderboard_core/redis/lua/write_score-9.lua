@@ -21,8 +21,8 @@ ARGV  1 operation: register | create | set | add | secret (a new one, the score 
      19 hash of the subject and its Idempotency-Key ('' when there is none)
      20 credential of a player that is made; for 'secret' the hash of it
      21 lowest and highest score to take, '' for any; a player may begin with 0 whatever they are
-Result {'ok' | 'unchanged', region, name, score, updated_at, created '1' | '0'}
-       {'replay', fingerprint, 'ok' | 'unchanged', region, name, score, updated_at, created}
+Result {'ok' | 'unchanged', region, name, score, updated_at, '1' (the player was made) | '0 ' and the score before}
+       {'replay', fingerprint, 'ok' | 'unchanged', region, name, score, updated_at, as above, or '0' (what it was is lost)}
        {'refused', code, detail...}; nothing has changed:
          queue_full length | incomplete (on the board without a hash) | rate_limited us | region_rate_limited us | user_exists | claimed
          | user_not_found | region_mismatch region | score_out_of_range | score_out_of_bounds lowest highest | claim_lost | invalid_token

@@ -15,7 +15,7 @@ import redis.asyncio as redis
 
 from leaderboard_core.boards import Place
 from leaderboard_service.boards.cursors import encode
-from leaderboard_service.boards.ranges import Position
+from leaderboard_service.boards.ranges import Point
 from tests.support.redis_dump import dump
 from tests.support.service import SECRET, Api
 
@@ -385,9 +385,9 @@ async def test_unknown_regions(api: Api, all_redis: redis.Redis, region: str) ->
         ("/top?cursor=" + "A" * 5000, "cursor"),
         ("/top?cursor=%F0%9F%8E%AE", "cursor"),
         ("/top?cursor=abc&offset=0", "query"),
-        ("/top?region=EU&cursor=" + encode(Place.on_main("GLOBAL"), Position(5, "alice")), "cursor"),
+        ("/top?region=EU&cursor=" + encode(Place.on_main("GLOBAL"), Point(5, "alice")), "cursor"),
         ("/range?min=1&cursor=x", "cursor"),
-        ("/range?min=1&region=EU&cursor=" + encode(Place.on_main("ASIA"), Position(5, "alice")), "cursor"),
+        ("/range?min=1&region=EU&cursor=" + encode(Place.on_main("ASIA"), Point(5, "alice")), "cursor"),
         ("/range", "query"),
         ("/range?min=1&from=1", "query"),
         ("/range?max=1&to=1", "query"),

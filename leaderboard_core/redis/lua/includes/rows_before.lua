@@ -1,5 +1,5 @@
 --[[
-Count the rows of a board at and before a position in board order, and those with a greater key, by bisection of the rows
+Count the rows of a board at and before a point in board order, and those with a greater key, by bisection of the rows
 of that key: those whose member is not smaller. An empty member is behind all of them. Lua's own comparison of
 strings follows the server's locale; a board is ordered by bytes.
 ]]

@@ -174,6 +174,8 @@ local function write_score(KEYS, ARGV)
     call('ZADD', KEYS[4], score, user_id)
   end
   local created, key = exists and '0' or '1', ''
+  -- Services of an earlier version tell it from '1', and no more.
+  local beginning = exists and '0 ' .. stored[3] or '1'
   if keep_answer > 0 then
     key = table.concat({ARGV[19], ARGV[12], created, updated_at}, ' ')
     call('HSET', KEYS[2], 'key', key)
@@ -185,7 +187,7 @@ local function write_score(KEYS, ARGV)
 
   if keep_answer > 0 then
     call('SET', KEYS[8],
-      table.concat({ARGV[12], 'ok', region, name, score, updated_at, created}, '\n'), 'EX', ARGV[11])
+      table.concat({ARGV[12], 'ok', region, name, score, updated_at, beginning}, '\n'), 'EX', ARGV[11])
   end
-  return {'ok', region, name, score, updated_at, created}
+  return {'ok', region, name, score, updated_at, beginning}
 end

@@ -13,7 +13,7 @@ from leaderboard_core.boards import ALL, Board, Order, Place, Rules, Ties
 from leaderboard_core.errors import UserNotFound
 from leaderboard_core.redis.keys import GLOBAL
 from leaderboard_core.redis.shard_map import ShardMap
-from leaderboard_service.boards.ranges import BoardRange, Position
+from leaderboard_service.boards.ranges import BoardRange, Point
 from leaderboard_service.boards.ranking import RankedRow, percentile
 from leaderboard_service.boards.redis_boards import RedisBoards
 from tests.support.service import Api
@@ -36,8 +36,8 @@ class Entry:
     score: int
     reached_at: int
 
-    def position(self, board: Board) -> Position:
-        return Position(board.sign * self.score, board.member_of(self.user_id, self.reached_at))
+    def point(self, board: Board) -> Point:
+        return Point(board.sign * self.score, board.member_of(self.user_id, self.reached_at))
 
 
 async def fill(shard_map: ShardMap, board: Board, chance: random.Random) -> list[Entry]:
@@ -50,7 +50,7 @@ async def fill(shard_map: ShardMap, board: Board, chance: random.Random) -> list
         entries.append(entry)
         shard = shard_map.shard_of(entry.region, user_id)
         keys, place = shard.keys, Place(board, ALL, entry.region)
-        at = entry.position(board)
+        at = entry.point(board)
         if board.rules.regions:
             await shard.client.zadd(keys.place(place), {at.member: at.key})
         await shard.client.zadd(keys.place(place.in_region(GLOBAL)), {at.member: at.key})
@@ -66,8 +66,8 @@ def ranked(entries: list[Entry], place: Place) -> list[RankedRow]:
     """Rank those who count in a ranking, by sorting and counting."""
     board = place.board
     here = [entry for entry in entries if place.region in (GLOBAL, entry.region)]
-    here.sort(key=lambda entry: entry.position(board).order, reverse=True)
-    keys = [entry.position(board).key for entry in here]
+    here.sort(key=lambda entry: entry.point(board).order, reverse=True)
+    keys = [entry.point(board).key for entry in here]
     return [
         RankedRow(1 + sum(key > keys[number] for key in keys), number + 1, *columns(entry, board))
         for number, entry in enumerate(here)
@@ -75,7 +75,7 @@ def ranked(entries: list[Entry], place: Place) -> list[RankedRow]:
 
 
 def columns(entry: Entry, board: Board) -> tuple[str, str, str, int]:
-    at = entry.position(board)
+    at = entry.point(board)
     return at.member, entry.user_id.upper(), entry.region, at.key
 
 
@@ -100,7 +100,7 @@ async def compare(reads: RedisBoards, board: Board, entries: list[Entry]) -> Non
             found = await reads.around(place, user_id, 2)
             at = row.position - 1
             assert (found.row, found.around) == (row, expected[max(0, at - 2) : at] + expected[at + 1 : at + 3])
-            after = await reads.page(place, BoardRange(after=Position(row.key, row.member)), 5)
+            after = await reads.page(place, BoardRange(after=Point(row.key, row.member)), 5)
             assert after.rows == expected[row.position : row.position + 5]
         for low, high in ((-1, 1), (None, 0), (2, None)):
             lowest, highest = board.key_range(low, high)

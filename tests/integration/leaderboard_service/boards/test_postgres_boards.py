@@ -22,7 +22,7 @@ from leaderboard_core.settings import TopologySettings, load
 from leaderboard_service.boards.postgres_boards import PostgresBoards
 from leaderboard_service.boards.postgres_queries import read_index
 from leaderboard_service.boards.postgres_snapshots import WAIT_SECONDS, WAITING_PER_CONNECTION
-from leaderboard_service.boards.ranges import START, BoardRange, Position
+from leaderboard_service.boards.ranges import START, BoardRange, Point
 from leaderboard_service.boards.ranking import RankedRow, percentile
 from leaderboard_service.boards.sparse_index import STRIDE
 from tests.support.service import running_service
@@ -109,7 +109,7 @@ async def compare(boards: PostgresBoards, rows: Rows, region: str) -> None:
         assert entry.total == len(board)
         found = await boards.around(Place.on_main(region), own.member, 4)
         assert (found.row, found.around) == (own, board[max(0, place - 4) : place] + board[place + 1 : place + 5])
-        await compare_range(boards, region, board, BoardRange(after=Position(own.key, own.member)))
+        await compare_range(boards, region, board, BoardRange(after=Point(own.key, own.member)))
         for bounds in ({"high": own.key}, {"low": own.key}, {"high": own.key + 9, "low": own.key - 99}):
             await compare_range(boards, region, board, BoardRange(**bounds))
         for first, last in ((own.rank, None), (None, own.rank), (own.rank, own.rank + 30), (place + 1, place + 1)):
@@ -293,7 +293,7 @@ async def test_a_table_that_is_slow_to_read_by_its_index_is_sorted_with_the_same
             "SELECT score, user_id FROM leaderboard WHERE region = 'EU' ORDER BY score DESC, user_id COLLATE \"C\" DESC"
         )
     assert by_index.total == sorted_.total == len(rows)
-    assert by_index.marks == sorted_.marks == (START, *(Position(*row) for row in rows[STRIDE - 1 :: STRIDE]))
+    assert by_index.marks == sorted_.marks == (START, *(Point(*row) for row in rows[STRIDE - 1 :: STRIDE]))
 
 
 async def test_no_transaction_stays_open_when_nobody_reads(environ: dict[str, str], pools: RegionDatabases) -> None:

@@ -10,7 +10,9 @@ import redis.asyncio as redis
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from tests.conftest import Start
+from tests.support.infrastructure import Infrastructure
 from tests.support.layouts import Layout
+from tests.support.proxy import proxy
 from tests.support.redis_dump import dump
 from tests.support.service import Api, gather
 
@@ -66,6 +68,82 @@ async def test_update_sets_and_add_adds(any_api: Api) -> None:
     times = [answer["updated_at"] for answer in answers]
     assert times == sorted(set(times))
     assert await any_api.scores() == await any_api.scores("EU") == {"alice": 0}
+
+
+async def test_an_answer_says_what_the_score_was_and_whether_it_is_better(any_api: Api) -> None:
+    token = await any_api.register("alice", "EU", 10)
+    changes = []
+    for path, body in (
+        ("/score/update", {"score": 30}),
+        ("/score/update", {"score": 30}),
+        ("/score/add", {"delta": -40}),
+        ("/score/add", {"delta": 1}),
+    ):
+        answer = (await any_api.post(path, body, token=token)).json()
+        changes.append((answer["previous"], answer["score"], answer["improved"]))
+    assert changes == [(10, 30, True), (30, 30, False), (30, -10, False), (-10, -9, True)]
+    server = any_api.server_token()
+    new = (await any_api.post("/score", {"user_id": "bob", "region": "EU", "score": -5}, token=server)).json()
+    assert (new["previous"], new["improved"]) == (None, True)
+    both = [{"user_id": "bob", "region": "EU", "score": 7}, {"user_id": "carol", "region": "EU", "delta": 3}]
+    many = (await any_api.post("/scores", {"scores": both}, token=server)).json()
+    assert [(one["previous"], one["improved"]) for one in many["results"]] == [(-5, True), (None, True)]
+
+
+async def test_a_repeat_answers_what_the_score_was_as_long_as_redis_knows(any_api: Api, all_redis: redis.Redis) -> None:
+    token, key = await any_api.register("alice", "EU", 10), {"Idempotency-Key": "k"}
+    first = await any_api.post("/score/add", {"delta": 5}, token=token, **key)
+    again = await any_api.post("/score/add", {"delta": 5}, token=token, **key)
+    assert again.json() == first.json()
+    assert (first.json()["previous"], first.json()["improved"]) == (10, True)
+    kept = [name async for name in all_redis.scan_iter("idempotency:*")]
+    assert await all_redis.delete(*kept) == 1
+    from_the_row = await any_api.post("/score/add", {"delta": 5}, token=token, **key)
+    assert from_the_row.json() == {**first.json(), "previous": None, "improved": None}
+
+
+async def test_a_write_answers_with_ranks_on_wish(any_api: Api) -> None:
+    await any_api.register("bob", "EU", 30)
+    await any_api.register("carol", "NA", 30)
+    token = await any_api.register("alice", "EU", 10)
+    body = {"delta": 20, "rank": True}
+    first = (await any_api.post("/score/add", body, token=token, **{"Idempotency-Key": "k"})).json()
+    assert first["ranks"] == {
+        "EU": {"rank": 1, "position": 2, "total": 2},
+        "GLOBAL": {"rank": 1, "position": 3, "total": 3},
+    }
+    await any_api.post("/score", {"user_id": "bob", "region": "EU", "score": 31}, token=any_api.server_token())
+    again = (await any_api.post("/score/add", body, token=token, **{"Idempotency-Key": "k"})).json()
+    assert again == {
+        **first,
+        "ranks": {
+            **first["ranks"],
+            "EU": {"rank": 2, "position": 2, "total": 2},
+            "GLOBAL": {"rank": 2, "position": 3, "total": 3},
+        },
+    }, "they are read anew"
+    for path, other in (
+        ("/score/update", {"score": 50}),
+        ("/score", {"user_id": "alice", "region": "EU", "score": 50}),
+    ):
+        answer = (await any_api.post(path, {**other, "rank": True}, token=token)).json()
+        assert answer["ranks"]["GLOBAL"] == {"rank": 1, "position": 1, "total": 3}
+    assert "ranks" not in (await any_api.post("/score/update", {"score": 50, "rank": False}, token=token)).json()
+    wrong = await any_api.post("/score/update", {"score": 50, "rank": "yes"}, token=token)
+    assert code(wrong) == (422, "invalid_payload")
+
+
+async def test_a_write_stands_without_ranks_where_they_cannot_be_read(
+    start: Start, infra: Infrastructure, environ: dict[str, str]
+) -> None:
+    async with proxy(infra.redis_urls[0]) as other_redis, proxy(environ["DATABASE_URL_EU"]) as database:
+        api = await start(layout="two-redis", REDIS_URL=other_redis.url, DATABASE_URL_EU=database.url)
+        token = await api.register("alice", "EU", 10)
+        await other_redis.cut()
+        await database.cut()
+        answer = await api.post("/score/add", {"delta": 5, "rank": True}, token=token)
+        assert answer.status_code == 200
+        assert (answer.json()["score"], "ranks" in answer.json()) == (15, False)
 
 
 async def test_every_write_is_on_the_board_in_the_hash_and_in_the_queue(api: Api, all_redis: redis.Redis) -> None:
@@ -141,9 +219,12 @@ async def test_a_player_submits_for_itself_only(any_api: Api) -> None:
     assert response.status_code == 200
     assert {**response.json(), "updated_at": 0} == {
         "ok": True,
+        "board": "main",
         "user_id": "alice",
         "region": "EU",
         "score": 8,
+        "previous": 1,
+        "improved": True,
         "updated_at": 0,
     }
     assert (await any_api.get("/rank/alice")).json()["name"] == "Al"

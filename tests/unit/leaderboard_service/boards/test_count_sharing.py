@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from leaderboard_service.boards.count_sharing import Counted, SharedCounts
-from leaderboard_service.boards.ranges import Position
+from leaderboard_service.boards.ranges import Point
 from leaderboard_service.boards.ranking import Counts
 
 
@@ -16,24 +16,24 @@ class Board:
     """Counts the calls, each of which ends when it is let."""
 
     def __init__(self) -> None:
-        self.asked: list[list[Position]] = []
-        self.players = [Position(key, name) for name, key in (("a", 1), ("b", 5), ("c", 5), ("d", 9))]
+        self.asked: list[list[Point]] = []
+        self.players = [Point(key, name) for name, key in (("a", 1), ("b", 5), ("c", 5), ("d", 9))]
         self.go = asyncio.Event()
         self.error: Exception | None = None
 
-    async def count(self, positions: Sequence[Position]) -> Counted:
-        self.asked.append(list(positions))
+    async def count(self, points: Sequence[Point]) -> Counted:
+        self.asked.append(list(points))
         players = list(self.players)
         await self.go.wait()
         if self.error is not None:
             raise self.error
         return len(players), [
             Counts(sum(one.key > at.key for one in players), sum(one.order > at.order for one in players))
-            for at in positions
+            for at in points
         ]
 
 
-A, B, C, D = (Position(key, name) for name, key in (("a", 1), ("b", 5), ("c", 5), ("d", 9)))
+A, B, C, D = (Point(key, name) for name, key in (("a", 1), ("b", 5), ("c", 5), ("d", 9)))
 
 
 async def test_who_asks_together_shares_one_call_and_gets_its_own_count() -> None:
@@ -53,7 +53,7 @@ async def test_who_asks_later_gets_a_count_of_later() -> None:
     first = asyncio.create_task(counts.at(C))
     while not board.asked:
         await asyncio.sleep(0)
-    board.players.append(Position(7, "e"))
+    board.players.append(Point(7, "e"))
     second = asyncio.create_task(counts.at(C))
     while len(board.asked) < 2:
         await asyncio.sleep(0)

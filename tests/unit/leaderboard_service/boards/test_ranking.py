@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
-from leaderboard_service.boards.ranges import BoardRange, Position, as_key_range, key_at
+from leaderboard_service.boards.ranges import BoardRange, Point, as_key_range, key_at
 from leaderboard_service.boards.ranking import (
     PagePart,
     RankedRow,
@@ -89,7 +89,7 @@ def test_neighbours(spread: dict[str, tuple[int, int]], shards: int, data: st.Da
     )
 
 
-positions = st.none() | st.builds(Position, st.integers(-4, 4), user_ids)
+points = st.none() | st.builds(Point, st.integers(-4, 4), user_ids)
 bounds = st.none() | st.integers(-4, 4)
 board_ranks = st.none() | st.integers(1, 45)
 
@@ -109,8 +109,8 @@ def range_part(part: list[Row], board_range: BoardRange, limit: int) -> PagePart
 def test_ranges_by_score(
     spread: dict[str, tuple[int, int]], shards: int, data: st.DataObject, low: int | None, high: int | None, limit: int
 ) -> None:
-    seen = st.sampled_from([Position(score, user_id) for user_id, (score, _) in spread.items()])
-    after = data.draw(seen | seen | positions, "after")
+    seen = st.sampled_from([Point(score, user_id) for user_id, (score, _) in spread.items()])
+    after = data.draw(seen | seen | points, "after")
     parts = shards_of(spread, shards)
     expected = [
         row

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leaderboard_service.boards.ranges import Position
+from leaderboard_service.boards.ranges import Point
 from leaderboard_service.boards.ranking import PagePart, RankedRow, Row
 from leaderboard_service.boards.results import Page
 from leaderboard_service.boards.selection import MOST_ROUNDS, SAMPLES, Sample, read_page
@@ -22,9 +22,9 @@ Key = tuple[int, bytes]
 class Parts:
     """A board in parts, each of which answers as a shard does; `between` is called before each round trip."""
 
-    def __init__(self, parts: Sequence[Sequence[Position]]) -> None:
+    def __init__(self, parts: Sequence[Sequence[Point]]) -> None:
         # Ascending, for bisect: board order from the end.
-        self.keys = [sorted(position.order for position in part) for part in parts]
+        self.keys = [sorted(point.order for point in part) for part in parts]
         self.rounds = 0
         self.most_rows = 0
         self.between: Callable[[], None] = lambda: None
@@ -41,38 +41,38 @@ class Parts:
     async def page(self, offset: int, limit: int) -> Page:
         return await read_page(offset, limit, self._sample, self._read)
 
-    async def _sample(self, after: Position, up_to: Position) -> Sequence[Sample]:
+    async def _sample(self, after: Point, up_to: Point) -> Sequence[Sample]:
         self.between()
         self.rounds += 1
         return [self._sample_of(part, after, up_to) for part in self.keys]
 
-    def _sample_of(self, part: list[Key], after: Position, up_to: Position) -> Sample:
+    def _sample_of(self, part: list[Key], after: Point, up_to: Point) -> Sample:
         low = _at_and_before(part, after)
         high = max(low, _at_and_before(part, up_to))
         stride = max(1, ceil((high - low) / SAMPLES))
-        rows = [(_position(part[-count]), count) for count in range(low + stride, high + 1, stride)]
+        rows = [(_point(part[-count]), count) for count in range(low + stride, high + 1, stride)]
         assert len(rows) <= SAMPLES
         return Sample(len(part), low, high, rows)
 
-    async def _read(self, after: Position, rows: int) -> Sequence[PagePart]:
+    async def _read(self, after: Point, rows: int) -> Sequence[PagePart]:
         self.between()
         self.most_rows = max(self.most_rows, rows)
         return [self._part_after(part, after, rows) for part in self.keys]
 
-    def _part_after(self, part: list[Key], after: Position, rows: int) -> PagePart:
+    def _part_after(self, part: list[Key], after: Point, rows: int) -> PagePart:
         start = _at_and_before(part, after)
-        found = [_position(key) for key in reversed(part[max(0, len(part) - start - rows) : len(part) - start])]
+        found = [_point(key) for key in reversed(part[max(0, len(part) - start - rows) : len(part) - start])]
         above = _above(part, found[0].key) if found else 0
-        in_order = [Row(position.member, position.key, "N", "EU") for position in found]
+        in_order = [Row(point.member, point.key, "N", "EU") for point in found]
         return PagePart.of(len(part), start, above, in_order, len(part), after.key, _above(part, after.key))
 
 
-def _position(key: Key) -> Position:
-    return Position(key[0], key[1].decode())
+def _point(key: Key) -> Point:
+    return Point(key[0], key[1].decode())
 
 
-def _at_and_before(part: list[Key], position: Position) -> int:
-    return len(part) - bisect_left(part, position.order)
+def _at_and_before(part: list[Key], point: Point) -> int:
+    return len(part) - bisect_left(part, point.order)
 
 
 def _above(part: list[Key], score: int) -> int:
@@ -93,9 +93,9 @@ players = st.dictionaries(user_ids, st.tuples(st.integers(-3, 3), st.integers(0,
 @settings(max_examples=300)
 @given(players, st.integers(2, 64), st.integers(0, 160), st.integers(1, 20))
 async def test_a_page_of_any_depth(spread: dict[str, tuple[int, int]], count: int, offset: int, limit: int) -> None:
-    parts: list[list[Position]] = [[] for _ in range(count)]
+    parts: list[list[Point]] = [[] for _ in range(count)]
     for user_id, (score, part) in spread.items():
-        parts[part % count].append(Position(score, user_id))
+        parts[part % count].append(Point(score, user_id))
     board = Parts(parts)
     expected = board.board()
     page = await board.page(offset, limit)
@@ -120,10 +120,10 @@ SPREADS: dict[str, Callable[[random.Random, int], tuple[int, int]]] = {
 @pytest.mark.parametrize("spread", SPREADS)
 async def test_few_rounds_however_players_are_spread(spread: str, count: int) -> None:
     chance, size = random.Random(count), 10_000
-    parts: list[list[Position]] = [[] for _ in range(count)]
+    parts: list[list[Point]] = [[] for _ in range(count)]
     for number in range(size):
         score, part = SPREADS[spread](chance, count)
-        parts[part].append(Position(score, f"{number * 7919 % size:05}"))
+        parts[part].append(Point(score, f"{number * 7919 % size:05}"))
     board = Parts(parts)
     expected = board.board()
     for offset in (0, 9, 300, 999, size // 3, size - 1234, size - 1, size, 2**53 - 1):
@@ -140,7 +140,7 @@ async def test_a_page_while_players_move(moving: int) -> None:
     """A page is one of the board as of its last round trip, and the right one unless too many cross its beginning."""
     chance, size, count = random.Random(moving), 2000, 3
     board = Parts(
-        [[Position(chance.randrange(50), f"{number:04}-{part}") for number in range(size)] for part in range(count)]
+        [[Point(chance.randrange(50), f"{number:04}-{part}") for number in range(size)] for part in range(count)]
     )
 
     def move() -> None:
@@ -165,7 +165,7 @@ async def test_a_page_while_players_move(moving: int) -> None:
 
 @pytest.mark.parametrize("trip", range(1, 5))
 async def test_a_board_that_shrinks_before_the_page_is_read(trip: int) -> None:
-    board = Parts([[Position(number, f"{number}-{part}") for number in range(1000)] for part in range(2)])
+    board = Parts([[Point(number, f"{number}-{part}") for number in range(1000)] for part in range(2)])
     trips = 0
 
     def shrink() -> None:
@@ -186,7 +186,7 @@ async def test_a_board_that_shrinks_before_the_page_is_read(trip: int) -> None:
 async def test_bounds_that_players_have_crossed_are_given_up(trip: int, *, up: bool) -> None:
     """Many move over the page at once, before one of the round trips: it is exact all the same."""
     size, many, offset = 4000, 700, 5000
-    board = Parts([[Position(number, f"{number:04}-{part}") for number in range(size)] for part in range(2)])
+    board = Parts([[Point(number, f"{number:04}-{part}") for number in range(size)] for part in range(2)])
     trips = 0
 
     def move() -> None:

@@ -7,43 +7,43 @@ from bisect import bisect_right
 
 import pytest
 
-from leaderboard_service.boards.ranges import END, START, Position
+from leaderboard_service.boards.ranges import END, START, Point
 from leaderboard_service.boards.sparse_index import STRIDE, SparseIndex, in_board_order, sum_pieces
 
 Key = tuple[int, bytes]
 
 
-def board(rows: int, scores: int) -> list[Position]:
+def board(rows: int, scores: int) -> list[Point]:
     """Make the rows of a board, in board order; names differ in bytes and in length."""
     chance = random.Random(rows)
     names = [f"{chance.choice(['a', 'Z', 'é', 'フ', '-'])}{number}" for number in range(rows)]
-    return in_board_order(Position(chance.randrange(-scores, scores), name) for name in names)
+    return in_board_order(Point(chance.randrange(-scores, scores), name) for name in names)
 
 
-def index_of(rows: list[Position]) -> SparseIndex:
+def index_of(rows: list[Point]) -> SparseIndex:
     return SparseIndex("1", len(rows), rows[STRIDE - 1 :: STRIDE])
 
 
-def key(position: Position) -> Key:
-    return position.key, position.member.encode()
+def key(point: Point) -> Key:
+    return point.key, point.member.encode()
 
 
 class Counter:
     """Counts the rows of a board."""
 
-    def __init__(self, rows: list[Position]) -> None:
+    def __init__(self, rows: list[Point]) -> None:
         self._ascending = sorted(map(key, rows))
 
-    def before(self, position: Position) -> int:
-        return len(self._ascending) - bisect_right(self._ascending, key(position))
+    def before(self, point: Point) -> int:
+        return len(self._ascending) - bisect_right(self._ascending, key(point))
 
-    def places(self, index: SparseIndex, positions: list[Position]) -> tuple[dict[Position, int], int]:
+    def places(self, index: SparseIndex, points: list[Point]) -> tuple[dict[Point, int], int]:
         """Count what the index asks for; return the places, and the most rows counted for one of them."""
-        pieces = index.pieces(in_board_order(positions))
+        pieces = index.pieces(in_board_order(points))
         counts = [self.at_and_before(piece.start, piece.end) for piece in pieces]
         return sum_pieces(pieces, counts), max(counts)
 
-    def at_and_before(self, start: Position, end: Position) -> int:
+    def at_and_before(self, start: Point, end: Point) -> int:
         return bisect_right(self._ascending, key(start)) - bisect_right(self._ascending, key(end))
 
 
@@ -56,14 +56,14 @@ def test_places_are_those_of_a_count_and_take_a_short_one(size: int, scores: int
     rows = board(size, scores)
     counter, index = Counter(rows), index_of(rows)
     marks = rows[STRIDE - 1 :: STRIDE]
-    wanted = [START, END, *rows[:: max(1, size // 7)], *marks, *(Position(score, "") for score in (-2, 0, 1))]
-    expected = {position: counter.before(position) for position in wanted}
+    wanted = [START, END, *rows[:: max(1, size // 7)], *marks, *(Point(score, "") for score in (-2, 0, 1))]
+    expected = {point: counter.before(point) for point in wanted}
     found, most = counter.places(index, wanted)
     assert found == expected
     assert most <= STRIDE
     assert counter.places(SparseIndex(None, size), wanted)[0] == expected
-    for position in wanted:
-        assert counter.places(index, [position])[0] == {position: expected[position]}
+    for point in wanted:
+        assert counter.places(index, [point])[0] == {point: expected[point]}
 
 
 def test_without_marks_no_row_is_counted_twice() -> None:
