@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
+
+from leaderboard_core.entries import BOARD_NAME, WINDOW, Entry, tie_of
+from leaderboard_core.settings import MAX_EXACT_INTEGER
 
 MAX_BIGINT = 2**63 - 1
 MAX_NAME_LENGTH = 200
 MAX_REGION_LENGTH = 50
 MAX_TOMBSTONE_SECONDS = 10**9
+MAX_SUBMITS = 2**31 - 1
 MAX_TIMESTAMP = 9_000_000_000_000_000
 """µs since the epoch; the year 2255, inside what a double and a Postgres TIMESTAMP hold exactly."""
 
@@ -26,19 +31,21 @@ class ScoreEvent:
     `protected` says that the account has a password. `traceparent` names the trace of the write's request, if any.
     `key` is the write's Idempotency-Key, if any: hash of subject and key, fingerprint of the request, '1' when it made
     the player, and the timestamp, with blanks between them. `credential` says who made the player, and after a
-    blank the hash of its secret, if it has one.
+    blank the hash of its secret, if it has one. `entries` are those that the write changed. `score` is None when `main`
+    was not among them: such an event says nothing else of the player.
     """
 
     user_id: str
     name: str
     region: str
-    score: int
+    score: int | None
     timestamp: int
     request_id: str
     protected: bool = False
     traceparent: str = ""
     key: str = ""
     credential: str = ""
+    entries: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ def decode(raw: str | bytes, region: str) -> ScoreEvent | Deletion:
             fields["user_id"],
             fields["name"],
             fields["region"],
-            fields["score"],
+            fields["score"] if "entries" not in fields else fields.get("score"),
             fields["timestamp"],
             fields.get("request_id", ""),
             fields.get("protected", False) is True,
@@ -85,8 +92,8 @@ def decode(raw: str | bytes, region: str) -> ScoreEvent | Deletion:
         )
     except KeyError as error:
         raise PoisonedEvent(f"no {error.args[0]}") from error
-    _check(event, region)
-    return event
+    _check(event, region, has_score="score" in fields)
+    return replace(event, entries=_entries(fields["entries"], event)) if "entries" in fields else event
 
 
 def timestamp_of(raw: str | bytes) -> int | None:
@@ -120,7 +127,7 @@ def _deletion(fields: dict[str, Any], region: str) -> Deletion:
     return event
 
 
-def _check(event: ScoreEvent, region: str) -> None:
+def _check(event: ScoreEvent, region: str, *, has_score: bool) -> None:
     _check_text("user_id", event.user_id)
     _check_text("name", event.name)
     if len(event.name) > MAX_NAME_LENGTH:
@@ -129,8 +136,71 @@ def _check(event: ScoreEvent, region: str) -> None:
     for field in ("key", "credential"):
         if "\0" in getattr(event, field):
             raise PoisonedEvent(f"{field} has a NUL character, which Postgres cannot store")
-    if type(event.score) is not int or not -MAX_BIGINT - 1 <= event.score <= MAX_BIGINT:
+    if has_score and (type(event.score) is not int or not -MAX_BIGINT - 1 <= event.score <= MAX_BIGINT):
         raise PoisonedEvent("score is not a whole number that fits a BIGINT")
+
+
+def _entries(found: object, event: ScoreEvent) -> tuple[Entry, ...]:
+    if not isinstance(found, list) or not found:
+        raise PoisonedEvent("entries is not a list of entries")
+    return tuple(_entry(one, event) for one in found)
+
+
+def _entry(fields: object, event: ScoreEvent) -> Entry:
+    """Read and check an entry of an event, which is of the event's time. Raises PoisonedEvent."""
+    if not isinstance(fields, dict):
+        raise PoisonedEvent("an entry is not a JSON object")
+    removed = _flag(fields, "removed")
+    key = 0 if removed else _whole(fields, "key", -MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)
+    member = "" if removed else fields.get("member")
+    if not isinstance(member, str) or not (removed or tie_of(member, event.user_id) is not None):
+        raise PoisonedEvent("member of an entry is not the player's")
+    return Entry(
+        user_id=event.user_id,
+        board_id=_whole(fields, "board_id", 0, MAX_BIGINT),
+        board=_name(fields, "board", BOARD_NAME),
+        window=_name(fields, "window", WINDOW),
+        key=key,
+        member=member,
+        clock=event.timestamp,
+        submits=_whole(fields, "submits", 0, MAX_SUBMITS, 0),
+        base_at=_whole(fields, "base_at", 0, event.timestamp, 0),
+        best=_flag(fields, "best"),
+        removed=removed,
+        metadata="" if removed else _metadata(fields),
+    )
+
+
+def _metadata(fields: dict[str, Any]) -> str:
+    if "metadata" not in fields:
+        return ""
+    if not isinstance(fields["metadata"], dict):
+        raise PoisonedEvent("metadata of an entry is not a JSON object")
+    try:
+        return orjson.dumps(fields["metadata"]).decode()
+    except orjson.JSONEncodeError as error:
+        raise PoisonedEvent(f"metadata of an entry: {error}") from error
+
+
+def _whole(fields: dict[str, Any], field: str, lowest: int, highest: int, absent: int | None = None) -> int:
+    found = fields.get(field, absent)
+    if type(found) is not int or not lowest <= found <= highest:
+        raise PoisonedEvent(f"{field} of an entry is not a whole number from {lowest} to {highest}")
+    return found
+
+
+def _flag(fields: dict[str, Any], field: str) -> bool:
+    found = fields.get(field, False)
+    if type(found) is not bool:
+        raise PoisonedEvent(f"{field} of an entry is neither true nor false")
+    return found
+
+
+def _name(fields: dict[str, Any], field: str, pattern: re.Pattern[str]) -> str:
+    found = fields.get(field)
+    if not isinstance(found, str) or not pattern.fullmatch(found):
+        raise PoisonedEvent(f"{field} of an entry is not the name of one")
+    return found
 
 
 def _check_text(field: str, value: object) -> None:

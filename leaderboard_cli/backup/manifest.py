@@ -16,8 +16,10 @@ NAME = "manifest.json"
 FORMAT = 1
 OLDEST_SCHEMA = 7
 """Rows of older schemas would need more than the defaults of the columns that they lack."""
-TABLES = ("leaderboard", "accounts", "deleted_players")
+TABLES = ("leaderboard", "accounts", "deleted_players", "entries")
 """What is kept of each database. The rest says who runs it at the moment, and is made anew."""
+_SINCE_SCHEMA = {"entries": 8}
+"""Backups of older schemas lack these tables, of which there was nothing then."""
 CHUNK = 1 << 20
 
 OnRows = Callable[[str, int], None]
@@ -121,9 +123,10 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} has schema {manifest.schema_version}, which is too old: restore it with its own version, then "
             "upgrade."
         )
+    expected = [table for table in TABLES if _SINCE_SCHEMA.get(table, 0) <= manifest.schema_version]
     for database in manifest.databases:
-        if tuple(sorted(table.table for table in database.tables)) != tuple(sorted(TABLES)):
-            raise BackupProblem(f"{path} is damaged: {database.name} does not have the tables {', '.join(TABLES)}.")
+        if sorted(table.table for table in database.tables) != sorted(expected):
+            raise BackupProblem(f"{path} is damaged: {database.name} does not have the tables {', '.join(expected)}.")
     return manifest
 
 

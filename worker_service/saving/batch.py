@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import orjson
 
+from leaderboard_core.entries import merge_all
 from leaderboard_core.events import Deletion, PoisonedEvent, ScoreEvent, decode
 
 
@@ -28,6 +30,7 @@ class DeadLetter:
 class Batch:
     """Events to upsert, each user once, in order of user_id; `raw_of` finds an event's raw form again.
 
+    An event has the entries of all events of its user, merged: `merged_raws` are those others, as they were taken.
     `traceparents` are those of all events that can be read, the superseded ones' too.
     `deletions` come before them, each user once: who is among both was made anew after the deletion.
     """
@@ -39,79 +42,97 @@ class Batch:
     traceparents: Sequence[str] = ()
     deletions: Sequence[Deletion] = ()
     raw_deletions: dict[str, str] = field(default_factory=dict)
+    merged_raws: dict[str, Sequence[str]] = field(default_factory=dict)
 
-    def raw(self, event: ScoreEvent | Deletion) -> str:
-        """Return an event as it was taken."""
-        return (self.raw_deletions if isinstance(event, Deletion) else self.raw_of)[event.user_id]
+    def raws_of(self, event: ScoreEvent | Deletion) -> Sequence[str]:
+        """Return what an event is made of, as it was taken."""
+        if isinstance(event, Deletion):
+            return (self.raw_deletions[event.user_id],)
+        return (*self.merged_raws.get(event.user_id, ()), self.raw_of[event.user_id])
 
     @property
     def raws(self) -> list[str]:
         """As they were taken: deletions, events, and what cannot be stored."""
-        return [*self.raw_deletions.values(), *self.raw_of.values(), *(letter.raw for letter in self.dead)]
+        written = [raw for event in self.events for raw in self.raws_of(event)]
+        return [*self.raw_deletions.values(), *written, *(letter.raw for letter in self.dead)]
+
+
+class _Write(NamedTuple):
+    event: ScoreEvent
+    raw: str
 
 
 def build(raw_events: Iterable[str], region: str) -> Batch:
     """Decode events; of several by one user only the newest score is kept, and a deletion drops what is older.
 
-    The order by user_id makes two workers lock rows in the same order, so that they cannot deadlock.
+    Entries are merged, whichever of the events they came with. The order by user_id makes two workers lock rows in the
+    same order, so that they cannot deadlock.
     """
-    newest: dict[str, tuple[ScoreEvent, str]] = {}
+    writes: dict[str, list[_Write]] = {}
     gone: dict[str, tuple[Deletion, str]] = {}
-    credentials: dict[str, list[tuple[int, str]]] = {}
     dead = []
     traceparents = []
-    superseded = 0
+    read = 0
     for raw in raw_events:
         try:
             event = decode(raw, region)
         except PoisonedEvent as error:
             dead.append(DeadLetter(raw, str(error)))
             continue
+        read += 1
         if isinstance(event, Deletion):
-            if event.user_id in gone:
-                superseded += 1
-                if gone[event.user_id][0].timestamp >= event.timestamp:
-                    continue
-            gone[event.user_id] = (event, raw)
+            if event.user_id not in gone or gone[event.user_id][0].timestamp < event.timestamp:
+                gone[event.user_id] = (event, raw)
             continue
         if event.traceparent:
             traceparents.append(event.traceparent)
-        if event.credential:
-            credentials.setdefault(event.user_id, []).append((event.timestamp, event.credential))
-        kept = newest.get(event.user_id)
-        if kept is not None:
-            superseded += 1
-            if kept[0].timestamp >= event.timestamp:
-                continue
-        newest[event.user_id] = (event, raw)
-    for user_id, (deletion, _) in gone.items():
-        if user_id in newest and newest[user_id][0].timestamp <= deletion.timestamp:
-            superseded += 1
-            del newest[user_id]
-    for user_id in newest.keys() & credentials.keys():
-        event, raw = newest[user_id]
-        if not event.credential:  # it is a service's of an earlier version, which knows none
-            since = gone[user_id][0].timestamp if user_id in gone else 0
-            before = [(at, known) for at, known in credentials[user_id] if since < at < event.timestamp]
-            newest[user_id] = (replace(event, credential=max(before, default=(0, ""))[1]), raw)
-    ordered = [newest[user_id] for user_id in sorted(newest)]
+        writes.setdefault(event.user_id, []).append(_Write(event, raw))
+    ordered = []
+    merged_raws: dict[str, Sequence[str]] = {}
+    for user_id in sorted(writes):
+        of_user = writes[user_id]
+        if user_id in gone:
+            deleted_at = gone[user_id][0].timestamp
+            of_user = [write for write in of_user if write.event.timestamp > deleted_at]
+        if of_user:
+            newest = _newest(of_user)
+            ordered.append(newest)
+            if others := [write.raw for write in of_user if write.event.entries and write.raw is not newest.raw]:
+                merged_raws[user_id] = others
     return Batch(
         events=[event for event, _ in ordered],
         dead=dead,
-        superseded=superseded,
+        superseded=read - len(ordered) - len(gone),
         raw_of={event.user_id: raw for event, raw in ordered},
         traceparents=traceparents,
         deletions=[gone[user_id][0] for user_id in sorted(gone)],
         raw_deletions={user_id: raw for user_id, (_, raw) in gone.items()},
+        merged_raws=merged_raws,
     )
 
 
+def _newest(writes: Sequence[_Write]) -> _Write:
+    """Return the newest of a user's writes with a score, or of all when none has one, with the entries of all."""
+    if len(writes) == 1 and len(writes[0].event.entries) < 2:
+        return writes[0]
+    cards = [write for write in writes if write.event.score is not None]
+    event, raw = max(cards or writes, key=lambda write: write.event.timestamp)
+    entries = tuple(merge_all(entry for write in writes for entry in write.event.entries))
+    if entries != event.entries:
+        event = replace(event, entries=entries)
+    if not event.credential:  # it is a service's of an earlier version, which knows none
+        known = [(card.timestamp, card.credential) for card, _ in cards if card.credential]
+        before = [(at, credential) for at, credential in known if at < event.timestamp]
+        event = replace(event, credential=max(before, default=(0, ""))[1])
+    return _Write(event, raw)
+
+
 def without_undone(raw_events: Iterable[str], region: str, undone_until: int) -> list[str]:
-    """Leave out the scores up to a time (µs): a restore has undone them. Deletions stay."""
-    return [raw for raw in raw_events if not (undone_until and _is_score_until(raw, region, undone_until))]
+    """Leave out the writes up to a time (µs): a restore has undone them. Deletions stay."""
+    return [raw for raw in raw_events if not (undone_until and _is_write_until(raw, region, undone_until))]
 
 
-def _is_score_until(raw: str, region: str, micros: int) -> bool:
+def _is_write_until(raw: str, region: str, micros: int) -> bool:
     try:
         event = decode(raw, region)
     except PoisonedEvent:
@@ -121,8 +142,11 @@ def _is_score_until(raw: str, region: str, micros: int) -> bool:
 
 def columns(
     events: Sequence[ScoreEvent],
-) -> tuple[list[str], list[str], list[str], list[int], list[int], list[bool], list[str], list[str]]:
-    """Build the arrays of `upsert_scores`: user_ids, names, regions, scores, µs, protected, last keys, credentials."""
+) -> tuple[list[str], list[str], list[str], list[int | None], list[int], list[bool], list[str], list[str]]:
+    """Build the arrays of `upsert_scores`: user_ids, names, regions, scores, µs, protected, last keys, credentials.
+
+    The events have scores.
+    """
     return (
         [event.user_id for event in events],
         [event.name for event in events],
@@ -133,3 +157,26 @@ def columns(
         [event.key for event in events],
         [event.credential for event in events],
     )
+
+
+def entry_columns(events: Sequence[ScoreEvent]) -> tuple[list[str | int | bool], ...]:
+    """Build the arrays of `upsert_entries`, in its order; empty ones when no event has entries."""
+    rows = [
+        (
+            entry.user_id,
+            entry.board_id,
+            entry.window,
+            event.region,
+            entry.key,
+            entry.member,
+            entry.clock,
+            entry.submits,
+            entry.base_at,
+            entry.best,
+            entry.removed,
+            entry.metadata,
+        )
+        for event in events
+        for entry in event.entries
+    ]
+    return tuple(map(list, zip(*rows, strict=True)))

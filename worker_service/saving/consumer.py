@@ -174,15 +174,16 @@ class Consumer:
         self._fence_pauses.reset()
         if batch.traceparents and (tracer := tracing.active()) is not None:
             tracer.saved(batch.traceparents, self.region, len(taken.raw_events), started_at)
-        dead += [batches.DeadLetter(batch.raw(event), reason) for event, reason in refused]
+        dead += [batches.DeadLetter(raw, reason) for event, reason in refused for raw in batch.raws_of(event)]
         for dead_letter in dead:
             log.error("event refused", extra={"region": self.region, "reason": dead_letter.reason})
         BATCH_SIZE.labels(self.region).observe(len(taken.raw_events))
         if batch.deletions:
             await self._expire_tombstones(batch)
         await self._acknowledge(taken, dead)
-        EVENTS_SAVED.labels(self.region, "saved").inc(len(batch.events) + len(batch.deletions) - len(refused))
-        EVENTS_SAVED.labels(self.region, "superseded").inc(batch.superseded)
+        saved = len(batch.events) + len(batch.deletions) - len(refused)
+        EVENTS_SAVED.labels(self.region, "saved").inc(saved)
+        EVENTS_SAVED.labels(self.region, "superseded").inc(len(taken.raw_events) - saved - len(dead))
         EVENTS_SAVED.labels(self.region, "dead").inc(len(dead))
 
     async def _expire_tombstones(self, batch: batches.Batch) -> None:

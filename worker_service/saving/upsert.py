@@ -13,7 +13,7 @@ from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.postgres.deletions import delete_players
 from leaderboard_core.postgres.fencing import Fence, fenced
-from worker_service.saving.batch import Batch, columns
+from worker_service.saving.batch import Batch, columns, entry_columns
 
 REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 """Errors that the event itself causes; all others may pass."""
@@ -39,8 +39,13 @@ async def save(
         await delete_players(pool, deletions, fence, old_workers=old_workers)
 
     async def upsert(pool: Pool, events: Sequence[ScoreEvent]) -> None:
+        cards = [event for event in events if event.score is not None]
+        entries = entry_columns(events)
         async with fenced(pool, fence) as connection:
-            await connection.execute(sql.load("upsert_scores"), *columns(events))
+            if cards:
+                await connection.execute(sql.load("upsert_scores"), *columns(cards))
+            if entries:
+                await connection.execute(sql.load("upsert_entries"), *entries)
 
     deleted = await _apply(pool, batch.deletions, delete)
     return [*deleted, *await _apply(pool, batch.events, upsert)]

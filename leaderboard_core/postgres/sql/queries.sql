@@ -125,6 +125,50 @@ SET name = EXCLUDED.name, region = EXCLUDED.region, score = EXCLUDED.score, upda
     credential = COALESCE(NULLIF(EXCLUDED.credential, ''), leaderboard.credential)
 WHERE leaderboard.updated_at IS NULL OR leaderboard.updated_at < EXCLUDED.updated_at
 
+-- name: upsert_entries
+-- $1 user_ids, $2 board_ids, $3 windows, $4 regions, $5 keys, $6 members, $7 µs, $8 submits, $9 µs before which nothing
+-- counts any more (0 for never), $10 whether the better counts and not the later, $11 removed, $12 metadata: arrays of one
+-- length, each entry once.
+-- Of a row and an event, or of two, the state that ORDER BY puts first stands, as leaderboard_core/entries.py has it; the
+-- WHERE before leaves out what comes twice. Deletions are looked up as by upsert_scores.
+INSERT INTO entries (user_id, board_id, board_window, region, key, member, updated_at, submits, base_at, best, removed,
+                     metadata)
+SELECT user_id, board_id, board_window, region, key, member, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond',
+       submits, TIMESTAMP 'epoch' + NULLIF(base_micros, 0) * INTERVAL '1 microsecond', best, removed, metadata
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::integer[],
+            $9::bigint[], $10::boolean[], $11::boolean[], $12::text[])
+     AS event (user_id, board_id, board_window, region, key, member, micros, submits, base_micros, best, removed, metadata)
+WHERE event.micros > (
+        SELECT COALESCE((EXTRACT(EPOCH FROM max(deleted_at)) * 1000000)::bigint, -1) FROM deleted_players
+    )
+    OR NOT EXISTS (
+        SELECT 1 FROM deleted_players
+        WHERE deleted_players.user_id = event.user_id
+          AND deleted_players.deleted_at >= TIMESTAMP 'epoch' + event.micros * INTERVAL '1 microsecond'
+    )
+ON CONFLICT (user_id, board_id, board_window) DO UPDATE
+SET (region, key, member, updated_at, submits, base_at, best, removed, metadata) = (
+    SELECT region, key, member, updated_at, GREATEST(entries.submits, EXCLUDED.submits),
+           GREATEST(entries.base_at, EXCLUDED.base_at), best, removed, metadata
+    FROM (VALUES
+        (EXCLUDED.region, EXCLUDED.key, EXCLUDED.member, EXCLUDED.updated_at, EXCLUDED.best, EXCLUDED.removed,
+         EXCLUDED.metadata),
+        (entries.region, entries.key, entries.member, entries.updated_at, entries.best, entries.removed, entries.metadata)
+    ) AS state (region, key, member, updated_at, best, removed, metadata)
+    ORDER BY state.updated_at >= COALESCE(GREATEST(entries.base_at, EXCLUDED.base_at), '-infinity') DESC,
+             NOT state.removed DESC,
+             CASE WHEN entries.best AND EXCLUDED.best THEN state.key END DESC,
+             CASE WHEN entries.best AND EXCLUDED.best THEN state.member END DESC,
+             state.updated_at DESC
+    LIMIT 1
+)
+WHERE EXCLUDED.updated_at > entries.updated_at
+   OR EXCLUDED.submits > entries.submits
+   OR EXCLUDED.base_at > COALESCE(entries.base_at, '-infinity')
+   OR (EXCLUDED.updated_at >= COALESCE(entries.base_at, '-infinity')
+       AND (entries.removed > EXCLUDED.removed
+            OR (EXCLUDED.best AND (EXCLUDED.key, EXCLUDED.member) > (entries.key, entries.member))))
+
 -- name: hold_admission
 -- $1 region, or part of one, $2 nonce. Result: TRUE while that is its admission, which stays so until the transaction ends
 SELECT TRUE FROM admissions WHERE region = $1 AND nonce = $2 FOR SHARE
@@ -189,15 +233,16 @@ ORDER BY attnum
 
 -- name: has_rows
 -- Result: whether there is anything that a restore would replace
-SELECT EXISTS (SELECT FROM leaderboard) OR EXISTS (SELECT FROM accounts)
+SELECT EXISTS (SELECT FROM leaderboard) OR EXISTS (SELECT FROM accounts) OR EXISTS (SELECT FROM entries)
 
 -- name: empty_database
 -- Deletes and does not truncate: who reads meanwhile goes on.
-WITH passwords AS (DELETE FROM accounts), deletions AS (DELETE FROM deleted_players) DELETE FROM leaderboard
+WITH passwords AS (DELETE FROM accounts), deletions AS (DELETE FROM deleted_players), standings AS (DELETE FROM entries)
+DELETE FROM leaderboard
 
 -- name: delete_players
 -- $1 user_ids, $2 µs of the deletion, $3 µs until which tokens may be valid: arrays of one length, each user_id once.
--- Needs lock_admissions. Rows and passwords that are newer stay.
+-- Needs lock_admissions. Rows, entries and passwords that are newer stay.
 WITH event AS (
     SELECT user_id, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond' AS deleted_at,
            TIMESTAMP 'epoch' + until_micros * INTERVAL '1 microsecond' AS tokens_until
@@ -209,6 +254,9 @@ WITH event AS (
 ), passwords AS (
     DELETE FROM accounts USING event
     WHERE accounts.user_id = event.user_id AND accounts.created_at <= event.deleted_at
+), standings AS (
+    DELETE FROM entries USING event
+    WHERE entries.user_id = event.user_id AND entries.updated_at <= event.deleted_at
 )
 DELETE FROM leaderboard USING event
 WHERE leaderboard.user_id = event.user_id

@@ -19,10 +19,11 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from tests.acceptance.cluster import REPOSITORY, clean_environment
 from tests.conftest import Start, TestDatabases
 from tests.support.command import run_here, verified
+from tests.support.entries import Operation, Writer, entry_rows
 from tests.support.proxy import proxy
 from tests.support.service import Api
 from tests.support.waiting import eventually
-from tests.support.worker import drained, rows, working
+from tests.support.worker import drained, push, rows, working
 
 PASSWORD = "correct horse battery"
 
@@ -137,6 +138,40 @@ async def test_an_empty_system_needs_no_option(
     after = await api.top()
     assert (after["total"], after["rows"]) == (300, before["rows"])
     await verified(environ)
+
+
+async def test_entries_come_back_and_a_backup_from_before_there_were_any_has_none(
+    environ: dict[str, str],
+    databases: RegionDatabases,
+    all_redis: redis.Redis,
+    test_databases: TestDatabases,
+    tmp_path: Path,
+) -> None:
+    writer, folder = Writer("alice"), tmp_path / "backup"
+    plan: list[Operation] = [("main", 0, 1), ("submit", 17, 2), ("submit", 18, 5), ("remove", 18, 0)]
+    for operation in plan:
+        writer.do(operation)
+    async with working(environ):
+        await push(all_redis, *writer.events)
+        await drained(all_redis)
+    expected = {("alice", board_id): state for board_id, state in writer.entries.items()}
+    assert await entry_rows(databases["EU"]) == expected
+    await back_up(environ, folder)
+    await databases["EU"].execute("DELETE FROM leaderboard")
+    assert "--replace" in await refused(environ, folder), "entries alone would be replaced as well"
+    await all_redis.flushdb()
+    await test_databases.empty()
+    await restore(environ, folder)
+    assert await entry_rows(databases["EU"]) == expected
+    manifest = json.loads((folder / NAME).read_text("utf-8"))
+    for database in manifest["databases"]:
+        database["tables"] = [table for table in database["tables"] if table["table"] != "entries"]
+    (folder / NAME).write_text(json.dumps(manifest), "utf-8")
+    assert "does not have the tables" in await refused(environ, folder, "--replace")
+    (folder / NAME).write_text(json.dumps({**manifest, "schema_version": 7}), "utf-8")
+    await restore(environ, folder, "--replace")
+    assert set(await rows(databases)) == {"alice"}
+    assert await entry_rows(databases["EU"]) == {}
 
 
 async def test_a_damaged_backup_changes_nothing(

@@ -83,6 +83,35 @@ async def test_the_table_is_that_of_the_design(databases: RegionDatabases) -> No
     assert 'region, score DESC, user_id COLLATE "C" DESC' in index
 
 
+async def test_the_table_of_entries_is_that_of_the_design(databases: RegionDatabases) -> None:
+    columns = await databases["EU"].fetch(
+        "SELECT column_name, data_type, character_maximum_length, is_nullable, collation_name "
+        "FROM information_schema.columns WHERE table_name = 'entries' ORDER BY ordinal_position"
+    )
+    assert [tuple(column) for column in columns] == [
+        ("user_id", "text", None, "NO", None),
+        ("board_id", "bigint", None, "NO", None),
+        ("board_window", "text", None, "NO", None),
+        ("region", "character varying", 50, "NO", None),
+        ("key", "bigint", None, "NO", None),
+        ("member", "text", None, "NO", "C"),
+        ("updated_at", "timestamp without time zone", None, "NO", None),
+        ("submits", "integer", None, "NO", None),
+        ("base_at", "timestamp without time zone", None, "YES", None),
+        ("best", "boolean", None, "NO", None),
+        ("removed", "boolean", None, "NO", None),
+        ("metadata", "text", None, "NO", None),
+    ]
+    indexes = await databases["EU"].fetch(
+        "SELECT indexdef FROM pg_indexes WHERE tablename = 'entries' ORDER BY indexname"
+    )
+    assert [row["indexdef"].partition(" USING btree ")[2] for row in indexes] == [
+        "(board_id, board_window, region, key DESC, member DESC) WHERE (NOT removed)",
+        "(user_id, board_id, board_window)",
+        "(updated_at, user_id, board_id, board_window)",
+    ]
+
+
 TABLES_OF_ROWS = sorted(name for name in sql.queries() if name.startswith("rows_of_"))
 
 

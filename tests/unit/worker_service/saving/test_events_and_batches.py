@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leaderboard_core.entries import Entry
 from leaderboard_core.events import MAX_BIGINT, MAX_TIMESTAMP, Deletion, PoisonedEvent, ScoreEvent, decode
-from worker_service.saving.batch import DeadLetter, build, columns
+from worker_service.saving.batch import DeadLetter, build, columns, entry_columns
 
 GOOD: dict[str, Any] = {
     "user_id": "alice",
@@ -37,6 +38,40 @@ def test_a_deletion() -> None:
     event = decode(gone(), "EU")
     assert event == Deletion("alice", "EU", 7, "r", 9)
     assert event.tokens_until == 9_000_007
+
+
+ENTRY: dict[str, Any] = {"board_id": 17, "board": "kills", "window": "all", "key": 12, "member": "alice"}
+
+
+def entry(**changed: Any) -> str:
+    return raw(entries=[{**ENTRY, **changed}])
+
+
+def test_an_event_with_entries() -> None:
+    more = {"submits": 3, "base_at": 4, "best": True, "metadata": {"map": "🎮", "n": [1, 2.5]}, "later": 1}
+    event = decode(entry(**more), "EU")
+    assert isinstance(event, ScoreEvent)
+    assert (event.score, event.entries) == (
+        5,
+        (
+            Entry(
+                *("alice", 17, "kills", "all", 12, "alice", 1_700_000_000_000_001, 3, 4),
+                best=True,
+                metadata='{"map":"🎮","n":[1,2.5]}',
+            ),
+        ),
+    )
+    without = {key: value for key, value in GOOD.items() if key != "score"}
+    tied = {**ENTRY, "member": "7307199254740990alice", "window": "week.2026-W48"}
+    gone = {"board_id": 0, "board": "main", "window": "day.2026-11-25", "removed": True, "key": 5, "member": "alice"}
+    event = decode(json.dumps({**without, "entries": [tied, gone, {**gone, "key": None}]}), "EU")
+    assert isinstance(event, ScoreEvent)
+    assert event.score is None
+    assert [(one.key, one.member, one.removed, one.metadata, one.submits) for one in event.entries] == [
+        (12, "7307199254740990alice", False, "", 0),
+        (0, "", True, "", 0),
+        (0, "", True, "", 0),
+    ]
 
 
 def test_a_good_event() -> None:
@@ -102,6 +137,39 @@ def test_every_whole_number_that_fits_is_exact(score: int) -> None:
         (raw(timestamp=MAX_TIMESTAMP + 1), "timestamp"),
         (raw(timestamp=1.5), "timestamp"),
         (raw(timestamp=None), "timestamp"),
+        (raw(entries=[], score=None), "score"),
+        (raw(entries=[]), "entries is not a list"),
+        (raw(entries={}), "entries is not a list"),
+        (raw(entries=None), "entries is not a list"),
+        (raw(entries=[5]), "not a JSON object"),
+        (entry(board_id=-1), "board_id"),
+        (entry(board_id=2**63), "board_id"),
+        (entry(board_id="17"), "board_id"),
+        (entry(board_id=True), "board_id"),
+        (entry(board="Kills"), "board of an entry"),
+        (entry(board="a:b"), "board of an entry"),
+        (entry(board=None), "board of an entry"),
+        (entry(window="week.a:b"), "window of an entry"),
+        (entry(window=""), "window of an entry"),
+        (entry(key=2**53), "key of an entry"),
+        (entry(key=-(2**53)), "key of an entry"),
+        (entry(key=1.5), "key of an entry"),
+        (entry(key=None), "key of an entry"),
+        (entry(member="bob"), "member of an entry"),
+        (entry(member="1alice"), "member of an entry"),
+        (entry(member=None), "member of an entry"),
+        (entry(submits=-1), "submits"),
+        (entry(submits=2**31), "submits"),
+        (entry(base_at=GOOD["timestamp"] + 1), "base_at"),
+        (entry(base_at=None), "base_at"),
+        (entry(best=1), "best"),
+        (entry(removed="yes"), "removed"),
+        (entry(metadata=[]), "metadata"),
+        (entry(metadata=None), "metadata"),
+        (
+            raw(entries=[ENTRY]).replace('"key"', '"metadata": ' + '{"a":' * 300 + "1" + "}" * 300 + ', "key"'),
+            "metadata",
+        ),
         (gone(user_id=""), "user_id is not a text"),
         (gone(user_id="a\0b"), "NUL"),
         (gone(region="ASIA"), "in the queue of EU"),
@@ -168,14 +236,52 @@ def test_a_deletion_drops_what_is_older_and_spares_what_is_newer(taken: list[tup
     assert {event.user_id: event.timestamp for event in batch.events} == alive
     assert batch.superseded == len(taken) - len(ends) - len(alive)
     taken_apart: list[ScoreEvent | Deletion] = [*batch.deletions, *batch.events]
-    assert sorted(batch.raws) == sorted(map(batch.raw, taken_apart))
-    assert [decode(batch.raw(event), "EU") for event in taken_apart] == taken_apart
+    assert sorted(batch.raws) == sorted(raw for event in taken_apart for raw in batch.raws_of(event))
+    assert [[decode(raw, "EU") for raw in batch.raws_of(event)] for event in taken_apart] == [
+        [event] for event in taken_apart
+    ]
 
 
 def test_poisoned_events_do_not_hold_up_their_neighbours() -> None:
     batch = build([raw(user_id="a"), "poison", raw(user_id="b"), raw(user_id="c", region="NA")], "EU")
     assert [event.user_id for event in batch.events] == ["a", "b"]
     assert [letter.raw for letter in batch.dead] == ["poison", raw(user_id="c", region="NA")]
+
+
+def test_a_batch_merges_the_entries_of_all_events_of_a_player() -> None:
+    without = {key: value for key, value in GOOD.items() if key != "score"}
+    laps = {**ENTRY, "board": "laps", "board_id": 18}
+    taken = [
+        raw(timestamp=3, score=3, entries=[{**ENTRY, "key": 3}]),
+        raw(timestamp=2, score=2),
+        json.dumps({**without, "timestamp": 5, "entries": [{**laps, "key": 5}]}),
+        json.dumps({**without, "timestamp": 4, "entries": [{**laps, "key": 4}, {**ENTRY, "key": 4}]}),
+        json.dumps({**without, "user_id": "bob", "timestamp": 1, "entries": [{**ENTRY, "member": "bob"}]}),
+    ]
+    batch = build(taken, "EU")
+    assert batch.superseded == 3
+    assert [(event.user_id, event.score, event.timestamp) for event in batch.events] == [
+        ("alice", 3, 3),
+        ("bob", None, 1),
+    ]
+    assert [(one.board, one.key, one.clock) for one in batch.events[0].entries] == [("kills", 4, 4), ("laps", 5, 5)]
+    assert sorted(batch.raws) == sorted([taken[0], *taken[2:]]), "an older score alone is not needed any more"
+    assert sorted(batch.raws_of(batch.events[0])) == sorted([taken[0], *taken[2:4]])
+    assert list(zip(*entry_columns(batch.events), strict=True)) == [
+        ("alice", 17, "all", "EU", 4, "alice", 4, 0, 0, False, False, ""),
+        ("alice", 18, "all", "EU", 5, "alice", 5, 0, 0, False, False, ""),
+        ("bob", 17, "all", "EU", 12, "bob", 1, 0, 0, False, False, ""),
+    ]
+    assert entry_columns(build([raw()], "EU").events) == ()
+
+
+def test_a_deletion_drops_entries_from_before_it_and_spares_later_ones() -> None:
+    """Of a board where the better counts, the entry from before would be the one that stands."""
+    before = raw(timestamp=6, entries=[{**ENTRY, "key": 99, "best": True}])
+    after = raw(timestamp=8, entries=[{**ENTRY, "key": 1, "best": True}])
+    batch = build([after, before, gone(timestamp=7)], "EU")
+    assert [one.key for one in batch.events[0].entries] == [1]
+    assert batch.superseded == 1
 
 
 def test_columns() -> None:
