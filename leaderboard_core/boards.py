@@ -108,9 +108,14 @@ class Place(NamedTuple):
         return cls(MAIN, ALL, region)
 
     @property
+    def is_default(self) -> bool:
+        """Whether it is a ranking of the scores that stand on players' cards."""
+        return self.board.is_main and self.window == ALL
+
+    @property
     def name(self) -> str:
-        """Name the ranking in keys and cursors; `main`'s have the names of their regions."""
-        if self.board.is_main and self.window == ALL:
+        """Name the ranking in keys and cursors; the default ones have the names of their regions."""
+        if self.is_default:
             return self.region
         return f"{self.entry_field}:{self.region}"
 

@@ -170,7 +170,7 @@ async def _fetch(
     connection: Any, statement: str, place: Place, *arguments: object, timeout: float | None = None
 ) -> Any:
     """Ask for rows of a region's part of a board."""
-    text = sql.load_over("rows_of_main", statement)
+    text = sql.load_over("rows_of_main" if place.is_default else "rows_of_entries", statement)
     where = (place.region, place.board.id, place.window)
     return await connection.fetch(text, *where, *arguments, timeout=timeout)
 

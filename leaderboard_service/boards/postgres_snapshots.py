@@ -1,11 +1,11 @@
-"""Holds a snapshot of each region's board with its index, for all reads of about a second, and bounds how many read."""
+"""Holds a snapshot of each region, with its boards' indexes, for about a second, and bounds how many read."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from leaderboard_core.concurrency.ttl_cache import TtlCache
 from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
+from leaderboard_service.boards.coalescing import RequestCoalescer
 from leaderboard_service.boards.postgres_queries import RegionSnapshot, read_index
 from leaderboard_service.boards.sparse_index import SparseIndex
 
@@ -39,16 +40,53 @@ _STATE_ERRORS = (
 )
 
 
-class HeldSnapshot:
-    """A transaction that is held open so that others can see what it sees; once retired, it ends with its last user."""
+@contextmanager
+def answering() -> Iterator[None]:
+    """Raise Unavailable when Postgres cannot be reached, or a snapshot is gone."""
+    try:
+        yield
+    except (*CONNECTION_ERRORS, *_STATE_ERRORS) as error:
+        raise Unavailable(_AWAY) from error
 
-    def __init__(self, snapshot: str, index: SparseIndex, transaction: AsyncExitStack) -> None:
+
+class HeldSnapshot:
+    """A transaction that is held open so that others can see what it sees; once retired, it ends with its last user.
+
+    `version` is that of the database then (`export_snapshot`), and `indexes` are those of rankings at that version.
+    """
+
+    def __init__(
+        self,
+        snapshot: str,
+        version: str | None,
+        connection: Any,
+        transaction: AsyncExitStack,
+        indexes: Mapping[str, SparseIndex],
+    ) -> None:
         self.snapshot = snapshot
-        self.index = index
+        self.version = version
+        self.indexes = dict(indexes)
+        self._reading: RequestCoalescer[SparseIndex] = RequestCoalescer()
+        self._one_at_a_time = asyncio.Lock()
+        self._connection = connection
         self._transaction = transaction
         self._users = 0
         self._retired = False
         self._ending: asyncio.Task[None] | None = None
+
+    async def index_of(self, place: Place) -> SparseIndex:
+        """Return the index of a region's part of a board, which is read when it is first asked for."""
+        known = self.indexes.get(place.name)
+        return known or await self._reading.read(place.name, lambda: self._read(place))
+
+    async def _read(self, place: Place) -> SparseIndex:
+        async with self.used(), self._one_at_a_time:
+            if place.name not in self.indexes:
+                with answering():
+                    # A savepoint: what fails must not end the snapshot of all others.
+                    async with self._connection.transaction():
+                        self.indexes[place.name] = await read_index(self._connection, place, self.version)
+            return self.indexes[place.name]
 
     @asynccontextmanager
     async def used(self) -> AsyncIterator[None]:
@@ -96,6 +134,7 @@ class BoardSnapshots:
             for pool in {databases[region] for region in databases.regions}
         }
         self._held: dict[str, HeldSnapshot] = {}
+        self._asked: dict[str, set[Place]] = {region: set() for region in databases.regions}
         self._current = {
             region: TtlCache(partial(self._hold, region), SNAPSHOT_SECONDS, duty_cycle=INDEX_DUTY_CYCLE)
             for region in databases.regions
@@ -104,15 +143,17 @@ class BoardSnapshots:
     @asynccontextmanager
     async def open(self, place: Place) -> AsyncIterator[RegionSnapshot]:
         """Lend a region's part of the boards. Raises Unavailable, early when too many read."""
-        region = place.region
-        pool = self._databases[region]
+        pool = self._databases[place.region]
+        self._asked[place.region].add(place)
         try:
             async with self._bulkheads[pool].entered():
-                held = await self._current[region].get()
-                async with held.used(), self._transaction(pool) as connection:
-                    import_snapshot = sql.load("import_snapshot").replace("$1", held.snapshot)
-                    await connection.execute(f"{import_snapshot}; {sql.load('go_by_order')}")
-                    yield RegionSnapshot(connection, place, held.index)
+                held = await self._current[place.region].get()
+                async with held.used():
+                    index = await held.index_of(place)
+                    async with self._transaction(pool) as connection:
+                        import_snapshot = sql.load("import_snapshot").replace("$1", held.snapshot)
+                        await connection.execute(f"{import_snapshot}; {sql.load('go_by_order')}")
+                        yield RegionSnapshot(connection, place, index)
         except BulkheadFull as error:
             raise Unavailable(BUSY) from error
 
@@ -121,16 +162,23 @@ class BoardSnapshots:
         await asyncio.gather(*(held.ended() for held in self._held.values()))
 
     async def _hold(self, region: str) -> HeldSnapshot:
-        """Hold the present snapshot instead of the last; its index is read anew only if anything has changed."""
+        """Hold the present snapshot instead of the last, with the indexes that were asked for since.
+
+        They are read anew only if anything has changed.
+        """
         loop = asyncio.get_running_loop()
         started, last = loop.time(), self._held.get(region)
+        asked, self._asked[region] = self._asked[region], set()
         async with AsyncExitStack() as stack:
             connection = await stack.enter_async_context(self._transaction(self._databases.held(region)))
             await connection.execute(sql.load("go_by_order"))
             snapshot, version = await connection.fetchrow(sql.load("export_snapshot"))
-            known = None if last is None or version is None or version != last.index.version else last.index
-            index = await read_index(connection, Place.on_main(region), version) if known is None else known
-            held = self._held[region] = HeldSnapshot(snapshot, index, stack.pop_all())
+            unchanged = last is not None and version is not None and version == last.version
+            indexes = dict(last.indexes) if last is not None and unchanged else {}
+            for place in asked:
+                if place.name not in indexes:
+                    indexes[place.name] = await read_index(connection, place, version)
+            held = self._held[region] = HeldSnapshot(snapshot, version, connection, stack.pop_all(), indexes)
         if last is not None:
             last.retire()
         # Longer than the cache may give it; when nobody reads any more, Postgres can clean up again.
@@ -140,11 +188,9 @@ class BoardSnapshots:
     @asynccontextmanager
     async def _transaction(self, pool: Pool) -> AsyncIterator[Any]:
         """Lend a connection whose statements all see one snapshot. Raises Unavailable."""
-        try:
+        with answering():
             async with (
                 pool.acquire(timeout=self._databases.timeout_seconds) as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
                 yield connection
-        except (*CONNECTION_ERRORS, *_STATE_ERRORS) as error:
-            raise Unavailable(_AWAY) from error

@@ -135,7 +135,7 @@ class Writer:
             board_id=board.id,
             board=board.name,
             window="all",
-            key=board.key_of(score),
+            key=board.sign * score,
             member=board.member_of(self.user_id, self.clock),
             clock=self.clock,
             submits=(before.submits if before else 0) + counts,

@@ -411,6 +411,14 @@ DELETE FROM accounts WHERE user_id = $1 AND password_hash = $2
     WHERE region = $1 AND $2::bigint = 0 AND $3::text = 'all'
 ) AS rows
 
+-- name: rows_of_entries
+-- What @rows@ is on every other board, and in every other window. Where no name is asked for, nothing is joined.
+(
+    SELECT entries.user_id, entries.key, entries.member, COALESCE(leaderboard.name, entries.user_id) AS name, entries.region
+    FROM entries LEFT JOIN leaderboard ON leaderboard.user_id = entries.user_id
+    WHERE entries.region = $1 AND entries.board_id = $2::bigint AND entries.board_window = $3::text AND NOT entries.removed
+) AS rows
+
 -- name: export_snapshot
 -- Result: snapshot (what other transactions may see too, while this one lasts), and version: a text that is the same in
 -- two transactions only if both see the same rows, because no transaction that writes, in whichever database of the

@@ -1,9 +1,11 @@
-"""Reads of boards other than `main` from Redis, in each order and with each kind of ties, against sorting."""
+"""Reads of boards other than `main` from both stores, in each order and with each kind of ties, against sorting."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise, product
 from typing import Final
 
@@ -11,14 +13,19 @@ import pytest
 
 from leaderboard_core.boards import ALL, Board, Order, Place, Rules, Ties
 from leaderboard_core.errors import UserNotFound
+from leaderboard_core.postgres import sql
+from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.keys import GLOBAL
 from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_service.boards.postgres_boards import PostgresBoards
 from leaderboard_service.boards.ranges import BoardRange, Point
 from leaderboard_service.boards.ranking import RankedRow, percentile
 from leaderboard_service.boards.redis_boards import RedisBoards
+from leaderboard_service.boards.service import BoardSource
 from tests.support.service import Api
 
 REGIONS = ("ASIA", "EU", "NA")
+NOW = datetime(2026, 1, 1)
 ORDERS: Final[tuple[Order, ...]] = ("desc", "asc")
 TIES: Final[tuple[Ties, ...]] = ("shared", "earliest")
 BOARDS = [
@@ -40,14 +47,24 @@ class Entry:
         return Point(board.sign * self.score, board.member_of(self.user_id, self.reached_at))
 
 
+def players_of(chance: random.Random) -> list[Entry]:
+    """Make players with few scores, some of which were reached at once."""
+    return [
+        Entry(
+            f"{chance.choice(['a', 'Z', 'é', 'フ'])}{number}",
+            chance.choice(REGIONS),
+            chance.randint(-2, 2),
+            1_767_225_600_000_000 + chance.randrange(9),
+        )
+        for number in range(60)
+    ]
+
+
 async def fill(shard_map: ShardMap, board: Board, chance: random.Random) -> list[Entry]:
-    """Put players with few scores on a board, as writes would, and somebody more on `main` only."""
-    entries = []
-    for number in range(60):
-        user_id = f"{chance.choice(['a', 'Z', 'é', 'フ'])}{number}"
-        reached_at = 1_767_225_600_000_000 + chance.randrange(9)
-        entry = Entry(user_id, chance.choice(REGIONS), chance.randint(-2, 2), reached_at)
-        entries.append(entry)
+    """Put players on a board, as writes would, and somebody more on `main` only."""
+    entries = players_of(chance)
+    for entry in entries:
+        user_id = entry.user_id
         shard = shard_map.shard_of(entry.region, user_id)
         keys, place = shard.keys, Place(board, ALL, entry.region)
         at = entry.point(board)
@@ -85,7 +102,7 @@ async def test_every_read_is_what_sorting_says(any_api: Api) -> None:
         await compare(RedisBoards(any_api.services.shard_map), board, entries)
 
 
-async def compare(reads: RedisBoards, board: Board, entries: list[Entry]) -> None:
+async def compare(reads: BoardSource, board: Board, entries: list[Entry]) -> None:
     chance = random.Random(board.id)
     for region in (*REGIONS, GLOBAL) if board.rules.regions else (GLOBAL,):
         place = Place(board, ALL, region)
@@ -123,6 +140,67 @@ async def compare(reads: RedisBoards, board: Board, entries: list[Entry]) -> Non
                 await reads.rank(place, missing)
             with pytest.raises(UserNotFound):
                 await reads.around(place, missing, 3)
+
+
+async def save(databases: RegionDatabases, boards: list[Board], entries: list[Entry]) -> None:
+    """Save players and their entries on boards, as workers would, and on each an entry that was taken off."""
+    for region in REGIONS:
+        own = [entry for entry in entries if entry.region == region]
+        cards = [(entry.user_id, entry.user_id.upper(), region, 0) for entry in own]
+        rows = [
+            (entry.user_id, board.id, ALL, region, *reversed(entry.point(board)), NOW, False)
+            for board in boards
+            for entry in own
+        ]
+        rows += [("removed", board.id, ALL, region, "removed", 99, NOW, True) for board in boards]
+        pool = databases[region]
+        await pool.copy_records_to_table("leaderboard", records=cards, columns=("user_id", "name", "region", "score"))
+        columns = ("user_id", "board_id", "board_window", "region", "member", "key", "updated_at", "removed")
+        await pool.copy_records_to_table("entries", records=rows, columns=columns)
+
+
+async def test_postgres_says_the_same_of_every_board(databases: RegionDatabases) -> None:
+    reads, entries = PostgresBoards(databases), players_of(random.Random(1))
+    await save(databases, BOARDS, entries)
+    try:
+        for board in BOARDS:
+            await compare(reads, board, entries)
+    finally:
+        await reads.close()
+
+
+async def test_many_boards_share_one_snapshot(databases: RegionDatabases) -> None:
+    """Each has an index of its own, which is read when it is first asked for."""
+    reads, boards = PostgresBoards(databases), [Board(f"b{n}", 100 + n, 1, Rules()) for n in range(20)]
+    entries = players_of(random.Random(1))
+    await save(databases, boards, entries)
+    try:
+        expected = ranked(entries, Place(boards[0], ALL, "EU"))
+        pages = await asyncio.gather(*(reads.top(Place(board, ALL, "EU"), 100, 0) for board in boards))
+        assert all(page.rows == expected for page in pages)
+        held = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in tra%'"
+        assert await databases["EU"].fetchval(held) <= 2
+    finally:
+        await reads.close()
+
+
+@pytest.mark.parametrize("statement", ["board_counts_between", "board_marks", "board_place", "board_rows_from"])
+async def test_postgres_goes_by_the_order_of_the_board(databases: RegionDatabases, statement: str) -> None:
+    """Counts and marks look at nothing but the index of entries; only rows are joined with their names."""
+    await databases["EU"].execute(
+        "INSERT INTO entries (user_id, board_id, board_window, region, key, member, updated_at) "
+        "SELECT 'p' || n, 7, 'all', 'EU', n % 100, 'p' || n, now() FROM generate_series(1, 20000) AS n"
+    )
+    further = {"board_counts_between": ([50], ["p9"], [40], ["p1"])}.get(statement, (50, "p9", 10))
+    more = (5,) if statement == "board_marks" else ()
+    async with databases["EU"].acquire() as connection, connection.transaction():
+        await connection.execute(sql.load("go_by_order"))
+        asked = "EXPLAIN " + sql.load_over("rows_of_entries", statement)
+        plan = "\n".join(line for (line,) in await connection.fetch(asked, "EU", 7, ALL, *further, *more))
+    assert "entries_order" in plan
+    assert ("leaderboard" in plan) == (statement == "board_rows_from"), plan
+    assert "Seq Scan" not in plan
+    assert "Sort" not in plan or statement == "board_marks", plan
 
 
 async def test_where_the_earliest_stands_higher_every_rank_is_another(any_api: Api) -> None:
