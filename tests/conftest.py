@@ -74,7 +74,8 @@ def infra() -> Iterator[Infrastructure]:
 
 
 EMPTY = "; ".join(
-    f"DELETE FROM {table}" for table in ("leaderboard", "accounts", "deleted_players", "admissions", "known_regions")
+    f"DELETE FROM {table}"
+    for table in ("leaderboard", "accounts", "deleted_players", "admissions", "known_regions", "boards")
 )
 
 
