@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "regions": "regions:app",
     "repartition": "repartition:repartition",
     "players": "players:app",
+    "boards": "boards:app",
     "backup": "backup:backup",
     "restore": "restore:restore",
     "token": "token:token",

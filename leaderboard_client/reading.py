@@ -10,8 +10,10 @@ from leaderboard_client.results import (
     Account,
     Around,
     Batch,
+    BoardPage,
     BoardRank,
     Created,
+    DefinedBoard,
     Deleted,
     Entered,
     Export,
@@ -118,6 +120,15 @@ def export(answer: Answer) -> Export:
         account=data["account"] and pick(Account, data["account"]),
         saved=data["saved"] and pick(Saved, data["saved"]),
     )
+
+
+def defined_board(answer: Answer) -> DefinedBoard:
+    return pick(DefinedBoard, answer.json())
+
+
+def board_page(answer: Answer) -> BoardPage:
+    data = answer.json()
+    return BoardPage(tuple(pick(DefinedBoard, board) for board in data["boards"]), data["next_cursor"])
 
 
 def status(answer: Answer) -> Status:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from leaderboard_client import reading
 from leaderboard_client.calls import Call, segment
 from leaderboard_client.feeds import EventFeed, LiveRank, LiveTop, RankFeed, Stream, TopFeed
-from leaderboard_client.results import Around, Export, Health, Page, Rank, Ranks, Status
+from leaderboard_client.results import Around, BoardPage, DefinedBoard, Export, Health, Page, Rank, Ranks, Status
 from leaderboard_client.session import Session
 from leaderboard_client.sse import Event
 
@@ -20,6 +20,14 @@ class Reads(Session):
     def regions(self) -> Call[tuple[str, ...]]:
         """Return the names of all regions: where a player may be at home, each with a board."""
         return Call("GET", "/regions", reading.regions)
+
+    def boards(self, *, cursor: str | None = None) -> Call[BoardPage]:
+        """Return the boards and their rules, by name, a hundred at once; from the `next_cursor` of those before."""
+        return Call("GET", "/boards", reading.board_page, query={"cursor": cursor})
+
+    def board(self, board: str) -> Call[DefinedBoard]:
+        """Return a board, its rules, and how many players it has. Raises NotFound with the code board_not_found."""
+        return Call("GET", f"/boards/{segment(board)}", reading.defined_board)
 
     def top(
         self, region: str = GLOBAL, *, limit: int = 100, offset: int | None = None, cursor: str | None = None

@@ -83,6 +83,29 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class DefinedBoard:
+    """A board and its rules; `version` counts their changes.
+
+    `everywhere` is False while some Redis does not go by this version yet. `entries` counts the players of each region
+    and of GLOBAL, where one board was asked for.
+    """
+
+    board: str
+    version: int
+    definition: Mapping[str, Any]
+    everywhere: bool = True
+    entries: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BoardPage:
+    """A page of boards by name; `next_cursor` is None at the end."""
+
+    boards: tuple[DefinedBoard, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """One score of a batch that was not taken, with the error that the single call would have raised."""
 

@@ -9,7 +9,17 @@ from typing import Any, TypeVar
 from leaderboard_client import reading
 from leaderboard_client.calls import Call, segment
 from leaderboard_client.errors import Conflict, InvalidRequest, LeaderboardError
-from leaderboard_client.results import Batch, Created, Deleted, Entered, Refusal, Registered, Submission, Written
+from leaderboard_client.results import (
+    Batch,
+    Created,
+    DefinedBoard,
+    Deleted,
+    Entered,
+    Refusal,
+    Registered,
+    Submission,
+    Written,
+)
 from leaderboard_client.session import Session, new_key
 from leaderboard_client.steps import Answer
 
@@ -209,6 +219,19 @@ class Writes(Session):
         """
         path = f"/users/{segment(user_id)}/secret"
         return Call("POST", path, reading.secret, token=self.token, repeatable=False)
+
+    def define_board(self, board: str, definition: Mapping[str, Any]) -> Call[DefinedBoard]:
+        """State all rules of a board, with an administrator's token; what is left out is as it was at the beginning.
+
+        Scores that are sent after this returned go by them; the same once more changes nothing.
+        Raises Conflict with the code fixed_field for what cannot be changed (`details["field"]`), Unavailable with the
+        code not_everywhere when the rules are saved and some Redis could not be told in the call's time.
+        """
+        return Call("PUT", f"/boards/{segment(board)}", reading.defined_board, body=definition, token=self.token)
+
+    def delete_board(self, board: str) -> Call[None]:
+        """Take a board away for good, with an administrator's token. Raises Conflict for the board `main`."""
+        return Call("DELETE", f"/boards/{segment(board)}", reading.nothing, token=self.token)
 
     def _write(
         self,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Final, Literal, NamedTuple, Self
+
+import orjson
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 
@@ -12,6 +14,7 @@ Order = Literal["desc", "asc"]
 Ties = Literal["shared", "earliest"]
 Submitter = Literal["player", "server"]
 
+GONE: Final = "gone"
 ALL: Final = "all"
 """The window that never ends."""
 TIE_DIGITS: Final = 16
@@ -41,6 +44,19 @@ class Rules:
     decimals: int = 0
     keep_windows: int = 400
     open: bool = True
+
+    def encode(self) -> str:
+        """Write all of them as JSON."""
+        return orjson.dumps(asdict(self)).decode()
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read what `encode` has made; what a later version has added is ignored. Raises ValueError."""
+        found: dict[str, Any] = orjson.loads(text)
+        known = {field.name: found[field.name] for field in fields(cls) if field.name in found}
+        if "windows" in known:
+            known["windows"] = tuple(known["windows"])
+        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +110,50 @@ class Board:
 
 MAIN: Final = Board("main", 0, 0, Rules())
 """The board that is always there, and of a call that names none."""
+
+
+class Definition(NamedTuple):
+    """What is said of a name: the board that has it, or that the last one which had it is gone.
+
+    `text` is how a shard says which definition that is, to which a later version may add.
+    """
+
+    board: Board
+    gone: bool = False
+    text: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.board.name
+
+    @property
+    def state(self) -> str:
+        """What names it on every shard, where a write compares it: `<id> <version>`, or `<id> gone`."""
+        return self.text or f"{self.board.id} {GONE if self.gone else self.board.version}"
+
+    @property
+    def age(self) -> tuple[int, bool, int]:
+        """How late it is: of two definitions of one name the greater one counts."""
+        return self.board.id, self.gone, 0 if self.gone else self.board.version
+
+    def of_rules(self, rules: Rules) -> Self:
+        """Return the same definition with other rules."""
+        return self._replace(board=replace(self.board, rules=rules))
+
+    @classmethod
+    def parse(cls, name: str, state: str | None, rules: str | None) -> Self:
+        """Read what a shard has of a name; the main board that nobody has defined is as it begins.
+
+        Raises ValueError.
+        """
+        if state is None:
+            if name != MAIN.name:
+                raise ValueError(f"{name} is not defined")
+            return cls(MAIN)
+        board_id, version, *_ = state.split(" ")
+        gone = version == GONE
+        known = Rules() if not rules else Rules.decode(rules)
+        return cls(Board(name, int(board_id), 0 if gone else int(version), known), gone, state)
 
 
 class Place(NamedTuple):

@@ -13,6 +13,9 @@ _SCORE_BODY: Final = 12 * (128 + 200) + 512
 # A thousand of the longest ids in UTF-8.
 _LIST_BODY: Final = 1000 * (4 * 128 + 4) + 512
 
+# A definition has a title, at most 8 windows and a dozen numbers.
+_DEFINITION_BODY: Final = 12 * 200 + 8 * 1024 + 1024
+
 
 class Repeat(Enum):
     """Whether a request that may have been done already may be sent again."""
@@ -92,6 +95,11 @@ DELETE: Final = Call("DELETE", "/users/{user_id}", token=True, repeat=Repeat.ALW
 # Whose token it is may be said in the body instead: by the old password, or the secret.
 SET_PASSWORD: Final = Call("PUT", "/users/{user_id}/password", largest_body=_AUTH_BODY)
 NEW_SECRET: Final = Call("POST", "/users/{user_id}/secret", token=True, largest_body=_SCORE_BODY)
+BOARDS: Final = read("/boards")
+BOARD: Final = read("/boards/{board}")
+# Both say how the board is to be afterwards, so that it does no harm to say it twice.
+DEFINE: Final = Call("PUT", "/boards/{board}", token=True, repeat=Repeat.ALWAYS, largest_body=_DEFINITION_BODY)
+UNDEFINE: Final = Call("DELETE", "/boards/{board}", token=True, repeat=Repeat.ALWAYS)
 HEALTH: Final = read("/health")
 STATUS: Final = read("/status")
 METRICS: Final = read("/metrics")
@@ -100,13 +108,17 @@ CALLS: Final[tuple[Call, ...]] = (
     *(REGISTER, LOGIN, CREATE, UPDATE, ADD, SUBMIT, SUBMIT_MANY),
     *(REGIONS, TOP, RANGE, RANK, RANKS, AROUND, STREAM_TOP, STREAM_RANK),
     *(EXPORT, DELETE, SET_PASSWORD, NEW_SECRET),
+    *(BOARDS, BOARD, DEFINE, UNDEFINE),
     *(HEALTH, STATUS, METRICS),
 )
 
 
 @dataclass(slots=True)
 class Endpoint:
-    """All calls of one path; `token` says that at least one of them needs a token."""
+    """All calls of one path; `token` says that at least one of them needs a token.
+
+    It is asked for as well with verbs that none of them has.
+    """
 
     path: str
     calls: dict[str, Call] = field(default_factory=dict)

@@ -11,6 +11,7 @@ LeaderboardError            500 internal_error
         Unavailable         503 unavailable
         WarmingUp           503 warming_up
             Repartitioning  503 repartitioning
+        NotEverywhere       503 not_everywhere
     MissingToken            401 missing_token
         InvalidToken        401 invalid_token
     InvalidCredentials      401 invalid_credentials
@@ -18,10 +19,14 @@ LeaderboardError            500 internal_error
     ForbiddenOrigin         403 forbidden_origin
     NotFound                404 not_found
     UserNotFound            404 user_not_found
+    BoardNotFound           404 board_not_found
     MethodNotAllowed        405 method_not_allowed
     RequestTimeout          408 request_timeout
     UserExists              409 user_exists
     RegionMismatch          409 region_mismatch
+    BoardClosed             409 board_closed
+    FixedField              409 fixed_field
+    MainBoard               409 main_board
     PayloadTooLarge         413 payload_too_large
     UnsupportedMediaType    415 unsupported_media_type
     IdempotencyKeyInUse     422 idempotency_key_reused
@@ -119,6 +124,11 @@ class UserNotFound(LeaderboardError):
         return {"X-Leaderboard-Source": self.source} if self.source else {}
 
 
+class BoardNotFound(LeaderboardError):
+    status, code = 404, "board_not_found"
+    default_message = "There is no such board; GET /boards lists those that there are."
+
+
 class MethodNotAllowed(LeaderboardError):
     status, code = 405, "method_not_allowed"
     default_message = "This path does not take that verb."
@@ -149,6 +159,24 @@ class UserExists(LeaderboardError):
 class RegionMismatch(LeaderboardError):
     status, code = 409, "region_mismatch"
     default_message = "The player belongs to another region."
+
+
+class BoardClosed(LeaderboardError):
+    status, code = 409, "board_closed"
+    default_message = "This board takes no scores now; nothing was changed."
+
+
+class FixedField(LeaderboardError):
+    status, code = 409, "fixed_field"
+    default_message = "This field of the board cannot be changed."
+
+    def __init__(self, message: str | None = None, *, field: str = "", **details: Any) -> None:
+        super().__init__(message, field=field, **details)
+
+
+class MainBoard(LeaderboardError):
+    status, code = 409, "main_board"
+    default_message = "The board 'main' is always there; empty it by deleting its players."
 
 
 class IdempotencyKeyInUse(LeaderboardError):
@@ -186,7 +214,7 @@ class ScoreOutOfRange(LeaderboardError):
 
 class ScoreOutOfBounds(LeaderboardError):
     status, code = 422, "score_out_of_bounds"
-    default_message = "This server takes scores from 'min' to 'max' only; nothing was changed."
+    default_message = "This board takes scores from 'min' to 'max' only; nothing was changed."
 
 
 class RateLimited(RetryLater):
@@ -222,6 +250,13 @@ class WarmingUp(RetryLater):
 class Repartitioning(WarmingUp):
     code = "repartitioning"
     default_message = "Players are being spread over other servers; boards can be read, and writes wait."
+
+
+class NotEverywhere(RetryLater):
+    status, code = 503, "not_everywhere"
+    default_message = (
+        "The definition is saved, and not every Redis goes by it yet: that follows by itself; the same call says when."
+    )
 
 
 class GatewayTimeout(LeaderboardError):

@@ -14,7 +14,8 @@ from leaderboard_core.names import is_name, is_user_id
 from leaderboard_core.settings import AuthSettings
 
 ALGORITHM = "HS256"
-ROLES = ("player", "server")
+ROLES = (PLAYER, SERVER, ADMIN) = ("player", "server", "admin")
+"""What a token may do: play for one player, write for anybody, or say how boards are. None may do what another may."""
 METHODS = (PASSWORD, SECRET, NAME, OPERATOR) = ("pwd", "secret", "name", "operator")
 """How a player got a token, as the first of its claim `amr` (RFC 8176 names `pwd`)."""
 _REQUIRED = ["exp", "user_id", "name", "region"]
@@ -23,7 +24,7 @@ _CACHE_SIZE = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a token speaks for; `role` is "player" or "server".
+    """Who a token speaks for; `role` is one of ROLES.
 
     A player's token is worth nothing once the player was deleted after `issued_at` (µs; 0 for a token that does
     not say when). `method` is how the player logged in, '' for a token that does not say.
@@ -39,7 +40,15 @@ class Identity:
 
     @property
     def is_server(self) -> bool:
-        return self.role == "server"
+        return self.role == SERVER
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == ADMIN
+
+    @property
+    def is_player(self) -> bool:
+        return self.role == PLAYER
 
 
 def revoked_token() -> InvalidToken:
@@ -61,7 +70,7 @@ class Tokens:
         name: str,
         region: str,
         *,
-        role: str = "player",
+        role: str = PLAYER,
         ttl_seconds: int | None = None,
         issued_at: int | None = None,
         method: str = "",
@@ -69,14 +78,14 @@ class Tokens:
         """A signed token that lives `ttl_seconds` (JWT_TTL_SECONDS if None).
 
         `issued_at` is in µs on the clock of the player's Redis, as a deletion's time is, so that the two compare;
-        None takes the clock of this process. `method` is one of METHODS, '' for a server's token.
+        None takes the clock of this process. `method` is one of METHODS, '' for a token that is no player's.
         """
         now = time.time()
         issued = now if issued_at is None else issued_at / 1_000_000
         claims: dict[str, Any] = {"user_id": user_id, "name": name, "region": region}
         claims["iat"] = round(issued, 6)
         claims["exp"] = int(now) + (self._ttl if ttl_seconds is None else ttl_seconds)
-        if role != "player":
+        if role != PLAYER:
             claims["role"] = role
         if method:
             claims["amr"] = [method]
@@ -124,7 +133,7 @@ class Tokens:
         except (jwt.PyJWTError, UnicodeError, ArithmeticError, ValueError, TypeError) as error:
             raise InvalidToken from error
         user_id, name, region = claims["user_id"], claims["name"], claims["region"]
-        role = claims.get("role", "player")
+        role = claims.get("role", PLAYER)
         if not all(isinstance(value, str) and value for value in (user_id, name, region)) or role not in ROLES:
             raise InvalidToken
         # Tokens may be made elsewhere with our secret: what could not be registered cannot be played either.

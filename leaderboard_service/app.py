@@ -16,6 +16,7 @@ from leaderboard_core.telemetry.metrics import HTTP_REQUESTS
 from leaderboard_service import openapi
 from leaderboard_service.accounts.routes import router as accounts
 from leaderboard_service.boards.routes import router as boards
+from leaderboard_service.definitions.routes import router as definitions
 from leaderboard_service.live.routes import router as live
 from leaderboard_service.players.routes import router as players
 from leaderboard_service.reference.document import complete
@@ -27,7 +28,7 @@ NAME = "leaderboard_service"
 ASSETS = "/docs/assets/"
 DEFAULT_PORT = 5000
 
-ROUTERS = (accounts, scores, boards, live, players, system)
+ROUTERS = (accounts, scores, boards, definitions, live, players, system)
 """In the order of the OpenAPI document."""
 
 

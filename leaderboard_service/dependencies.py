@@ -79,10 +79,22 @@ async def server(caller: Caller) -> Identity:
 ServerToken = Annotated[Identity, Depends(server)]
 
 
+async def admin(caller: Caller) -> Identity:
+    """Return an administrator's identity. Raises MissingToken, InvalidToken or Forbidden."""
+    if not caller.is_admin:
+        raise Forbidden("Only a token with role 'admin' defines boards: `leaderboard token NAME --role admin`.")
+    return caller
+
+
+AdminToken = Annotated[Identity, Depends(admin)]
+
+
 async def player(caller: Caller, regions: KnownRegions) -> Identity:
     """Return the token's player. Raises MissingToken, InvalidToken, Forbidden or UnknownRegion."""
     if caller.is_server:
         raise Forbidden("A server's token speaks for no player; use POST /score.")
+    if not caller.is_player:
+        raise Forbidden("An administrator's token speaks for no player.")
     regions.resolve(caller.region)
     return caller
 

@@ -56,6 +56,7 @@ TAGS: Final = [
     {"name": "auth", "description": "Accounts: who a player is."},
     {"name": "scores", "description": "Score writes. Each needs a token and takes an Idempotency-Key."},
     {"name": "boards", "description": "Reads of boards. They need no token."},
+    {"name": "definitions", "description": "Which boards there are, and their rules."},
     {"name": "users", "description": "A player as a whole."},
     {"name": "live", "description": "Live boards as Server-Sent Events. They need no token."},
     {"name": "system", "description": "For operators: health, state and metrics."},

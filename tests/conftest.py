@@ -75,7 +75,7 @@ def infra() -> Iterator[Infrastructure]:
 
 EMPTY = "; ".join(
     f"DELETE FROM {table}"
-    for table in ("leaderboard", "entries", "accounts", "deleted_players", "admissions", "known_regions")
+    for table in ("leaderboard", "entries", "accounts", "deleted_players", "admissions", "known_regions", "boards")
 )
 
 

@@ -6,10 +6,11 @@ import asyncio
 from dataclasses import dataclass
 
 from leaderboard_core.postgres.databases import RegionDatabases
-from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings
 from leaderboard_core.telemetry import metrics
 from leaderboard_core.telemetry.exposition import count_from_zero
+from worker_service.recovery.definitions import Converger
 from worker_service.recovery.rebuilder import Rebuilder
 from worker_service.saving.consumer import Consumer
 from worker_service.saving.heartbeat import Heartbeat, Peers
@@ -19,18 +20,19 @@ LONGEST_BLOCK_SECONDS = 1.0
 MOST_BLOCKED = 128
 """How many consumers wait in Redis at once, each on a connection: the others take turns with them."""
 
-HEARTBEAT, CONSUMER, INDEXES = TASKS = ("heartbeat", "consumer", "indexes")
+HEARTBEAT, CONSUMER, INDEXES, DEFINITIONS = TASKS = ("heartbeat", "consumer", "indexes", "definitions")
 """What runs beside each other in a worker, and is started again after an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One consumer per queue, one heartbeat per shard, and what rebuilds a shard."""
+    """One consumer per queue, one heartbeat per shard, what rebuilds a shard, and what tells it of boards."""
 
     name: str
     consumers: list[Consumer]
     heartbeats: list[Heartbeat]
     rebuilder: Rebuilder
+    converger: Converger
 
 
 def build(
@@ -45,7 +47,7 @@ def build(
 ) -> Worker:
     """Make the parts; nothing runs yet."""
     _count_from_zero(shard_map)
-    rebuilder = Rebuilder(databases, settings, stop)
+    rebuilder = Rebuilder(shard_map.shards, databases, settings, stop)
     peers = {shard: Peers() for shard in shard_map.shards}
     places = asyncio.Semaphore(MOST_BLOCKED)
     consumers = [
@@ -66,7 +68,8 @@ def build(
         Heartbeat(shard, name, settings.worker_timeout_seconds, databases, rebuilder, stop, peers[shard])
         for shard in shard_map.shards
     ]
-    return Worker(name, consumers, heartbeats, rebuilder)
+    converger = Converger(shard_map.shards, databases[GLOBAL], stop)
+    return Worker(name, consumers, heartbeats, rebuilder, converger)
 
 
 def _count_from_zero(shard_map: ShardMap) -> None:

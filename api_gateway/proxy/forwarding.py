@@ -137,7 +137,8 @@ class Proxy:
             if head.content_length is not None and head.content_length > largest:
                 raise too_large(largest)
             # Browsers ask with OPTIONS, without a token, before they send one.
-            if endpoint is not None and endpoint.token and context.method != "OPTIONS":
+            asks = endpoint is not None and (endpoint.token if call is None else call.token)
+            if asks and context.method != "OPTIONS":
                 self._tokens.verify_header(head.authorization)
             body: bytes | None = None
             if head.has_body:

@@ -16,10 +16,10 @@ NAME = "manifest.json"
 FORMAT = 1
 OLDEST_SCHEMA = 7
 """Rows of older schemas would need more than the defaults of the columns that they lack."""
-TABLES = ("leaderboard", "accounts", "deleted_players", "entries")
+TABLES = ("leaderboard", "accounts", "deleted_players", "entries", "boards")
 """What is kept of each database. The rest says who runs it at the moment, and is made anew."""
-_SINCE_SCHEMA = {"entries": 8}
-"""Backups of older schemas lack these tables, of which there was nothing then."""
+_MADE_BY = {"entries": "entries", "boards": "boards"}
+"""The migration of a table that the oldest schema does not have: a backup from before it lacks its file."""
 CHUNK = 1 << 20
 
 OnRows = Callable[[str, int], None]
@@ -97,6 +97,12 @@ def name_of(regions: Sequence[str]) -> str:
     return "+".join(regions)
 
 
+def tables_of(schema_version: int) -> tuple[str, ...]:
+    """Name the tables that a backup of that schema has."""
+    made_in = {migration.name: migration.version for migration in sql.migrations()}
+    return tuple(table for table in TABLES if made_in.get(_MADE_BY.get(table, ""), 0) <= schema_version)
+
+
 def newest_schema() -> int:
     """Return the number of the newest migration that this version knows."""
     return sql.migrations()[-1].version
@@ -123,10 +129,10 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} has schema {manifest.schema_version}, which is too old: restore it with its own version, then "
             "upgrade."
         )
-    expected = [table for table in TABLES if _SINCE_SCHEMA.get(table, 0) <= manifest.schema_version]
     for database in manifest.databases:
-        if sorted(table.table for table in database.tables) != sorted(expected):
-            raise BackupProblem(f"{path} is damaged: {database.name} does not have the tables {', '.join(expected)}.")
+        tables = tables_of(manifest.schema_version)
+        if {table.table for table in database.tables} != set(tables) or len(database.tables) != len(tables):
+            raise BackupProblem(f"{path} is damaged: {database.name} does not have the tables {', '.join(tables)}.")
     return manifest
 
 

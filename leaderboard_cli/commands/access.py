@@ -14,6 +14,11 @@ def server_access(name: str, url: str, environ: Mapping[str, str]) -> tuple[str,
     return address_of(url, environ), signer(environ).issue(name, name, "GLOBAL", role="server")
 
 
+def admin_access(name: str, url: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the system's URL, as `server_access` does, and an administrator's token for `name`."""
+    return address_of(url, environ), signer(environ).issue(name, name, "GLOBAL", role="admin")
+
+
 def how_to_start() -> str:
     """Say what to do when nothing answers."""
     return f"Start the system with '{called_as()} up', or give --url."

@@ -15,6 +15,7 @@ from leaderboard_core.errors import describe
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, RegionDatabases
 from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import WorkerSettings, load
 from worker_service.recovery.rebuild import rebuild
 from worker_service.recovery.restore import RebuildInterrupted
@@ -48,11 +49,11 @@ async def _rebuild(whole: bool) -> None:
             if not whole and await shard.is_ready():
                 console.print(f"{shard.name} is complete (--whole reads every row all the same)")
                 continue
-            players = await _with_progress(shard, databases, whole)
+            players = await _with_progress(shard, shard_map, databases, whole)
             console.print(f"{shard.name}: {players} players read, complete")
 
 
-async def _with_progress(shard: Shard, databases: RegionDatabases, whole: bool) -> int:
+async def _with_progress(shard: Shard, shard_map: ShardMap, databases: RegionDatabases, whole: bool) -> int:
     settings = load(WorkerSettings, stores_environment())
     with Progress(*_COLUMNS, console=errors) as progress:
         tasks = {
@@ -63,5 +64,10 @@ async def _with_progress(shard: Shard, databases: RegionDatabases, whole: bool) 
             for region in shard.regions
         }
         return await rebuild(
-            shard, databases, settings, lambda region, count: progress.advance(tasks[region], count), whole=whole
+            shard,
+            databases,
+            settings,
+            lambda region, count: progress.advance(tasks[region], count),
+            others=shard_map.shards,
+            whole=whole,
         )

@@ -1,4 +1,4 @@
-"""`leaderboard token`: sign a token for a player or a game server."""
+"""`leaderboard token`: sign a token for a player, a game server or an administrator."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from leaderboard_core.tokens import OPERATOR
 class Role(StrEnum):
     player = "player"
     server = "server"
+    admin = "admin"
 
 
 def token(
-    user_id: Annotated[str, typer.Argument(help="Whom the token speaks for; for a server, its name.")],
-    role: Annotated[Role, typer.Option(help="A server may submit for anybody.")] = Role.player,
+    user_id: Annotated[
+        str, typer.Argument(help="Whom the token speaks for; for a server or an administrator, a name.")
+    ],
+    role: Annotated[Role, typer.Option(help="A server may submit for anybody, an admin define boards.")] = Role.player,
     name: Annotated[str, typer.Option(help="Display name; default the user_id.")] = "",
     region: Annotated[str, typer.Option(help="Home region.")] = "GLOBAL",
     ttl: Annotated[int | None, typer.Option(min=1, help="Seconds to live; default JWT_TTL_SECONDS.")] = None,

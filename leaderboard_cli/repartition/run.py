@@ -86,7 +86,9 @@ class Run:
         for shard in self.plan.new:
             while not await shard.is_ready():
                 try:
-                    await rebuild(shard, self.databases, self.settings, self.reports.on_page)
+                    await rebuild(
+                        shard, self.databases, self.settings, self.reports.on_page, others=self.plan.all_shards
+                    )
                 except LockHeld:
                     await asyncio.sleep(_POLL_SECONDS)  # a worker on the new layout does it
 

@@ -40,6 +40,7 @@ def _trials(keys: Keys) -> Mapping[str, Words]:
         "LPUSH": (queue, ""),
         "LRANGE": (queue, 0, 0),
         "LREM": (queue, 0, ""),
+        "MGET": (user,),
         "PEXPIRE": (user, 1),
         "PEXPIREAT": (user, 1),
         "PEXPIRETIME": (user,),
@@ -47,8 +48,10 @@ def _trials(keys: Keys) -> Mapping[str, Words]:
         "PTTL": (user,),
         "RPOP": (queue,),
         "RPUSH": (queue, ""),
+        "SADD": (user, _NOBODY),
         "SCRIPT LOAD": ("return 1",),
         "SET": (user, ""),
+        "SMEMBERS": (user,),
         "TIME": (),
         "ZADD": (board, 0, _NOBODY),
         "ZCARD": (board,),
@@ -83,7 +86,7 @@ TRANSACTION = ("MULTI", "EXEC", "DISCARD")
 
 KEY_PATTERNS = (
     *("leaderboard:*", "user:*", "entries:*", "queue:scores:*", "bucket:*", "idempotency:*"),
-    *("claim:*", "deleted:*", "shard:*", "workers", "workers:*"),
+    *("claim:*", "deleted:*", "shard:*", "workers", "workers:*", "board:*", "boards"),
 )
 """What a user must be allowed to read and write: every name that `Keys` builds."""
 READABLE = "%R~*"

@@ -39,6 +39,19 @@ class Keys:
         """The GLOBAL board where it is no region's; there is none on a shard of `only_region`."""
         return f"{self.prefix}leaderboard:{GLOBAL}"
 
+    def definition(self, board: str) -> str:
+        """Which definition of a board this shard has: its id, and its version or that it is gone."""
+        return f"{self.prefix}board:{board}"
+
+    def rules(self, board: str) -> str:
+        """The rules of that definition, as JSON."""
+        return f"{self.definition(board)}:rules"
+
+    @property
+    def board_names(self) -> str:
+        """SET of the names that have a definition here, also of boards that are gone."""
+        return f"{self.prefix}boards"
+
     def user(self, user_id: str) -> str:
         return f"{self.prefix}user:{user_id}"
 

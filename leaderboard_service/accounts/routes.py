@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from leaderboard_core import calls
 from leaderboard_core.errors import (
+    BoardClosed,
     Forbidden,
     ForbiddenOrigin,
     InvalidCredentials,
@@ -53,7 +54,7 @@ count_from_zero(LOGINS, ("ok", InvalidCredentials.code, UserNotFound.code, RateL
     status_code=201,
     response_model=Registered,
     responses=refused_with(
-        *(UserExists, Forbidden, ForbiddenOrigin),
+        *(UserExists, BoardClosed, Forbidden, ForbiddenOrigin),
         *BODY_ERRORS,
         *(ScoreOutOfBounds, RateLimited, RegionRateLimited, QueueFull),
         *STORE_ERRORS,

@@ -74,7 +74,7 @@ class HeldSnapshot:
         self._retired = False
         self._ending: asyncio.Task[None] | None = None
 
-    async def index_of(self, place: Place) -> SparseIndex:
+    async def index_for(self, place: Place) -> SparseIndex:
         """Return the index of a region's part of a board, which is read when it is first asked for."""
         known = self.indexes.get(place.name)
         return known or await self._reading.read(place.name, lambda: self._read(place))
@@ -149,7 +149,7 @@ class BoardSnapshots:
             async with self._bulkheads[pool].entered():
                 held = await self._current[place.region].get()
                 async with held.used():
-                    index = await held.index_of(place)
+                    index = await held.index_for(place)
                     async with self._transaction(pool) as connection:
                         import_snapshot = sql.load("import_snapshot").replace("$1", held.snapshot)
                         await connection.execute(f"{import_snapshot}; {sql.load('go_by_order')}")

@@ -109,7 +109,7 @@ def _places_of(player: StoredPlayer) -> tuple[Place, ...]:
 
 def check_owner(user_id: str, caller: Identity) -> None:
     """Raise Forbidden unless the token is the player's own or a server's."""
-    if not caller.is_server and caller.user_id != user_id:
+    if not caller.is_server and (caller.user_id != user_id or not caller.is_player):
         raise Forbidden("A player's token is for that player only; use a token with role 'server'.")
 
 

@@ -8,17 +8,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from leaderboard_core.boards import MAIN
 from leaderboard_core.errors import InvalidPayload, LeaderboardError
 from leaderboard_core.http.exception_handlers import fields_of
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import LimitSettings
 from leaderboard_core.tokens import Identity
+from leaderboard_service.definitions.known import TRIES
 from leaderboard_service.idempotency import Idempotency
 from leaderboard_service.regions import Regions
+from leaderboard_service.scores.refusals import ClaimNeeded, stale_definition
 from leaderboard_service.scores.schemas import BatchItem
 from leaderboard_service.scores.service import (
-    ClaimNeeded,
     ScoreWriter,
     Write,
     Written,
@@ -138,8 +140,16 @@ class BatchWriter:
         return unclaimed
 
     async def _call(self, writes: Sequence[Write]) -> list[list[Any]]:
-        first, limits = writes[0], self._limits
-        shard = self._map.shard_of(first.region, first.user_id)
+        shard = self._map.shard_of(writes[0].region, writes[0].user_id)
+        for _ in range(TRIES):
+            results = await self._call_once(shard, writes)
+            if results[0] != "stale_definition":
+                return results
+            await self._writer.rules.read_again(shard)
+        raise stale_definition()
+
+    async def _call_once(self, shard: Shard, writes: Sequence[Write]) -> list[Any]:
+        first, limits, rules = writes[0], self._limits, self._writer.rules.of(shard)
         keys = shard.keys
         keys_argument = [
             keys.admission,
@@ -147,6 +157,7 @@ class BatchWriter:
             keys.board(GLOBAL),
             keys.queue(first.region),
             keys.region_bucket(first.region),
+            keys.definition(MAIN.name),
         ]
         arguments: list[str | int] = [
             first.region,
@@ -156,11 +167,12 @@ class BatchWriter:
             first.idempotency.fingerprint if first.idempotency else "",
             self._writer.unclaimed.period,
             keys.tombstone(""),
-            self._writer.bounds,
+            rules.for_write(players_own=False),
+            rules.state,
         ]
         for write in writes:
             kept = keys.idempotency(write.subject, write.idempotency.key if write.idempotency else "")
             keys_argument += (keys.user(write.user_id), kept, keys.claim(write.user_id))
             arguments += (write.operation, write.user_id, write.name, write.amount, event_start(write), key_hash(write))
-        results: list[list[Any]] = await shard.run("write_scores", keys_argument, arguments)
+        results: list[Any] = await shard.run("write_scores", keys_argument, arguments)
         return results

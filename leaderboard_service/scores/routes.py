@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from leaderboard_core import calls
 from leaderboard_core.boards import MAIN, Place
 from leaderboard_core.errors import (
+    BoardClosed,
     Forbidden,
     ForbiddenOrigin,
     IdempotencyKeyInUse,
@@ -59,6 +60,7 @@ _WRITE: Final[Errors] = (
     Forbidden,
     ForbiddenOrigin,
     RegionMismatch,
+    BoardClosed,
     *BODY_ERRORS,
     ScoreOutOfBounds,
     IdempotencyKeyInUse,
@@ -214,7 +216,7 @@ async def submit_score(
     """
     region = regions.resolve(body.region)
     if not caller.is_server:
-        if body.user_id != caller.user_id:
+        if body.user_id != caller.user_id or not caller.is_player:
             raise Forbidden("A player's token submits for that player only; use a token with role 'server'.")
         if region != caller.region:
             raise RegionMismatch(region=caller.region)

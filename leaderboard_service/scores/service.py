@@ -10,32 +10,31 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
+from leaderboard_core.boards import MAIN
 from leaderboard_core.errors import (
     Forbidden,
     IdempotencyKeyInUse,
     InvalidPayload,
-    LeaderboardError,
     QueueFull,
     RateLimited,
-    RegionMismatch,
     RegionRateLimited,
-    ScoreOutOfBounds,
     ScoreOutOfRange,
     Unavailable,
-    UserExists,
-    UserNotFound,
     WarmingUp,
 )
 from leaderboard_core.names import why_no_new_name, why_no_new_user_id
+from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
-from leaderboard_core.settings import MAX_EXACT_INTEGER, LimitSettings
+from leaderboard_core.settings import LimitSettings
 from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.exposition import count_from_zero
 from leaderboard_core.telemetry.metrics import SCORE_WRITES
-from leaderboard_core.tokens import Identity, revoked_token
+from leaderboard_core.tokens import Identity
+from leaderboard_service.definitions.known import TRIES, KnownRules
 from leaderboard_service.idempotency import Idempotency
 from leaderboard_service.players.credentials import SERVER
 from leaderboard_service.players.service import Claim, Players
+from leaderboard_service.scores.refusals import ClaimNeeded, refusal_of
 
 log = logging.getLogger(__name__)
 
@@ -138,15 +137,14 @@ class ScoreWriter:
     """Does score writes.
 
     `unclaimed` stands for the claim of a caller that holds none. Where a user_id can be on one Redis only, the script
-    alone decides whether it is free; else it asks for a claim before it makes a player.
+    alone decides whether it is free; else it asks for a claim before it makes a player. `rules` are those of the board.
     """
 
-    def __init__(self, shard_map: ShardMap, limits: LimitSettings, players: Players) -> None:
+    def __init__(self, shard_map: ShardMap, limits: LimitSettings, players: Players, rules: KnownRules) -> None:
         self._map = shard_map
         self._limits = limits
         self._players = players
-        bounded = (limits.min_score, limits.max_score) != (-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)
-        self.bounds = f"{limits.min_score} {limits.max_score}" if bounded else ""
+        self.rules = rules
         self.unclaimed = Claim() if shard_map.one_shard_decides else Claim(deadline=1)
 
     async def write(self, write: Write) -> Written:
@@ -179,8 +177,18 @@ class ScoreWriter:
 
     async def _run(self, write: Write, claim: Claim) -> Written:
         shard = self._map.shard_of(write.region, write.user_id)
-        keys, limits, idempotency = shard.keys, self._limits, write.idempotency
-        answer = await shard.run(
+        for _ in range(TRIES):
+            answer = await self._call(shard, write, claim)
+            if answer[1] != "stale_definition":
+                break
+            await self.rules.read_again(shard)
+        if answer[1] == "incomplete":
+            await shard.report_incomplete(write.user_id)
+        return read_result(write, answer)
+
+    async def _call(self, shard: Shard, write: Write, claim: Claim) -> Sequence[str]:
+        keys, limits, idempotency, rules = shard.keys, self._limits, write.idempotency, self.rules.of(shard)
+        answer: Sequence[str] = await shard.run(
             "write_score",
             (
                 keys.admission,
@@ -192,6 +200,7 @@ class ScoreWriter:
                 keys.region_bucket(write.region),
                 keys.idempotency(write.subject or write.user_id, idempotency.key if idempotency else ""),
                 keys.claim(write.user_id),
+                keys.definition(MAIN.name),
             ),
             (
                 write.operation,
@@ -214,19 +223,18 @@ class ScoreWriter:
                 "" if write.issued_at is None else write.issued_at,
                 key_hash(write),
                 write.credential,
-                self.bounds,
+                rules.for_write(players_own=is_players_own(write)),
+                rules.state,
             ),
         )
-        if answer[1] == "incomplete":
-            await shard.report_incomplete(write.user_id)
-        return read_result(write, answer)
+        return answer
 
 
 def read_result(write: Write, answer: Sequence[str]) -> Written:
     """Read the script's answer to a write. Raises the error of its refusal, or ClaimNeeded."""
     if answer[0] == "refused":
         _counter(answer[1]).inc()
-        raise _refusal(answer[1], answer[2:])
+        raise refusal_of(answer[1], answer[2:])
     _counter(answer[0]).inc()
     if answer[0] == "replay":
         if write.idempotency is None or answer[1] != write.idempotency.fingerprint:
@@ -261,36 +269,3 @@ def key_hash(write: Write) -> str:
         return ""
     named = f"{write.subject or write.user_id}/{write.idempotency.key}"
     return hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
-
-
-class ClaimNeeded(Exception):
-    """The player is not on its shard, and the caller holds no claim on the user_id."""
-
-
-def _refusal(code: str, detail: Sequence[str]) -> LeaderboardError | ClaimNeeded:
-    match code:
-        case "incomplete":
-            return WarmingUp()
-        case "queue_full":
-            return QueueFull(retry_after=1, queue_length=int(detail[0]))
-        case "rate_limited":
-            return RateLimited(retry_after=int(detail[0]) / 1_000_000)
-        case "region_rate_limited":
-            return RegionRateLimited(retry_after=int(detail[0]) / 1_000_000)
-        case "user_exists":
-            return UserExists()
-        case "claimed":
-            return UserExists("This user_id is being registered by another request.")
-        case "claim_lost":
-            return ClaimNeeded()
-        case "invalid_token":
-            return revoked_token()
-        case "user_not_found":
-            return UserNotFound("This player has no card yet; POST /score/create or /auth/register makes one.")
-        case "region_mismatch":
-            return RegionMismatch(region=detail[0])
-        case "score_out_of_range":
-            return ScoreOutOfRange()
-        case "score_out_of_bounds":
-            return ScoreOutOfBounds(min=int(detail[0]), max=int(detail[1]))
-    raise ValueError(f"write_score refused with an unknown code: {code}")

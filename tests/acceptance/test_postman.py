@@ -19,7 +19,10 @@ pytestmark = pytest.mark.local_cluster
 POSTMAN = REPOSITORY / "postman"
 OLDEST_NODE = (20, 0)
 CALLS = {item["name"]: item for item in requests_of(folder("Calls"))}
-WITH_A_SERVER_TOKEN = {"Submit for anybody", "Submit many", "New secret", "Delete the rival"}
+WITH_ANOTHER_TOKEN = {
+    *("Submit for anybody", "Submit many", "New secret", "Delete the rival", "Define a board"),
+    *("Define a board: a rule that cannot be changed", "Take a board away: the main board"),
+}
 
 
 @pytest.fixture(scope="session")
@@ -58,12 +61,14 @@ def run(newman: Path, report: Path, **variables: str) -> Run:
 
 @pytest.fixture(scope="module")
 def whole_run(newman: Path, cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run every call, with a server's token made as the README says."""
-    words = command("token", "postman", "--role", "server")
-    environment = cluster.environment()
-    token = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+    """Run every call, with tokens made as the README says."""
+    tokens = {}
+    for role in ("server", "admin"):
+        words = command("token", "postman", "--role", role)
+        found = subprocess.run(words, env=cluster.environment(), capture_output=True, text=True, timeout=60, check=True)
+        tokens[f"{role}_token"] = found.stdout.strip()
     report = tmp_path_factory.mktemp("newman") / "report.json"
-    return run(newman, report, base_url=cluster.url, server_token=token.strip())
+    return run(newman, report, base_url=cluster.url, **tokens)
 
 
 def test_every_call_passes_from_top_to_bottom(whole_run: Run) -> None:
@@ -104,8 +109,8 @@ def alike(answer: Any, example: Any, where: str) -> None:
             alike(one, other, f"{where}[{number}]")
 
 
-def test_a_run_without_a_server_token_leaves_out_what_needs_one(
+def test_a_run_without_these_tokens_leaves_out_what_needs_them(
     newman: Path, cluster: LocalCluster, tmp_path: Path
 ) -> None:
     done = run(newman, tmp_path / "report.json", base_url=cluster.url)
-    assert set(CALLS) - set(done.names) == WITH_A_SERVER_TOKEN
+    assert set(CALLS) - set(done.names) == WITH_ANOTHER_TOKEN

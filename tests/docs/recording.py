@@ -36,12 +36,14 @@ class Recorder:
         status: int = 200,
         token: str = "",
         server: bool = False,
+        admin: bool = False,
         key: str = "",
     ) -> Any:
         """Record an example of the route `call` ("GET /rank/{user_id}"), with the unchanged answer."""
         method, _, path = call.partition(" ")
         target = target or path
-        shown = {"Authorization": f"Bearer <{'server token' if server else 'token'}>"} if token else {}
+        whose = "admin token" if admin else "server token" if server else "token"
+        shown = {"Authorization": f"Bearer <{whose}>"} if token else {}
         sent = {"Authorization": f"Bearer {token}"} if token else {}
         more = {"Idempotency-Key": key} if key else {}
         answer = await api.http.request(method, target, json=body, headers=sent | more)

@@ -6,6 +6,8 @@ from typing import Any
 
 import redis.asyncio as redis
 
+from leaderboard_core.boards import Rules
+from leaderboard_core.postgres import sql
 from leaderboard_core.redis.admission import REPARTITIONING
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from tests.conftest import Start
@@ -29,11 +31,15 @@ async def tell(start: Start, redis_1: redis.Redis, environ: dict[str, str]) -> R
         await drained(redis_1)
         await _whole_players(recorder, api)
         await drained(redis_1)
+        await _definitions(recorder, api)
         await recorder.call(api, "GET /health", title="A replica that serves")
         await recorder.call(api, "GET /status", title="Everything is saved")
     await _refusals(recorder, api, start)
     await _limits(recorder, start, api)
-    await recorder.error(await start(ready=False, REDIS_URL=NOWHERE), "unavailable", "POST /auth/register", ALICE)
+    away = await start(ready=False, REDIS_URL=NOWHERE)
+    await recorder.error(away, "unavailable", "POST /auth/register", ALICE)
+    main = "PUT /boards/main"
+    await recorder.error(away, "not_everywhere", main, {"title": "Season 4"}, token=api.admin_token())
     admission = await redis_1.get("shard:admission")
     await redis_1.set("shard:admission", f"{admission!s} {REPARTITIONING}")
     await recorder.error(api, "repartitioning", "POST /auth/register", {**ALICE, "user_id": "frank"})
@@ -111,6 +117,18 @@ async def _whole_players(recorder: Recorder, api: Api) -> None:
     )
 
 
+async def _definitions(recorder: Recorder, api: Api) -> None:
+    """Define the main board, and another one, which only this story can make as yet."""
+    call, admin, path = recorder.call, api.admin_token(), "/boards/{board}"
+    rules = {"title": "Season 3", "min_score": 0, "max_step": 500}
+    await call(api, f"PUT {path}", "/boards/main", rules, token=admin, admin=True, title="The main board")
+    await call(api, "GET /boards", title="All of them")
+    await call(api, f"GET {path}", "/boards/main", title="One board")
+    pool = api.services.databases["GLOBAL"]
+    await pool.execute(sql.load("ensure_board"), "season-1", 1, Rules(title="Season 1").encode())
+    await call(api, f"DELETE {path}", "/boards/season-1", token=admin, admin=True, title="An old board")
+
+
 async def _refusals(recorder: Recorder, api: Api, start: Start) -> None:
     error, alice, server = recorder.error, api.player_token("alice", "EU", "Alice"), api.server_token()
     await error(api, "missing_token", "POST /score/add", {"delta": 1})
@@ -130,6 +148,13 @@ async def _refusals(recorder: Recorder, api: Api, start: Start) -> None:
     await error(api, "unknown_region", "GET /top?region=MARS")
     bounded = await start(MAX_SCORE="1000", INSTANCE_NAME="service-1")
     await error(bounded, "score_out_of_bounds", "POST /score/update", {"score": 1001}, token=alice)
+    admin = api.admin_token()
+    await error(api, "board_not_found", "GET /boards/speed-run")
+    await error(api, "main_board", "DELETE /boards/main", token=admin)
+    await error(api, "fixed_field", "PUT /boards/main", {"order": "asc"}, token=admin)
+    await api.define({"open": False})
+    await error(api, "board_closed", "POST /score/update", {"score": 300}, token=alice)
+    await api.define({})
     await error(api, "score_out_of_range", "POST /score/add", {"delta": MAX_EXACT_INTEGER}, token=alice)
     await error(api, "idempotency_key_reused", "POST /score/add", {"delta": 51}, token=alice, key="match-17")
 

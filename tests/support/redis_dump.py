@@ -22,6 +22,8 @@ async def dump(client: redis.Redis) -> dict[str, Any]:
                 value = await client.lrange(key, 0, -1)
             case "zset":
                 value = await client.zrange(key, 0, -1, withscores=True)
+            case "set":
+                value = await client.smembers(key)
             case _:
                 raise AssertionError(f"{key!r} is a {kind!r}")
         content[key] = (kind, value, await client.ttl(key) >= 0)

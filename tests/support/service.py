@@ -68,6 +68,14 @@ class Api:
     def server_token(self, user_id: str = "game-server") -> str:
         return self.tokens.issue(user_id, user_id, "GLOBAL", role="server")
 
+    def admin_token(self, user_id: str = "ops") -> str:
+        return self.tokens.issue(user_id, user_id, "GLOBAL", role="admin")
+
+    async def define(self, definition: object, board: str = "main", token: str | None = None) -> httpx.Response:
+        """State a board's rules, with an administrator's token unless another one is given."""
+        headers = {"Authorization": f"Bearer {token or self.admin_token()}"}
+        return await self.http.put(f"/boards/{board}", json=definition, headers=headers)
+
     async def post(
         self, path: str, body: object, *, token: str | None = None, key: str | None = None, **headers: str
     ) -> httpx.Response:

@@ -55,7 +55,7 @@ async def working(
     block_seconds: float = 0.2,
     only: str | None = None,
 ) -> AsyncIterator[Worker]:
-    """Run a worker with this environment; with `heartbeats` it sends them, reclaims and rebuilds.
+    """Run a worker with this environment; with `heartbeats` it sends them, reclaims, rebuilds and tells of boards.
 
     `only` names the one region whose queue it consumes. Without heartbeats the Redis servers are admitted before.
     """
@@ -71,6 +71,7 @@ async def working(
     tasks = [asyncio.create_task(consumer.run()) for consumer in consumers]
     if heartbeats:
         tasks += [asyncio.create_task(one.run()) for one in parts.heartbeats]
+        tasks.append(asyncio.create_task(parts.converger.run()))
     worker = Worker(name, shard_map, stop, parts.heartbeats, tasks)
     try:
         yield worker

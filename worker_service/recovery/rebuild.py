@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -25,6 +25,7 @@ from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.telemetry.metrics import REBUILD_EXPECTED, REBUILD_PLAYERS
+from worker_service.recovery.definitions import copy_definitions
 from worker_service.recovery.layout import note_layout
 from worker_service.recovery.lock import under_lock
 from worker_service.recovery.regions import RegionsChanged, check_regions, forget_players
@@ -66,6 +67,7 @@ async def rebuild(
     on_page: OnPage | None = None,
     *,
     lives: Lives | None = None,
+    others: Sequence[Shard] = (),
     whole: bool = False,
 ) -> int:
     """Fill `shard` from the databases of its regions and admit its present life; returns the players read.
@@ -75,11 +77,12 @@ async def rebuild(
     region that the shard held completely then only the rows that are newer than its last write are read (all of them
     with `whole`): what Redis lost is the end of its history. One rebuild at a time per shard. Nothing newer in Redis is
     overwritten, and no reader sees the boards before the end. A shard that is open stays so, under its admission.
-    Raises Unavailable (Redis) or RebuildInterrupted.
+    Before it is admitted it gets the definitions of boards, of `others` when GLOBAL's database is away by then. Raises
+    Unavailable (Redis) or RebuildInterrupted.
     """
 
     async def work(lock: str) -> int:
-        return await _rebuild(shard, databases, settings, on_page, lives or Lives(), lock, whole=whole)
+        return await _rebuild(shard, databases, settings, on_page, lives or Lives(), others, lock, whole=whole)
 
     if (await shard.look()).state == "replica":
         raise RebuildInterrupted("it is a replica of another Redis")
@@ -92,6 +95,7 @@ async def _rebuild(
     settings: WorkerSettings,
     on_page: OnPage | None,
     lives: Lives,
+    others: Sequence[Shard],
     lock: str,
     *,
     whole: bool,
@@ -99,6 +103,7 @@ async def _rebuild(
     state = await shard.look()
     held = _held(shard, state)
     if state.is_open:
+        await copy_definitions(shard, databases[GLOBAL], others)
         return await _read(shard, databases, on_page, held, whole=whole)
     await _check_eviction(shard, settings)
     lives.saw(shard, state)
@@ -109,6 +114,7 @@ async def _rebuild(
         players = await _read(shard, databases, on_page, held, whole=whole)
     for region in held - set(shard.regions):
         await _forget_region(shard, region)
+    await copy_definitions(shard, databases[GLOBAL], others)
     if not is_first:
         # An event of an earlier life must not have a later time than the next write.
         await asyncio.sleep(max(0.0, settings.clock_skew_seconds - lives.saw(shard, state)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from leaderboard_core.backoff import Backoff, Pauses
 from leaderboard_core.errors import Unavailable
@@ -21,9 +22,12 @@ BACKOFF = Backoff(first=0.1, most=2.0, jitter=0.5)
 
 
 class Rebuilder:
-    """Runs rebuilds; `lives` is told of every look at a server."""
+    """Runs rebuilds; `lives` is told of every look at a server. `shards` are all of the system."""
 
-    def __init__(self, databases: RegionDatabases, settings: WorkerSettings, stop: asyncio.Event) -> None:
+    def __init__(
+        self, shards: Sequence[Shard], databases: RegionDatabases, settings: WorkerSettings, stop: asyncio.Event
+    ) -> None:
+        self._shards = shards
         self.lives = Lives()
         self._databases = databases
         self._settings = settings
@@ -47,7 +51,14 @@ class Rebuilder:
             try:
                 if await shard.is_ready():
                     return
-                players = await rebuild(shard, self._databases, self._settings, self._log_progress, lives=self.lives)
+                players = await rebuild(
+                    shard,
+                    self._databases,
+                    self._settings,
+                    self._log_progress,
+                    lives=self.lives,
+                    others=self._shards,
+                )
             except (RebuildInterrupted, Unavailable) as error:
                 REBUILDS.labels(shard.name, "interrupted").inc()
                 # Who waits for another process' rebuild or restore has nothing to warn of: that one tells how it goes.

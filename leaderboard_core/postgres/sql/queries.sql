@@ -237,7 +237,8 @@ SELECT EXISTS (SELECT FROM leaderboard) OR EXISTS (SELECT FROM accounts) OR EXIS
 
 -- name: empty_database
 -- Deletes and does not truncate: who reads meanwhile goes on.
-WITH passwords AS (DELETE FROM accounts), deletions AS (DELETE FROM deleted_players), standings AS (DELETE FROM entries)
+WITH passwords AS (DELETE FROM accounts), deletions AS (DELETE FROM deleted_players),
+     standings AS (DELETE FROM entries), definitions AS (DELETE FROM boards)
 DELETE FROM leaderboard
 
 -- name: delete_players
@@ -528,3 +529,43 @@ SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean
 -- name: statement_of_a_new_password
 -- $1 the password. Result: the statement that gives it to this user
 SELECT format('ALTER ROLE %I PASSWORD %L', current_user, $1::text)
+
+-- Definitions of boards, in GLOBAL's database. Each of these results is: name, id, version, gone, rules (JSON), everywhere.
+
+-- name: ensure_board
+-- $1 name, $2 id, $3 rules: the row of a board that is there without one
+INSERT INTO boards (name, id, version, rules) VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING
+
+-- name: lock_board
+-- $1 name. In a transaction: whoever states it next waits until that ends
+SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere FROM boards WHERE name = $1 FOR UPDATE
+
+-- name: change_board
+-- $1 name, $2 rules. Needs lock_board
+UPDATE boards SET version = version + 1, rules = $2, everywhere_at = NULL WHERE name = $1
+RETURNING name, id, version, gone, rules, FALSE AS everywhere
+
+-- name: remove_board
+-- $1 name. Nothing when there is none, or it is gone everywhere
+UPDATE boards SET gone = TRUE, everywhere_at = NULL WHERE name = $1 AND NOT (gone AND everywhere_at IS NOT NULL)
+RETURNING name, id, version, gone, rules, FALSE AS everywhere
+
+-- name: overtake_board
+-- $1 name, $2 id and $3 version that a shard has. Nothing when the row is that late, or of another board
+UPDATE boards SET version = $3::bigint + 1, everywhere_at = NULL WHERE name = $1 AND id = $2 AND version < $3::bigint
+RETURNING name, id, version, gone, rules, FALSE AS everywhere
+
+-- name: board_by_name
+-- $1 name
+SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere FROM boards WHERE name = $1
+
+-- name: all_boards
+-- $1 whether only those that some shard may lack
+SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere FROM boards
+WHERE NOT $1::boolean OR everywhere_at IS NULL
+ORDER BY name
+
+-- name: note_everywhere
+-- $1 name, $2 id, $3 version, $4 gone
+UPDATE boards SET everywhere_at = NOW() AT TIME ZONE 'UTC'
+WHERE name = $1 AND id = $2 AND version = $3 AND gone = $4 AND everywhere_at IS NULL

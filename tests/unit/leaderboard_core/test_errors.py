@@ -20,10 +20,14 @@ PINNED = {
     "forbidden_origin": 403,
     "not_found": 404,
     "user_not_found": 404,
+    "board_not_found": 404,
     "method_not_allowed": 405,
     "request_timeout": 408,
     "user_exists": 409,
     "region_mismatch": 409,
+    "board_closed": 409,
+    "fixed_field": 409,
+    "main_board": 409,
     "payload_too_large": 413,
     "unsupported_media_type": 415,
     "idempotency_key_reused": 422,
@@ -38,6 +42,7 @@ PINNED = {
     "unavailable": 503,
     "warming_up": 503,
     "repartitioning": 503,
+    "not_everywhere": 503,
     "gateway_timeout": 504,
 }
 

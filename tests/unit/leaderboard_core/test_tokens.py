@@ -44,6 +44,8 @@ def test_what_is_issued_is_accepted(tokens: Tokens) -> None:
     server = tokens.verify(tokens.issue("game", "game", "GLOBAL", role="server", ttl_seconds=5))
     assert server.is_server
     assert server.expires_at - time.time() <= 6
+    admin = tokens.verify(tokens.issue("ops", "ops", "GLOBAL", role="admin"))
+    assert (admin.is_admin, admin.is_server, admin.is_player) == (True, False, False)
 
 
 def test_claims_of_a_token(tokens: Tokens) -> None:
@@ -158,7 +160,7 @@ def test_any_text_is_refused_and_nothing_else_happens(text: str) -> None:
         {"user_id": "\udc80x"},
         {"name": "n" * 201},
         {"name": "a\nb"},
-        {"role": "admin"},
+        {"role": "root"},
         {"role": "Server"},
         {"role": None},
         {"role": ["server"]},

@@ -99,7 +99,13 @@ local function write_score(KEYS, ARGV)
     score = amount
   end
   if ARGV[21] ~= '' and operation ~= 'secret' and operation ~= 'password' and (exists or operation == 'set' or score ~= '0') then
-    local lowest, highest = string.match(ARGV[21], '^(%S+) (%S+)$')
+    local lowest, highest, step, refusal = string.match(ARGV[21], '^(%S+) (%S+) (%S+) (%S+)$')
+    if refusal ~= '-' then
+      return {'refused', refusal}
+    end
+    if operation == 'add' and step ~= '-' and math.abs(tonumber(amount)) > tonumber(step) then
+      return {'refused', 'step_out_of_bounds', step}
+    end
     if tonumber(score) < tonumber(lowest) or tonumber(score) > tonumber(highest) then
       return {'refused', 'score_out_of_bounds', lowest, highest}
     end

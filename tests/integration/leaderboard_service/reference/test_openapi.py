@@ -16,8 +16,11 @@ import redis.asyncio as redis
 
 import leaderboard_client
 from leaderboard_core import calls
+from leaderboard_core.boards import Rules
 from leaderboard_core.calls import CALLS
 from leaderboard_core.errors import all_errors
+from leaderboard_core.postgres import sql
+from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.admission import REPARTITIONING
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from tests.conftest import Start
@@ -30,6 +33,7 @@ def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: s
     """The parts of JSON Schema that the document uses; an unknown part fails."""
     known = {"$ref", "type", "properties", "required", "items", "anyOf", "minLength", "maxLength", "pattern"}
     known |= {"minimum", "maximum", "title", "description", "examples", "default", "additionalProperties", "format"}
+    known |= {"enum", "maxItems"}
     assert set(schema) <= known, f"{where}: this check does not know {set(schema) - known}"
     if "$ref" in schema:
         name = schema["$ref"].removeprefix("#/components/schemas/")
@@ -53,6 +57,7 @@ def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: s
         "number": (int, float),
         "null": type(None),
     }
+    assert value in schema.get("enum", [value]), f"{where} is {value!r}"
     if kind := schema.get("type"):
         assert isinstance(value, types[kind]), f"{where} is {value!r}, not {kind}"
         assert kind != "integer" or type(value) is int, f"{where} is {value!r}, not a number"
@@ -61,6 +66,7 @@ def check(value: Any, schema: dict[str, Any], document: dict[str, Any], where: s
     if type(value) is int:
         assert schema.get("minimum", value) <= value <= schema.get("maximum", value), where
     if isinstance(value, list):
+        assert len(value) <= schema.get("maxItems", len(value)), where
         for number, item in enumerate(value):
             check(item, schema["items"], document, f"{where}[{number}]")
     if isinstance(value, dict):
@@ -144,6 +150,10 @@ async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dic
         ("GET", "/around/{user_id}"),
         ("GET", "/stream/top"),
         ("GET", "/stream/rank/{user_id}"),
+        ("GET", "/boards"),
+        ("GET", "/boards/{board}"),
+        ("PUT", "/boards/{board}"),
+        ("DELETE", "/boards/{board}"),
         ("GET", "/users/{user_id}"),
         ("DELETE", "/users/{user_id}"),
         ("PUT", "/users/{user_id}/password"),
@@ -158,7 +168,9 @@ async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dic
 @pytest.mark.layout(
     "one-redis", why="a player's other region may be on another Redis, where nobody knows of a region_mismatch"
 )
-async def test_answers_are_as_documented(start: Start, document: dict[str, Any], all_redis: redis.Redis) -> None:
+async def test_answers_are_as_documented(
+    start: Start, document: dict[str, Any], all_redis: redis.Redis, databases: RegionDatabases
+) -> None:
     api = await start(QUEUE_REJECT_LENGTH=50, LOGIN_RATE_LIMIT_COUNT=9, LOGIN_RATE_LIMIT_WINDOW=86_400)
     checked = Checked(api, document)
     call = checked.call
@@ -275,6 +287,7 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     await call("GET", "/status")
     await call("GET", "/metrics")
     await refused(checked)
+    await define_boards(checked, databases, own)
     checked.api = await start(MAX_SCORE=-1)
     await write_everywhere(checked)
     token = {"Authorization": f"Bearer {api.player_token('bound', 'EU')}"}
@@ -315,11 +328,19 @@ async def test_answers_are_as_documented(start: Start, document: dict[str, Any],
     away = await start(ready=False, REDIS_URL="redis://127.0.0.1:1/0")
     checked.api = away
     await write_everywhere(checked)
+    admin = {"Authorization": f"Bearer {api.admin_token()}"}
+    await databases["GLOBAL"].execute(sql.load("ensure_board"), "season-2", 2, Rules().encode())
+    await call("PUT", "/boards/main", BOARD, json={"title": "x"}, headers=admin)
+    await call("DELETE", "/boards/season-2", BOARD, headers=admin)
     await call("GET", "/health")
     await call("GET", "/status")
     nowhere = {f"DATABASE_URL_{region}": "postgresql://nobody@127.0.0.1:1/x" for region in REGIONS}
     checked.api = await start(ready=False, REDIS_URL="redis://127.0.0.1:1/0", **nowhere)
     await call("GET", "/top")
+    await call("GET", "/boards")
+    await call("GET", "/boards/main", BOARD)
+    await call("PUT", "/boards/main", BOARD, json={"title": "x"}, headers=admin)
+    await call("DELETE", "/boards/season-2", BOARD, headers=admin)
     await call("GET", "/range?min=1", "/range")
     await call("POST", "/ranks", json={"user_ids": ["alice"]})
     await call("GET", "/rank/alice", "/rank/{user_id}")
@@ -362,6 +383,34 @@ WRITES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/score/add", {"delta": 1}),
     ("/score", {"user_id": "alice", "region": "EU", "score": 7}),
 )
+
+
+BOARD = calls.BOARD.path
+
+
+async def define_boards(checked: Checked, databases: RegionDatabases, own: dict[str, str]) -> None:
+    """State, read and take away definitions, rightly and wrongly, and write to a board that is closed."""
+    call, admin = checked.call, {"Authorization": f"Bearer {checked.api.admin_token()}"}
+    await databases["GLOBAL"].execute(sql.load("ensure_board"), "season-1", 1, Rules().encode())
+    await call("GET", "/boards")
+    await call("GET", f"/boards?cursor={'x' * 65}", "/boards")
+    for name in ("main", "kills", "Kills"):
+        await call("GET", f"/boards/{name}", BOARD)
+        await call("PUT", f"/boards/{name}", BOARD, json={}, headers=admin)
+        await call("DELETE", f"/boards/{name}", BOARD, headers=admin)
+    for headers in ({}, {"Authorization": "Bearer abc"}, own, {**admin, "Origin": "https://another.example"}):
+        await call("PUT", "/boards/main", BOARD, json={}, headers=headers)
+        await call("DELETE", "/boards/main", BOARD, headers=headers)
+    await call("PUT", "/boards/main", BOARD, json={"order": "asc"}, headers=admin)
+    await call("PUT", "/boards/main", BOARD, json={}, headers={**admin, "Content-Encoding": "gzip"})
+    await call("PUT", "/boards/main", BOARD, content=b"x" * 20_000, headers=admin)
+    await call("DELETE", "/boards/season-1", BOARD, headers=admin)
+    await call("PUT", "/boards/main", BOARD, json={"open": False}, headers=admin)
+    await write_everywhere(checked)
+    card = {"Authorization": f"Bearer {checked.api.player_token('card', 'EU')}"}
+    await call("POST", "/score/create", json={"region": "EU", "initialScore": 1}, headers=card)
+    await call("POST", "/auth/register", json={"user_id": "card", "name": "x", "region": "EU", "initialScore": 1})
+    await call("PUT", "/boards/main", BOARD, json={}, headers=admin)
 
 
 PASSWORD_OF, SECRET_OF = calls.SET_PASSWORD.path, calls.NEW_SECRET.path
@@ -449,9 +498,9 @@ async def test_bodies_and_parameters_are_documented(document: dict[str, Any]) ->
         "/auth/register": ({"user_id", "name", "region"}, {"initialScore", "password"}),
         "/auth/login": ({"user_id"}, {"name", "region", "password", "secret"}),
         "/score/create": ({"region"}, {"initialScore"}),
-        "/score/update": ({"score"}, set()),
-        "/score/add": ({"delta"}, set()),
-        "/score": ({"user_id", "region", "score"}, {"name"}),
+        "/score/update": ({"score"}, {"rank"}),
+        "/score/add": ({"delta"}, {"rank"}),
+        "/score": ({"user_id", "region", "score"}, {"name", "rank"}),
         "/scores": ({"scores"}, set()),
         "/ranks": ({"user_ids"}, {"region"}),
     }

@@ -28,6 +28,9 @@ def test_the_names_of_the_keys() -> None:
     assert keys.user_bucket("alice") == "bucket:user:alice"
     assert keys.region_bucket("EU") == "bucket:region:EU"
     assert keys.tombstone("alice") == "deleted:alice"
+    assert keys.definition("main") == "board:main"
+    assert keys.rules("main") == "board:main:rules"
+    assert keys.board_names == "boards"
     assert keys.trial == "shard:trial"
     assert keys.entries("alice") == "entries:alice"
 
@@ -105,10 +108,10 @@ def test_a_script_uses_as_many_arguments_as_its_header_says(name: str) -> None:
 def test_no_script_names_a_key_itself(name: str) -> None:
     """The key builders are the one place for names; a script gets keys, or a prefix, from its caller."""
     _, _, body = lua.load(name).source.partition("]]")
-    assert not re.search(r"['\"](leaderboard|user|queue|bucket|claim|shard|idempotency|deleted):", body)
+    assert not re.search(r"['\"](leaderboard|board|user|queue|bucket|claim|shard|idempotency|deleted):", body)
 
 
-WRITES = "SET|DEL|HSET|HDEL|ZADD|ZREM|LPUSH|RPUSH|RPOP|LMOVE|LREM|EXPIRE|PEXPIRE|PEXPIREAT"
+WRITES = "SET|SADD|DEL|HSET|HDEL|ZADD|ZREM|LPUSH|RPUSH|RPOP|LMOVE|LREM|EXPIRE|PEXPIRE|PEXPIREAT"
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

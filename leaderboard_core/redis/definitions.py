@@ -1,0 +1,82 @@
+"""Read and write the definitions of boards on a shard, where each write compares the one that it goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from leaderboard_core.boards import GONE, MAIN, Definition
+from leaderboard_core.redis.shard import Shard
+
+_BOARDS_PER_CALL = 100
+
+
+async def read_definition(shard: Shard, name: str) -> Definition | None:
+    """Read a board's definition, which may say that it is gone; None for a name that has none.
+
+    Raises Unavailable, and WarmingUp while the shard is not open: it may have lost some.
+    """
+    keys = shard.keys
+    found = await shard.run("read_board", (keys.admission, keys.definition(name), keys.rules(name)))
+    return _parse(name, *found)
+
+
+async def list_names(shard: Shard) -> set[str]:
+    """Name the boards that have a definition, also those that are gone; the main board is always among them.
+
+    Raises as `read_definition`.
+    """
+    names: list[str] = await shard.run("list_boards", (shard.keys.admission, shard.keys.board_names))
+    return {MAIN.name, *names}
+
+
+async def define(shard: Shard, definition: Definition) -> Definition:
+    """Write a definition, unless a later one of its name is there; return whichever is. Raises Unavailable.
+
+    The rules of a later one are not returned.
+    """
+    keys, name = shard.keys, definition.name
+    state = await shard.run(
+        "define_board", (keys.definition(name), keys.rules(name), keys.board_names), _words(definition)
+    )
+    return Definition.parse(name, state, None)
+
+
+async def restore_definitions(shard: Shard, definitions: Sequence[Definition]) -> list[Definition]:
+    """Write definitions, as `define` does, and return what is there; replicas are not waited for. Raises Unavailable.
+
+    The shard need not be open.
+    """
+    keys, there = shard.keys, []
+    for first in range(0, len(definitions), _BOARDS_PER_CALL):
+        part = definitions[first : first + _BOARDS_PER_CALL]
+        written = [key for one in part for key in (keys.definition(one.name), keys.rules(one.name))]
+        states = await shard.run(
+            "restore_boards", (keys.board_names, *written), [word for one in part for word in _words(one)]
+        )
+        there += [Definition.parse(one.name, state, None) for one, state in zip(part, states, strict=True)]
+    return there
+
+
+async def read_definitions(shard: Shard, names: Iterable[str] | None = None) -> dict[str, Definition]:
+    """Read what a shard has of these names, or of all, whether or not it is open. Raises Unavailable."""
+    keys = shard.keys
+    wanted = [*names] if names is not None else [*await shard.command("SMEMBERS", keys.board_names)]
+    found: dict[str, Definition] = {}
+    for first in range(0, len(wanted), _BOARDS_PER_CALL):
+        part = wanted[first : first + _BOARDS_PER_CALL]
+        values = await shard.command(
+            "MGET", *(key for name in part for key in (keys.definition(name), keys.rules(name)))
+        )
+        for name, state, rules in zip(part, values[::2], values[1::2], strict=True):
+            if (definition := _parse(name, state, rules)) is not None:
+                found[name] = definition
+    return found
+
+
+def _parse(name: str, state: str | None, rules: str | None) -> Definition | None:
+    return None if state is None and name != MAIN.name else Definition.parse(name, state, rules)
+
+
+def _words(definition: Definition) -> tuple[str | int, ...]:
+    board = definition.board
+    return definition.name, board.id, GONE if definition.gone else board.version, board.rules.encode()

@@ -1,0 +1,24 @@
+--[[
+Put a board's definition in the place of an older one; the same one again is written again, its rules too. Of two the
+one with the greater id is later, then one that is gone, then the one with the greater version. Returns what is there
+then: id, and version or 'gone'.
+]]
+local function define_board(definition_key, rules_key, names_key, name, id, version, rules)
+  local there = redis.call('GET', definition_key)
+  local known_id, known = string.match(there or '', '^(%d+) (%w+)')
+  if known_id then
+    local later = tonumber(known_id) > tonumber(id)
+    if tonumber(known_id) == tonumber(id) and version ~= 'gone' then
+      later = known == 'gone' or tonumber(known) > tonumber(version)
+    end
+    if later then
+      redis.call('SET', definition_key, there) -- a write, so that replicas are waited for
+      return there
+    end
+  end
+  local definition = id .. ' ' .. version
+  redis.call('SET', definition_key, definition)
+  redis.call('SET', rules_key, rules)
+  redis.call('SADD', names_key, name)
+  return definition
+end

@@ -1,0 +1,83 @@
+"""States, reads and lists the definitions of boards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import NamedTuple
+
+from leaderboard_core.boards import MAIN, Definition, Place, Rules
+from leaderboard_core.errors import BoardNotFound, MainBoard
+from leaderboard_core.postgres.definitions import SavedDefinition
+from leaderboard_core.redis.shard_map import GLOBAL
+from leaderboard_core.settings import LimitSettings
+from leaderboard_service.boards.service import BoardReads
+from leaderboard_service.definitions.rules import check, check_name, effective
+from leaderboard_service.definitions.store import DefinitionStore
+
+PAGE = 100
+
+
+class BoardOverview(NamedTuple):
+    """A board's definition, and how many players each of its rankings has."""
+
+    saved: SavedDefinition
+    entries: dict[str, int]
+
+
+class Definitions:
+    """The definitions of boards, with the rules that variables decide in the place of what was stated."""
+
+    def __init__(
+        self, store: DefinitionStore, reads: BoardReads, regions: Collection[str], limits: LimitSettings
+    ) -> None:
+        self._store = store
+        self._reads = reads
+        self._regions = tuple(dict.fromkeys((*regions, GLOBAL)))
+        self._limits = limits
+
+    async def state(self, name: str, rules: Rules, given: Collection[str]) -> Definition:
+        """State all rules of a board, of which `given` were named; the same once more changes nothing.
+
+        Every write that comes after this returned goes by them. Raises BoardNotFound, FixedField, InvalidPayload,
+        Unavailable when nothing was done, or NotEverywhere when a worker goes on.
+        """
+        check_name(name)
+        check(rules, given, self._limits)
+        return self._heeded(await self._store.state_main(rules))
+
+    async def remove(self, name: str) -> None:
+        """Take a board away for good. Raises MainBoard, BoardNotFound, Unavailable or NotEverywhere, as `state`."""
+        if name == MAIN.name:
+            raise MainBoard
+        if not await self._store.remove(name):
+            raise BoardNotFound
+
+    async def overview(self, name: str) -> BoardOverview:
+        """Read one board. Raises BoardNotFound and Unavailable."""
+        saved = await self._store.read(name)
+        if saved is None:
+            raise BoardNotFound
+        pages = await asyncio.gather(*(self._reads.top(Place.on_main(region), 1, 0) for region in self._regions))
+        entries = {region: page.total for region, (page, _) in zip(self._regions, pages, strict=True)}
+        return BoardOverview(self._shown(saved), entries)
+
+    async def page(self, after: str) -> tuple[list[SavedDefinition], str | None]:
+        """Read the definitions whose names come after one, and the cursor of those behind them. Raises Unavailable."""
+        found: list[SavedDefinition] = []
+        names = [name for name in await self._store.names() if name > after]
+        for first in range(0, len(names), PAGE):
+            read = await asyncio.gather(*map(self._store.read, names[first : first + PAGE]))
+            found += [self._shown(saved) for saved in read if saved is not None]
+            if len(found) > PAGE:
+                break
+        return found[:PAGE], found[PAGE - 1].definition.name if len(found) > PAGE else None
+
+    def _shown(self, saved: SavedDefinition) -> SavedDefinition:
+        return saved._replace(definition=self._heeded(saved.definition))
+
+    def _heeded(self, definition: Definition) -> Definition:
+        board = definition.board
+        if not board.is_main:
+            return definition
+        return definition.of_rules(effective(board.rules, self._limits))

@@ -1,0 +1,112 @@
+"""Which rules the main board may be given, and which of them a variable decides."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from leaderboard_core.boards import Board, Definition, Rules
+from leaderboard_core.errors import BoardNotFound, FixedField, InvalidPayload
+from leaderboard_core.settings import LimitSettings, load
+from leaderboard_service.definitions.known import HeededRules
+from leaderboard_service.definitions.rules import CHANGEABLE, check, check_name, effective
+
+ANY = load(LimitSettings, {})
+OTHER: dict[str, Any] = {
+    "title": "x",
+    "operator": "best",
+    "order": "asc",
+    "ties": "earliest",
+    "regions": False,
+    "min_score": 1,
+    "max_score": 9,
+    "max_step": 0,
+    "max_submits": 1,
+    "submit": "server",
+    "metadata_bytes": 1,
+    "decimals": 1,
+    "keep_windows": 0,
+    "open": False,
+}
+
+
+def stated(limits: LimitSettings = ANY, **rules: Any) -> None:
+    check(replace(Rules(), **rules), rules, limits)
+
+
+def test_each_rule_is_either_changeable_or_fixed() -> None:
+    assert OTHER.keys() == {field.name for field in fields(Rules)} - {"windows"}
+    assert OTHER.keys() > CHANGEABLE
+    for name, value in OTHER.items():
+        stated(**{name: getattr(Rules(), name)})
+        if name in CHANGEABLE:
+            stated(**{name: value})
+        else:
+            with pytest.raises(FixedField) as refused:
+                stated(**{name: value})
+            assert refused.value.details == {"field": name}
+
+
+@pytest.mark.parametrize("windows", [(), ("day",), ("all", "day"), ("all", "all")])
+def test_there_are_no_other_windows_yet(windows: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidPayload) as refused:
+        stated(windows=windows)
+    assert refused.value.details["fields"][0]["field"] == "windows"
+
+
+def test_bounds_that_leave_no_score_are_refused() -> None:
+    stated(min_score=5, max_score=5)
+    with pytest.raises(InvalidPayload) as refused:
+        stated(min_score=6, max_score=5)
+    assert refused.value.details["fields"][0]["field"] == "min_score"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "field", "same", "other"),
+    [
+        ("MIN_SCORE", "5", "min_score", 5, 6),
+        ("MAX_SCORE", "50", "max_score", 50, 40),
+        ("PLAYER_WRITES", "false", "submit", "server", "player"),
+        ("PLAYER_WRITES", "true", "submit", "player", "server"),
+    ],
+)
+def test_a_variable_that_is_set_wins(variable: str, value: str, field: str, same: Any, other: Any) -> None:
+    limits = load(LimitSettings, {variable: value})
+    stated(limits)
+    stated(limits, **{field: same})
+    with pytest.raises(FixedField) as refused:
+        stated(limits, **{field: other})
+    assert refused.value.details == {"field": field, "variable": variable}
+    assert variable in refused.value.message
+    assert getattr(effective(replace(Rules(), **{field: other}), limits), field) == same
+    assert effective(Rules(title="x"), limits).title == "x"
+
+
+def test_a_variable_that_is_not_set_decides_nothing() -> None:
+    rules = Rules(min_score=1, max_score=2, submit="server")
+    assert effective(rules, ANY) == rules
+
+
+def test_only_the_main_board_can_be_defined() -> None:
+    check_name("main")
+    with pytest.raises(BoardNotFound, match="'main' only"):
+        check_name("kills")
+
+
+@pytest.mark.parametrize(
+    ("rules", "of_players", "of_servers"),
+    [
+        (Rules(title="x", decimals=2), "", ""),
+        (Rules(min_score=0), "0 9007199254740991 - -", "0 9007199254740991 - -"),
+        (Rules(min_score=0, max_score=9, max_step=0), "0 9 0 -", "0 9 0 -"),
+        (Rules(min_score=0, max_score=9, submit="server"), "0 9 - forbidden", "0 9 - -"),
+        (Rules(min_score=0, max_score=9, submit="server", open=False), "0 9 - board_closed", "0 9 - board_closed"),
+    ],
+)
+def test_the_rules_of_a_write_are_those_of_its_token(rules: Rules, of_players: str, of_servers: str) -> None:
+    heeded = HeededRules.of(Definition(Board("main", 0, 7, rules)), ANY)
+    assert heeded.state == "0 7"
+    assert heeded.for_write(players_own=True) == of_players
+    assert heeded.for_write(players_own=False) == of_servers

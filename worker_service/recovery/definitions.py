@@ -1,0 +1,122 @@
+"""Have every Redis go by the definitions of boards that Postgres has: one before it is admitted, all from then on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+import asyncpg
+
+from leaderboard_core.backoff import wait_for_stop
+from leaderboard_core.boards import MAIN, Definition
+from leaderboard_core.errors import Unavailable, describe
+from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
+from leaderboard_core.postgres.definitions import SavedDefinition, all_saved, note_everywhere, overtake
+from leaderboard_core.redis.definitions import read_definitions, restore_definitions
+from leaderboard_core.redis.shard import Shard
+from worker_service.recovery.restore import RebuildInterrupted
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How often a worker looks for definitions that some Redis may lack."""
+COMPARE_SECONDS = 30.0
+"""How often it compares all of them: one may be lost in a way that nobody has seen."""
+
+
+async def copy_definitions(shard: Shard, pool: Pool, others: Sequence[Shard]) -> None:
+    """Bring a shard's definitions up to date before it is admitted.
+
+    From Postgres; while that is away from another shard, which has every definition that was answered to whoever
+    stated it. Raises RebuildInterrupted when neither can tell, and Unavailable.
+    """
+    try:
+        known = [saved.definition for saved in await all_saved(pool)]
+    except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+        found = await _known_to([other for other in others if other is not shard])
+        if found is None:
+            raise RebuildInterrupted(f"the definitions of boards cannot be read: {describe(error)}") from error
+        log.warning("definitions of boards come from another redis", extra={"shard": shard.name})
+        known = found
+    await restore_definitions(shard, known)
+
+
+async def _known_to(shards: Sequence[Shard]) -> list[Definition] | None:
+    """Read the latest definitions that open shards have; None when none of them is open."""
+    latest: dict[str, Definition] = {}
+    asked = False
+    for shard in shards:
+        try:
+            if not await shard.is_ready():
+                continue
+            found = await read_definitions(shard)
+        except Unavailable:
+            continue
+        asked = True
+        for name, definition in found.items():
+            if name not in latest or definition.age > latest[name].age:
+                latest[name] = definition
+    return [*latest.values()] if asked else None
+
+
+class Converger:
+    """Tells every shard the definitions that it lacks, and notes when all have them."""
+
+    def __init__(self, shards: Sequence[Shard], pool: Pool, stop: asyncio.Event) -> None:
+        self._shards = shards
+        self._pool = pool
+        self._stop = stop
+
+    async def run(self) -> None:
+        """Work until the stop; at first, and from time to time, all definitions are compared."""
+        loop = asyncio.get_running_loop()
+        compared_at, told = loop.time() - COMPARE_SECONDS, ""
+        while not self._stop.is_set():
+            whole = loop.time() - compared_at >= COMPARE_SECONDS
+            problem = await self._converge(whole=whole)
+            if whole and not problem:
+                compared_at = loop.time()
+            if problem and problem != told:
+                log.warning("definitions of boards are not everywhere: %s", problem)
+            told = problem
+            await wait_for_stop(self._stop, LOOK_SECONDS)
+
+    async def _converge(self, *, whole: bool) -> str:
+        """Tell all shards what they lack; return what was in the way, '' when nothing was."""
+        try:
+            wanted = list(await all_saved(self._pool, not_everywhere=not whole))
+            if whole and all(saved.definition.name != MAIN.name for saved in wanted):
+                wanted.append(SavedDefinition(Definition(MAIN), everywhere=True))
+            definitions = {saved.definition.name: saved.definition for saved in wanted}
+            told, away = {}, []
+            for shard in self._shards if definitions else ():
+                try:
+                    told[shard] = await _tell(shard, definitions)
+                except Unavailable:
+                    away.append(shard.name)
+            for definition in definitions.values():
+                await self._settle(definition, [one[definition.name] for one in told.values()], all_told=not away)
+        except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+            return describe(error)
+        return f"{', '.join(away)} cannot be told" if away else ""
+
+    async def _settle(self, definition: Definition, there: Sequence[Definition], *, all_told: bool) -> None:
+        """Note that one is everywhere; or give one that a restore has taken back a later version than shards have."""
+        latest = max((definition, *there), key=lambda one: one.age)
+        if latest.age > definition.age:
+            if await overtake(self._pool, latest) is not None:
+                log.warning("a redis had a later definition than postgres", extra={"board": definition.name})
+        elif all_told:
+            await note_everywhere(self._pool, definition)
+
+
+async def _tell(shard: Shard, definitions: Mapping[str, Definition]) -> dict[str, Definition]:
+    """Tell a shard what it lacks; return what it has then. Raises Unavailable."""
+    there = await read_definitions(shard, definitions)
+    lacking = [
+        wanted
+        for name, wanted in definitions.items()
+        if (found := there.get(name)) is None or found.age < wanted.age or found.board.rules != wanted.board.rules
+    ]
+    return there | {definition.name: definition for definition in await restore_definitions(shard, lacking)}
