@@ -40,6 +40,7 @@ CONNECTION_ERRORS = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.QueryCanceledError,
+    asyncpg.IdleInTransactionSessionTimeoutError,  # of a process that was paused for a while
     asyncpg.ReadOnlySQLTransactionError,
     *POOLER_ERRORS,
 )

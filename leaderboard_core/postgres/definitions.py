@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 from leaderboard_core.boards import MAIN, Board, Definition, Rules
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool
+from leaderboard_core.postgres.fencing import limit_idle
 
 
 class SavedDefinition(NamedTuple):
@@ -29,6 +30,7 @@ async def state_main(pool: Pool, rules: Rules) -> SavedDefinition:
     """
     async with pool.acquire() as connection, connection.transaction():
         text = rules.encode()
+        await limit_idle(connection)
         await connection.execute(sql.load("ensure_board"), MAIN.name, MAIN.id, MAIN.rules.encode())
         row = await connection.fetchrow(sql.load("lock_board"), MAIN.name)
         saved = SavedDefinition.of_row(row)

@@ -15,6 +15,12 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 LOCK_SECONDS = 2.0
 """Longest wait for statements under way: whoever comes meanwhile waits behind."""
+IDLE_SECONDS = 10.0
+"""How long a transaction keeps its locks when its client says nothing more.
+
+A process that is paused, or whose machine is gone without a word, would hold up all who wait for them: its connection
+stays for hours.
+"""
 
 
 class Fence(NamedTuple):
@@ -39,7 +45,7 @@ async def fenced(pool: Pool, fence: Fence) -> AsyncIterator[Connection]:
     own, taken after that lock. Raises Fenced, and asyncpg's errors.
     """
     async with pool.acquire() as connection, connection.transaction():
-        if not await connection.fetchval(sql.load("hold_admission"), fence.name, fence.nonce):
+        if not await connection.fetchval(sql.load("hold_admission"), fence.name, fence.nonce, _most_idle()):
             raise Fenced
         yield connection
 
@@ -53,8 +59,18 @@ async def exclusive(pool: Pool) -> AsyncIterator[Connection]:
     """
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(sql.load("limit_lock_waits"), f"{LOCK_SECONDS * 1000:.0f}ms", True)
+        await limit_idle(connection)
         await connection.execute(sql.load("lock_admissions"))
         yield connection
+
+
+async def limit_idle(connection: Connection) -> None:
+    """Give up the locks of the transaction under way when its client is not heard for IDLE_SECONDS."""
+    await connection.execute(sql.load("limit_idle"), _most_idle())
+
+
+def _most_idle() -> str:
+    return f"{IDLE_SECONDS:g}s" if IDLE_SECONDS.is_integer() else f"{IDLE_SECONDS * 1000:.0f}ms"
 
 
 async def set_nonce(pool: Pool, fence: Fence) -> None:

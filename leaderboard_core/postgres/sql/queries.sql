@@ -170,8 +170,14 @@ WHERE EXCLUDED.updated_at > entries.updated_at
             OR (EXCLUDED.best AND (EXCLUDED.key, EXCLUDED.member) > (entries.key, entries.member))))
 
 -- name: hold_admission
--- $1 region, or part of one, $2 nonce. Result: TRUE while that is its admission, which stays so until the transaction ends
-SELECT TRUE FROM admissions WHERE region = $1 AND nonce = $2 FOR SHARE
+-- $1 region, or part of one, $2 nonce, $3 as limit_idle. Result: TRUE while that is its admission, which stays so until the
+-- transaction ends
+SELECT set_config('idle_in_transaction_session_timeout', $3, TRUE) = $3
+FROM admissions WHERE region = $1 AND nonce = $2 FOR SHARE
+
+-- name: limit_idle
+-- $1 such as '2s': how long the rest of this transaction may hear nothing of its client, who is paused or gone then
+SELECT set_config('idle_in_transaction_session_timeout', $1, TRUE)
 
 -- name: admission_of
 -- $1 region, or part of one. Result: nonce

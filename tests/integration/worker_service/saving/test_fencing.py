@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 import redis.asyncio as redis
 
+from leaderboard_core.postgres import fencing
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.deletions import delete_players
 from leaderboard_core.postgres.fencing import Fence, Fenced, set_nonce
@@ -74,6 +75,38 @@ async def test_redis_loses_its_data_while_an_upsert_is_slow(
                 return not await held(all_redis) and await api.scores() == saved == expected
 
             await eventually(agreed, f"Redis and Postgres both saying {expected}")
+
+
+async def test_a_worker_that_is_paused_in_a_transaction_holds_nobody_up(
+    start: Start,
+    environ: dict[str, str],
+    databases: RegionDatabases,
+    all_redis: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its connection stays, and with it the locks of its upsert: those of rows, and that of the admission."""
+    monkeypatch.setattr(fencing, "IDLE_SECONDS", 1.0)
+    api = await start()
+    token = await api.register("alice", "EU", 1)
+    async with working(environ):
+        await drained(all_redis)
+    async with proxy(environ["DATABASE_URL_EU"]) as between:
+        paused = {**environ, "DATABASE_URL_EU": between.url, "POSTGRES_TIMEOUT_SECONDS": "60"}
+        async with working(paused):
+            between.hold_when(b"COMMIT")
+            assert (await api.post("/score/add", {"delta": 99}, token=token)).status_code == 200
+            await eventually(lambda: bool(between.held_bytes), "the upsert before its commit")
+            # What another worker has of the same player, and an admission, would wait for it.
+            name, nonce = await databases["EU"].fetchrow("SELECT region, nonce FROM admissions ORDER BY region LIMIT 1")
+            earlier = build([event("alice", score=7, timestamp=NOW)], "EU")
+            await save(databases["EU"], earlier, Fence(name, nonce))
+            await admit_soon(environ, databases)
+            between.release()
+
+            async def agreed() -> bool:
+                return (await rows(databases))["alice"][1] == 100 and not await held(all_redis)
+
+            await eventually(agreed, "the score of the paused worker's batch")
 
 
 async def test_an_acknowledgement_that_failed_is_not_needed(
