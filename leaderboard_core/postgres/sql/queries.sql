@@ -408,18 +408,18 @@ SELECT (EXTRACT(EPOCH FROM created_at) * 1000000)::bigint FROM accounts WHERE us
 -- $1 user_id, $2 password_hash: only the account that this registration saved
 DELETE FROM accounts WHERE user_id = $1 AND password_hash = $2
 
--- Rankings, while Redis cannot give them. $1, $2, $3 are always region, board id and window; @rows@ stands for the table of
--- that board. The row comparisons fit its index, which has all that counts and marks need.
+-- Rankings, while Redis cannot give them. $1, $2, $3 are always region, board id and window. The row comparisons fit the
+-- index of the board's table, which has all that counts and marks need.
 
 -- name: rows_of_main
--- What @rows@ is on the board of id 0, in the window that never ends.
+-- What @rows@ stands for on the board of id 0, in the window that never ends.
 (
     SELECT user_id, score AS key, user_id COLLATE "C" AS member, name, region FROM leaderboard
     WHERE region = $1 AND $2::bigint = 0 AND $3::text = 'all'
 ) AS rows
 
 -- name: rows_of_entries
--- What @rows@ is on every other board, and in every other window. Where no name is asked for, nothing is joined.
+-- What @rows@ stands for on every other board, and in every other window. Where no name is asked for, nothing is joined.
 (
     SELECT entries.user_id, entries.key, entries.member, COALESCE(leaderboard.name, entries.user_id) AS name, entries.region
     FROM entries LEFT JOIN leaderboard ON leaderboard.user_id = entries.user_id

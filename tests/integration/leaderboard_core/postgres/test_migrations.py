@@ -332,8 +332,11 @@ async def test_an_invalid_index_of_a_server_that_was_restarted_is_built_again(wi
     assert await valid(admin) is True
 
 
+INDEXES = ["0005_updated_at", "0009_entries_order", "0010_entries_updated_at"]
+
+
 async def test_indexes_can_be_left_for_later(fresh_database: str, admin: Any) -> None:
     first = await migrations.migrate(fresh_database, timeout=10, indexes=False)
-    assert "0005_updated_at" not in first
+    assert not {*INDEXES} & {*first}
     assert await valid(admin) is None
-    assert await migrations.migrate(fresh_database, timeout=10) == ["0005_updated_at"]
+    assert await migrations.migrate(fresh_database, timeout=10) == INDEXES
