@@ -113,11 +113,12 @@ async def empty(shard: Shard, lock: str, on_keys: Callable[[int], None]) -> None
     """
     prefix = shard.keys.prefix
     ours = [prefix + pattern for pattern in KEY_PATTERNS if pattern not in _KEPT]
-    starts = tuple(pattern.removesuffix("*") for pattern in ours)
+    starts = tuple(pattern.removesuffix("*") for pattern in ours if pattern.endswith("*"))
+    whole = {pattern for pattern in ours if not pattern.endswith("*")}
     # The next rebuild gives Redis back the setting that one which was killed has left in the second.
     kept = (shard.keys.rebuild_lock, shard.keys.rebuild_rewrites)
     async for names in _scan(shard):
-        found = [name for name in names if name.startswith(starts) and name not in kept]
+        found = [name for name in names if (name.startswith(starts) or name in whole) and name not in kept]
         if found:
             if not await shard.run("forget_keys", (shard.keys.rebuild_lock, *found), (lock,)):
                 raise RebuildInterrupted(f"the lock of {shard.name} was lost")

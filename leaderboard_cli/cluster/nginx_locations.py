@@ -40,6 +40,8 @@ def verbs(calls: Iterable[Call] = CALLS) -> str:
 
 
 def _blocks(calls: Iterable[Call]) -> Iterator[str]:
+    calls = tuple(calls)
+    folders = {call.prefix for call in calls if call.has_parameter and not call.suffix}
     for call in calls:
         directives: list[str] = []
         if call.streams:
@@ -52,7 +54,8 @@ def _blocks(calls: Iterable[Call]) -> Iterator[str]:
             directives.append("proxy_next_upstream off;")
         if call.largest_body is not None and not call.path.startswith(_LIMITED):
             directives.append(f"client_max_body_size {call.largest_body};")
-        if directives:
+        # Where /boards/ has a location and /boards has none, NGINX answers /boards with a redirect.
+        if directives or (not call.has_parameter and f"{call.path}/" in folders):
             if call.repeat is Repeat.WITH_KEY:
                 directives.insert(0, _BY_KEY)
             lines = [f"    location {_match(call)} {{", *directives, "proxy_pass http://gateways;"]

@@ -40,10 +40,16 @@ class LimitSettings(Group):
         True, description="Let players send their own scores; else game servers alone do, and players begin with 0."
     )
     min_score: int = Field(
-        -MAX_EXACT_INTEGER, ge=-MAX_EXACT_INTEGER, le=MAX_EXACT_INTEGER, description="The lowest score to take."
+        -MAX_EXACT_INTEGER,
+        ge=-MAX_EXACT_INTEGER,
+        le=MAX_EXACT_INTEGER,
+        description="The lowest score to take; wins over the board's rules.",
     )
     max_score: int = Field(
-        MAX_EXACT_INTEGER, ge=-MAX_EXACT_INTEGER, le=MAX_EXACT_INTEGER, description="The highest score to take."
+        MAX_EXACT_INTEGER,
+        ge=-MAX_EXACT_INTEGER,
+        le=MAX_EXACT_INTEGER,
+        description="The highest score to take; wins over the board's rules.",
     )
     queue_reject_length: int = Field(
         500_000, ge=1, description="Length of a region's queue at which writes get 429 queue_full."

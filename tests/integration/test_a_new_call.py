@@ -106,3 +106,13 @@ def test_nginx_treats_it_as_declared() -> None:
     assert "client_max_body_size 64;" in blocks["location /greet/"]
     assert "return 418;" in blocks["location /greet/"], "a write with a key goes on to @repeatable"
     assert made.startswith(locations(CALLS)), "what was there before stays"
+
+
+async def test_of_the_calls_of_one_path_some_may_need_a_token() -> None:
+    """A board is read by everybody, and defined by few."""
+    async with services(1) as (service,), gateway(service) as gate:
+        service.behave = says(200)
+        for method, status in (("GET", 200), ("HEAD", 200), ("PUT", 401), ("DELETE", 401)):
+            answer = await gate.client.request(method, "/boards/main")
+            assert answer.status_code == status, method
+        assert [request.method for request in service.requests] == ["GET", "HEAD"]

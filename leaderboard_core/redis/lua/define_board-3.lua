@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[
 Define a board on this shard, unless a later definition of its name is there.
 

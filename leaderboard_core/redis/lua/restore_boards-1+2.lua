@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[
 Define boards on this shard as Postgres, or another shard, has them, where nothing later is there.
 

@@ -243,6 +243,13 @@ def test_the_answer_of_a_gateway_passes_untouched(start_nginx: StartNginx) -> No
     assert (status, json.loads(body)) == (404, {"error": "from_the_gateway"})
 
 
+@pytest.mark.parametrize("path", ["/boards", "/boards?cursor=main", "/boards/main"])
+def test_a_path_and_those_below_it_reach_a_gateway(start_nginx: StartNginx, path: str) -> None:
+    gateway = Upstream()
+    status, headers, body = call(start_nginx(gateway), "GET", path)
+    assert (status, headers.get("location"), json.loads(body)) == (200, None, {"from": gateway.address})
+
+
 def test_long_answers_are_packed_for_who_asks_and_events_never(start_nginx: StartNginx) -> None:
     upstream = Upstream()
     server = start_nginx(upstream)

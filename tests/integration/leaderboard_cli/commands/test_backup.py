@@ -15,6 +15,7 @@ import redis.asyncio as redis
 from pydantic import ValidationError
 
 from leaderboard_cli.backup.manifest import NAME, TABLES, TableFile
+from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from tests.acceptance.cluster import REPOSITORY, clean_environment
 from tests.conftest import Start, TestDatabases
@@ -73,6 +74,7 @@ async def test_a_system_goes_back_to_where_it_was(
         await api.delete("carl")
         await back_up(sharded_environ, folder)
         await redis_1.set("somebody:else", "1")
+        await redis_1.set("boards-of-wood", "1")
         await redis_1.set("deleted:in-our-sense", "no")
         await redis_1.hset("deleted:as-a-hash", "deleted", "no")
         rewrites = (await redis_1.config_get("auto-aof-rewrite-percentage"))["auto-aof-rewrite-percentage"]
@@ -105,7 +107,7 @@ async def test_a_system_goes_back_to_where_it_was(
         # The same key counts again: the write that it stood for was undone.
         again = await api.post("/score/update", {"score": 99}, token=alice, key="match-1")
         assert again.json()["score"] == 99
-        assert await redis_1.get("somebody:else") == "1"
+        assert await redis_1.mget("somebody:else", "boards-of-wood") == ["1", "1"]
         given_back = await redis_1.config_get("auto-aof-rewrite-percentage")
         await redis_1.config_set("auto-aof-rewrite-percentage", str(rewrites))
         assert given_back == {"auto-aof-rewrite-percentage": "77"}
@@ -168,6 +170,8 @@ async def test_entries_come_back_and_a_backup_from_before_there_were_any_has_non
         database["tables"] = [table for table in database["tables"] if table["table"] != "entries"]
     (folder / NAME).write_text(json.dumps(manifest), "utf-8")
     assert "does not have the tables" in await refused(environ, folder, "--replace")
+    for database in manifest["databases"]:
+        database["tables"] = [table for table in database["tables"] if table["table"] != "boards"]
     (folder / NAME).write_text(json.dumps({**manifest, "schema_version": 7}), "utf-8")
     await restore(environ, folder, "--replace")
     assert set(await rows(databases)) == {"alice"}
@@ -578,3 +582,47 @@ async def test_no_table_is_forgotten(databases: RegionDatabases) -> None:
 async def test_files_are_those_of_the_folder(text: str) -> None:
     with pytest.raises(ValidationError):
         TableFile(table="accounts", file=text, columns=(), rows=0, sha256="")
+
+
+async def test_the_rules_of_boards_go_back_as_well(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, tmp_path: Path
+) -> None:
+    api = await start()
+    async with working(environ, heartbeats=True):
+        alice = await api.register("alice", "EU", 10)
+        assert (await api.define({"title": "Season 3", "max_score": 50})).status_code == 200
+        await drained(redis_1)
+        await back_up(environ, tmp_path / "backup")
+        for title in ("Season 4", "Season 5"):
+            assert (await api.define({"title": title, "open": False})).status_code == 200
+        await restore(environ, tmp_path / "backup", "--replace")
+        await admitted(api)
+        assert (await api.get("/boards/main")).json()["definition"]["title"] == "Season 3"
+        refused_score = await api.post("/score/update", {"score": 51}, token=alice)
+        assert (refused_score.status_code, refused_score.json()["error"]) == (422, "score_out_of_bounds")
+        assert (await api.post("/score/update", {"score": 50}, token=alice)).status_code == 200
+
+
+async def test_a_backup_from_before_there_were_definitions_is_without_any(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, tmp_path: Path
+) -> None:
+    api, folder = await start(), tmp_path / "backup"
+    async with working(environ, heartbeats=True):
+        await api.register("alice", "EU", 10)
+        await drained(redis_1)
+        await back_up(environ, folder)
+        manifest = json.loads((folder / NAME).read_text("utf-8"))
+        before = next(one.version for one in sql.migrations() if one.name == "boards") - 1
+        without = [
+            {**database, "tables": [table for table in database["tables"] if table["table"] != "boards"]}
+            for database in manifest["databases"]
+        ]
+        (folder / NAME).write_text(json.dumps({**manifest, "databases": without}), "utf-8")
+        assert "does not have the tables" in await refused(environ, folder, "--replace")
+        older = {**manifest, "databases": without, "schema_version": before}
+        (folder / NAME).write_text(json.dumps(older), "utf-8")
+        assert (await api.define({"title": "Season 3", "open": False})).status_code == 200
+        await restore(environ, folder, "--replace")
+        await admitted(api)
+        assert (await api.get("/boards/main")).json()["definition"]["open"] is True
+        assert await api.scores() == {"alice": 10}

@@ -91,7 +91,7 @@ async def test_only_administrators_state_definitions(api: Api) -> None:
 
 @pytest.mark.parametrize("user_id", ["alice", "ops"])
 async def test_an_administrator_speaks_for_no_player_and_writes_for_none(api: Api, user_id: str) -> None:
-    await api.register("alice", "EU", 5)
+    await api.register("alice", "EU", 5, password="correct horse battery")
     token = api.tokens.issue(user_id, user_id, "EU", role="admin")
     for path, body in (
         ("/score", {"user_id": "alice", "region": "EU", "score": 9}),

@@ -89,6 +89,14 @@ async def test_bounds_hold_for_what_is_set_and_for_the_sum(any_api: Api, start: 
     assert await other.scores() == {"alice": 50}
 
 
+async def test_a_batch_goes_by_rules_of_which_its_service_knew_nothing(any_api: Api, start: Start) -> None:
+    other = await start()
+    assert [one["ok"] for one in await batch(other, {"user_id": "alice", "score": 60})] == [True]
+    assert (await any_api.define({"max_score": 50})).status_code == 200
+    found = await batch(other, {"user_id": "alice", "score": 51}, {"user_id": "alice", "score": 50})
+    assert [one.get("error") for one in found] == ["score_out_of_bounds", None]
+
+
 async def test_an_add_has_a_largest_size(any_api: Api, start: Start, all_redis: AllRedis) -> None:
     other = await start()
     own = await any_api.register("alice", "EU", 10)

@@ -141,6 +141,27 @@ async def test_who_repeats_the_call_tells_the_redis_as_well(start: Start, layout
         refused(await api.try_register("alice", "EU", 1), 409, "board_closed")
 
 
+async def test_a_redis_without_memory_is_told_as_well(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis
+) -> None:
+    """So that a board can be closed just then."""
+    api = await start()
+    await redis_1.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(redis.OutOfMemoryError):
+            await redis_1.set("x", "1")
+        assert (await api.define({"open": False})).status_code == 200
+        await redis_1.delete("board:main")
+
+        async def is_back() -> bool:
+            return await redis_1.get("board:main") == "0 1"
+
+        async with working(environ, heartbeats=True):
+            await eventually(is_back)
+    finally:
+        await redis_1.config_set("maxmemory", 0)
+
+
 async def test_a_definition_that_a_restore_has_taken_back_gets_a_later_version(
     any_api: Api, databases: RegionDatabases
 ) -> None:
