@@ -48,8 +48,8 @@ class Entry:
 def merge(one: Entry, other: Entry) -> Entry:
     """Merge two states of one entry, of which either may be the older or come twice.
 
-    The same rule stands in `upsert_entries`. It gives the same for any number of states in any order, as long as none
-    that is later than the `base_at` of another lacks that.
+    The same rule stands in `upsert_entries` and in `includes/merge_entry.lua`. It gives the same for any number of
+    states in any order, as long as none that is later than the `base_at` of another lacks that.
     """
     base_at, best = max(one.base_at, other.base_at), one.best and other.best
     standing = max((one, other), key=lambda state: state.order(base_at, best=best))
@@ -70,3 +70,10 @@ def tie_of(member: str, user_id: str) -> str | None:
     tie = member.removesuffix(user_id)
     fits = member.endswith(user_id) and (not tie or _MEMBER_TIE.fullmatch(tie))
     return tie if fits else None
+
+
+def encode(entry: Entry) -> str:
+    """Write an entry as the hash of a player's entries has it (`includes/merge_entry.lua`)."""
+    key, tie = ("-", "") if entry.removed else (str(entry.key), tie_of(entry.member, entry.user_id))
+    fields = (key, tie or "-", entry.clock, entry.submits, entry.base_at, int(entry.best))
+    return " ".join(map(str, fields)) + (f" {entry.metadata}" if entry.metadata else "")

@@ -31,6 +31,7 @@ def _trials(keys: Keys) -> Mapping[str, Words]:
         "GET": (user,),
         "HDEL": (user, "name"),
         "HGET": (user, "name"),
+        "HKEYS": (user,),
         "HMGET": (user, "name"),
         "HSET": (user, "name", ""),
         "INFO": ("server",),

@@ -34,6 +34,10 @@ class Keys:
         """A player's entries on boards other than `main`, by board and window."""
         return f"{self.prefix}entries:{user_id}"
 
+    def entry_set(self, field: str, region: str) -> str:
+        """Name the set of a region, or of GLOBAL, in which an entry may be: it depends on the rules of its board."""
+        return f"{self.prefix}leaderboard:{field}:{region}"
+
     @property
     def own_global_board(self) -> str:
         """The GLOBAL board where it is no region's; there is none on a shard of `only_region`."""

@@ -55,6 +55,9 @@ REBUILD_EXPECTED = Gauge(
     "Players that the latest rebuild had to read by Postgres' estimate; 0 when it read the latest changes only.",
     ["region"],
 )
+ENTRIES_UNKNOWN = Counter(
+    "leaderboard_entries_of_no_board", "Rows of entries that a rebuild left out, for their board is gone.", ["region"]
+)
 REBUILDS = Counter(
     "leaderboard_rebuilds",
     "Rebuilds by outcome: complete, or interrupted or failed, to be tried again.",
@@ -65,7 +68,7 @@ OF_SERVICE = (READS, STREAMS_OPEN, STREAM_EVENTS, STREAM_DROPPED, SCORE_WRITES, 
 OF_WORKER = (
     *(EVENTS_SAVED, EVENTS_RECLAIMED, BATCH_SIZE, UPSERT_SECONDS, UPSERT_FAILURES, BATCHES_FENCED),
     *(TASK_FAILURES, PLAYERS_REPAIRED),
-    *(REBUILD_RUNNING, REBUILD_PLAYERS, REBUILD_EXPECTED, REBUILDS),
+    *(REBUILD_RUNNING, REBUILD_PLAYERS, REBUILD_EXPECTED, REBUILDS, ENTRIES_UNKNOWN),
 )
 
 

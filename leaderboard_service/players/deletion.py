@@ -21,6 +21,7 @@ from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.deletions import MIN_TOMBSTONE_SECONDS, delete_players
 from leaderboard_core.postgres.fencing import Fence, Fenced
+from leaderboard_core.redis.deletions import DeletedPlayer, last_entries_of, restore_deletions, sets_of
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import AuthSettings, LimitSettings
@@ -116,31 +117,39 @@ class PlayerDeleter:
     ) -> list[str]:
         keys, user_id, region = shard.keys, player.user_id, player.region
         event = orjson.dumps({"user_id": user_id, "region": region, "request_id": request_id})
-        answer: list[str] = await shard.run(
-            "delete_player",
-            (
-                keys.admission,
-                keys.user(user_id),
-                keys.board(region),
-                keys.board(GLOBAL),
-                keys.queue(region),
-                keys.user_bucket(user_id),
-                keys.idempotency(caller.user_id, idempotency.key if idempotency else ""),
-                keys.tombstone(user_id),
-                keys.any_tombstone,
-            ),
-            (
-                user_id,
-                region,
-                event[:-1].decode(),
-                shard.partition.share_of(self._limits.queue_reject_length),
-                "" if caller.is_server else caller.issued_at,
-                at_least,
-                self._tombstone_seconds,
-                self._limits.idempotency_ttl_seconds if idempotency else 0,
-                idempotency.fingerprint if idempotency else "",
-            ),
-        )
+        fields: list[str] = []
+        for _ in range(_MAX_ATTEMPTS):
+            answer: list[str] = await shard.run(
+                "delete_player",
+                (
+                    keys.admission,
+                    keys.user(user_id),
+                    keys.board(region),
+                    keys.board(GLOBAL),
+                    keys.queue(region),
+                    keys.user_bucket(user_id),
+                    keys.idempotency(caller.user_id, idempotency.key if idempotency else ""),
+                    keys.tombstone(user_id),
+                    keys.any_tombstone,
+                    keys.entries(user_id),
+                    *sets_of(shard, region, fields),
+                ),
+                (
+                    user_id,
+                    region,
+                    event[:-1].decode(),
+                    shard.partition.share_of(self._limits.queue_reject_length),
+                    "" if caller.is_server else caller.issued_at,
+                    at_least,
+                    self._tombstone_seconds,
+                    self._limits.idempotency_ttl_seconds if idempotency else 0,
+                    idempotency.fingerprint if idempotency else "",
+                    *fields,
+                ),
+            )
+            if answer[:2] != ["refused", "entries"]:
+                break
+            fields = await last_entries_of(shard, region, user_id)
         if answer[0] == "refused":
             if answer[1] == "incomplete":
                 await shard.report_incomplete(user_id)
@@ -148,7 +157,7 @@ class PlayerDeleter:
         return answer
 
     async def _delete_in_postgres(self, shard: Shard, deletion: Deletion, nonce: str) -> None:
-        region, keys = deletion.region, shard.keys
+        region = deletion.region
         try:
             async with self._databases.answering():
                 await delete_players(self._databases[region], [deletion], Fence(shard.partition.name(region), nonce))
@@ -158,19 +167,9 @@ class PlayerDeleter:
             log.warning("a deletion waits in the queue for postgres", extra={"region": region})
             return
         # Between the script and this commit Redis may have lost its data, and been given the row again.
-        text, user_id = f"{deletion.timestamp}\0{deletion.tokens_until}", deletion.user_id
+        gone = DeletedPlayer(deletion.user_id, deletion.timestamp, deletion.tokens_until)
         try:
-            await shard.run(
-                "restore_deletions",
-                (
-                    keys.board(region),
-                    keys.board(GLOBAL),
-                    keys.any_tombstone,
-                    keys.user(user_id),
-                    keys.tombstone(user_id),
-                ),
-                (keys.user(""), region, text),
-            )
+            await restore_deletions(shard, region, [gone])
         except Unavailable:
             log.warning("redis became unavailable after a deletion", extra={"region": region})
 
@@ -189,7 +188,7 @@ class PlayerDeleter:
 
 
 class ConcurrentModification(Exception):
-    """Another request has deleted the player, or made it in another region, since it was read."""
+    """Another request has deleted the player, made it in another region, or made entries, since it was read."""
 
 
 class AdmittedAnew(Exception):
@@ -211,7 +210,7 @@ def _refusal(code: str, detail: list[str]) -> LeaderboardError | ConcurrentModif
     match code:
         case "incomplete":
             return WarmingUp()
-        case "user_not_found" | "region_mismatch":
+        case "user_not_found" | "region_mismatch" | "entries":
             return ConcurrentModification()
         case "invalid_token":
             return revoked_token()

@@ -6,11 +6,13 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+import redis.asyncio as redis
 from hypothesis import strategies as st
 
 from leaderboard_core.boards import MAIN, Board, Rules
-from leaderboard_core.entries import Entry
-from leaderboard_core.postgres.databases import Pool
+from leaderboard_core.entries import Entry, encode
+from leaderboard_core.postgres.databases import Pool, RegionDatabases
+from tests.support.redis_dump import dump
 
 START = 1_700_000_000_000_000
 BOARDS = {
@@ -71,8 +73,15 @@ RULES = {
 }
 """Two states of an entry, and what they are together."""
 
-Operation: TypeAlias = tuple[Literal["submit", "force", "remove", "delete", "main"], int, int]
+Kind: TypeAlias = Literal["submit", "force", "remove", "delete", "main"]
+Operation: TypeAlias = tuple[Kind, int, int]
 """What is done, the id of the board and the score."""
+
+PLAN: list[Operation] = [
+    *(("main", 0, 7), ("submit", 17, 5), ("submit", 18, 9), ("submit", 19, 2), ("submit", 17, 3)),
+    *(("submit", 18, 4), ("force", 17, 1), ("submit", 19, 2)),
+]
+"""A player on every board."""
 
 operations: st.SearchStrategy[list[Operation]] = st.lists(
     st.tuples(
@@ -187,3 +196,63 @@ async def entry_rows(pool: Pool) -> dict[tuple[str, int], Entry]:
         )
         for row in found
     }
+
+
+async def define(databases: RegionDatabases) -> None:
+    """Have the boards defined."""
+    for board in BOARDS.values():
+        await databases["GLOBAL"].execute(
+            "INSERT INTO boards (name, id, version, rules, everywhere_at) VALUES ($1, $2, $3, $4, NOW())",
+            *(board.name, board.id, board.version, board.rules.encode()),
+        )
+
+
+async def put(client: redis.Redis, writer: Writer) -> None:
+    """Write a player into Redis as its writer left it, on one Redis."""
+    if writer.score is not None:
+        card: Any = {"name": writer.user_id, "region": writer.region, "score": writer.score}
+        card |= {"updated_at": writer.updated_at}
+        card |= {"since": writer.deleted_at} if writer.deleted_at else {}
+        card |= {"clock": writer.clock} if writer.clock > writer.updated_at else {}
+        await client.hset(f"user:{writer.user_id}", mapping=card)
+        for region in (writer.region, "GLOBAL"):
+            await client.zadd(f"leaderboard:{region}", {writer.user_id: writer.score})
+    for state in writer.entries.values():
+        await client.hset(f"entries:{writer.user_id}", field_of(state), encode(state))
+        for name in sets_of(state, writer.region):
+            if not state.removed:
+                await client.zadd(name, {state.member: state.key})
+
+
+def field_of(state: Entry) -> str:
+    return f"{state.board}.{state.board_id}:{state.window}"
+
+
+def sets_of(state: Entry, region: str) -> list[str]:
+    """Return the sets that an entry is in."""
+    places = (region, "GLOBAL") if BOARDS[state.board_id].rules.regions else ("GLOBAL",)
+    return [f"leaderboard:{field_of(state)}:{place}" for place in places]
+
+
+async def entries_in(client: redis.Redis) -> dict[str, Any]:
+    """Return all hashes of entries, and all sets of boards other than `main`."""
+    content = await dump(client)
+    return {
+        key: value
+        for key, (_, value, _) in content.items()
+        if key.startswith("entries:") or (key.startswith("leaderboard:") and key.count(":") > 1)
+    }
+
+
+def entries_expected(*writers: Writer, without: tuple[int, ...] = ()) -> dict[str, Any]:
+    """What `entries_in` has to be."""
+    hashes: dict[str, dict[str, str]] = {}
+    sets: dict[str, list[tuple[float, bytes, str]]] = {}
+    for writer in writers:
+        for state in writer.entries.values():
+            if state.board_id in without:
+                continue
+            hashes.setdefault(f"entries:{writer.user_id}", {})[field_of(state)] = encode(state)
+            for name in sets_of(state, writer.region) if not state.removed else ():
+                sets.setdefault(name, []).append((float(state.key), state.member.encode(), state.member))
+    return {**hashes, **{name: [(member, key) for key, _, member in sorted(rows)] for name, rows in sets.items()}}

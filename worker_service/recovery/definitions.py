@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import asyncpg
 
 from leaderboard_core.backoff import wait_for_stop
-from leaderboard_core.boards import MAIN, Definition
+from leaderboard_core.boards import MAIN, Board, Definition
 from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.postgres.definitions import SavedDefinition, all_saved, note_everywhere, overtake
@@ -31,15 +31,24 @@ async def copy_definitions(shard: Shard, pool: Pool, others: Sequence[Shard]) ->
     From Postgres; while that is away from another shard, which has every definition that was answered to whoever
     stated it. Raises RebuildInterrupted when neither can tell, and Unavailable.
     """
+    await restore_definitions(shard, await _known(shard, pool, others))
+
+
+async def known_boards(shard: Shard, pool: Pool, others: Sequence[Shard]) -> Mapping[int, Board]:
+    """Read the boards that there are, by id, for a shard that is to get their entries. As `copy_definitions`."""
+    found = [definition.board for definition in await _known(shard, pool, others) if not definition.gone]
+    return {board.id: board for board in (MAIN, *found)}
+
+
+async def _known(shard: Shard, pool: Pool, others: Sequence[Shard]) -> Sequence[Definition]:
     try:
-        known = [saved.definition for saved in await all_saved(pool)]
+        return [saved.definition for saved in await all_saved(pool)]
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
         found = await _known_to([other for other in others if other is not shard])
         if found is None:
             raise RebuildInterrupted(f"the definitions of boards cannot be read: {describe(error)}") from error
         log.warning("definitions of boards come from another redis", extra={"shard": shard.name})
-        known = found
-    await restore_definitions(shard, known)
+        return found
 
 
 async def _known_to(shards: Sequence[Shard]) -> list[Definition] | None:

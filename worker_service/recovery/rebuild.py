@@ -25,7 +25,8 @@ from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.telemetry.metrics import REBUILD_EXPECTED, REBUILD_PLAYERS
-from worker_service.recovery.definitions import copy_definitions
+from worker_service.recovery.definitions import copy_definitions, known_boards
+from worker_service.recovery.entries import entry_pages, restore_entries
 from worker_service.recovery.layout import note_layout
 from worker_service.recovery.lock import under_lock
 from worker_service.recovery.regions import RegionsChanged, check_regions, forget_players
@@ -104,14 +105,14 @@ async def _rebuild(
     held = _held(shard, state)
     if state.is_open:
         await copy_definitions(shard, databases[GLOBAL], others)
-        return await _read(shard, databases, on_page, held, whole=whole)
+        return await _read(shard, databases, on_page, held, others, whole=whole)
     await _check_eviction(shard, settings)
     lives.saw(shard, state)
     admission = Admission(secrets.token_hex(8), shard.regions, *state.life, shard.partition)
     is_first = await _begin(shard, databases, admission)
     await _settle_global_board(shard, held)
     async with without_rewrites(shard):
-        players = await _read(shard, databases, on_page, held, whole=whole)
+        players = await _read(shard, databases, on_page, held, others, whole=whole)
     for region in held - set(shard.regions):
         await _forget_region(shard, region)
     await copy_definitions(shard, databases[GLOBAL], others)
@@ -172,10 +173,17 @@ async def _begin(shard: Shard, databases: RegionDatabases, admission: Admission)
 
 
 async def _read(
-    shard: Shard, databases: RegionDatabases, on_page: OnPage | None, held: set[str], *, whole: bool
+    shard: Shard,
+    databases: RegionDatabases,
+    on_page: OnPage | None,
+    held: set[str],
+    others: Sequence[Shard],
+    *,
+    whole: bool,
 ) -> int:
     """Restore the rows and deletions that the shard lacks; returns the players read."""
     players = 0
+    boards = await known_boards(shard, databases[GLOBAL], others)
     for region in shard.regions:
         since = await _last_write(shard, region) if region in held and not whole else 0
         part = shard.partition.name(region)
@@ -190,6 +198,11 @@ async def _read(
                 REBUILD_PLAYERS.labels(part).inc(len(own))
                 if on_page is not None:
                     on_page(region, len(own))
+        # The GLOBAL sets of a shard that gets another region are made of all entries.
+        changed_since = since if held == set(shard.regions) else 0
+        async with aclosing(entry_pages(databases[region], changed_since)) as entries:
+            async for page in entries:
+                await restore_entries(shard, region, page, boards)
         # After the rows: what was deleted while they were read is in one of the two.
         async with aclosing(deletion_pages(databases[region], since)) as deletions:
             async for page in deletions:

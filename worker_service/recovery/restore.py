@@ -14,6 +14,7 @@ from leaderboard_core.errors import describe
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.changes import page_changed_players
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
+from leaderboard_core.redis import deletions
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
 
@@ -33,13 +34,13 @@ async def player_pages(pool: Pool, since: int = 0) -> AsyncGenerator[Sequence[An
 
     async def all_after(last: Any) -> Sequence[Any]:
         words = (last["user_id"] if last else "", PAGE)
-        return await _fetched(pool.fetch(sql.load("page_players"), *words, timeout=PAGE_TIMEOUT_SECONDS))
+        return await fetched(pool.fetch(sql.load("page_players"), *words, timeout=PAGE_TIMEOUT_SECONDS))
 
     async def changed_after(last: Any) -> Sequence[Any]:
         place = (last["micros"], last["user_id"]) if last else (since, "")
-        return await _fetched(page_changed_players(pool, *place, rows=PAGE, timeout=PAGE_TIMEOUT_SECONDS))
+        return await fetched(page_changed_players(pool, *place, rows=PAGE, timeout=PAGE_TIMEOUT_SECONDS))
 
-    async with aclosing(_ahead(changed_after if since else all_after)) as found:
+    async with aclosing(ahead(changed_after if since else all_after)) as found:
         async for page in found:
             yield page
 
@@ -49,14 +50,14 @@ async def deletion_pages(pool: Pool, since: int = 0) -> AsyncGenerator[Sequence[
 
     async def after(last: Any) -> Sequence[Any]:
         words = (last["user_id"] if last else "", PAGE, since)
-        return await _fetched(pool.fetch(sql.load("page_deletions"), *words, timeout=PAGE_TIMEOUT_SECONDS))
+        return await fetched(pool.fetch(sql.load("page_deletions"), *words, timeout=PAGE_TIMEOUT_SECONDS))
 
-    async with aclosing(_ahead(after)) as found:
+    async with aclosing(ahead(after)) as found:
         async for page in found:
             yield page
 
 
-async def _ahead(after: Callable[[Any], Coroutine[Any, Any, Sequence[Any]]]) -> AsyncGenerator[Sequence[Any], None]:
+async def ahead(after: Callable[[Any], Coroutine[Any, Any, Sequence[Any]]]) -> AsyncGenerator[Sequence[Any], None]:
     """Yield pages until one is empty; the next one is fetched while one is worked on."""
     following = asyncio.create_task(after(None))
     try:
@@ -68,7 +69,8 @@ async def _ahead(after: Callable[[Any], Coroutine[Any, Any, Sequence[Any]]]) -> 
         await asyncio.gather(following, return_exceptions=True)
 
 
-async def _fetched(fetching: Awaitable[Sequence[Any]]) -> Sequence[Any]:
+async def fetched(fetching: Awaitable[Sequence[Any]]) -> Sequence[Any]:
+    """Return rows; raises RebuildInterrupted when Postgres does not give them."""
     try:
         return await fetching
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
@@ -106,14 +108,11 @@ async def restore_deletions(shard: Shard, region: str, page: Sequence[Any]) -> N
 
     Raises Unavailable.
     """
-    keys = shard.keys
-    boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
     page = [row for row in page if shard.partition.holds(row["user_id"])]
     for first in range(0, len(page), PLAYERS_PER_CALL):
-        part = page[first : first + PLAYERS_PER_CALL]
-        deletions = (f"{micros}\0{until}" for _, micros, until in part)
-        written = (key for user_id, _, _ in part for key in (keys.user(user_id), keys.tombstone(user_id)))
-        await shard.run("restore_deletions", (*boards, *written), (keys.user(""), region, *deletions))
+        await deletions.restore_deletions(
+            shard, region, [deletions.DeletedPlayer(*row) for row in page[first : first + PLAYERS_PER_CALL]]
+        )
 
 
 async def restore_by_id(shard: Shard, pool: Pool, region: str, user_ids: Sequence[str]) -> None:
@@ -122,7 +121,7 @@ async def restore_by_id(shard: Shard, pool: Pool, region: str, user_ids: Sequenc
     Raises Unavailable and RebuildInterrupted.
     """
     known = [user_id for user_id in user_ids if user_id and "\0" not in user_id]
-    rows = await _fetched(pool.fetch(sql.load("players_by_id"), known))
-    deletions = await _fetched(pool.fetch(sql.load("deletions_by_id"), known))
+    rows = await fetched(pool.fetch(sql.load("players_by_id"), known))
+    gone = await fetched(pool.fetch(sql.load("deletions_by_id"), known))
     await restore(shard, region, rows)
-    await restore_deletions(shard, region, deletions)
+    await restore_deletions(shard, region, gone)

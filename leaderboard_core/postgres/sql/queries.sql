@@ -319,6 +319,25 @@ WHERE (updated_at, user_id) > (TIMESTAMP 'epoch' + $1::bigint * INTERVAL '1 micr
 ORDER BY updated_at, user_id
 LIMIT $3
 
+-- name: page_entries
+-- $1 µs, $2 user_id, $3 board_id and $4 window of the last row of the page before (at first 0, '', 0, ''), $5 rows a page
+-- Result: user_id, board_id, board_window, region, key, member, micros, submits, base_micros (0 for none), best, removed,
+--         metadata, by (updated_at, user_id, board_id, board_window), as the index entries_updated_at has them
+SELECT user_id, board_id, board_window, region, key, member, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
+       submits, COALESCE(EXTRACT(EPOCH FROM base_at) * 1000000, 0)::bigint AS base_micros, best, removed, metadata
+FROM entries
+WHERE (updated_at, user_id, board_id, board_window)
+      > (TIMESTAMP 'epoch' + $1::bigint * INTERVAL '1 microsecond', $2::text, $3::bigint, $4::text)
+ORDER BY updated_at, user_id, board_id, board_window
+LIMIT $5
+
+-- name: entries_by_id
+-- $1 user_ids. Result: as page_entries
+SELECT user_id, board_id, board_window, region, key, member, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
+       submits, COALESCE(EXTRACT(EPOCH FROM base_at) * 1000000, 0)::bigint AS base_micros, best, removed, metadata
+FROM entries
+WHERE user_id = ANY($1::text[])
+
 -- name: known_regions
 -- Result: region
 SELECT region FROM known_regions ORDER BY region

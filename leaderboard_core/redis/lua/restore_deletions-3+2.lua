@@ -4,26 +4,31 @@ tokens may still be valid.
 
 KEYS  1 region's board   2 GLOBAL board   3 whether there are tombstones
       then for each deletion: 1 its player's hash   2 tombstone
-ARGV  1 prefix of the players' hashes   2 region
+ARGV  1 prefix of the players' hashes   2 region   3 prefix of the players' entries
       then a text per deletion, in the order of the keys: deleted_at, tokens_until (microseconds), with a NUL between them
-Result number of players removed
+Result each player who has entries, and 'waits': its entries have to go before it, and then this is to be called for it
+       again; or 'stays': it is newer, its entries need not be
 ]]
 local DELETION = '^(%Z+)%z(%Z+)$'
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local removed = 0
-for i = 3, #ARGV do
+local with_entries = {}
+for i = 4, #ARGV do
   local deleted_at, tokens_until = string.match(ARGV[i], DELETION)
-  local key, tombstone = KEYS[2 * i - 2], KEYS[2 * i - 1]
+  local key, tombstone = KEYS[2 * i - 4], KEYS[2 * i - 3]
   local user_id = string.sub(key, #ARGV[1] + 1)
   local user = redis.call('HMGET', key, 'region', 'updated_at', 'since')
   if user[1] == ARGV[2] then
-    if tonumber(user[2]) <= tonumber(deleted_at) then
+    local goes = tonumber(user[2]) <= tonumber(deleted_at)
+    local has_entries = redis.call('EXISTS', ARGV[3] .. user_id) == 1
+    if has_entries then
+      with_entries[#with_entries + 1], with_entries[#with_entries + 2] = user_id, goes and 'waits' or 'stays'
+    end
+    if goes and not has_entries then
       redis.call('ZREM', KEYS[1], user_id)
       redis.call('ZREM', KEYS[2], user_id)
       redis.call('DEL', key)
-      removed = removed + 1
-    elseif tonumber(user[3] or '0') < tonumber(deleted_at) then
+    elseif not goes and tonumber(user[3] or '0') < tonumber(deleted_at) then
       redis.call('HSET', key, 'since', deleted_at)
     end
   end
@@ -34,4 +39,4 @@ for i = 3, #ARGV do
     redis.call('SET', KEYS[3], '1')
   end
 end
-return removed
+return with_entries

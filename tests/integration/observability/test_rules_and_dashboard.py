@@ -34,7 +34,11 @@ COMPOSE = ("docker", "compose", "--env-file", os.devnull, "--profile", "observab
 NEEDS_TROUBLE = (
     *("gateway_retries_total", "gateway_ejections_total", "leaderboard_worker_upsert_failures_total"),
     *("leaderboard_streams_dropped_total", "leaderboard_worker_batches_fenced_total"),
-    *("leaderboard_worker_task_failures_total", "leaderboard_players_repaired_total"),
+    *(
+        "leaderboard_worker_task_failures_total",
+        "leaderboard_players_repaired_total",
+        "leaderboard_entries_of_no_board_total",
+    ),
     *("leaderboard_worker_events_taken_over_total", 'outcome!~"[1234].."', "queue_full"),
 )
 """Metrics of queries that rightly return nothing while all is healthy."""

@@ -66,7 +66,10 @@ def _refused(client: redis.Redis) -> list[str]:
     [
         (("-info", "-lpush"), ["its user may not use INFO", "its user may not use LPUSH"]),
         (("-multi",), ["its user may not use MULTI"]),
-        (("resetkeys", "~leaderboard:*", "~user:*", "~queue:scores:*"), ["its user may not use the keys bucket:*"]),
+        (
+            ("resetkeys", "~leaderboard:*", "~user:*", "~entries:*", "~queue:scores:*"),
+            ["its user may not use the keys bucket:*"],
+        ),
     ],
     ids=lambda one: " ".join(one),
 )

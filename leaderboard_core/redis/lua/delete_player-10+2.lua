@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 --[[
-Delete a player: boards, hash, bucket and the event for Postgres, in one atomic step. A tombstone stays that says
-when, so that nothing from before that brings the player back; the worker lets it expire once Postgres has it too.
+Delete a player: boards, hash, entries, bucket and the event for Postgres, in one atomic step. A tombstone stays that
+says when, so that nothing from before that brings the player back; the worker lets it expire once Postgres has it too.
 
 KEYS  1 admission       4 GLOBAL board     7 idempotency answer
       2 player's hash   5 queue            8 tombstone
-      3 region's board  6 player's bucket  9 whether there are tombstones
+      3 region's board  6 player's bucket  9 whether there are tombstones  10 player's entries
+      then for each entry: 1 set of the region   2 GLOBAL set
 ARGV  1 user_id   2 region
       3 start of the event's JSON: user_id, region, request_id, without the closing brace
       4 queue length at which writes are refused
@@ -13,12 +14,15 @@ ARGV  1 user_id   2 region
       6 microseconds that the time of the deletion must exceed, at most a day ahead
       7 time to live in seconds of the tombstone, once Postgres has it too
       8 seconds to keep the answer for an Idempotency-Key ('0' when there is none)   9 fingerprint of the request
+      then for each entry its field
 Result {'ok', deleted_at, nonce of the admission}, {'replay', fingerprint, 'deleted', deleted_at} (or the answer of another write), or
        {'refused', code, detail...}; nothing has changed:
          incomplete (on the board without a hash) | user_not_found | region_mismatch region | invalid_token | queue_full length
+         | entries (the player has others than those given)
 ]]
 --@acknowledged
 --@include admitted
+--@include take_entry
 local call, format = redis.call, string.format
 local issued_at, keep_answer = tonumber(ARGV[5]), tonumber(ARGV[8])
 
@@ -52,6 +56,20 @@ end
 local length = call('LLEN', KEYS[5])
 if length >= tonumber(ARGV[4]) then
   return {'refused', 'queue_full', format('%.0f', length)}
+end
+if call('EXISTS', KEYS[10]) == 1 then
+  local given = {}
+  for i = 10, #ARGV do
+    given[ARGV[i]] = true
+  end
+  for _, field in ipairs(call('HKEYS', KEYS[10])) do
+    if not given[field] then
+      return {'refused', 'entries'}
+    end
+  end
+  for i = 10, #ARGV do
+    take_entry(KEYS[10], ARGV[i], KEYS[2 * i - 9], KEYS[2 * i - 8], ARGV[1])
+  end
 end
 
 local time = call('TIME')
