@@ -170,12 +170,12 @@ class Place(NamedTuple):
     @property
     def is_default(self) -> bool:
         """Whether it is a ranking of the scores that stand on players' cards."""
-        return self.board.is_main and self.window == ALL
+        return self.board.id == 0 and self.window == ALL
 
     @property
     def name(self) -> str:
         """Name the ranking in keys and cursors; the default ones have the names of their regions."""
-        if self.is_default:
+        if self.board.id == 0 and self.window == ALL:  # is_default, which every read would call
             return self.region
         return f"{self.entry_field}:{self.region}"
 

@@ -27,8 +27,10 @@ class Keys:
         return f"{self.prefix}leaderboard:{place.name}"
 
     def board(self, region: str) -> str:
-        """Name the set of a region, or of GLOBAL, on `main`."""
-        return self.place(Place.on_main(region))
+        """Name the set of `Place.on_main(region)`; every write asks for two of them."""
+        if region == GLOBAL and self.only_region:
+            region = self.only_region
+        return f"{self.prefix}leaderboard:{region}"
 
     def entries(self, user_id: str) -> str:
         """A player's entries on boards other than `main`, by board and window."""
