@@ -109,4 +109,10 @@ def _of(definition: Definition) -> dict[str, Any]:
 
 
 def _of_saved(saved: SavedDefinition) -> dict[str, Any]:
-    return {**_of(saved.definition), "everywhere": saved.everywhere}
+    board = saved.definition.board
+    return {
+        "board": board.name,
+        "version": board.version,
+        "everywhere": saved.everywhere,
+        "definition": asdict(board.rules),
+    }
