@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.answers import Answer, Expectation, check_order, check_rank, read_answer
 from tests.faults.ledger import Ledger, Outcome, Player, Violation, board_order, ranks
+from tests.faults.load import repeats
 
 
 def a_player(*outcomes: Outcome, adds: bool = True) -> tuple[Ledger, Player]:
@@ -117,3 +118,13 @@ def test_order_and_ranks() -> None:
     for broken in ([good[0], good[2], good[1]], [good[0], {**good[1], "rank": 3}], [good[1]]):
         with pytest.raises(Violation):
             check_order(broken, first_rank=1)
+
+
+def test_a_repeat_may_have_forgotten_what_the_score_was_and_nothing_else() -> None:
+    first = {"ok": True, "score": 6, "previous": 1, "improved": True, "updated_at": 7}
+    assert repeats(first, first)
+    assert repeats(first, {**first, "previous": None, "improved": None})
+    assert repeats({name: first[name] for name in ("ok", "score", "updated_at")}, first), "of an earlier version"
+    for name, wrong in (("score", 7), ("previous", 2), ("improved", False), ("updated_at", 8)):
+        assert not repeats(first, {**first, name: wrong})
+    assert not repeats(first, {"error": "unavailable", "message": "m"})
