@@ -60,6 +60,5 @@ def _blocks(calls: Iterable[Call]) -> Iterator[str]:
 
 
 def _match(call: Call) -> str:
-    if call.suffix:
-        return f"~ ^{call.prefix}[^/]+{call.suffix}$"
-    return call.prefix if call.has_parameter else f"= {call.path}"
+    # To `/boards` NGINX would answer a redirect of its own if there were a prefix `/boards/`.
+    return f"~ ^{call.prefix}[^/]+{call.suffix}$" if call.has_parameter else f"= {call.path}"
