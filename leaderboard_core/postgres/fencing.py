@@ -70,7 +70,7 @@ async def limit_idle(connection: Connection) -> None:
 
 
 def _most_idle() -> str:
-    return f"{IDLE_SECONDS:g}s" if IDLE_SECONDS.is_integer() else f"{IDLE_SECONDS * 1000:.0f}ms"
+    return f"{IDLE_SECONDS * 1000:.0f}ms"
 
 
 async def set_nonce(pool: Pool, fence: Fence) -> None:

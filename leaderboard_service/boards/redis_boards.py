@@ -132,9 +132,8 @@ class RedisBoards:
 
             async def count(points: Sequence[Point]) -> Counted:
                 found = await asyncio.gather(*(queries.count_before(shard, place, points) for shard in shards))
-                # Whose point it is counts as before it, once.
                 summed = [
-                    Counts(sum(one.above for one in parts), sum(one.before for one in parts) - 1)
+                    Counts(sum(one.above for one in parts), sum(one.before for one in parts))
                     for parts in zip(*(counts for _, counts in found), strict=True)
                 ]
                 return sum(total for total, _ in found), summed

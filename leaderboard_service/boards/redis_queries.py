@@ -117,7 +117,7 @@ async def count_above(shard: Shard, place: Place, board_keys: Sequence[int]) -> 
 
 
 async def count_before(shard: Shard, place: Place, points: Sequence[Point]) -> tuple[int, list[Counts]]:
-    """Count this shard's players above and before points; one who stands there counts as before."""
+    """Count this shard's players above and before points, where somebody may stand, or have stood until now."""
     keys = shard.keys
     _, total, *flat = await shard.run(
         "count_before", (keys.admission, keys.place(place)), tuple(chain.from_iterable(points))

@@ -45,8 +45,9 @@ def check(rules: Rules, given: Collection[str], limits: LimitSettings) -> None:
                 field=name,
                 variable=variable,
             )
-    if rules.min_score > rules.max_score:
-        raise _invalid("min_score", "is above max_score")
+    heeded = effective(rules, limits)
+    if heeded.min_score > heeded.max_score:
+        raise _invalid("min_score", f"is above max_score: {heeded.min_score} and {heeded.max_score} would be heeded")
 
 
 def _decided(limits: LimitSettings) -> dict[str, Any]:

@@ -256,10 +256,12 @@ async def _with_ranks(written: Written, reads: BoardReads) -> dict[str, Any]:
     answer = _written(written)
     places = tuple(map(Place.on_main, dict.fromkeys((written.region, GLOBAL))))
     try:
-        standings, _ = await reads.standings(places, written.user_id)
+        standings, source = await reads.standings(places, written.user_id)
     except LeaderboardError as error:
         log.info("a write is answered without ranks", extra={"reason": error.code})
         return answer
+    if source != "redis":
+        return answer  # what Postgres has is from before the write
     answer["ranks"] = {
         name: {"rank": entry.row.rank, "position": entry.row.position, "total": entry.total}
         for name, entry in standings.items()

@@ -172,7 +172,7 @@ WHERE EXCLUDED.updated_at > entries.updated_at
 -- name: hold_admission
 -- $1 region, or part of one, $2 nonce, $3 as limit_idle. Result: TRUE while that is its admission, which stays so until the
 -- transaction ends
-SELECT set_config('idle_in_transaction_session_timeout', $3, TRUE) = $3
+SELECT set_config('idle_in_transaction_session_timeout', $3, TRUE) IS NOT NULL
 FROM admissions WHERE region = $1 AND nonce = $2 FOR SHARE
 
 -- name: limit_idle

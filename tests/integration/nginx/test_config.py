@@ -29,6 +29,7 @@ from leaderboard_cli.cluster.nginx_server import (
 )
 from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_cli.cluster.server import running
+from leaderboard_core.calls import CALLS
 from tests.support.waiting import wait_until
 
 
@@ -302,6 +303,17 @@ def test_a_post_that_may_have_been_done_is_never_repeated(start_nginx: StartNgin
     assert breaking.count("POST") > 0
     assert statuses.count(502) == breaking.count("POST")
     assert alive.count("POST") + breaking.count("POST") == 8
+
+
+def test_every_call_reaches_a_gateway_as_it_was_sent(start_nginx: StartNginx) -> None:
+    gateway = Upstream()
+    gateway.next_event.set()
+    server = start_nginx(gateway, NGINX_AUTH_RATE="1000r/s")
+    sent = [(each.method, re.sub(r"\{\w+\}", "one", each.path)) for each in CALLS]
+    answers = {(method, path): call(server, method, path)[0] for method, path in sent}
+    assert {one: status for one, status in answers.items() if status != 200} == {}
+    seen = [request[:2] for request in gateway.requests]
+    assert [one for one in sent if one not in seen] == []
 
 
 def test_a_get_that_broke_off_is_repeated(start_nginx: StartNginx) -> None:

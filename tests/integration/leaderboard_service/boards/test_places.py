@@ -21,6 +21,7 @@ from leaderboard_service.boards.postgres_boards import PostgresBoards
 from leaderboard_service.boards.ranges import BoardRange, Point
 from leaderboard_service.boards.ranking import RankedRow, percentile
 from leaderboard_service.boards.redis_boards import RedisBoards
+from leaderboard_service.boards.redis_queries import count_before
 from leaderboard_service.boards.service import BoardSource
 from tests.support.service import Api
 
@@ -140,6 +141,28 @@ async def compare(reads: BoardSource, board: Board, entries: list[Entry]) -> Non
                 await reads.rank(place, missing)
             with pytest.raises(UserNotFound):
                 await reads.around(place, missing, 3)
+
+
+async def test_a_point_is_counted_alike_whether_or_not_its_player_still_stands_there(any_api: Api) -> None:
+    """A rank on a board in parts takes two round trips: the player may have gone down, or away, by the second."""
+    shard_map, board = any_api.services.shard_map, BOARDS[0]
+    place, entries = Place(board, ALL, GLOBAL), await fill(shard_map, board, random.Random(board.id))
+    for row in ranked(entries, place)[::7]:
+        home = shard_map.shard_of(row.region, board.user_id_of(row.member))
+        part, point = home.keys.place(place), Point(row.key, row.member)
+        for moved_to in (row.key - 9, None):
+            assert await counted_at(shard_map, place, point) == (row.rank, row.position)
+            await home.client.zrem(part, row.member)
+            if moved_to is not None:
+                await home.client.zadd(part, {row.member: moved_to})
+            assert await counted_at(shard_map, place, point) == (row.rank, row.position)
+            await home.client.zadd(part, {row.member: row.key})
+
+
+async def counted_at(shard_map: ShardMap, place: Place, point: Point) -> tuple[int, int]:
+    """Return the rank and the position at a point as all parts of a board count them."""
+    parts = [(await count_before(shard, place, [point]))[1][0] for shard in shard_map.shards_of_board(place.region)]
+    return 1 + sum(part.above for part in parts), 1 + sum(part.before for part in parts)
 
 
 async def save(databases: RegionDatabases, boards: list[Board], entries: list[Entry]) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import redis.asyncio as redis
 
+from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from tests.conftest import Start
 from tests.support.infrastructure import Infrastructure
@@ -144,6 +145,21 @@ async def test_a_write_stands_without_ranks_where_they_cannot_be_read(
         answer = await api.post("/score/add", {"delta": 5, "rank": True}, token=token)
         assert answer.status_code == 200
         assert (answer.json()["score"], "ranks" in answer.json()) == (15, False)
+
+
+async def test_a_write_is_not_answered_with_ranks_from_before_it(
+    start: Start, infra: Infrastructure, databases: RegionDatabases
+) -> None:
+    async with proxy(infra.redis_urls[0]) as other_redis:
+        api = await start(layout="two-redis", REDIS_URL=other_redis.url)
+        token = await api.register("alice", "EU", 10)
+        saved = "INSERT INTO leaderboard (user_id, name, region, score) VALUES ('alice', 'alice', 'EU', 10)"
+        await databases["EU"].execute(saved)
+        await other_redis.cut()
+        answer = await api.post("/score/add", {"delta": 5, "rank": True}, token=token)
+        assert (answer.status_code, answer.json()["score"], "ranks" in answer.json()) == (200, 15, False)
+        read = await api.get("/rank/alice")
+        assert (read.headers["X-Leaderboard-Source"], read.json()["score"]) == ("postgres", 10)
 
 
 async def test_every_write_is_on_the_board_in_the_hash_and_in_the_queue(api: Api, all_redis: redis.Redis) -> None:

@@ -64,6 +64,20 @@ def test_bounds_that_leave_no_score_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "field", "beyond", "inside"),
+    [("MIN_SCORE", "5", "max_score", 4, 5), ("MAX_SCORE", "50", "min_score", 51, 50)],
+)
+def test_so_are_those_that_leave_none_beside_a_variable(
+    variable: str, value: str, field: str, beyond: int, inside: int
+) -> None:
+    limits = load(LimitSettings, {variable: value})
+    stated(limits, **{field: inside})
+    with pytest.raises(InvalidPayload) as refused:
+        stated(limits, **{field: beyond})
+    assert refused.value.details["fields"][0]["field"] == "min_score"
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "field", "same", "other"),
     [
         ("MIN_SCORE", "5", "min_score", 5, 6),
