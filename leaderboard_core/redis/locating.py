@@ -13,6 +13,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError
 
+from leaderboard_core.redis.closed_transports import closed_transports
 from leaderboard_core.redis.tls import TlsConnection, share_contexts
 from leaderboard_core.settings.redis_endpoints import RedisEndpoint
 
@@ -65,7 +66,8 @@ class ClusterNodes:
             problem: Exception | None = None
             for node in self._in_turn():
                 try:
-                    self._slots = await self._ask_node(node)
+                    with closed_transports():
+                        self._slots = await self._ask_node(node)
                 except (TimeoutError, RedisError, OSError) as error:
                     problem = error
                     continue
@@ -118,7 +120,8 @@ def sentinel_master(endpoint: RedisEndpoint, timeout: float) -> Locate:
             for one in sentinel.sentinels:
                 share_contexts(one.connection_pool)
                 try:
-                    known = await one.sentinel_masters()
+                    with closed_transports():
+                        known = await one.sentinel_masters()
                 except (TimeoutError, RedisError, OSError) as error:
                     problem = problem or error
                     continue

@@ -7,6 +7,7 @@ import asyncio
 import redis.asyncio as redis
 from redis.asyncio.connection import AbstractConnection
 
+from leaderboard_core.redis.closed_transports import closed_transports
 from leaderboard_core.redis.locating import Address, locate_for, make_connection_to
 from leaderboard_core.redis.replies import Replies
 
@@ -56,7 +57,8 @@ class NodeConnections:
 
 async def _opened(connection: AbstractConnection, timeout: float, *, gathers: bool) -> Replies:
     try:
-        await connection.connect()  # type: ignore[no-untyped-call]
+        with closed_transports():
+            await connection.connect()  # type: ignore[no-untyped-call]
         return Replies(connection, timeout, gathers=gathers)
     except BaseException:
         await connection.disconnect(nowait=True)

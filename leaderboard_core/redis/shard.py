@@ -17,6 +17,7 @@ from leaderboard_core.errors import Unavailable, WarmingUp, describe
 from leaderboard_core.redis import lua
 from leaderboard_core.redis.admission import Ask, ServerState, look, look_keys, read_look
 from leaderboard_core.redis.breaker import CircuitBreaker
+from leaderboard_core.redis.closed_transports import closed_transports
 from leaderboard_core.redis.error_codes import UNKNOWN, explain, meaning_of, refused, unreachable
 from leaderboard_core.redis.keys import Keys
 from leaderboard_core.redis.partition import WHOLE, Partition
@@ -173,7 +174,8 @@ class Shard:
     async def reachable(self) -> str | None:
         """Ping Redis: None when it answers, else what is wrong and what to do."""
         try:
-            await self.client.ping()
+            with closed_transports():
+                await self.client.ping()
         except CONNECTION_ERRORS as error:
             return explain(error) or f"{describe(error).rstrip('.')}. Start Redis, or set the variable to where it runs"
         return None
@@ -250,7 +252,8 @@ class Shard:
         if permit is None:
             raise unreachable(None)
         try:
-            yield
+            with closed_transports():
+                yield
         except BaseException as error:  # noqa: BLE001 - raised again, as itself or as what it means
             self._raise(error, permit)
         self.breaker.succeeded(permit)
