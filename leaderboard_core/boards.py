@@ -15,6 +15,7 @@ Ties = Literal["shared", "earliest"]
 Submitter = Literal["player", "server"]
 
 GONE: Final = "gone"
+DIFFERS: Final = " differs"
 ALL: Final = "all"
 """The window that never ends."""
 TIE_DIGITS: Final = 16
@@ -132,9 +133,12 @@ class Definition(NamedTuple):
         return self.text or f"{self.board.id} {GONE if self.gone else self.board.version}"
 
     @property
-    def age(self) -> tuple[int, bool, int]:
-        """How late it is: of two definitions of one name the greater one counts."""
-        return self.board.id, self.gone, 0 if self.gone else self.board.version
+    def age(self) -> tuple[int, bool, int, bool]:
+        """How late it is: of two definitions of one name the greater one counts.
+
+        One whose shard said that it has other rules under that version is later than what it was told.
+        """
+        return self.board.id, self.gone, 0 if self.gone else self.board.version, self.text.endswith(DIFFERS)
 
     def of_rules(self, rules: Rules) -> Self:
         """Return the same definition with other rules."""

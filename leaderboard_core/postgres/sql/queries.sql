@@ -576,8 +576,8 @@ UPDATE boards SET gone = TRUE, everywhere_at = NULL WHERE name = $1 AND NOT (gon
 RETURNING name, id, version, gone, rules, FALSE AS everywhere
 
 -- name: overtake_board
--- $1 name, $2 id and $3 version that a shard has. Nothing when the row is that late, or of another board
-UPDATE boards SET version = $3::bigint + 1, everywhere_at = NULL WHERE name = $1 AND id = $2 AND version < $3::bigint
+-- $1 name, $2 id and $3 version that a shard has. Nothing when the row is later, or of another board
+UPDATE boards SET version = $3::bigint + 1, everywhere_at = NULL WHERE name = $1 AND id = $2 AND version <= $3::bigint
 RETURNING name, id, version, gone, rules, FALSE AS everywhere
 
 -- name: board_by_name

@@ -4,7 +4,7 @@ Define a board on this shard, unless a later definition of its name is there.
 
 KEYS  1 the board's definition   2 its rules   3 names of all boards
 ARGV  1 name   2 id   3 version, or 'gone'   4 rules as JSON
-Result the definition that is there then: id, and version or 'gone'
+Result the definition that is there then, as define_board returns it
 ]]
 --@acknowledged
 --@include define_board

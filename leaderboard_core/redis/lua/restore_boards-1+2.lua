@@ -6,7 +6,7 @@ KEYS  1 names of all boards
       then for each board:
       1 its definition   2 its rules
 ARGV  for each board: name, id, version or 'gone', rules as JSON
-Result the definitions that are there then, in their order
+Result the definitions that are there then, as define_board returns them, in their order
 ]]
 --@include define_board
 local found = {}

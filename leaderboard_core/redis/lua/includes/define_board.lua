@@ -1,7 +1,8 @@
 --[[
 Put a board's definition in the place of an older one; the same one again is written again, its rules too. Of two the
 one with the greater id is later, then one that is gone, then the one with the greater version. Returns what is there
-then: id, and version or 'gone'.
+then: id, and version or 'gone'; and ' differs' where that is this very version with other rules, which are left: who
+knows the version would not see that they have changed.
 ]]
 local function define_board(definition_key, rules_key, names_key, name, id, version, rules)
   local there = redis.call('GET', definition_key)
@@ -14,6 +15,8 @@ local function define_board(definition_key, rules_key, names_key, name, id, vers
     if later then
       redis.call('SET', definition_key, there) -- a write, so that replicas are waited for
       return there
+    elseif known == version and known ~= 'gone' and redis.call('GET', rules_key) ~= rules then
+      return there .. ' differs'
     end
   end
   local definition = id .. ' ' .. version

@@ -181,7 +181,7 @@ local function write_score(KEYS, ARGV)
   end
   local created, key = exists and '0' or '1', ''
   -- Services of an earlier version tell it from '1', and no more.
-  local beginning = exists and '0 ' .. stored[3] or '1'
+  local beginning = exists and '0 ' .. (stored[3] or '') or '1'
   if keep_answer > 0 then
     key = table.concat({ARGV[19], ARGV[12], created, updated_at}, ' ')
     call('HSET', KEYS[2], 'key', key)

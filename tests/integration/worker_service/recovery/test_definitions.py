@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
 import redis.asyncio as redis
 
@@ -140,6 +141,31 @@ async def test_a_worker_compares_all_definitions_at_its_start(
     async with working(environ, heartbeats=True):
         await eventually(is_back)
     assert (await api.get("/boards/main")).json()["everywhere"] is True
+
+
+@pytest.mark.parametrize("by", ["a PUT", "a worker"])
+async def test_a_version_that_postgres_gives_a_second_time_is_not_taken_for_the_first(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis, by: str
+) -> None:
+    """It has lost exactly one: who knows that version would go on by the rules that were lost."""
+    api = await start()
+    assert (await api.define({"max_score": 50})).status_code == 200
+    token = await api.register("alice", "EU", 1)
+    assert (await api.post("/score/update", {"score": 40}, token=token)).status_code == 200
+    rules = orjson.dumps({"max_score": 10}).decode() if by == "a worker" else "{}"
+    version = 1 if by == "a worker" else 0
+    await databases["GLOBAL"].execute("UPDATE boards SET version = $1, rules = $2", version, rules)
+    if by == "a PUT":
+        assert (await api.define({"max_score": 10})).json()["version"] == 2
+    else:
+
+        async def is_told() -> bool:
+            return await all_redis.get("board:main") == "0 2"
+
+        async with working(environ, heartbeats=True):
+            await eventually(is_told)
+    refused = await api.post("/score/update", {"score": 40}, token=token)
+    assert (refused.status_code, refused.json()["max"]) == (422, 10)
 
 
 async def test_definitions_that_a_restore_has_taken_back_overtake_those_of_redis(
