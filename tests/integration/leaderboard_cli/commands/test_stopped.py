@@ -16,7 +16,7 @@ STORE_COMMANDS = [
     *(("check",), ("check-queue",), ("migrate",), ("verify",), ("rebuild",), ("regions", "list")),
     *(("dead-letters", "list"), ("backup", "there"), ("repartition", "redis://a")),
 ]
-API_COMMANDS = [("seed", "5"), ("players", "secret", "alice"), ("status", "--once")]
+API_COMMANDS = [("seed", "5"), ("players", "secret", "alice"), ("boards", "list"), ("status", "--once")]
 
 
 @pytest.mark.parametrize("words", STORE_COMMANDS, ids=" ".join)
@@ -28,7 +28,7 @@ async def test_what_opens_stores_says_that_nothing_runs(tmp_path: Path, words: t
     assert "Idempotency-Key" not in complaint
 
 
-@pytest.mark.parametrize("words", [("token", "ada"), *API_COMMANDS[:2]], ids=" ".join)
+@pytest.mark.parametrize("words", [("token", "ada"), *API_COMMANDS[:3]], ids=" ".join)
 async def test_before_the_first_start_nobody_is_told_to_make_a_secret(tmp_path: Path, words: tuple[str, ...]) -> None:
     code, _, complaint = await run_command(*words, LEADERBOARD_DATA_DIR=str(tmp_path))
     assert code == 1

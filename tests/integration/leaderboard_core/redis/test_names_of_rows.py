@@ -39,7 +39,7 @@ def fill(client: redis.Redis) -> None:
 
 def read(client: redis.Redis) -> tuple[list[str], list[str | None]]:
     source = lua.load("read_top").under(ADMISSION).source
-    *_, rows, named = client.eval(source, 2, KEYS.admission, KEYS.board("EU"), KEYS.user(""), 0, 10)
+    *_, rows, named = client.eval(source, 2, KEYS.admission, KEYS.board("EU"), KEYS.user(""), 0, 0, 10)
     return rows, named
 
 
