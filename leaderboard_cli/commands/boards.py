@@ -11,10 +11,10 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from leaderboard_cli.commands.access import admin_access, how_to_start
+from leaderboard_cli.commands.access import call_system, server_access
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, fail
-from leaderboard_client import Client, ConnectionFailed, DefinedBoard, LeaderboardError
+from leaderboard_client import Client, DefinedBoard
 
 app = typer.Typer(no_args_is_help=True, help="The boards and their rules: show them, or state them from a file.")
 
@@ -85,14 +85,4 @@ def _where(board: DefinedBoard) -> str:
 
 
 def _call(url: str, call: Callable[[Client], T]) -> T:
-    base, token = admin_access("boards", url, command_environment())
-    try:
-        with Client(base, max_wait=0) as client:
-            client.health()  # a system that does not answer is reported at once, not after retries
-        with Client(base, token=token) as client:
-            return call(client)
-    except ConnectionFailed as error:
-        fail(f"Cannot reach {base}: {error.__cause__}. {how_to_start()}")
-    except LeaderboardError as error:
-        fields = [f"{one['field']} {one['message']}." for one in error.details.get("fields", ())]
-        fail(" ".join([str(error), *fields]))
+    return call_system(server_access("boards", url, command_environment(), "admin"), call)

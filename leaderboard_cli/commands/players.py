@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from leaderboard_cli.commands.access import how_to_start, server_access
+from leaderboard_cli.commands.access import call_system, server_access
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, fail
-from leaderboard_client import Client, ConnectionFailed, LeaderboardError
+from leaderboard_client import Client
 
 app = typer.Typer(no_args_is_help=True, help="Players who cannot log in any more: a new password, a new secret.")
 
@@ -41,14 +41,4 @@ def secret(user_id: UserId, url: Url = "") -> None:
 
 
 def _call(url: str, call: Callable[[Client], str | None]) -> str | None:
-    base, token = server_access("support", url, command_environment())
-    try:
-        with Client(base, max_wait=0) as client:
-            client.health()  # a system that does not answer is reported at once, not after retries
-        with Client(base, token=token) as client:
-            return call(client)
-    except ConnectionFailed as error:
-        fail(f"Cannot reach {base}: {error.__cause__}. {how_to_start()}")
-    except LeaderboardError as error:
-        fields = [f"{one['field']} {one['message']}." for one in error.details.get("fields", ())]
-        fail(" ".join([str(error), *fields]))
+    return call_system(server_access("support", url, command_environment()), call)

@@ -60,12 +60,6 @@ async def restore_entries(shard: Shard, region: str, page: Sequence[Any], boards
     await asyncio.gather(*calls)
 
 
-async def restore_entries_by_id(shard: Shard, pool: Pool, region: str, user_ids: Sequence[str], boards: Boards) -> None:
-    """Restore the entries of some players. Raises Unavailable and RebuildInterrupted."""
-    known = [user_id for user_id in user_ids if user_id and "\0" not in user_id]
-    await restore_entries(shard, region, await fetched(pool.fetch(sql.load("entries_by_id"), known)), boards)
-
-
 def sets_of(shard: Shard, place: Place) -> tuple[str, str]:
     """Return the keys of the sets that an entry is in: of its region and of GLOBAL, or twice the same."""
     of_global = shard.keys.place(place.in_region(GLOBAL))
