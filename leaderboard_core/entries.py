@@ -23,7 +23,8 @@ class Entry:
     `key` and `member` are its place in board order (0 and "" of one that was removed). `clock` is when it was written,
     `base_at` before when nothing counts any more (µs, 0 for never): a removal and a correction set that to their own
     clock, and later states keep it. `best` says that of two states the better counts, and not the later. `metadata`
-    is JSON, "" for none.
+    is JSON, "" for none. `last_key` tells a repeat of the write from another one: hash of its Idempotency-Key and
+    fingerprint of its request, with a blank between them, "" when it had no key.
     """
 
     user_id: str
@@ -38,6 +39,7 @@ class Entry:
     best: bool = False
     removed: bool = False
     metadata: str = ""
+    last_key: str = ""
 
     def order(self, base_at: int, *, best: bool) -> tuple[bool, bool, int, str, int]:
         """Return what is greater of the state that stands."""
@@ -76,4 +78,5 @@ def encode(entry: Entry) -> str:
     """Write an entry as the hash of a player's entries has it (`includes/merge_entry.lua`)."""
     key, tie = ("-", "") if entry.removed else (str(entry.key), tie_of(entry.member, entry.user_id))
     fields = (key, tie or "-", entry.clock, entry.submits, entry.base_at, int(entry.best))
-    return " ".join(map(str, fields)) + (f" {entry.metadata}" if entry.metadata else "")
+    key_of_write = [f"@{entry.last_key.replace(' ', ':')}"] if entry.last_key else []
+    return " ".join([*map(str, fields), *key_of_write, *([entry.metadata] if entry.metadata else [])])

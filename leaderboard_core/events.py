@@ -168,6 +168,7 @@ def _entry(fields: object, event: ScoreEvent) -> Entry:
         best=_flag(fields, "best"),
         removed=removed,
         metadata="" if removed else _metadata(fields),
+        last_key=" ".join(event.key.split(" ")[:2]),
     )
 
 

@@ -32,7 +32,7 @@ from leaderboard_service.boards.coalescing import RequestCoalescer
 from leaderboard_service.boards.postgres_boards import PostgresBoards
 from leaderboard_service.boards.redis_boards import RedisBoards
 from leaderboard_service.boards.service import BoardReads
-from leaderboard_service.definitions.known import KnownRules
+from leaderboard_service.definitions.known import KnownBoards
 from leaderboard_service.definitions.service import Definitions
 from leaderboard_service.definitions.store import DefinitionStore
 from leaderboard_service.live.service import Hub
@@ -77,6 +77,7 @@ class Services:
     board_reads: BoardReads
     postgres_boards: PostgresBoards
     definitions: Definitions
+    known_boards: KnownBoards
     page_coalescer: RequestCoalescer[JSONReply]
     live_hub: Hub
     accounts: Accounts
@@ -92,7 +93,9 @@ class Services:
         shard_map = ShardMap.open(settings.topology, tracing.script_span())
         databases = await RegionDatabases.open(settings.topology)
         players = Players(shard_map, settings.limits)
-        writer = ScoreWriter(shard_map, settings.limits, players, KnownRules(settings.limits))
+        store = DefinitionStore(shard_map, databases)
+        known = KnownBoards(store, settings.limits)
+        writer = ScoreWriter(shard_map, settings.limits, players, known)
         health, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
         process, addresses = settings.process, ClientAddresses(settings.process.trusted_proxies)
         gauges = Gauges(shard_map, health, queues)
@@ -112,9 +115,8 @@ class Services:
             batch_writer=BatchWriter(shard_map, settings.limits, writer),
             board_reads=reads,
             postgres_boards=postgres_boards,
-            definitions=Definitions(
-                DefinitionStore(shard_map, databases), reads, settings.topology.regions, settings.limits
-            ),
+            definitions=Definitions(store, reads, settings.topology.regions, settings.limits),
+            known_boards=known,
             page_coalescer=RequestCoalescer(),
             live_hub=Hub(reads, settings.stream),
             accounts=accounts,

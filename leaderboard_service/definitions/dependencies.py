@@ -7,7 +7,11 @@ from typing import Annotated
 from fastapi import Depends
 
 from leaderboard_core.http.dependencies import FromState
+from leaderboard_service.definitions.known import KnownBoards
 from leaderboard_service.definitions.service import Definitions
 
 definitions = FromState("definitions")
 BoardDefinitions = Annotated[Definitions, Depends(definitions)]
+
+known_boards = FromState("known_boards")
+BoardsKnown = Annotated[KnownBoards, Depends(known_boards)]

@@ -1,62 +1,97 @@
-"""Keep which rules of the main board this process knows each shard to have, for the writes that go by them."""
+"""Keep what this process knows of boards: their definitions, and which one each shard has, for reads and writes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leaderboard_core.boards import MAIN, Definition, Rules
+from leaderboard_core.boards import MAIN, Board, Definition, Rules
+from leaderboard_core.errors import BoardNotFound
 from leaderboard_core.redis.definitions import read_definition
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.settings import MAX_EXACT_INTEGER, LimitSettings
 from leaderboard_service.definitions.rules import effective
+from leaderboard_service.definitions.store import DefinitionStore
 
 TRIES = 3
-"""How often a write is tried that finds a definition which its process does not know."""
+"""How often a call is tried that finds a definition which its process does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeededRules:
     """Rules as the write scripts take them, for scores of players and of servers, and the definition they are of."""
 
+    board: Board
     state: str
     of_players: str
     of_servers: str
 
     @classmethod
     def of(cls, definition: Definition, limits: LimitSettings) -> HeededRules:
-        rules = effective(definition.board.rules, limits)
+        board = definition.board
+        rules = effective(board.rules, limits) if board.is_main else board.rules
         closed = "" if rules.open else "board_closed"
         by_servers = closed or ("forbidden" if rules.submit == "server" else "")
-        return cls(definition.state, _encode(rules, by_servers), _encode(rules, closed))
+        return cls(board, definition.state, _encode(board, rules, by_servers), _encode(board, rules, closed))
 
     def for_write(self, *, players_own: bool) -> str:
         return self.of_players if players_own else self.of_servers
 
 
-class KnownRules:
-    """The rules by which this process writes to each shard, until a write is told that another definition stands there.
+class KnownBoards:
+    """The boards that this process has heard of, until a call is told that another definition stands on a shard.
 
-    The script compares, so that a process that was paused, or that nobody has told, cannot write by rules of before.
+    Scripts compare, so that a process that was paused, or that nobody has told, cannot go by rules of before.
     """
 
-    def __init__(self, limits: LimitSettings) -> None:
+    def __init__(self, store: DefinitionStore, limits: LimitSettings) -> None:
+        self._store = store
         self._limits = limits
-        self._at_first = HeededRules.of(Definition(MAIN), limits)
-        self._known: dict[Shard, HeededRules] = {}
+        self._boards = {MAIN.name: MAIN}
+        self._main_at_first = HeededRules.of(Definition(MAIN), limits)
+        self._heeded: dict[tuple[Shard, str], HeededRules] = {}
 
-    def of(self, shard: Shard) -> HeededRules:
-        """Return the rules that were last read from that shard."""
-        return self._known.get(shard, self._at_first)
+    async def board(self, name: str) -> Board:
+        """Return a board as it was last heard of; an unknown name is asked for each time.
 
-    async def read_again(self, shard: Shard) -> None:
-        """Read them from the shard. Raises Unavailable and WarmingUp."""
-        definition = await read_definition(shard, MAIN.name) or Definition(MAIN)
-        self._known[shard] = HeededRules.of(definition, self._limits)
+        Raises BoardNotFound and Unavailable.
+        """
+        return self._boards.get(name) or await self.look_again(name)
+
+    async def look_again(self, name: str) -> Board:
+        """Ask what the board of a name is now. Raises as `board`."""
+        saved = await self._store.read(name)
+        if saved is None:
+            self._boards.pop(name, None)
+            raise BoardNotFound
+        board = saved.definition.board
+        self._boards[name] = board
+        return board
+
+    def heeded(self, shard: Shard, board: Board) -> HeededRules:
+        """Return the rules by which this process writes to a shard: those that were last read from it."""
+        known = self._heeded.get((shard, board.name))
+        if known is not None:
+            return known
+        return self._main_at_first if board.is_main else HeededRules.of(Definition(board), self._limits)
+
+    async def read_again(self, shard: Shard, name: str) -> Board:
+        """Read from a shard which board it has, for writes there. Raises BoardNotFound, Unavailable and WarmingUp."""
+        definition = await read_definition(shard, name)
+        if definition is None or definition.gone:
+            self._heeded.pop((shard, name), None)
+            self._boards.pop(name, None)
+            raise BoardNotFound
+        self._heeded[shard, name] = HeededRules.of(definition, self._limits)
+        if self._boards.get(name, MAIN).id <= definition.board.id:
+            self._boards[name] = definition.board
+        return definition.board
 
 
-def _encode(rules: Rules, refusal: str) -> str:
-    bounded = (rules.min_score, rules.max_score) != (-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)
-    if not bounded and rules.max_step is None and not refusal:
-        return ""
+def _encode(board: Board, rules: Rules, refusal: str) -> str:
+    """Write rules as the scripts have them; '' for those of the main board that refuse nothing."""
     step = "-" if rules.max_step is None else rules.max_step
-    return f"{rules.min_score} {rules.max_score} {step} {refusal or '-'}"
+    heeded = f"{rules.min_score} {rules.max_score} {step} {refusal or '-'}"
+    if not board.is_main:
+        more = (rules.operator, board.sign, board.tie_digits, rules.max_submits, rules.metadata_bytes)
+        return f"{heeded} {' '.join(map(str, more))}"
+    return "" if heeded == f"{-MAX_EXACT_INTEGER} {MAX_EXACT_INTEGER} - -" else heeded

@@ -145,11 +145,11 @@ class BatchWriter:
             results = await self._call_once(shard, writes)
             if results[0] != "stale_definition":
                 return results
-            await self._writer.rules.read_again(shard)
+            await self._writer.boards.read_again(shard, MAIN.name)
         raise stale_definition()
 
     async def _call_once(self, shard: Shard, writes: Sequence[Write]) -> list[Any]:
-        first, limits, rules = writes[0], self._limits, self._writer.rules.of(shard)
+        first, limits, rules = writes[0], self._limits, self._writer.boards.heeded(shard, MAIN)
         keys = shard.keys
         keys_argument = [
             keys.admission,

@@ -30,7 +30,7 @@ from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.exposition import count_from_zero
 from leaderboard_core.telemetry.metrics import SCORE_WRITES
 from leaderboard_core.tokens import Identity
-from leaderboard_service.definitions.known import TRIES, KnownRules
+from leaderboard_service.definitions.known import TRIES, KnownBoards
 from leaderboard_service.idempotency import Idempotency
 from leaderboard_service.players.credentials import SERVER
 from leaderboard_service.players.service import Claim, Players
@@ -137,14 +137,15 @@ class ScoreWriter:
     """Does score writes.
 
     `unclaimed` stands for the claim of a caller that holds none. Where a user_id can be on one Redis only, the script
-    alone decides whether it is free; else it asks for a claim before it makes a player. `rules` are those of the board.
+    alone decides whether it is free; else it asks for a claim before it makes a player. `boards` are those
+    that it knows.
     """
 
-    def __init__(self, shard_map: ShardMap, limits: LimitSettings, players: Players, rules: KnownRules) -> None:
+    def __init__(self, shard_map: ShardMap, limits: LimitSettings, players: Players, boards: KnownBoards) -> None:
         self._map = shard_map
         self._limits = limits
         self._players = players
-        self.rules = rules
+        self.boards = boards
         self.unclaimed = Claim() if shard_map.one_shard_decides else Claim(deadline=1)
 
     async def write(self, write: Write) -> Written:
@@ -181,13 +182,13 @@ class ScoreWriter:
             answer = await self._call(shard, write, claim)
             if answer[1] != "stale_definition":
                 break
-            await self.rules.read_again(shard)
+            await self.boards.read_again(shard, MAIN.name)
         if answer[1] == "incomplete":
             await shard.report_incomplete(write.user_id)
         return read_result(write, answer)
 
     async def _call(self, shard: Shard, write: Write, claim: Claim) -> Sequence[str]:
-        keys, limits, idempotency, rules = shard.keys, self._limits, write.idempotency, self.rules.of(shard)
+        keys, limits, idempotency, rules = shard.keys, self._limits, write.idempotency, self.boards.heeded(shard, MAIN)
         answer: Sequence[str] = await shard.run(
             "write_score",
             (

@@ -130,6 +130,7 @@ class Writer:
             if before is None or before.removed:
                 return
             after = replace(before, key=0, member="", clock=self.clock, base_at=self.clock, removed=True, metadata="")
+            after = replace(after, last_key=f"{hash_of(self.clock)} print")
         else:
             after = self._submitted(board, before, score, force=kind == "force")
             if after == before:
@@ -151,16 +152,25 @@ class Writer:
             base_at=self.clock if force else before.base_at if before else self.deleted_at,
             best=board.rules.operator == "best",
             metadata=f'{{"at":{self.clock}}}' if score == 2 else "",
+            last_key=f"{hash_of(self.clock)} print",
         )
         if before is None or before.removed or force:
             return state
         if state.key == before.key or (state.best and state.key < before.key):
-            return replace(before, clock=self.clock, submits=state.submits) if counts else before
+            counted = replace(before, clock=self.clock, submits=state.submits, last_key=state.last_key)
+            return counted if counts else before
         return state
 
     def _event(self, **fields: Any) -> None:
+        if not fields.get("deleted"):
+            fields["key"] = f"{hash_of(self.clock)} print 0 {self.clock}"
         event = {"user_id": self.user_id, "region": self.region, "request_id": "r", "timestamp": self.clock, **fields}
         self.events.append(json.dumps(event))
+
+
+def hash_of(clock: int) -> str:
+    """Return the hash of an Idempotency-Key of the write at that time."""
+    return f"{clock:x}"
 
 
 def as_json(state: Entry) -> dict[str, Any]:
@@ -174,7 +184,7 @@ def as_json(state: Entry) -> dict[str, Any]:
 async def entry_rows(pool: Pool) -> dict[tuple[str, int], Entry]:
     """Return the rows of a database by user_id and board."""
     found = await pool.fetch(
-        "SELECT user_id, board_id, board_window, region, key, member, submits, best, removed, metadata, "
+        "SELECT user_id, board_id, board_window, region, key, member, submits, best, removed, metadata, last_key, "
         "(EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS clock, "
         "COALESCE(EXTRACT(EPOCH FROM base_at) * 1000000, 0)::bigint AS base_at FROM entries"
     )
@@ -193,6 +203,7 @@ async def entry_rows(pool: Pool) -> dict[tuple[str, int], Entry]:
             best=row["best"],
             removed=row["removed"],
             metadata=row["metadata"],
+            last_key=row["last_key"],
         )
         for row in found
     }

@@ -81,4 +81,5 @@ def entry_of(row: Any, board: str) -> Entry:
         best=row["best"],
         removed=row["removed"],
         metadata=row["metadata"],
+        last_key=row["last_key"],
     )

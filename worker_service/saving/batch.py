@@ -175,6 +175,7 @@ def entry_columns(events: Sequence[ScoreEvent]) -> tuple[list[str | int | bool],
             entry.best,
             entry.removed,
             entry.metadata,
+            entry.last_key,
         )
         for event in events
         for entry in event.entries

@@ -127,17 +127,18 @@ WHERE leaderboard.updated_at IS NULL OR leaderboard.updated_at < EXCLUDED.update
 
 -- name: upsert_entries
 -- $1 user_ids, $2 board_ids, $3 windows, $4 regions, $5 keys, $6 members, $7 µs, $8 submits, $9 µs before which nothing
--- counts any more (0 for never), $10 whether the better counts and not the later, $11 removed, $12 metadata: arrays of one
--- length, each entry once.
+-- counts any more (0 for never), $10 whether the better counts and not the later, $11 removed, $12 metadata,
+-- $13 last keys: arrays of one length, each entry once.
 -- Of a row and an event, or of two, the state that ORDER BY puts first stands, as leaderboard_core/entries.py has it; the
 -- WHERE before leaves out what comes twice. Deletions are looked up as by upsert_scores.
 INSERT INTO entries (user_id, board_id, board_window, region, key, member, updated_at, submits, base_at, best, removed,
-                     metadata)
+                     metadata, last_key)
 SELECT user_id, board_id, board_window, region, key, member, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond',
-       submits, TIMESTAMP 'epoch' + NULLIF(base_micros, 0) * INTERVAL '1 microsecond', best, removed, metadata
+       submits, TIMESTAMP 'epoch' + NULLIF(base_micros, 0) * INTERVAL '1 microsecond', best, removed, metadata, last_key
 FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::integer[],
-            $9::bigint[], $10::boolean[], $11::boolean[], $12::text[])
-     AS event (user_id, board_id, board_window, region, key, member, micros, submits, base_micros, best, removed, metadata)
+            $9::bigint[], $10::boolean[], $11::boolean[], $12::text[], $13::text[])
+     AS event (user_id, board_id, board_window, region, key, member, micros, submits, base_micros, best, removed,
+               metadata, last_key)
 WHERE event.micros > (
         SELECT COALESCE((EXTRACT(EPOCH FROM max(deleted_at)) * 1000000)::bigint, -1) FROM deleted_players
     )
@@ -147,14 +148,15 @@ WHERE event.micros > (
           AND deleted_players.deleted_at >= TIMESTAMP 'epoch' + event.micros * INTERVAL '1 microsecond'
     )
 ON CONFLICT (user_id, board_id, board_window) DO UPDATE
-SET (region, key, member, updated_at, submits, base_at, best, removed, metadata) = (
+SET (region, key, member, updated_at, submits, base_at, best, removed, metadata, last_key) = (
     SELECT region, key, member, updated_at, GREATEST(entries.submits, EXCLUDED.submits),
-           GREATEST(entries.base_at, EXCLUDED.base_at), best, removed, metadata
+           GREATEST(entries.base_at, EXCLUDED.base_at), best, removed, metadata, last_key
     FROM (VALUES
         (EXCLUDED.region, EXCLUDED.key, EXCLUDED.member, EXCLUDED.updated_at, EXCLUDED.best, EXCLUDED.removed,
-         EXCLUDED.metadata),
-        (entries.region, entries.key, entries.member, entries.updated_at, entries.best, entries.removed, entries.metadata)
-    ) AS state (region, key, member, updated_at, best, removed, metadata)
+         EXCLUDED.metadata, EXCLUDED.last_key),
+        (entries.region, entries.key, entries.member, entries.updated_at, entries.best, entries.removed,
+         entries.metadata, entries.last_key)
+    ) AS state (region, key, member, updated_at, best, removed, metadata, last_key)
     ORDER BY state.updated_at >= COALESCE(GREATEST(entries.base_at, EXCLUDED.base_at), '-infinity') DESC,
              NOT state.removed DESC,
              CASE WHEN entries.best AND EXCLUDED.best THEN state.key END DESC,
@@ -322,9 +324,10 @@ LIMIT $3
 -- name: page_entries
 -- $1 µs, $2 user_id, $3 board_id and $4 window of the last row of the page before (at first 0, '', 0, ''), $5 rows a page
 -- Result: user_id, board_id, board_window, region, key, member, micros, submits, base_micros (0 for none), best, removed,
---         metadata, by (updated_at, user_id, board_id, board_window), as the index entries_updated_at has them
+--         metadata, last_key, by (updated_at, user_id, board_id, board_window), as the index entries_updated_at has them
 SELECT user_id, board_id, board_window, region, key, member, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
-       submits, COALESCE(EXTRACT(EPOCH FROM base_at) * 1000000, 0)::bigint AS base_micros, best, removed, metadata
+       submits, COALESCE(EXTRACT(EPOCH FROM base_at) * 1000000, 0)::bigint AS base_micros, best, removed, metadata,
+       last_key
 FROM entries
 WHERE (updated_at, user_id, board_id, board_window)
       > (TIMESTAMP 'epoch' + $1::bigint * INTERVAL '1 microsecond', $2::text, $3::bigint, $4::text)

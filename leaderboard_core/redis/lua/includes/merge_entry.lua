@@ -1,11 +1,12 @@
 --[[
 Of two states of an entry the one that stands, by the rule of leaderboard_core/entries.py. States are texts as the hash
 of a player's entries has them: key ('-' of one that was removed), the digits before the user_id in the member ('-' for
-none), clock, submits, base_at, best '1' | '0', and after a blank its metadata, if any. `kept` may be nil.
+none), clock, submits, base_at, best '1' | '0', and each after a blank, if there is one, '@' with what tells a repeat of
+its write, and its metadata. `kept` may be nil.
 ]]
 local function read_entry(text)
-  local key, tie, clock, submits, base_at, best, metadata = string.match(text, '^(%S+) (%S+) (%d+) (%d+) (%d+) ([01])(.*)$')
-  return {key = key, tie = tie, clock = clock, submits = submits, base_at = base_at, best = best, metadata = metadata}
+  local key, tie, clock, submits, base_at, best, more = string.match(text, '^(%S+) (%S+) (%d+) (%d+) (%d+) ([01])(.*)$')
+  return {key = key, tie = tie, clock = clock, submits = submits, base_at = base_at, best = best, more = more}
 end
 
 local function stands_before(one, other, base)
@@ -35,5 +36,5 @@ local function merge_entry(kept, given)
   local base_at = tonumber(one.base_at) > tonumber(other.base_at) and one.base_at or other.base_at
   local submits = tonumber(one.submits) > tonumber(other.submits) and one.submits or other.submits
   local state = stands_before(other, one, tonumber(base_at)) and other or one
-  return table.concat({state.key, state.tie, state.clock, submits, base_at, state.best}, ' ') .. state.metadata
+  return table.concat({state.key, state.tie, state.clock, submits, base_at, state.best}, ' ') .. state.more
 end

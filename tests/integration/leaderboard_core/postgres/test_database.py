@@ -101,6 +101,7 @@ async def test_the_table_of_entries_is_that_of_the_design(databases: RegionDatab
         ("best", "boolean", None, "NO", None),
         ("removed", "boolean", None, "NO", None),
         ("metadata", "text", None, "NO", None),
+        ("last_key", "text", None, "NO", None),
     ]
     indexes = await databases["EU"].fetch(
         "SELECT indexdef FROM pg_indexes WHERE tablename = 'entries' ORDER BY indexname"

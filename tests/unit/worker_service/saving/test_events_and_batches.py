@@ -268,9 +268,9 @@ def test_a_batch_merges_the_entries_of_all_events_of_a_player() -> None:
     assert sorted(batch.raws) == sorted([taken[0], *taken[2:]]), "an older score alone is not needed any more"
     assert sorted(batch.raws_of(batch.events[0])) == sorted([taken[0], *taken[2:4]])
     assert list(zip(*entry_columns(batch.events), strict=True)) == [
-        ("alice", 17, "all", "EU", 4, "alice", 4, 0, 0, False, False, ""),
-        ("alice", 18, "all", "EU", 5, "alice", 5, 0, 0, False, False, ""),
-        ("bob", 17, "all", "EU", 12, "bob", 1, 0, 0, False, False, ""),
+        ("alice", 17, "all", "EU", 4, "alice", 4, 0, 0, False, False, "", ""),
+        ("alice", 18, "all", "EU", 5, "alice", 5, 0, 0, False, False, "", ""),
+        ("bob", 17, "all", "EU", 12, "bob", 1, 0, 0, False, False, "", ""),
     ]
     assert entry_columns(build([raw()], "EU").events) == ()
 
