@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leaderboard_client.async_client import AsyncClient
+from leaderboard_client.async_client import AsyncBoard, AsyncClient
 from leaderboard_client.errors import (
     Conflict,
     ConnectionFailed,
@@ -47,14 +47,16 @@ from leaderboard_client.results import (
     Written,
 )
 from leaderboard_client.sse import Event
-from leaderboard_client.sync_client import Client
+from leaderboard_client.sync_client import Board, Client
 from leaderboard_client.version import __version__
 
 __all__ = [
     "Account",
     "Around",
+    "AsyncBoard",
     "AsyncClient",
     "Batch",
+    "Board",
     "BoardPage",
     "BoardRank",
     "Client",

@@ -95,6 +95,11 @@ def url_of(base_url: str, path: str, query: Mapping[str, QueryValue]) -> str:
     return f"{base_url}{path}" + (f"?{urlencode(given, errors='surrogatepass')}" if given else "")
 
 
+def given(body: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Add the given optional fields to a body; those of None are left out."""
+    return {**body, **{name: value for name, value in more.items() if value is not None}}
+
+
 def segment(user_id: str) -> str:
     """Encode a user_id, in any script, as one path segment. Raises InvalidRequest when that is impossible."""
     if not user_id or "/" in user_id:

@@ -59,6 +59,10 @@ def nothing(answer: Answer) -> None:
     """Read no more than that it was done."""
 
 
+def removed(answer: Answer) -> bool:
+    return bool(answer.json()["removed"])
+
+
 def created(answer: Answer) -> Created:
     data = answer.json()
     return pick(Created, data, card=pick(Player, data["card"]))

@@ -73,13 +73,19 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One score of a batch: either `score`, to set it, or `delta`, to add to it."""
+    """One score of a batch: either `score`, to submit it, or `delta`, to add to it, on the board `main` or another.
+
+    `metadata` stays with the score; with a server's token `force` sets it whatever the board's operator and bounds.
+    """
 
     user_id: str
     region: str
     score: int | None = None
     delta: int | None = None
     name: str | None = None
+    board: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    force: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

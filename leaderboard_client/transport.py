@@ -71,7 +71,7 @@ class Settings(ABC, Generic[H]):
 
     @token.setter
     def token(self, token: str | None) -> None:
-        self._api.token = token
+        self._api.caller.token = token
 
     @property
     def user_id(self) -> str | None:

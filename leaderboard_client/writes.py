@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from leaderboard_client import reading
-from leaderboard_client.calls import Call, segment
+from leaderboard_client.board_writes import Writing
+from leaderboard_client.calls import Call, given, segment
 from leaderboard_client.errors import Conflict, InvalidRequest, LeaderboardError
 from leaderboard_client.results import (
     Batch,
@@ -20,10 +21,6 @@ from leaderboard_client.results import (
     Submission,
     Written,
 )
-from leaderboard_client.session import Session, new_key
-from leaderboard_client.steps import Answer
-
-T = TypeVar("T")
 
 _PASSING = frozenset(
     {"rate_limited", "region_rate_limited", "queue_full", "unavailable", "warming_up", "repartitioning"}
@@ -31,7 +28,7 @@ _PASSING = frozenset(
 """Refusals of one score of a batch that are temporary."""
 
 
-class Writes(Session):
+class Writes(Writing):
     """Write calls. A write of a score is sent again until it is answered, and counts once."""
 
     def register(
@@ -51,7 +48,7 @@ class Writes(Session):
             "POST",
             "/auth/register",
             self.entering(user_id, reading.registered, lambda result: result.token),
-            body=_given(body, password=password),
+            body=given(body, password=password),
             repeatable=False,
         )
 
@@ -74,7 +71,7 @@ class Writes(Session):
             "POST",
             "/auth/login",
             self.entering(user_id, reading.token, lambda token: token),
-            body=_given({"user_id": user_id}, name=name, region=region, password=password, secret=secret),
+            body=given({"user_id": user_id}, name=name, region=region, password=password, secret=secret),
         )
 
     def login_or_register(
@@ -98,7 +95,7 @@ class Writes(Session):
         """
         if password is not None and secret is not None:
             raise InvalidRequest("Give a password or a secret, not both.", code="invalid_payload")
-        log_in = self._enter("/auth/login", _given({"user_id": user_id}, password=password, secret=secret))
+        log_in = self._enter("/auth/login", given({"user_id": user_id}, password=password, secret=secret))
         if secret is not None:
             return log_in
         body = {"user_id": user_id, "name": name, "region": region, "initialScore": initial_score}
@@ -107,7 +104,7 @@ class Writes(Session):
         # One whose answer was lost may be repeated: whoever has the password can log in.
         register = self._enter(
             "/auth/register",
-            _given(body, password=password),
+            given(body, password=password),
             instead=lambda error: log_in if error.code == "user_exists" else error,
         )
         return replace(log_in, instead=lambda error: register if error.code == "user_not_found" else error)
@@ -134,7 +131,7 @@ class Writes(Session):
 
         Raises Conflict when the token is for another region.
         """
-        return self._write("/score/create", reading.created, {"region": region, "initialScore": initial_score}, key)
+        return self.write("/score/create", reading.created, {"region": region, "initialScore": initial_score}, key)
 
     def update(self, score: int, *, ranks: bool = False, key: str | None = None) -> Call[Written]:
         """Set the score of the token's player, within ±(2^53-1).
@@ -144,14 +141,14 @@ class Writes(Session):
         key: an Idempotency-Key of your own, 1-255 visible ASCII characters, for a write that must count once even
         if your program starts again; one is made for each call otherwise.
         """
-        return self._write("/score/update", reading.written, _given({"score": score}, rank=ranks or None), key)
+        return self.write("/score/update", reading.written, given({"score": score}, rank=ranks or None), key)
 
     def add(self, delta: int, *, ranks: bool = False, key: str | None = None) -> Call[Written]:
         """Add to the score of the token's player; a negative delta takes away. `ranks` and `key` as for `update`.
 
         Raises InvalidRequest with the code score_out_of_range, and changes nothing, when it would leave ±(2^53-1).
         """
-        return self._write("/score/add", reading.written, _given({"delta": delta}, rank=ranks or None), key)
+        return self.write("/score/add", reading.written, given({"delta": delta}, rank=ranks or None), key)
 
     def submit(
         self,
@@ -169,10 +166,12 @@ class Writes(Session):
         `key` as for `update`. Raises Forbidden for another player, Conflict when the player belongs to another region.
         """
         body = {"user_id": user_id, "region": region, "score": score}
-        return self._write("/score", reading.written, _given(body, name=name, rank=ranks or None), key)
+        return self.write("/score", reading.written, given(body, name=name, rank=ranks or None), key)
 
     def submit_many(self, scores: Iterable[Submission | Mapping[str, Any]], *, key: str | None = None) -> Call[Batch]:
-        """Set or add to 1-1,000 scores with a server's token; each is taken or refused on its own.
+        """Set or add to 1-1,000 scores with a server's token, on any boards; each is taken or refused on its own.
+
+        A player's token sends up to 8 of its own: one game's end on several boards.
 
         Temporary refusals (429, 503) are sent again within the call's time, unless that would put two
         scores of one player out of order. What is refused in the end is in the results; it raises nothing.
@@ -183,7 +182,7 @@ class Writes(Session):
             else dict(score)
             for score in scores
         ]
-        return self._write(
+        return self.write(
             "/scores", reading.batch, {"scores": items}, key, again=lambda batch: rest_of_batch(items, batch)
         )
 
@@ -193,7 +192,7 @@ class Writes(Session):
         The user_id is free again, and earlier tokens are revoked. `key` as for `update`.
         Raises NotFound when there is no such player, Forbidden with the token of another one.
         """
-        return self._write(f"/users/{segment(user_id)}", reading.deleted, None, key, method="DELETE")
+        return self.write(f"/users/{segment(user_id)}", reading.deleted, None, key, method="DELETE")
 
     def set_password(
         self, password: str, user_id: str | None = None, *, old_password: str | None = None, secret: str | None = None
@@ -207,7 +206,7 @@ class Writes(Session):
             "PUT",
             f"/users/{segment(self.own(user_id))}/password",
             reading.nothing,
-            body=_given({"password": password}, old_password=old_password, secret=secret),
+            body=given({"password": password}, old_password=old_password, secret=secret),
             token=self.token,
             repeatable=False,
         )
@@ -232,19 +231,6 @@ class Writes(Session):
     def delete_board(self, board: str) -> Call[None]:
         """Take a board away for good, with an administrator's token. Raises Conflict for the board `main`."""
         return Call("DELETE", f"/boards/{segment(board)}", reading.nothing, token=self.token)
-
-    def _write(
-        self,
-        path: str,
-        read: Callable[[Answer], T],
-        body: Mapping[str, Any] | None,
-        key: str | None,
-        *,
-        method: str = "POST",
-        again: Callable[[T], float | None] | None = None,
-    ) -> Call[T]:
-        key = new_key() if key is None else key
-        return Call(method, path, read, body=body, token=self.token, key=key, again=again)
 
 
 def rest_of_batch(items: list[dict[str, Any]], batch: Batch) -> float | None:
@@ -276,8 +262,3 @@ def _asking_for_proof(error: LeaderboardError) -> LeaderboardError:
         request_id=error.request_id,
         details=error.details,
     )
-
-
-def _given(body: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Add the given optional fields to a body."""
-    return body | {name: value for name, value in more.items() if value is not None}

@@ -9,7 +9,9 @@ from typing import Final
 
 # The longest texts that are allowed, with every character escaped as two units of UTF-16: 12 bytes each.
 _AUTH_BODY: Final = 12 * (128 + 200 + 2 * 1024) + 512
-_SCORE_BODY: Final = 12 * (128 + 200) + 512
+_NAMES_BODY: Final = 12 * (128 + 200) + 512
+# A score has the name of a board as well, and metadata: 2,048 characters that are each written as \u and four digits.
+_SCORE_BODY: Final = _NAMES_BODY + 64 + 6 * 2048
 # A thousand of the longest ids in UTF-8.
 _LIST_BODY: Final = 1000 * (4 * 128 + 4) + 512
 
@@ -27,7 +29,8 @@ class Repeat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One verb on one path, which may have one parameter: at its end, or with one segment behind it.
+    """One verb on one path, which may have one parameter at its end, or with one segment behind it, and after that
+    one more at its end.
 
     `token`: a gateway refuses it without a valid token. `repeat`: whether a gateway or NGINX may send it to another
     upstream when the first one broke off. `streams`: the answer has no end. `largest_body` is in bytes, never more
@@ -48,8 +51,8 @@ class Call:
 
     @property
     def suffix(self) -> str:
-        """The path behind its parameter."""
-        return self.path.partition("}")[2]
+        """The path behind its parameter, up to the next one."""
+        return self.path.partition("}")[2].partition("{")[0]
 
     @property
     def has_parameter(self) -> bool:
@@ -94,12 +97,13 @@ EXPORT: Final = read("/users/{user_id}", token=True)
 DELETE: Final = Call("DELETE", "/users/{user_id}", token=True, repeat=Repeat.ALWAYS)
 # Whose token it is may be said in the body instead: by the old password, or the secret.
 SET_PASSWORD: Final = Call("PUT", "/users/{user_id}/password", largest_body=_AUTH_BODY)
-NEW_SECRET: Final = Call("POST", "/users/{user_id}/secret", token=True, largest_body=_SCORE_BODY)
+NEW_SECRET: Final = Call("POST", "/users/{user_id}/secret", token=True, largest_body=_NAMES_BODY)
 BOARDS: Final = read("/boards")
 BOARD: Final = read("/boards/{board}")
 # Both say how the board is to be afterwards, so that it does no harm to say it twice.
 DEFINE: Final = Call("PUT", "/boards/{board}", token=True, repeat=Repeat.ALWAYS, largest_body=_DEFINITION_BODY)
 UNDEFINE: Final = Call("DELETE", "/boards/{board}", token=True, repeat=Repeat.ALWAYS)
+REMOVE_ENTRY: Final = Call("DELETE", "/boards/{board}/entries/{user_id}", token=True, repeat=Repeat.ALWAYS)
 HEALTH: Final = read("/health")
 STATUS: Final = read("/status")
 METRICS: Final = read("/metrics")
@@ -108,7 +112,7 @@ CALLS: Final[tuple[Call, ...]] = (
     *(REGISTER, LOGIN, CREATE, UPDATE, ADD, SUBMIT, SUBMIT_MANY),
     *(REGIONS, TOP, RANGE, RANK, RANKS, AROUND, STREAM_TOP, STREAM_RANK),
     *(EXPORT, DELETE, SET_PASSWORD, NEW_SECRET),
-    *(BOARDS, BOARD, DEFINE, UNDEFINE),
+    *(BOARDS, BOARD, DEFINE, UNDEFINE, REMOVE_ENTRY),
     *(HEALTH, STATUS, METRICS),
 )
 
@@ -168,6 +172,8 @@ class CallTable:
                 found = self._by_prefix.get(path[:cut])
                 if found is None and (ends := ends_of(path, cut)) is not None:
                     found = self._by_ends.get(ends)
+                if found is None and (ends := ends_of(path[: cut - 1], path.rfind("/", 0, cut - 1) + 1)) is not None:
+                    found = self._by_ends.get((ends[0], f"{ends[1]}/"))
         return found
 
     def route_of(self, path: str) -> str:

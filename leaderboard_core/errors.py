@@ -27,6 +27,7 @@ LeaderboardError            500 internal_error
     BoardClosed             409 board_closed
     FixedField              409 fixed_field
     MainBoard               409 main_board
+    NoSubmitsLeft           409 no_submits_left
     PayloadTooLarge         413 payload_too_large
     UnsupportedMediaType    415 unsupported_media_type
     IdempotencyKeyInUse     422 idempotency_key_reused
@@ -34,6 +35,8 @@ LeaderboardError            500 internal_error
     UnknownRegion           422 unknown_region
     ScoreOutOfRange         422 score_out_of_range
     ScoreOutOfBounds        422 score_out_of_bounds
+    WrongOperator           422 wrong_operator
+    MetadataTooLarge        422 metadata_too_large
     BadGateway              502 bad_gateway
     GatewayTimeout          504 gateway_timeout
 """
@@ -174,6 +177,11 @@ class FixedField(LeaderboardError):
         super().__init__(message, field=field, **details)
 
 
+class NoSubmitsLeft(LeaderboardError):
+    status, code = 409, "no_submits_left"
+    default_message = "This board counts 'max_submits' scores of a player, and they are used up; nothing was changed."
+
+
 class MainBoard(LeaderboardError):
     status, code = 409, "main_board"
     default_message = "The board 'main' is always there; empty it by deleting its players."
@@ -215,6 +223,16 @@ class ScoreOutOfRange(LeaderboardError):
 class ScoreOutOfBounds(LeaderboardError):
     status, code = 422, "score_out_of_bounds"
     default_message = "This board takes scores from 'min' to 'max' only; nothing was changed."
+
+
+class WrongOperator(LeaderboardError):
+    status, code = 422, "wrong_operator"
+    default_message = "The board's 'operator' does not do this; nothing was changed."
+
+
+class MetadataTooLarge(LeaderboardError):
+    status, code = 422, "metadata_too_large"
+    default_message = "This board keeps at most 'metadata_bytes' bytes of JSON beside a score; nothing was changed."
 
 
 class RateLimited(RetryLater):

@@ -69,16 +69,6 @@ async def optional_identity(
 OptionalCaller = Annotated[Identity | None, Depends(optional_identity)]
 
 
-async def server(caller: Caller) -> Identity:
-    """Return a game server's identity. Raises MissingToken, InvalidToken or Forbidden."""
-    if not caller.is_server:
-        raise Forbidden("Only a token with role 'server' submits batches.")
-    return caller
-
-
-ServerToken = Annotated[Identity, Depends(server)]
-
-
 async def admin(caller: Caller) -> Identity:
     """Return an administrator's identity. Raises MissingToken, InvalidToken or Forbidden."""
     if not caller.is_admin:

@@ -41,6 +41,7 @@ from leaderboard_service.players.export import PlayerExporter
 from leaderboard_service.players.service import Players
 from leaderboard_service.regions import Regions
 from leaderboard_service.scores.batches import BatchWriter
+from leaderboard_service.scores.removal import EntryRemover
 from leaderboard_service.scores.service import ScoreWriter
 from leaderboard_service.system.service import SystemStatus
 
@@ -74,6 +75,7 @@ class Services:
     origins: Origins
     score_writer: ScoreWriter
     batch_writer: BatchWriter
+    entry_remover: EntryRemover
     board_reads: BoardReads
     postgres_boards: PostgresBoards
     definitions: Definitions
@@ -113,6 +115,7 @@ class Services:
             origins=Origins(addresses, cors_origins=process.cors_origins, allowed_hosts=process.allowed_hosts),
             score_writer=writer,
             batch_writer=BatchWriter(shard_map, settings.limits, writer),
+            entry_remover=EntryRemover(shard_map, settings.limits, players, known),
             board_reads=reads,
             postgres_boards=postgres_boards,
             definitions=Definitions(store, reads, settings.topology.regions, settings.limits),

@@ -48,8 +48,8 @@ def _blocks(calls: Iterable[Call]) -> Iterator[str]:
             directives += _STREAM
         if call.method == "POST" and call.repeat is Repeat.ALWAYS:
             directives += _READ_WITH_BODY  # NGINX does not send a POST again by itself
-        if call.suffix:
-            directives.append(_AUTH_LIMIT)  # so far these are about passwords and secrets
+        if call.prefix == "/users/" and call.suffix and call.method != "GET":
+            directives.append(_AUTH_LIMIT)  # these are about passwords and secrets
         if call.repeat is Repeat.NEVER and call.method not in _SENT_ONCE:
             directives.append("proxy_next_upstream off;")
         if call.largest_body is not None and not call.path.startswith(_LIMITED):

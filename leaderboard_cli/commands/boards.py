@@ -34,7 +34,7 @@ def list_boards(url: Url = "") -> None:
 @app.command()
 def show(board: Annotated[str, typer.Argument(help="The board's name.")], url: Url = "") -> None:
     """Print a board's rules as `apply` takes them, and nothing else."""
-    found = _call(url, lambda client: client.board(board))
+    found = _call(url, lambda client: client.board_definition(board))
     typer.echo(json.dumps({found.board: found.definition}, indent=2, ensure_ascii=False))
 
 

@@ -36,6 +36,11 @@ class Keys:
         """A player's entries on boards other than `main`, by board and window."""
         return f"{self.prefix}entries:{user_id}"
 
+    def sets(self, place: Place) -> tuple[str, str]:
+        """Name the sets that an entry of a region is in: the region's and GLOBAL's, which may be the same."""
+        of_global = self.place(place.in_region(GLOBAL))
+        return self.place(place) if place.board.rules.regions else of_global, of_global
+
     def entry_set(self, field: str, region: str) -> str:
         """Name the set of a region, or of GLOBAL, in which an entry may be: it depends on the rules of its board."""
         return f"{self.prefix}leaderboard:{field}:{region}"

@@ -14,7 +14,8 @@ from leaderboard_service.accounts.service import Accounts, Proof, Visitor
 from leaderboard_service.players.credentials import hash_of, new_secret
 from leaderboard_service.players.export import check_current, check_owner, check_proof
 from leaderboard_service.players.service import Players, StoredPlayer
-from leaderboard_service.scores.service import Operation, ScoreWriter, Write
+from leaderboard_service.scores.service import ScoreWriter
+from leaderboard_service.scores.writes import Operation, Write
 
 _GONE = "This player was deleted meanwhile."
 

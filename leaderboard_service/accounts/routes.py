@@ -40,7 +40,7 @@ from leaderboard_service.accounts.service import Entered, Proof
 from leaderboard_service.dependencies import SAME_ORIGIN, Caller, KnownRegions, OptionalCaller, RequestId, TokenIssuer
 from leaderboard_service.openapi import BODY_ERRORS, NOT_READ, STORE_ERRORS, TOKEN_ERRORS, refused_with
 from leaderboard_service.schemas import UserId
-from leaderboard_service.scores.service import Write
+from leaderboard_service.scores.writes import Write
 
 router = APIRouter(tags=["auth"], route_class=CompiledRoute)
 

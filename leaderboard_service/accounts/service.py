@@ -19,7 +19,8 @@ from leaderboard_service.accounts.hashing import IsGone
 from leaderboard_service.accounts.passwords import PasswordStore
 from leaderboard_service.players.credentials import SELF, hash_of, new_secret
 from leaderboard_service.players.service import Players, StoredPlayer
-from leaderboard_service.scores.service import ScoreWriter, Write, Written
+from leaderboard_service.scores.service import ScoreWriter
+from leaderboard_service.scores.writes import Write, Written
 
 
 @dataclass(frozen=True, slots=True)

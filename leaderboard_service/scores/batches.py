@@ -4,65 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from pydantic import ValidationError
-
-from leaderboard_core.boards import MAIN
-from leaderboard_core.errors import InvalidPayload, LeaderboardError
-from leaderboard_core.http.exception_handlers import fields_of
+from leaderboard_core.boards import ALL, Board, Place
+from leaderboard_core.errors import BoardNotFound, LeaderboardError
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import LimitSettings
-from leaderboard_core.tokens import Identity
 from leaderboard_service.definitions.known import TRIES
-from leaderboard_service.idempotency import Idempotency
-from leaderboard_service.regions import Regions
 from leaderboard_service.scores.refusals import ClaimNeeded, stale_definition
-from leaderboard_service.scores.schemas import BatchItem
-from leaderboard_service.scores.service import (
-    ScoreWriter,
+from leaderboard_service.scores.service import ScoreWriter
+from leaderboard_service.scores.writes import (
     Write,
     Written,
     event_start,
+    is_players_own,
     key_hash,
     problems_of_new,
     read_result,
 )
 
-CHUNK = 50
+CHUNK: Final = 50
 """Scores in one script call, which blocks Redis for a few milliseconds on a large board."""
 
 Outcome = Written | LeaderboardError
 
 
-def write_of(
-    fields: dict[str, Any], caller: Identity, regions: Regions, request_id: str, idempotency: Idempotency | None
-) -> Write:
-    """Build the write of one item of a batch. Raises InvalidPayload or UnknownRegion."""
-    try:
-        item = BatchItem.model_validate(fields)
-    except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False)
-        raise InvalidPayload(
-            fields=fields_of([{**problem, "loc": ("body", *problem["loc"])} for problem in problems])
-        ) from None
-    return Write(
-        operation="add" if item.score is None else "set",
-        user_id=item.user_id,
-        region=regions.resolve(item.region),
-        amount=item.amount,
-        name=item.name or "",
-        request_id=request_id,
-        subject=caller.user_id,
-        idempotency=idempotency,
-        user_bucket=False,
-        may_create=True,
-    )
-
-
 class BatchWriter:
-    """Writes the scores of a server's batch; each is accepted or refused on its own."""
+    """Writes the scores of a batch, on whichever boards; each is accepted or refused on its own."""
 
     def __init__(self, shard_map: ShardMap, limits: LimitSettings, writer: ScoreWriter) -> None:
         self._map = shard_map
@@ -72,8 +41,7 @@ class BatchWriter:
     async def write(self, writes: Sequence[Write]) -> list[Outcome]:
         """Do all writes and return the outcome of each; those of one player are done in their order.
 
-        All have the operation set or add, make missing players, take no token of a player's bucket, and have
-        keys of one Idempotency-Key or none.
+        All have the operation set, add or force, are of one caller, and have keys of one Idempotency-Key or none.
         """
         outcomes: dict[int, Outcome] = {}
         groups, single = self._groups(writes)
@@ -120,46 +88,67 @@ class BatchWriter:
 
     async def _write_chunk(self, chunk: list[int], writes: Sequence[Write], outcomes: dict[int, Outcome]) -> list[int]:
         """Do the writes of `chunk`, all of one shard and region; return those that were not done and need a claim."""
+        taken: dict[int, Write] = {}
+        for index in chunk:
+            try:
+                taken[index] = await self._writer.fitting(writes[index])
+            except LeaderboardError as error:
+                outcomes[index] = error
+        if not taken:
+            return []
+        shard = self._map.shard_of(writes[chunk[0]].region, writes[chunk[0]].user_id)
         try:
-            results = await self._call([writes[index] for index in chunk])
+            results = await self._call(shard, list(taken.values()))
         except LeaderboardError as error:
-            outcomes.update(dict.fromkeys(chunk, error))
+            outcomes.update(dict.fromkeys(taken, error))
             return []
         unclaimed = []
-        for index, result in zip(chunk, results, strict=True):
+        for (index, write), result in zip(taken.items(), results, strict=True):
+            if isinstance(result, LeaderboardError):
+                outcomes[index] = result
+                continue
             try:
                 if result[1] == "incomplete":
-                    await self._map.shard_of(writes[index].region, writes[index].user_id).report_incomplete(
-                        writes[index].user_id
-                    )
-                outcomes[index] = read_result(writes[index], result)
+                    await shard.report_incomplete(write.user_id)
+                outcomes[index] = read_result(write, result)
             except ClaimNeeded:
                 unclaimed.append(index)
             except LeaderboardError as error:
                 outcomes[index] = error
         return unclaimed
 
-    async def _call(self, writes: Sequence[Write]) -> list[list[Any]]:
-        shard = self._map.shard_of(writes[0].region, writes[0].user_id)
+    async def _call(self, shard: Shard, writes: Sequence[Write]) -> Sequence[Any]:
+        """Return the script's answer to each write, or the error of a board that is another one on this shard now."""
+        refused: dict[str, LeaderboardError] = {}
         for _ in range(TRIES):
-            results = await self._call_once(shard, writes)
-            if results[0] != "stale_definition":
-                return results
-            await self._writer.boards.read_again(shard, MAIN.name)
+            asked = [write for write in writes if write.board.name not in refused]
+            boards = list({write.board.name: write.board for write in asked}.values())
+            results = await self._call_once(shard, asked, boards) if asked else []
+            if not results or results[0] != "stale_definition":
+                answers = iter(results)
+                return [refused.get(write.board.name) or next(answers) for write in writes]
+            for number in results[1:]:
+                known = boards[int(number) - 1]
+                try:
+                    found = await self._writer.boards.read_again(shard, known.name)
+                except BoardNotFound as error:
+                    refused[known.name] = error
+                else:
+                    if found.id != known.id:
+                        refused[known.name] = stale_definition()
         raise stale_definition()
 
-    async def _call_once(self, shard: Shard, writes: Sequence[Write]) -> list[Any]:
-        first, limits, rules = writes[0], self._limits, self._writer.boards.heeded(shard, MAIN)
-        keys = shard.keys
-        keys_argument = [
+    async def _call_once(self, shard: Shard, writes: Sequence[Write], boards: Sequence[Board]) -> list[Any]:
+        first, limits, keys = writes[0], self._limits, shard.keys
+        written = [
             keys.admission,
             keys.board(first.region),
             keys.board(GLOBAL),
             keys.queue(first.region),
             keys.region_bucket(first.region),
-            keys.definition(MAIN.name),
+            keys.user_bucket(first.user_id),
         ]
-        arguments: list[str | int] = [
+        words: list[str | int] = [
             first.region,
             shard.partition.share_of(limits.queue_reject_length),
             shard.partition.share_of(limits.region_rate_limit_per_sec),
@@ -167,12 +156,25 @@ class BatchWriter:
             first.idempotency.fingerprint if first.idempotency else "",
             self._writer.unclaimed.period,
             keys.tombstone(""),
-            rules.for_write(players_own=False),
-            rules.state,
+            limits.user_rate_limit_count if first.user_bucket else 0,
+            limits.user_rate_limit_window * 1_000_000,
+            "" if first.issued_at is None else first.issued_at,
+            "1" if first.may_create else "0",
+            len(boards),
         ]
+        for board in boards:
+            place, rules = Place(board, ALL, first.region), self._writer.boards.heeded(shard, board)
+            written += (keys.definition(board.name), *keys.sets(place))
+            field = "" if board.is_main else place.entry_field
+            words += (rules.for_write(players_own=is_players_own(first)), rules.state, field)
+        numbers = {board.name: number for number, board in enumerate(boards, 1)}
         for write in writes:
+            user, main = keys.user(write.user_id), write.board.is_main
             kept = keys.idempotency(write.subject, write.idempotency.key if write.idempotency else "")
-            keys_argument += (keys.user(write.user_id), kept, keys.claim(write.user_id))
-            arguments += (write.operation, write.user_id, write.name, write.amount, event_start(write), key_hash(write))
-        results: list[Any] = await shard.run("write_scores", keys_argument, arguments)
+            # The script asks a card's hash for nothing in the place of entries.
+            written += (user, kept, keys.claim(write.user_id), user if main else keys.entries(write.user_id))
+            words += (numbers[write.board.name], write.operation, write.user_id, write.name, write.amount)
+            start = event_start(write.user_id, write.region, write.request_id)
+            words += (start, key_hash(write), write.metadata)
+        results: list[Any] = await shard.run("write_scores", written, words)
         return results

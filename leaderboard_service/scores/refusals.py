@@ -8,6 +8,8 @@ from leaderboard_core.errors import (
     BoardClosed,
     Forbidden,
     LeaderboardError,
+    MetadataTooLarge,
+    NoSubmitsLeft,
     QueueFull,
     RateLimited,
     RegionMismatch,
@@ -65,6 +67,10 @@ def refusal_of(code: str, detail: Sequence[str]) -> LeaderboardError | ClaimNeed
                 field="max_step",
                 max_step=most,
             )
+        case "no_submits_left":
+            return NoSubmitsLeft(max_submits=int(detail[0]))
+        case "metadata_too_large":
+            return MetadataTooLarge(metadata_bytes=int(detail[0]))
         case "board_closed":
             return BoardClosed()
         case "forbidden":

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Final
 
 from fastapi import APIRouter
 
 from leaderboard_core import calls
-from leaderboard_core.boards import MAIN, Place
 from leaderboard_core.errors import (
     BoardClosed,
+    BoardNotFound,
     Forbidden,
     ForbiddenOrigin,
     IdempotencyKeyInUse,
     InvalidPayload,
     LeaderboardError,
+    MainBoard,
+    MetadataTooLarge,
+    NoSubmitsLeft,
     QueueFull,
     RateLimited,
     RegionMismatch,
@@ -25,12 +27,13 @@ from leaderboard_core.errors import (
     Unavailable,
     UserNotFound,
     WarmingUp,
+    WrongOperator,
 )
 from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
-from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_service.boards.dependencies import Boards
-from leaderboard_service.boards.service import BoardReads
+from leaderboard_service.definitions.dependencies import BoardsKnown
+from leaderboard_service.definitions.schemas import BoardName
 from leaderboard_service.dependencies import (
     SAME_ORIGIN,
     Caller,
@@ -38,22 +41,25 @@ from leaderboard_service.dependencies import (
     KnownRegions,
     Player,
     RequestId,
-    ServerToken,
 )
 from leaderboard_service.openapi import BODY_ERRORS, NOT_READ, STORE_ERRORS, TOKEN_ERRORS, Errors, refused_with
-from leaderboard_service.scores.batches import Outcome, write_of
-from leaderboard_service.scores.dependencies import Batches, Writer
+from leaderboard_service.schemas import UserId
+from leaderboard_service.scores.answers import as_json, with_ranks
+from leaderboard_service.scores.batches import Outcome
+from leaderboard_service.scores.dependencies import Batches, Remover, Writer
+from leaderboard_service.scores.items import writes_of
 from leaderboard_service.scores.schemas import (
     AddBody,
     BatchBody,
     BatchWritten,
     CreateBody,
     Created,
+    EntryRemoved,
     ScoreWritten,
     SubmitBody,
     UpdateBody,
 )
-from leaderboard_service.scores.service import Write, Written, player_write
+from leaderboard_service.scores.writes import Write, player_write
 
 _WRITE: Final[Errors] = (
     *TOKEN_ERRORS,
@@ -69,9 +75,8 @@ _WRITE: Final[Errors] = (
     QueueFull,
     *STORE_ERRORS,
 )
-_EXISTING: Final[Errors] = (UserNotFound, *_WRITE)
-
-log = logging.getLogger(__name__)
+_ON_BOARD: Final[Errors] = (UserNotFound, BoardNotFound, NoSubmitsLeft, WrongOperator, MetadataTooLarge, *_WRITE)
+"""Of a score that may be for any board."""
 
 router = APIRouter(tags=["scores"], route_class=CompiledRoute)
 
@@ -113,17 +118,27 @@ async def create_card(
     response_description="The score as it is now.",
     dependencies=SAME_ORIGIN,
     response_model=ScoreWritten,
-    responses=refused_with(*_EXISTING),
+    responses=refused_with(*_ON_BOARD),
 )
 async def update_score(
-    body: UpdateBody, player: Player, idempotency: IdempotencyKey, writer: Writer, reads: Boards, request_id: RequestId
+    body: UpdateBody,
+    player: Player,
+    idempotency: IdempotencyKey,
+    writer: Writer,
+    boards: BoardsKnown,
+    reads: Boards,
+    request_id: RequestId,
 ) -> JSONReply:
     """Set the score of the token's player.
 
-    The new score may be lower than the old one. It counts on the board of the home region and on GLOBAL.
+    The new score may be lower than the old one, except on a board that counts the best (`operator`). It counts in the
+    ranking of the home region and in GLOBAL. A board that sums takes `/score` and `/score/add` instead.
     """
-    written = await writer.write(player_write("set", player, body.score, request_id, idempotency))
-    return JSONReply(await _with_ranks(written, reads) if body.with_ranks else _written(written))
+    board, metadata = await boards.board(body.board), body.metadata_json
+    written = await writer.write(
+        player_write("update", player, body.score, request_id, idempotency, board=board, metadata=metadata)
+    )
+    return JSONReply(await with_ranks(written, reads) if body.with_ranks else as_json(written))
 
 
 @router.post(
@@ -131,18 +146,28 @@ async def update_score(
     response_description="The score as it is now.",
     dependencies=SAME_ORIGIN,
     response_model=ScoreWritten,
-    responses=refused_with(*_EXISTING, ScoreOutOfRange),
+    responses=refused_with(*_ON_BOARD, ScoreOutOfRange),
 )
 async def add_score(
-    body: AddBody, player: Player, idempotency: IdempotencyKey, writer: Writer, reads: Boards, request_id: RequestId
+    body: AddBody,
+    player: Player,
+    idempotency: IdempotencyKey,
+    writer: Writer,
+    boards: BoardsKnown,
+    reads: Boards,
+    request_id: RequestId,
 ) -> JSONReply:
     """Add to the score of the token's player.
 
     Additions that arrive at the same time all count. One that would leave ±(2^53-1) is refused and changes nothing.
-    Without an Idempotency-Key, an addition whose answer was lost may count twice when you send it again.
+    Without an Idempotency-Key, an addition whose answer was lost may count twice when you send it again. A board that
+    counts the best takes none.
     """
-    written = await writer.write(player_write("add", player, body.delta, request_id, idempotency))
-    return JSONReply(await _with_ranks(written, reads) if body.with_ranks else _written(written))
+    board, metadata = await boards.board(body.board), body.metadata_json
+    written = await writer.write(
+        player_write("add", player, body.delta, request_id, idempotency, board=board, metadata=metadata)
+    )
+    return JSONReply(await with_ranks(written, reads) if body.with_ranks else as_json(written))
 
 
 @router.post(
@@ -154,29 +179,29 @@ async def add_score(
 )
 async def submit_scores(
     body: BatchBody,
-    caller: ServerToken,
+    caller: Caller,
     regions: KnownRegions,
     idempotency: IdempotencyKey,
     batches: Batches,
+    boards: BoardsKnown,
     request_id: RequestId,
 ) -> JSONReply:
-    """Set or add to up to 1,000 scores with a server's token.
+    """Set or add to up to 1,000 scores with a server's token, or up to 8 of its own with a player's, on any boards.
 
-    Players are made if need be. Each score is accepted or refused on its own, so look at `results` also when the
-    status is 200; those of one player count in their order. With an Idempotency-Key the request may be repeated as a
-    whole: what was accepted counts once. 503 says that none could be
-    taken.
+    A server's token makes players if need be. Each score is accepted or refused on its own, so look at `results` also
+    when the status is 200; those of one player count in their order. With an Idempotency-Key the request may be
+    repeated as a whole: what was accepted counts once. 503 says that none could be taken.
     """
+    if not (caller.is_server or caller.is_player):
+        raise Forbidden("Only a token with role 'server', or a player's own, submits scores.")
     results: dict[int, Outcome] = {}
     indexes, writes = [], []
-    for index, fields in enumerate(body.scores):
-        key = idempotency.of_item(index) if idempotency else None
-        try:
-            writes.append(write_of(fields, caller, regions, request_id, key))
-        except LeaderboardError as error:
-            results[index] = error
+    for index, write in enumerate(await writes_of(body.scores, caller, regions, boards, request_id, idempotency)):
+        if isinstance(write, LeaderboardError):
+            results[index] = write
         else:
             indexes.append(index)
+            writes.append(write)
     results.update(zip(indexes, await batches.write(writes), strict=True))
     refused = [result for result in results.values() if isinstance(result, LeaderboardError)]
     if len(refused) == len(results) and all(isinstance(error, Unavailable | WarmingUp) for error in refused):
@@ -186,7 +211,7 @@ async def submit_scores(
             "ok": not refused,
             "accepted": len(results) - len(refused),
             "results": [
-                {"ok": False, **result.envelope()} if isinstance(result, LeaderboardError) else _written(result)
+                {"ok": False, **result.envelope()} if isinstance(result, LeaderboardError) else as_json(result)
                 for _, result in sorted(results.items())
             ],
         }
@@ -198,7 +223,7 @@ async def submit_scores(
     response_description="The score as it is now.",
     dependencies=SAME_ORIGIN,
     response_model=ScoreWritten,
-    responses=refused_with(*_EXISTING),
+    responses=refused_with(*_ON_BOARD),
 )
 async def submit_score(
     body: SubmitBody,
@@ -206,13 +231,15 @@ async def submit_score(
     regions: KnownRegions,
     idempotency: IdempotencyKey,
     writer: Writer,
+    boards: BoardsKnown,
     reads: Boards,
     request_id: RequestId,
 ) -> JSONReply:
-    """Set a player's score: one's own, or with a server's token anybody's.
+    """Submit a player's score: one's own, or with a server's token anybody's.
 
-    A player's token submits for that player only. A server's token makes the player if need be, and passes the
-    region's limit and the queue's, not the player's.
+    On `main`, and wherever the board's `operator` is `latest`, it is the new score; `best` keeps the better one, and
+    `sum` adds it. A player's token submits for that player only. A server's token makes the player if need be, and
+    passes the region's limit and the queue's, not the player's.
     """
     region = regions.resolve(body.region)
     if not caller.is_server:
@@ -220,9 +247,12 @@ async def submit_score(
             raise Forbidden("A player's token submits for that player only; use a token with role 'server'.")
         if region != caller.region:
             raise RegionMismatch(region=caller.region)
+        if body.force:
+            raise Forbidden("A player's token corrects nothing; use a token with role 'server'.")
+    board = await boards.board(body.board)
     written = await writer.write(
         Write(
-            operation="set",
+            operation="force" if body.force else "set",
             user_id=body.user_id,
             region=region,
             amount=body.score,
@@ -233,37 +263,31 @@ async def submit_score(
             user_bucket=not caller.is_server,
             may_create=caller.is_server,
             issued_at=None if caller.is_server else caller.issued_at,
+            board=board,
+            metadata=body.metadata_json,
         )
     )
-    return JSONReply(await _with_ranks(written, reads) if body.with_ranks else _written(written))
+    return JSONReply(await with_ranks(written, reads) if body.with_ranks else as_json(written))
 
 
-def _written(written: Written) -> dict[str, Any]:
-    return {
-        "ok": True,
-        "board": MAIN.name,
-        "user_id": written.user_id,
-        "region": written.region,
-        "score": written.score,
-        "previous": written.previous,
-        "improved": written.improved,
-        "updated_at": written.updated_at,
-    }
+@router.delete(
+    calls.REMOVE_ENTRY.path,
+    response_description="The player has no entry on the board.",
+    dependencies=SAME_ORIGIN,
+    response_model=EntryRemoved,
+    responses=refused_with(
+        *(*TOKEN_ERRORS, Forbidden, ForbiddenOrigin, UserNotFound, BoardNotFound, MainBoard, RegionMismatch),
+        *(InvalidPayload, QueueFull, *STORE_ERRORS),
+    ),
+)
+async def remove_entry(
+    board: BoardName, user_id: UserId, caller: Caller, remover: Remover, request_id: RequestId
+) -> dict[str, Any]:
+    """Take a player's entry off a board, with a server's token or an administrator's.
 
-
-async def _with_ranks(written: Written, reads: BoardReads) -> dict[str, Any]:
-    """Say where the player stands as well, if that can be read: the write is done in any case."""
-    answer = _written(written)
-    places = tuple(map(Place.on_main, dict.fromkeys((written.region, GLOBAL))))
-    try:
-        standings, source = await reads.standings(places, written.user_id)
-    except LeaderboardError as error:
-        log.info("a write is answered without ranks", extra={"reason": error.code})
-        return answer
-    if source != "redis":
-        return answer  # what Postgres has is from before the write
-    answer["ranks"] = {
-        name: {"rank": entry.row.rank, "position": entry.row.position, "total": entry.total}
-        for name, entry in standings.items()
-    }
-    return answer
+    A later score makes a new one. The same once more changes nothing.
+    """
+    if not (caller.is_server or caller.is_admin):
+        raise Forbidden("Only a token with role 'server' or 'admin' removes entries.")
+    removed = await remover.remove(board, user_id, request_id)
+    return {"ok": True, "board": board, "user_id": user_id, "removed": removed}

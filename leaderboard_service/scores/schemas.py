@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from leaderboard_core.errors import InvalidPayload
+from leaderboard_service.definitions.schemas import BOARD_PATTERN
 from leaderboard_service.schemas import (
     BoardPosition,
     Body,
@@ -27,15 +30,39 @@ class CreateBody(Body):
     initialScore: InitialScore = 0  # noqa: N815 - the API's name
 
 
+OnBoard = Annotated[
+    str, Field(pattern=BOARD_PATTERN, examples=["main"], description="The board that the score is for.")
+]
+
+Metadata = Annotated[
+    dict[str, Any] | None,
+    Field(description="What belongs to the score, where the board keeps that (`metadata_bytes`).", examples=[None]),
+]
+
 WithRanks = Annotated[bool, Field(alias="rank", description="Answer with the player's ranks as well.")]
 
 
-class UpdateBody(Body):
+class ScoreOnBoard(Body):
+    """What every score says of where it belongs."""
+
+    board: OnBoard = "main"
+    metadata: Metadata = None
+
+    @property
+    def metadata_json(self) -> str:
+        """The metadata as it is kept, "" for none. Raises InvalidPayload."""
+        try:
+            return "" if self.metadata is None else orjson.dumps(self.metadata).decode()
+        except orjson.JSONEncodeError as error:
+            raise InvalidPayload(fields=[{"field": "metadata", "message": f"cannot be kept: {error}"}]) from error
+
+
+class UpdateBody(ScoreOnBoard):
     score: Annotated[Score, Field(description="The new score.")]
     with_ranks: WithRanks = False
 
 
-class AddBody(Body):
+class AddBody(ScoreOnBoard):
     delta: Annotated[Score, Field(examples=[50], description="What to add; a negative one takes away.")]
     with_ranks: WithRanks = False
 
@@ -45,15 +72,25 @@ OptionalName = Annotated[
 ]
 
 
-class SubmitBody(Body):
+Force = Annotated[
+    bool,
+    Field(
+        description="With a server's token: correct the score. It is set whatever the board's operator and bounds, and "
+        "what came before counts no more."
+    ),
+]
+
+
+class SubmitBody(ScoreOnBoard):
     user_id: UserId
     region: Region
     score: Annotated[Score, Field(description="The new score.")]
     name: OptionalName = None
+    force: Force = False
     with_ranks: WithRanks = False
 
 
-class BatchItem(Body):
+class BatchItem(ScoreOnBoard):
     """One score of a batch: either `score`, to set it, or `delta`, to add to it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"user_id": "alice", "region": "EU", "score": 100}]})
@@ -63,11 +100,14 @@ class BatchItem(Body):
     score: Annotated[Score | None, Field(description="The new score.")] = None
     delta: Annotated[Score | None, Field(description="What to add, instead of `score`.")] = None
     name: OptionalName = None
+    force: Force = False
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.score is None) == (self.delta is None):
             raise ValueError("give either score or delta")
+        if self.force and self.score is None:
+            raise ValueError("force sets a score; give no delta")
         return self
 
     @property
@@ -128,6 +168,13 @@ class ScoreWritten(BatchResult):
             "Not there when that could not be read."
         ),
     ] = None
+
+
+class EntryRemoved(BaseModel):
+    ok: bool
+    board: Annotated[str, Field(description="The board.", examples=["kills"])]
+    user_id: UserId
+    removed: Annotated[bool, Field(description="False when the player had no entry there, and nothing was changed.")]
 
 
 class BatchRefusal(ErrorEnvelope):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import redis.asyncio as redis
 
-from leaderboard_service.scores.service import Write
+from leaderboard_service.scores.writes import Write
 from tests.support.redis_dump import dump
 from tests.support.service import Api
 

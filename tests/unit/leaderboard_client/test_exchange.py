@@ -250,7 +250,7 @@ def test_optional_fields_are_left_out() -> None:
     }
     url = api.range_by_score(0, region="EU").request(BASE, "r").url
     assert url == "http://board/range?region=EU&min=0&limit=100"
-    assert api.range_by_rank(1, 5).request(BASE, "r").url == "http://board/range?from=1&to=5&region=GLOBAL&limit=100"
+    assert api.range_by_rank(1, 5).request(BASE, "r").url == "http://board/range?region=GLOBAL&from=1&to=5&limit=100"
 
 
 @pytest.mark.parametrize("user_id", ["%41", "a?b=c", "a#b", "..", ".", "a;b", "a+b&c", "😀", "مَاهِر", "a\\b", "%2F"])

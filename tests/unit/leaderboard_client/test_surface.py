@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 import leaderboard_client as client
-from leaderboard_client import reads, results, writes
+from leaderboard_client import board_reads, board_writes, reads, results, writes
+from leaderboard_client.board_writes import BoardApi
 from leaderboard_client.transport import Api
 from leaderboard_core.calls import CALLS
 from leaderboard_core.calls import Call as ApiCall
@@ -23,15 +24,19 @@ def calls(kind: type[Any]) -> dict[str, Any]:
 
 
 def test_both_clients_have_every_call_with_its_docstring_and_signature() -> None:
-    built = {name for name in calls(Api) if name not in ("own", "entering")}
-    for kind in (client.Client, client.AsyncClient):
-        found = calls(kind)
-        assert found.keys() == built | {"close"}
-        for name in built:
-            assert found[name].__doc__ == getattr(Api, name).__doc__
-            assert found[name].__doc__
-            parameters = inspect.signature(getattr(Api, name)).parameters
-            assert inspect.signature(found[name]).parameters == parameters
+    for api, kinds, more in (
+        (Api, (client.Client, client.AsyncClient), {"close", "board"}),
+        (BoardApi, (client.Board, client.AsyncBoard), set[str]()),
+    ):
+        built = {name for name in calls(api) if name not in ("own", "own_region", "entering", "write")}
+        for kind in kinds:
+            found = calls(kind)
+            assert found.keys() == built | more
+            for name in built:
+                assert found[name].__doc__ == getattr(api, name).__doc__
+                assert found[name].__doc__
+                parameters = inspect.signature(getattr(api, name)).parameters
+                assert inspect.signature(found[name]).parameters == parameters
     assert inspect.signature(client.Client.top).return_annotation == "Page"
     assert inspect.signature(client.AsyncClient.stream_rank).return_annotation == "AsyncIterator[LiveRank]"
     assert inspect.signature(client.Client.iter_top).return_annotation == "Iterator[Row]"
@@ -39,7 +44,7 @@ def test_both_clients_have_every_call_with_its_docstring_and_signature() -> None
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call.method} {call.path}")
 def test_every_call_of_the_api_has_a_method(call: ApiCall) -> None:
-    sent = inspect.getsource(reads) + inspect.getsource(writes)
+    sent = "".join(map(inspect.getsource, (reads, writes, board_reads, board_writes)))
     ends = "{" if call.has_parameter else '"'
     assert f'"{call.prefix}{ends}' in sent
 
@@ -48,6 +53,8 @@ def types_of_the_calls(sync: client.Client, later: client.AsyncClient) -> None:
     """Checked by mypy, never run."""
     assert_type(sync.top(limit=3), client.Page)
     assert_type(sync.rank().percentile, float)
+    assert_type(sync.board("kills").submit(12), client.Written)
+    assert_type(later.board("kills").iter_top(), AsyncIterator[client.Row])
     assert_type(sync.register("a", "A", "EU").user, client.Player)
     assert_type(sync.login("a", "A"), str)
     assert_type(sync.login_or_register("a", "A", "EU").registered, bool)

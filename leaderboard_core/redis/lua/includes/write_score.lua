@@ -1,6 +1,7 @@
 --[[
 One score write as a function of its KEYS and ARGV, which write_score describes, so that a batch can call it
-for each of its scores. A call either does the whole write or, refused, changes nothing.
+for each of its scores. A call either does the whole write or, refused, changes nothing. `entry` is nil for a score on the
+main board, which stands on the player's card, else what entry_of has made for another board.
 
 Numbers stay strings or go through '%d', which is exact for whole numbers and cheaper than '%.0f': tostring and
 cjson print 14 digits only.
@@ -9,7 +10,7 @@ cjson print 14 digits only.
 local call, format = redis.call, string.format
 local MAX_SCORE = 9007199254740991
 
-local function write_score(KEYS, ARGV)
+local function write_score(KEYS, ARGV, entry)
   local operation, user_id, region, name, amount = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
   local time = call('TIME')
@@ -35,12 +36,22 @@ local function write_score(KEYS, ARGV)
       end
     elseif exists then
       -- Redis may have lost the answer, and not the write: the player's last one was done with this key then.
-      local last = call('HGET', KEYS[2], 'key') or ''
-      local key, fingerprint, created, at = string.match(last, '^(%S+) (%S+) (%d) (%d+)')
       local another = stored[6] and ARGV[18] ~= '' and tonumber(ARGV[18]) <= tonumber(stored[6])
-      if key == ARGV[19] and at == stored[4] and now - tonumber(at) < keep_answer * 1000000 and not another then
-        call('HSET', KEYS[2], 'key', last) -- as above
-        return {'replay', fingerprint, 'ok', stored[1], stored[2], stored[3], at, created}
+      local kept_entry = entry and entry.kept
+      if kept_entry and kept_entry.key then
+        local at = tonumber(kept_entry.clock)
+        if kept_entry.hash == ARGV[19] and now - at < keep_answer * 1000000 and not another then
+          call('HSET', entry.hash, entry.field, kept_entry.text) -- as above
+          local score = format('%d', entry.sign * kept_entry.key)
+          return {'replay', kept_entry.fingerprint, 'ok', stored[1], stored[2], score, kept_entry.clock, '0'}
+        end
+      elseif not entry then
+        local last = call('HGET', KEYS[2], 'key') or ''
+        local key, fingerprint, created, at = string.match(last, '^(%S+) (%S+) (%d) (%d+)')
+        if key == ARGV[19] and at == stored[4] and now - tonumber(at) < keep_answer * 1000000 and not another then
+          call('HSET', KEYS[2], 'key', last) -- as above
+          return {'replay', fingerprint, 'ok', stored[1], stored[2], stored[3], at, created}
+        end
       end
     end
   end
@@ -79,12 +90,12 @@ local function write_score(KEYS, ARGV)
         return {'refused', ARGV[14] == '' and 'claimed' or 'claim_lost'}
       end
     end
-    score = amount
+    score = entry and '0' or amount
   elseif not exists then
     return {'refused', 'user_not_found'}
   elseif stored[1] ~= region then
     return {'refused', 'region_mismatch', stored[1]}
-  elseif operation == 'secret' or operation == 'password' then
+  elseif entry or operation == 'secret' or operation == 'password' then
     score = stored[3]
   elseif operation == 'create' then
     call('HSET', KEYS[2], 'region', region) -- as above: what it has already
@@ -98,7 +109,12 @@ local function write_score(KEYS, ARGV)
   else
     score = amount
   end
-  if ARGV[21] ~= '' and operation ~= 'secret' and operation ~= 'password' and (exists or operation == 'set' or score ~= '0') then
+  if entry then
+    local refusal = change_entry(entry, operation, amount, deleted_at)
+    if refusal then
+      return refusal
+    end
+  elseif ARGV[21] ~= '' and operation ~= 'secret' and operation ~= 'password' and (exists or operation == 'set' or score ~= '0') then
     local lowest, highest, step, refusal = string.match(ARGV[21], '^(%S+) (%S+) (%S+) (%S+)$')
     if refusal ~= '-' then
       return {'refused', refusal}
@@ -106,7 +122,7 @@ local function write_score(KEYS, ARGV)
     if operation == 'add' and step ~= '-' and math.abs(tonumber(amount)) > tonumber(step) then
       return {'refused', 'step_out_of_bounds', step}
     end
-    if tonumber(score) < tonumber(lowest) or tonumber(score) > tonumber(highest) then
+    if operation ~= 'force' and (tonumber(score) < tonumber(lowest) or tonumber(score) > tonumber(highest)) then
       return {'refused', 'score_out_of_bounds', lowest, highest}
     end
   end
@@ -143,9 +159,24 @@ local function write_score(KEYS, ARGV)
     updated_at = format('%d', tonumber(last) + 1)
   end
 
-  call('HSET', KEYS[2], 'name', name, 'region', region, 'score', score, 'updated_at', updated_at)
-  if stored[7] then
-    call('HDEL', KEYS[2], 'clock')
+  -- A write to another board leaves the card as it is, unless it makes the player or renames it.
+  local card = not entry or not exists or name ~= stored[2]
+  if entry and not card and not entry.changes then
+    call('HSET', entry.hash, entry.field, entry.kept.text) -- as above
+    local beginning = '0 ' .. format('%d', entry.before)
+    if keep_answer > 0 then
+      call('SET', KEYS[8],
+        table.concat({ARGV[12], 'unchanged', region, name, entry.score, entry.kept.clock, beginning}, '\n'), 'EX', ARGV[11])
+    end
+    return {'unchanged', region, name, entry.score, entry.kept.clock, beginning}
+  end
+  if card then
+    call('HSET', KEYS[2], 'name', name, 'region', region, 'score', score, 'updated_at', updated_at)
+    if stored[7] then
+      call('HDEL', KEYS[2], 'clock')
+    end
+  else
+    call('HSET', KEYS[2], 'clock', updated_at)
   end
   if deleted_at and not exists then
     call('HSET', KEYS[2], 'since', deleted_at)
@@ -175,22 +206,40 @@ local function write_score(KEYS, ARGV)
       credential = credential .. ',"credential_at":"' .. credential_at .. '"'
     end
   end
-  call('ZADD', KEYS[3], score, user_id)
-  if KEYS[4] ~= KEYS[3] then
-    call('ZADD', KEYS[4], score, user_id)
+  if not entry or not exists then
+    call('ZADD', KEYS[3], score, user_id)
+    if KEYS[4] ~= KEYS[3] then
+      call('ZADD', KEYS[4], score, user_id)
+    end
   end
   local created, key = exists and '0' or '1', ''
   -- Services of an earlier version tell it from '1', and no more.
-  local beginning = exists and '0 ' .. (stored[3] or '') or '1'
+  local before = stored[3]
+  if entry then
+    before = entry.before and format('%d', entry.before)
+  end
+  local beginning = (entry and before or not entry and exists) and '0 ' .. (before or '') or '1'
   if keep_answer > 0 then
     key = table.concat({ARGV[19], ARGV[12], created, updated_at}, ' ')
-    call('HSET', KEYS[2], 'key', key)
+    if card then
+      call('HSET', KEYS[2], 'key', key)
+    end
     key = ',"key":"' .. key .. '"'
   end
+  local entries = ''
+  if entry and entry.changes then
+    local last_key = keep_answer > 0 and ARGV[19] .. ':' .. ARGV[12] or ''
+    entries = ',"entries":[' .. put_entry(entry, user_id, updated_at, last_key) .. ']'
+  end
+  -- What such an event does not say of the card stays as it is.
+  local of_card = card and ',"score":' .. score or ''
   call('LPUSH', KEYS[5],
-    ARGV[6] .. ',"name":' .. cjson.encode(name) .. ',"score":' .. score
-    .. ',"timestamp":' .. updated_at .. protected .. credential .. key .. '}')
+    ARGV[6] .. ',"name":' .. cjson.encode(name) .. of_card .. ',"timestamp":' .. updated_at
+    .. (card and protected .. credential or '') .. key .. entries .. '}')
 
+  if entry then
+    score = entry.score
+  end
   if keep_answer > 0 then
     call('SET', KEYS[8],
       table.concat({ARGV[12], 'ok', region, name, score, updated_at, beginning}, '\n'), 'EX', ARGV[11])

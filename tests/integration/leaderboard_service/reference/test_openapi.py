@@ -498,9 +498,9 @@ async def test_bodies_and_parameters_are_documented(document: dict[str, Any]) ->
         "/auth/register": ({"user_id", "name", "region"}, {"initialScore", "password"}),
         "/auth/login": ({"user_id"}, {"name", "region", "password", "secret"}),
         "/score/create": ({"region"}, {"initialScore"}),
-        "/score/update": ({"score"}, {"rank"}),
-        "/score/add": ({"delta"}, {"rank"}),
-        "/score": ({"user_id", "region", "score"}, {"name", "rank"}),
+        "/score/update": ({"score"}, {"rank", "board", "metadata"}),
+        "/score/add": ({"delta"}, {"rank", "board", "metadata"}),
+        "/score": ({"user_id", "region", "score"}, {"name", "rank", "board", "metadata", "force"}),
         "/scores": ({"scores"}, set()),
         "/ranks": ({"user_ids"}, {"region"}),
     }

@@ -74,10 +74,11 @@ async def test_the_whole_may_be_repeated_with_its_key(any_api: Api) -> None:
     assert single.status_code == 200
 
 
-async def test_only_servers_and_only_up_to_a_thousand(api: Api) -> None:
+async def test_servers_send_up_to_a_thousand_and_players_eight(api: Api) -> None:
     scores = [{"user_id": f"p{number}", "region": "EU", "score": number} for number in range(1001)]
     for token, count, status in (
-        (await api.register("ann"), 1, 403),
+        (await api.register("ann"), 9, 422),
+        (api.admin_token(), 1, 403),
         (None, 1, 401),
         (api.server_token(), 0, 422),
         (api.server_token(), 1001, 422),

@@ -4,7 +4,10 @@ One score write: every check, the boards, the player's hash and the event, in on
 KEYS  1 admission           4 GLOBAL board    7 region's bucket
       2 player's hash       5 queue           8 idempotency answer
       3 region's board      6 player's bucket 9 registration claim   10 the board's definition
-ARGV  1 operation: register | create | set | add | secret (a new one, the score stays) | password (there is one now)
+      then for each board other than main, one at most:
+      1 player's entries   2 the board's set of the region   3 and of GLOBAL (may be the same)
+ARGV  1 operation: register | create | set | add | force (sets, whatever the bounds) | secret (a new one, the score stays)
+        | password (there is one now); on a board other than main set | add | force
       2 user_id   3 region   4 name ('' keeps the stored one)   5 score, or delta for add
       6 start of the event's JSON: user_id, region, request_id, without the closing brace
       7 queue length at which writes are refused
@@ -21,21 +24,26 @@ ARGV  1 operation: register | create | set | add | secret (a new one, the score 
      19 hash of the subject and its Idempotency-Key ('' when there is none)
      20 credential of a player that is made; for 'secret' the hash of it
      21 rules of the board, '' for none: lowest and highest score, largest size of an add ('-' for any), and the code with
-        which scores are refused ('-' takes them); a player may begin with 0 whatever they are
+        which scores are refused ('-' takes them); a player may begin with 0 whatever they are. On a board other than main
+        also operator, sign that makes a key of a score, digits of ties, most submits ('0' for any), most bytes of metadata
      22 definition of the board that these rules are of: id and version
-Result {'ok' | 'unchanged', region, name, score, updated_at, '1' (the player was made) | '0 ' and the score before}
+      on a board other than main: 23 name of the entry, `<board>.<id>:<window>`   24 metadata as JSON, '' for none
+Result {'ok' | 'unchanged', region, name, score, updated_at, '1' (the player was made, or its entry) | '0 ' and the score before}
        {'replay', fingerprint, 'ok' | 'unchanged', region, name, score, updated_at, as above, or '0' (what it was is lost)}
        {'refused', code, detail...}; nothing has changed:
          queue_full length | incomplete (on the board without a hash) | rate_limited us | region_rate_limited us | user_exists | claimed
          | user_not_found | region_mismatch region | score_out_of_range | score_out_of_bounds lowest highest | step_out_of_bounds largest
-         | board_closed | forbidden | claim_lost | invalid_token | stale_definition (another one stands on this shard)
+         | no_submits_left most | metadata_too_large most | board_closed | forbidden | claim_lost | invalid_token | stale_definition (another one stands on this shard)
 ]]
 --@acknowledged
 local BOARD = KEYS[10]
 --@include admitted_as_defined
 --@include token_bucket
+--@include place_entry
+--@include change_entry
 --@include write_score
 if DEFINITION ~= ARGV[22] then
   return {'refused', 'stale_definition'}
 end
-return write_score(KEYS, ARGV)
+local entry = ARGV[23] and entry_of(KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS], ARGV[23], ARGV[21], ARGV[24])
+return write_score(KEYS, ARGV, entry)

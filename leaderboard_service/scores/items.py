@@ -1,0 +1,101 @@
+"""Builds the writes of a batch from its items, each of which is checked on its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from leaderboard_core.boards import MAIN, Board
+from leaderboard_core.errors import Forbidden, InvalidPayload, LeaderboardError, RegionMismatch
+from leaderboard_core.http.exception_handlers import fields_of
+from leaderboard_core.tokens import Identity
+from leaderboard_service.definitions.known import KnownBoards
+from leaderboard_service.idempotency import Idempotency
+from leaderboard_service.regions import Regions
+from leaderboard_service.scores.schemas import BatchItem
+from leaderboard_service.scores.writes import Operation, Write
+
+MOST_OF_A_PLAYER: Final = 8
+"""Scores that a player's own token sends in one call: one game's end on several boards."""
+
+
+async def writes_of(
+    items: Sequence[dict[str, Any]],
+    caller: Identity,
+    regions: Regions,
+    boards: KnownBoards,
+    request_id: str,
+    idempotency: Idempotency | None,
+) -> list[Write | LeaderboardError]:
+    """Build the write of each item, or say what is wrong with it. Raises InvalidPayload for too many of a player."""
+    if not caller.is_server and len(items) > MOST_OF_A_PLAYER:
+        most = f"has at most {MOST_OF_A_PLAYER} items with a player's token"
+        raise InvalidPayload(fields=[{"field": "scores", "message": most}])
+    checked = [_checked(fields, caller, regions) for fields in items]
+    names = {one.board for one in checked if isinstance(one, BatchItem)}
+    found = dict(zip(names, await asyncio.gather(*(_found(boards, name) for name in names)), strict=True))
+    writes: list[Write | LeaderboardError] = []
+    for index, item in enumerate(checked):
+        if isinstance(item, LeaderboardError):
+            writes.append(item)
+        elif isinstance(board := found[item.board], LeaderboardError):
+            writes.append(board)
+        else:
+            key = idempotency.of_item(index) if idempotency else None
+            writes.append(_write_of(item, board, caller, regions, request_id, key))
+    return writes
+
+
+def _checked(fields: dict[str, Any], caller: Identity, regions: Regions) -> BatchItem | LeaderboardError:
+    try:
+        item = BatchItem.model_validate(fields)
+        region = regions.resolve(item.region)
+        _ = item.metadata_json
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False)
+        return InvalidPayload(fields=fields_of([{**problem, "loc": ("body", *problem["loc"])} for problem in problems]))
+    except LeaderboardError as error:
+        return error
+    if caller.is_server:
+        return item
+    if item.user_id != caller.user_id or item.force:
+        return Forbidden("A player's token submits for that player only, and corrects nothing.")
+    return item if region == caller.region else RegionMismatch(region=caller.region)
+
+
+async def _found(boards: KnownBoards, name: str) -> Board | LeaderboardError:
+    if name == MAIN.name:
+        return MAIN
+    try:
+        return await boards.board(name)
+    except LeaderboardError as error:
+        return error
+
+
+def _write_of(
+    item: BatchItem,
+    board: Board,
+    caller: Identity,
+    regions: Regions,
+    request_id: str,
+    idempotency: Idempotency | None,
+) -> Write:
+    operation: Operation = "add" if item.score is None else "force" if item.force else "set"
+    return Write(
+        operation=operation,
+        user_id=item.user_id,
+        region=regions.resolve(item.region),
+        amount=item.amount,
+        name=item.name or "",
+        request_id=request_id,
+        subject=caller.user_id,
+        idempotency=idempotency,
+        user_bucket=not caller.is_server,
+        may_create=caller.is_server,
+        issued_at=None if caller.is_server else caller.issued_at,
+        board=board,
+        metadata=item.metadata_json,
+    )
