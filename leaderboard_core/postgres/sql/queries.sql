@@ -566,14 +566,55 @@ SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere F
 UPDATE boards SET version = version + 1, rules = $2, everywhere_at = NULL WHERE name = $1
 RETURNING name, id, version, gone, rules, FALSE AS everywhere
 
--- name: remove_board
--- $1 name. Nothing when there is none, or it is gone everywhere
-UPDATE boards SET gone = TRUE, everywhere_at = NULL WHERE name = $1 AND NOT (gone AND everywhere_at IS NOT NULL)
+-- name: number_of_boards
+-- Result: how many there are beside the main board
+SELECT count(*) FROM boards WHERE id <> 0 AND NOT gone
+
+-- name: make_board
+-- $1 name, $2 rules. Nothing when there is one
+INSERT INTO boards (name, id, version, rules) VALUES ($1, nextval('board_ids'), 1, $2)
+ON CONFLICT (name) DO UPDATE
+SET id = EXCLUDED.id, version = EXCLUDED.version, gone = FALSE, rules = EXCLUDED.rules, everywhere_at = NULL
+WHERE boards.gone
 RETURNING name, id, version, gone, rules, FALSE AS everywhere
 
+-- name: remove_board
+-- $1 name. Nothing when there is none, or it is gone everywhere
+WITH removed AS (
+    UPDATE boards SET gone = TRUE, everywhere_at = NULL WHERE name = $1 AND NOT (gone AND everywhere_at IS NOT NULL)
+    RETURNING name, id, version, gone, rules
+), dead AS (
+    INSERT INTO dead_boards (id, name, rules) SELECT id, name, rules FROM removed ON CONFLICT DO NOTHING
+)
+SELECT name, id, version, gone, rules, FALSE AS everywhere FROM removed
+
+-- name: adopt_board
+-- $1 name, $2 id, $3 version, $4 whether it is gone and $5 rules, as a shard has them. Nothing unless they are of a later
+-- board than the row's, of that one and gone, or there is no row; nor where another board has the id
+WITH before AS (
+    SELECT id, name, rules FROM boards WHERE name = $1 AND id < $2::bigint AND NOT gone
+), adopted AS (
+    INSERT INTO boards (name, id, version, gone, rules)
+    SELECT $1, $2::bigint, GREATEST($3::bigint, 1), $4::boolean, $5::text
+    WHERE NOT EXISTS (SELECT FROM boards WHERE id = $2::bigint AND name <> $1)
+    ON CONFLICT (name) DO UPDATE
+    SET id = EXCLUDED.id, version = EXCLUDED.version, gone = EXCLUDED.gone, rules = EXCLUDED.rules, everywhere_at = NULL
+    WHERE boards.id < EXCLUDED.id OR (boards.id = EXCLUDED.id AND EXCLUDED.gone AND NOT boards.gone)
+    RETURNING name, id, version, gone, rules
+), dead AS (
+    INSERT INTO dead_boards (id, name, rules)
+    SELECT id, name, rules FROM before WHERE EXISTS (SELECT FROM adopted)
+    UNION ALL SELECT id, name, rules FROM adopted WHERE gone
+    ON CONFLICT DO NOTHING
+)
+SELECT name, id, version, gone, rules, FALSE AS everywhere,
+       setval('board_ids', GREATEST(id, (SELECT last_value FROM board_ids))) AS last_id
+FROM adopted
+
 -- name: overtake_board
--- $1 name, $2 id and $3 version that a shard has. Nothing when the row is later, or of another board
-UPDATE boards SET version = $3::bigint + 1, everywhere_at = NULL WHERE name = $1 AND id = $2 AND version <= $3::bigint
+-- $1 name, $2 id and $3 version that a shard has, $4 version that Postgres had. Nothing when the row has changed since
+UPDATE boards SET version = $3::bigint + 1, everywhere_at = NULL
+WHERE name = $1 AND id = $2 AND version = $4 AND version <= $3::bigint AND NOT gone
 RETURNING name, id, version, gone, rules, FALSE AS everywhere
 
 -- name: board_by_name
