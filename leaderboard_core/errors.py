@@ -28,6 +28,7 @@ LeaderboardError            500 internal_error
     FixedField              409 fixed_field
     MainBoard               409 main_board
     NoSubmitsLeft           409 no_submits_left
+    TooManyBoards           409 too_many_boards
     PayloadTooLarge         413 payload_too_large
     UnsupportedMediaType    415 unsupported_media_type
     IdempotencyKeyInUse     422 idempotency_key_reused
@@ -185,6 +186,11 @@ class NoSubmitsLeft(LeaderboardError):
 class MainBoard(LeaderboardError):
     status, code = 409, "main_board"
     default_message = "The board 'main' is always there; empty it by deleting its players."
+
+
+class TooManyBoards(LeaderboardError):
+    status, code = 409, "too_many_boards"
+    default_message = "There are as many boards as BOARDS_MAX allows; delete one first."
 
 
 class IdempotencyKeyInUse(LeaderboardError):

@@ -74,8 +74,11 @@ def infra() -> Iterator[Infrastructure]:
 
 
 EMPTY = "; ".join(
-    f"DELETE FROM {table}"
-    for table in ("leaderboard", "entries", "accounts", "deleted_players", "admissions", "known_regions", "boards")
+    (
+        *(f"DELETE FROM {table}" for table in ("leaderboard", "entries", "accounts", "deleted_players", "admissions")),
+        *(f"DELETE FROM {table}" for table in ("known_regions", "boards", "dead_boards")),
+        "ALTER SEQUENCE board_ids RESTART",
+    )
 )
 
 

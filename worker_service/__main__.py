@@ -22,7 +22,7 @@ from worker_service.app import NAME, create_app
 from worker_service.health import WorkerHealth
 from worker_service.recovery.layout import check_layout
 from worker_service.recovery.regions import RegionsChanged, check_regions
-from worker_service.services import CONSUMER, DEFINITIONS, HEARTBEAT, INDEXES, build
+from worker_service.services import CONSUMER, DEFINITIONS, HEARTBEAT, INDEXES, SWEEP, build
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ async def _work(
             for consumer in worker.consumers:
                 group.create_task(keep_running(CONSUMER, consumer.run, stop, count_failure, fatal=(SettingsError,)))
             group.create_task(keep_running(DEFINITIONS, worker.converger.run, stop, count_failure))
+            group.create_task(keep_running(SWEEP, worker.sweeper.run, stop, count_failure))
             indexes = partial(build_indexes, topology, stop)
             group.create_task(keep_running(INDEXES, indexes, stop, count_failure))
     except* SettingsError as problems:

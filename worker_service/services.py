@@ -12,7 +12,9 @@ from leaderboard_core.telemetry import metrics
 from leaderboard_core.telemetry.exposition import count_from_zero
 from worker_service.recovery.definitions import Converger
 from worker_service.recovery.rebuilder import Rebuilder
+from worker_service.recovery.sweep import Sweeper
 from worker_service.saving.consumer import Consumer
+from worker_service.saving.dead_boards import DeadBoards
 from worker_service.saving.heartbeat import Heartbeat, Peers
 
 LONGEST_BLOCK_SECONDS = 1.0
@@ -20,19 +22,20 @@ LONGEST_BLOCK_SECONDS = 1.0
 MOST_BLOCKED = 128
 """How many consumers wait in Redis at once, each on a connection: the others take turns with them."""
 
-HEARTBEAT, CONSUMER, INDEXES, DEFINITIONS = TASKS = ("heartbeat", "consumer", "indexes", "definitions")
+HEARTBEAT, CONSUMER, INDEXES, DEFINITIONS, SWEEP = TASKS = ("heartbeat", "consumer", "indexes", "definitions", "sweep")
 """What runs beside each other in a worker, and is started again after an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One consumer per queue, one heartbeat per shard, what rebuilds a shard, and what tells it of boards."""
+    """One consumer per queue, one heartbeat per shard, what rebuilds shards, tells them of boards, and sweeps them."""
 
     name: str
     consumers: list[Consumer]
     heartbeats: list[Heartbeat]
     rebuilder: Rebuilder
     converger: Converger
+    sweeper: Sweeper
 
 
 def build(
@@ -50,6 +53,7 @@ def build(
     rebuilder = Rebuilder(shard_map.shards, databases, settings, stop)
     peers = {shard: Peers() for shard in shard_map.shards}
     places = asyncio.Semaphore(MOST_BLOCKED)
+    dead_boards = DeadBoards(databases[GLOBAL])
     consumers = [
         Consumer(
             shard=shard,
@@ -61,6 +65,7 @@ def build(
             block_seconds=min(block_seconds, topology.redis_timeout_seconds / 2),
             peers=peers[shard],
             places=places,
+            dead_boards=dead_boards,
         )
         for shard, region in shard_map.queues()
     ]
@@ -69,13 +74,14 @@ def build(
         for shard in shard_map.shards
     ]
     converger = Converger(shard_map.shards, databases[GLOBAL], stop)
-    return Worker(name, consumers, heartbeats, rebuilder, converger)
+    sweeper = Sweeper(shard_map, databases, stop)
+    return Worker(name, consumers, heartbeats, rebuilder, converger, sweeper)
 
 
 def _count_from_zero(shard_map: ShardMap) -> None:
     shards = tuple(shard.name for shard in shard_map.shards)
     count_from_zero(metrics.EVENTS_SAVED, shard_map.regions, ("saved", "superseded", "dead"))
-    for counter in (metrics.EVENTS_RECLAIMED, metrics.UPSERT_FAILURES, metrics.BATCHES_FENCED):
+    for counter in (metrics.EVENTS_RECLAIMED, metrics.UPSERT_FAILURES, metrics.BATCHES_FENCED, metrics.ENTRIES_UNKNOWN):
         count_from_zero(counter, shard_map.regions)
     count_from_zero(metrics.PLAYERS_REPAIRED, shards)
     count_from_zero(metrics.REBUILDS, shards, ("complete", "interrupted", "failed"))

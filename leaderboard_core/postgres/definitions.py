@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self
 
 from leaderboard_core.boards import MAIN, Board, Definition, Rules
+from leaderboard_core.errors import TooManyBoards
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool
 from leaderboard_core.postgres.fencing import limit_idle
@@ -23,20 +25,34 @@ class SavedDefinition(NamedTuple):
         return cls(Definition(board, row["gone"]), row["everywhere"])
 
 
-async def state_main(pool: Pool, rules: Rules) -> SavedDefinition:
-    """State the rules of the main board; its version counts on unless they are what they were.
+class Stated(NamedTuple):
+    """What is saved now, and whether the board was made just then."""
 
-    Raises asyncpg's errors.
+    saved: SavedDefinition
+    made: bool
+
+
+async def state(
+    pool: Pool, name: str, rules: Rules, *, at_most: int, compare: Callable[[Rules], None] = lambda _: None
+) -> Stated:
+    """State the rules of a board, which is made if there is none; its version counts on unless they are what they were.
+
+    `compare` is told the rules of before, and may raise. Raises TooManyBoards when there are `at_most` beside the main
+    board, and asyncpg's errors.
     """
-    async with pool.acquire() as connection, connection.transaction():
-        text = rules.encode()
-        await limit_idle(connection)
-        await connection.execute(sql.load("ensure_board"), MAIN.name, MAIN.id, MAIN.rules.encode())
-        row = await connection.fetchrow(sql.load("lock_board"), MAIN.name)
+    async with _alone(pool) as connection:
+        row = await connection.fetchrow(sql.load("lock_board"), name)
+        if row is None or row["gone"]:
+            if await connection.fetchval(sql.load("number_of_boards")) >= at_most:
+                raise TooManyBoards
+            row = await connection.fetchrow(sql.load("make_board"), name, rules.encode())
+            return Stated(SavedDefinition.of_row(row), made=True)
         saved = SavedDefinition.of_row(row)
-        if saved.definition.board.rules == rules:
-            return saved
-        return SavedDefinition.of_row(await connection.fetchrow(sql.load("change_board"), MAIN.name, text))
+        before = saved.definition.board.rules
+        if before != rules:
+            compare(before)
+            saved = SavedDefinition.of_row(await connection.fetchrow(sql.load("change_board"), name, rules.encode()))
+        return Stated(saved, made=False)
 
 
 async def remove(pool: Pool, name: str) -> Definition | None:
@@ -45,16 +61,45 @@ async def remove(pool: Pool, name: str) -> Definition | None:
     return None if row is None else SavedDefinition.of_row(row).definition
 
 
-async def overtake(pool: Pool, seen: Definition) -> SavedDefinition | None:
-    """Give a board's definition a version after one that a shard has, where none is that late: a restore took it back.
+async def adopt(pool: Pool, seen: Definition) -> SavedDefinition | None:
+    """Take over what a shard has of a name and Postgres lost: a later board, or that it is gone.
 
-    Returns None when nothing had to be changed: somebody has stated another one meanwhile. Raises asyncpg's errors.
+    No id is given out any more that is not later. Returns None when nothing had to be changed. Raises asyncpg's errors.
     """
     board = seen.board
-    if seen.name == MAIN.name:
-        await pool.execute(sql.load("ensure_board"), MAIN.name, MAIN.id, MAIN.rules.encode())
-    row = await pool.fetchrow(sql.load("overtake_board"), seen.name, board.id, board.version)
+    async with _alone(pool) as connection:
+        row = await connection.fetchrow(
+            sql.load("adopt_board"), seen.name, board.id, board.version, seen.gone, board.rules.encode()
+        )
     return None if row is None else SavedDefinition.of_row(row)
+
+
+async def overtake(pool: Pool, known: Definition, seen: Definition) -> SavedDefinition | None:
+    """Give a board's definition a version after one that a shard has, where none is that late: a restore took it back.
+
+    `known` is what Postgres had. A later board is adopted. Returns None when nothing had to be changed: somebody has
+    stated another one meanwhile. Raises asyncpg's errors.
+    """
+    if seen.name != MAIN.name and (seen.gone or seen.board.id != known.board.id):
+        return await adopt(pool, seen)
+    async with _alone(pool) as connection:
+        row = await connection.fetchrow(
+            sql.load("overtake_board"), seen.name, seen.board.id, seen.board.version, known.board.version
+        )
+    return None if row is None else SavedDefinition.of_row(row)
+
+
+@asynccontextmanager
+async def _alone(pool: Pool) -> AsyncIterator[Any]:
+    """Change definitions in a transaction, one at a time: whoever does holds the main board's row.
+
+    So that boards are counted as they are, and ids rise. Raises asyncpg's errors.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        await limit_idle(connection)
+        await connection.execute(sql.load("ensure_board"), MAIN.name, MAIN.id, MAIN.rules.encode())
+        await connection.fetchrow(sql.load("lock_board"), MAIN.name)
+        yield connection
 
 
 async def read_saved(pool: Pool, name: str) -> SavedDefinition | None:

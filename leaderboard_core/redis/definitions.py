@@ -57,10 +57,15 @@ async def restore_definitions(shard: Shard, definitions: Sequence[Definition]) -
     return there
 
 
+async def read_names(shard: Shard) -> set[str]:
+    """Name the boards that have a definition, also gone ones, whether or not the shard is open. Raises Unavailable."""
+    return {*await shard.command("SMEMBERS", shard.keys.board_names)}
+
+
 async def read_definitions(shard: Shard, names: Iterable[str] | None = None) -> dict[str, Definition]:
     """Read what a shard has of these names, or of all, whether or not it is open. Raises Unavailable."""
     keys = shard.keys
-    wanted = [*names] if names is not None else [*await shard.command("SMEMBERS", keys.board_names)]
+    wanted = [*(await read_names(shard) if names is None else names)]
     found: dict[str, Definition] = {}
     for first in range(0, len(wanted), _BOARDS_PER_CALL):
         part = wanted[first : first + _BOARDS_PER_CALL]

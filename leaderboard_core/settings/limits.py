@@ -51,6 +51,7 @@ class LimitSettings(Group):
         le=MAX_EXACT_INTEGER,
         description="The highest score to take; wins over the board's rules.",
     )
+    boards_max: int = Field(1000, ge=0, le=100_000, description="How many boards there may be beside `main`.")
     queue_reject_length: int = Field(
         500_000, ge=1, description="Length of a region's queue at which writes get 429 queue_full."
     )

@@ -56,7 +56,9 @@ REBUILD_EXPECTED = Gauge(
     ["region"],
 )
 ENTRIES_UNKNOWN = Counter(
-    "leaderboard_entries_of_no_board", "Rows of entries that a rebuild left out, for their board is gone.", ["region"]
+    "leaderboard_entries_of_no_board",
+    "Entries that were left out of Postgres or of a rebuild, for their board is gone.",
+    ["region"],
 )
 REBUILDS = Counter(
     "leaderboard_rebuilds",

@@ -17,8 +17,10 @@ from leaderboard_core.errors import (
     InvalidPayload,
     MainBoard,
     NotEverywhere,
+    TooManyBoards,
     Unavailable,
 )
+from leaderboard_core.http.responses import JSONReply
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_core.postgres.definitions import SavedDefinition
 from leaderboard_service.definitions.dependencies import BoardDefinitions
@@ -63,25 +65,30 @@ async def get_board(board: BoardName, definitions: BoardDefinitions) -> dict[str
 
 @router.put(
     calls.DEFINE.path,
-    response_description="The board as it is defined now, everywhere.",
+    response_description="The board is made, everywhere.",
     dependencies=SAME_ORIGIN,
+    status_code=201,
     response_model=BoardDefined,
-    responses=refused_with(
-        *(*TOKEN_ERRORS, Forbidden, ForbiddenOrigin, BoardNotFound, FixedField),
-        *(*NOT_READ, InvalidPayload, Unavailable, NotEverywhere),
-    ),
+    responses={
+        200: {"model": BoardDefined, "description": "The board as it is defined now, everywhere."},
+        **refused_with(
+            *(*TOKEN_ERRORS, Forbidden, ForbiddenOrigin, FixedField, TooManyBoards),
+            *(*NOT_READ, InvalidPayload, Unavailable, NotEverywhere),
+        ),
+    },
 )
 async def define_board(
     board: BoardName, body: DefinitionBody, _caller: AdminToken, definitions: BoardDefinitions
-) -> dict[str, Any]:
-    """State the rules of a board, with an administrator's token.
+) -> JSONReply:
+    """Make a board, or state its rules, with an administrator's token.
 
     All of them: a rule that is left out is as it was at the beginning. Every score that is sent after the answer goes
-    by them. The same once more changes nothing. 503 `not_everywhere` says that the rules are saved and some Redis does
+    by them. The same once more changes nothing. What a board's order rests on never changes (409 `fixed_field`):
+    `operator`, `order`, `ties` and `regions`. 503 `not_everywhere` says that the rules are saved and some Redis does
     not go by them yet: a worker tells it, and the same call again says when.
     """
-    defined = await definitions.state(board, body.rules(), body.model_fields_set)
-    return {"ok": True, **_of(defined)}
+    told = await definitions.state(board, body.rules(), body.model_fields_set)
+    return JSONReply({"ok": True, **_of(told.definition)}, 201 if told.made else 200)
 
 
 @router.delete(
@@ -97,7 +104,8 @@ async def define_board(
 async def remove_board(board: BoardName, _caller: AdminToken, definitions: BoardDefinitions) -> dict[str, Any]:
     """Take a board away for good, with an administrator's token.
 
-    The board `main` is always there.
+    Its entries go with it, and nothing that was sent to it before comes back, also not on a board that gets its name
+    afterwards. The board `main` is always there.
     """
     await definitions.remove(board)
     return {"ok": True, "board": board}

@@ -1,4 +1,4 @@
-"""Say which rules a board may be given, and which of them settings decide."""
+"""Say which rules a board may be given, which of them may change later, and which settings decide."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from dataclasses import fields, replace
 from typing import Any, Final
 
 from leaderboard_core.boards import MAIN, Rules
-from leaderboard_core.errors import BoardNotFound, FixedField, InvalidPayload
+from leaderboard_core.errors import FixedField, InvalidPayload
 from leaderboard_core.settings import LimitSettings
 
 CHANGEABLE: Final = frozenset({"title", "min_score", "max_score", "max_step", "submit", "open", "decimals"})
 """What may be changed of the main board."""
+FIXED: Final = ("operator", "order", "ties", "regions")
+"""What may not be changed of any other board; its `metadata_bytes` may grow."""
 _DECIDED_BY: Final = {"min_score": "MIN_SCORE", "max_score": "MAX_SCORE", "submit": "PLAYER_WRITES"}
 """The variable that decides a rule of the main board where it is set."""
-
-
-def check_name(name: str) -> None:
-    """Raise BoardNotFound unless a board of that name can be defined: in this version the main board alone."""
-    if name != MAIN.name:
-        raise BoardNotFound(f"This version defines the board '{MAIN.name}' only.")
 
 
 def effective(rules: Rules, limits: LimitSettings) -> Rules:
@@ -27,15 +23,32 @@ def effective(rules: Rules, limits: LimitSettings) -> Rules:
     return replace(rules, **_decided(limits))
 
 
-def check(rules: Rules, given: Collection[str], limits: LimitSettings) -> None:
+def check(rules: Rules) -> None:
+    """Raise InvalidPayload for rules that no board may have."""
+    if tuple(rules.windows) != MAIN.rules.windows:
+        raise _invalid("windows", f"is {list(MAIN.rules.windows)} in this version")
+    if rules.min_score > rules.max_score:
+        raise _invalid("min_score", f"is above max_score: {rules.min_score} and {rules.max_score} would be heeded")
+
+
+def compare(before: Rules, after: Rules) -> None:
+    """Compare the rules of a board with those that are stated now. Raises FixedField."""
+    for name in FIXED:
+        if getattr(before, name) != getattr(after, name):
+            raise FixedField(f"A board's '{name}' cannot be changed; this one has {_shown(before, name)}.", field=name)
+    if after.metadata_bytes < before.metadata_bytes:
+        raise FixedField(
+            f"A board's 'metadata_bytes' may only grow; this one has {before.metadata_bytes}.", field="metadata_bytes"
+        )
+
+
+def check_main(rules: Rules, given: Collection[str], limits: LimitSettings) -> None:
     """Compare what is stated of the main board with what may be; `given` are the fields that were named.
 
     Raises InvalidPayload for rules that contradict each other, and FixedField.
     """
-    if tuple(rules.windows) != MAIN.rules.windows:
-        raise _invalid("windows", f"is {list(MAIN.rules.windows)} in this version")
     for field in fields(Rules):
-        if field.name not in CHANGEABLE and getattr(rules, field.name) != getattr(MAIN.rules, field.name):
+        if field.name not in (*CHANGEABLE, "windows") and getattr(rules, field.name) != getattr(MAIN.rules, field.name):
             raise FixedField(f"The main board's '{field.name}' cannot be changed; leave it out.", field=field.name)
     for name, value in _decided(limits).items():
         if name in given and getattr(rules, name) != value:
@@ -45,9 +58,7 @@ def check(rules: Rules, given: Collection[str], limits: LimitSettings) -> None:
                 field=name,
                 variable=variable,
             )
-    heeded = effective(rules, limits)
-    if heeded.min_score > heeded.max_score:
-        raise _invalid("min_score", f"is above max_score: {heeded.min_score} and {heeded.max_score} would be heeded")
+    check(effective(rules, limits))
 
 
 def _decided(limits: LimitSettings) -> dict[str, Any]:
@@ -62,3 +73,8 @@ def _decided(limits: LimitSettings) -> dict[str, Any]:
 
 def _invalid(field: str, message: str) -> InvalidPayload:
     return InvalidPayload(fields=[{"field": field, "message": message}])
+
+
+def _shown(rules: Rules, name: str) -> str:
+    value = getattr(rules, name)
+    return str(value).lower() if isinstance(value, bool) else f"'{value}'"

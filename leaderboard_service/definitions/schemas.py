@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from leaderboard_core.boards import Rules
+from leaderboard_core.events import MAX_SUBMITS
 from leaderboard_core.names import NAME_PATTERN
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from leaderboard_service.schemas import Body, Score, whole
 
+MAX_KEPT_WINDOWS = 1_000_000
 BOARD_PATTERN = "^[a-z0-9][a-z0-9_-]{0,62}$"
 
 BoardName = Annotated[str, Field(pattern=BOARD_PATTERN, examples=["main"], description="The board's name.")]
@@ -33,33 +35,40 @@ class BoardRules(BaseModel):
     ] = ""
     operator: Annotated[
         Literal["latest", "best", "sum"],
-        Field(description="What a submit does; `main` has `latest`: it sets the score."),
+        Field(description="What a submit does: sets the score, counts if it is better, or adds to it. Never changes."),
     ] = "latest"
-    order: Annotated[Literal["desc", "asc"], Field(description="Which score is first; `main` has the highest.")] = (
-        "desc"
-    )
+    order: Annotated[
+        Literal["desc", "asc"], Field(description="Which score is first: the highest or the lowest. Never changes.")
+    ] = "desc"
     ties: Annotated[
-        Literal["shared", "earliest"], Field(description="Who of equal scores is first; on `main` they share a rank.")
+        Literal["shared", "earliest"],
+        Field(description="Whether equal scores share a rank, or who was there first is. Never changes."),
     ] = "shared"
     windows: Annotated[
         tuple[str, ...],
-        Field(strict=False, max_length=8, description="In which times scores count; `all` never ends."),
+        Field(strict=False, max_length=8, description="In which times scores count: `all`, which never ends."),
     ] = ("all",)
-    regions: Annotated[bool, Field(description="Whether each region has a ranking of its own beside GLOBAL.")] = True
+    regions: Annotated[
+        bool, Field(description="Whether each region has a ranking of its own beside GLOBAL. Never changes.")
+    ] = True
     min_score: Annotated[Score, Field(description="The lowest score to take.")] = -MAX_EXACT_INTEGER
     max_score: Annotated[Score, Field(description="The highest score to take.")] = MAX_EXACT_INTEGER
     max_step: Annotated[_Step | None, Field(description="The largest size of one add; null for any.")] = None
-    max_submits: Annotated[int, Field(ge=0, description="How many submits of a player count; 0 for any."), whole] = 0
+    max_submits: Annotated[
+        int, Field(ge=0, le=MAX_SUBMITS, description="How many submits of a player count; 0 for any."), whole
+    ] = 0
     submit: Annotated[
         Literal["player", "server"], Field(description="Whose tokens send scores; `server` leaves players out.")
     ] = "player"
     metadata_bytes: Annotated[
-        int, Field(ge=0, le=2048, description="The largest JSON object beside a score; 0 for none."), whole
+        int, Field(ge=0, le=2048, description="The largest JSON object beside a score; 0 for none. May grow."), whole
     ] = 0
     decimals: Annotated[
         int, Field(ge=0, le=6, description="How many of a score's digits are to be shown behind a point."), whole
     ] = 0
-    keep_windows: Annotated[int, Field(ge=0, description="How many closed windows of each name are kept."), whole] = 400
+    keep_windows: Annotated[
+        int, Field(ge=0, le=MAX_KEPT_WINDOWS, description="How many closed windows of each name are kept."), whole
+    ] = 400
     open: Annotated[bool, Field(description="Whether scores are taken; deletions and new players are in any case.")] = (
         True
     )

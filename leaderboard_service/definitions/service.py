@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from functools import partial
 from typing import NamedTuple
 
-from leaderboard_core.boards import MAIN, Definition, Place, Rules
+from leaderboard_core.boards import ALL, MAIN, Definition, Place, Rules
 from leaderboard_core.errors import BoardNotFound, MainBoard
 from leaderboard_core.postgres.definitions import SavedDefinition
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.settings import LimitSettings
 from leaderboard_service.boards.service import BoardReads
-from leaderboard_service.definitions.rules import check, check_name, effective
-from leaderboard_service.definitions.store import DefinitionStore
+from leaderboard_service.definitions.rules import check, check_main, compare, effective
+from leaderboard_service.definitions.store import DefinitionStore, Told
 
 PAGE = 100
 
@@ -36,18 +37,25 @@ class Definitions:
         self._regions = tuple(dict.fromkeys((*regions, GLOBAL)))
         self._limits = limits
 
-    async def state(self, name: str, rules: Rules, given: Collection[str]) -> Definition:
+    async def state(self, name: str, rules: Rules, given: Collection[str]) -> Told:
         """State all rules of a board, of which `given` were named; the same once more changes nothing.
 
-        Every write that comes after this returned goes by them. Raises BoardNotFound, FixedField, InvalidPayload,
-        Unavailable when nothing was done, or NotEverywhere when a worker goes on.
+        A board that there is not is made. Every write that comes after this returned goes by them. Raises FixedField,
+        InvalidPayload or TooManyBoards; Unavailable when nothing was done, or NotEverywhere when a worker goes on.
         """
-        check_name(name)
-        check(rules, given, self._limits)
-        return self._heeded(await self._store.state_main(rules))
+        if name == MAIN.name:
+            check_main(rules, given, self._limits)
+            told = await self._store.state(name, rules, self._limits.boards_max)
+        else:
+            check(rules)
+            told = await self._store.state(name, rules, self._limits.boards_max, partial(_compare, rules))
+        return told._replace(definition=self._heeded(told.definition))
 
     async def remove(self, name: str) -> None:
-        """Take a board away for good. Raises MainBoard, BoardNotFound, Unavailable or NotEverywhere, as `state`."""
+        """Take a board away for good. Raises MainBoard, BoardNotFound, Unavailable or NotEverywhere, as `state`.
+
+        A worker takes its entries away.
+        """
         if name == MAIN.name:
             raise MainBoard
         if not await self._store.remove(name):
@@ -58,8 +66,10 @@ class Definitions:
         saved = await self._store.read(name)
         if saved is None:
             raise BoardNotFound
-        pages = await asyncio.gather(*(self._reads.top(Place.on_main(region), 1, 0) for region in self._regions))
-        entries = {region: page.total for region, (page, _) in zip(self._regions, pages, strict=True)}
+        board = saved.definition.board
+        regions = self._regions if board.rules.regions else (GLOBAL,)
+        pages = await asyncio.gather(*(self._reads.top(Place(board, ALL, region), 1, 0) for region in regions))
+        entries = {region: page.total for region, (page, _) in zip(regions, pages, strict=True)}
         return BoardOverview(self._shown(saved), entries)
 
     async def page(self, after: str) -> tuple[list[SavedDefinition], str | None]:
@@ -81,3 +91,7 @@ class Definitions:
         if not board.is_main:
             return definition
         return definition.of_rules(effective(board.rules, self._limits))
+
+
+def _compare(after: Rules, before: Rules) -> None:
+    compare(before, after)

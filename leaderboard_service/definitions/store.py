@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from leaderboard_core.boards import MAIN, Definition, Rules
 from leaderboard_core.errors import NotEverywhere, Unavailable, WarmingUp
 from leaderboard_core.postgres import definitions as saved
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.postgres.definitions import SavedDefinition
-from leaderboard_core.redis.definitions import define, list_names, read_definition
+from leaderboard_core.redis.definitions import define, list_names, read_definition, read_definitions
+from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 
 log = logging.getLogger(__name__)
 
 _POSTGRES: Final = "Postgres, where boards are defined,"
 _ROUNDS: Final = 3
+
+
+class Told(NamedTuple):
+    """A definition that every shard has now, and whether the board was made by that."""
+
+    definition: Definition
+    made: bool
 
 
 class DefinitionStore:
@@ -27,14 +36,28 @@ class DefinitionStore:
         self._map = shard_map
         self._databases = databases
 
-    async def state_main(self, rules: Rules) -> Definition:
-        """Save the main board's rules, and tell every shard. Raises Unavailable (perhaps saved) or NotEverywhere."""
-        async with self._databases.answering(_POSTGRES):
-            definition = (await saved.state_main(self._pool, rules)).definition
-        return await self._tell(definition)
+    async def state(
+        self, name: str, rules: Rules, at_most: int, compare: Callable[[Rules], None] = lambda _: None
+    ) -> Told:
+        """Save a board's rules, and tell every shard; the board is made if there is none.
+
+        `compare` is told the rules of before, and may raise. Raises TooManyBoards, Unavailable (perhaps saved) or
+        NotEverywhere.
+        """
+        made = False
+        for _ in range(_ROUNDS):
+            async with self._databases.answering(_POSTGRES):
+                stated = await saved.state(self._pool, name, rules, at_most=at_most, compare=compare)
+            made = made or stated.made
+            wanted = stated.saved.definition
+            there = await self._tell(wanted)
+            if there.board.id == wanted.board.id and not there.gone:
+                return Told(there, made)
+            made = False  # a shard had another board of that name, or knew that this one is gone
+        raise NotEverywhere(version=wanted.board.version)
 
     async def remove(self, name: str) -> bool:
-        """Note that a board is gone, and tell every shard; False when there is none. Raises as `state_main`."""
+        """Note that a board is gone, and tell every shard; False when there is none. Raises as `state`."""
         async with self._databases.answering(_POSTGRES):
             definition = await saved.remove(self._pool, name)
         if definition is None:
@@ -82,18 +105,16 @@ class DefinitionStore:
             told = await asyncio.gather(
                 *(define(shard, definition) for shard in self._map.shards), return_exceptions=True
             )
-            latest = definition
-            for one in told:
+            latest, at = definition, None
+            for shard, one in zip(self._map.shards, told, strict=True):
                 if isinstance(one, Definition):
-                    latest = max(latest, one, key=lambda other: other.age)
+                    latest, at = max((latest, at), (one, shard), key=lambda other: other[0].age)
                 elif not isinstance(one, Unavailable):
                     raise one
-            if latest.age > definition.age:
-                async with self._databases.answering(_POSTGRES):
-                    overtaken = await saved.overtake(self._pool, latest)
+            if at is not None and latest.age > definition.age:
+                overtaken = await self._overtake(definition, latest, at)
                 if overtaken is not None:
-                    log.warning("a shard had a later definition than postgres", extra={"board": definition.name})
-                    definition = overtaken.definition
+                    definition = overtaken
                     continue
             if any(isinstance(one, Unavailable) for one in told):
                 raise NotEverywhere(version=definition.board.version)
@@ -101,6 +122,17 @@ class DefinitionStore:
                 await saved.note_everywhere(self._pool, definition)
             return definition
         raise NotEverywhere(version=definition.board.version)
+
+    async def _overtake(self, definition: Definition, later: Definition, shard: Shard) -> Definition | None:
+        """Have Postgres catch up with what a shard has; None when it has done so meanwhile. Raises Unavailable."""
+        if later.board.id != definition.board.id:  # it will be needed whole
+            later = (await read_definitions(shard, [later.name])).get(later.name, later)
+        async with self._databases.answering(_POSTGRES):
+            overtaken = await saved.overtake(self._pool, definition, later)
+        if overtaken is None:
+            return None
+        log.warning("a shard had a later definition than postgres", extra={"board": definition.name})
+        return overtaken.definition
 
     @property
     def _pool(self) -> Pool:

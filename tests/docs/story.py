@@ -6,8 +6,6 @@ from typing import Any
 
 import redis.asyncio as redis
 
-from leaderboard_core.boards import Rules
-from leaderboard_core.postgres import sql
 from leaderboard_core.redis.admission import REPARTITIONING
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from tests.conftest import Start
@@ -118,15 +116,15 @@ async def _whole_players(recorder: Recorder, api: Api) -> None:
 
 
 async def _definitions(recorder: Recorder, api: Api) -> None:
-    """Define the main board, and another one, which only this story can make as yet."""
+    """Define the main board, and another one, which goes again."""
     call, admin, path = recorder.call, api.admin_token(), "/boards/{board}"
     rules = {"title": "Season 3", "min_score": 0, "max_step": 500}
     await call(api, f"PUT {path}", "/boards/main", rules, token=admin, admin=True, title="The main board")
+    laps = {"title": "Fastest laps", "operator": "best", "order": "asc", "ties": "earliest", "decimals": 3}
+    await call(api, f"PUT {path}", "/boards/laps", laps, token=admin, admin=True, status=201, title="A new board")
     await call(api, "GET /boards", title="All of them")
     await call(api, f"GET {path}", "/boards/main", title="One board")
-    pool = api.services.databases["GLOBAL"]
-    await pool.execute(sql.load("ensure_board"), "season-1", 1, Rules(title="Season 1").encode())
-    await call(api, f"DELETE {path}", "/boards/season-1", token=admin, admin=True, title="An old board")
+    await call(api, f"DELETE {path}", "/boards/laps", token=admin, admin=True, title="An old board")
 
 
 async def _refusals(recorder: Recorder, api: Api, start: Start) -> None:
@@ -152,6 +150,8 @@ async def _refusals(recorder: Recorder, api: Api, start: Start) -> None:
     await error(api, "board_not_found", "GET /boards/speed-run")
     await error(api, "main_board", "DELETE /boards/main", token=admin)
     await error(api, "fixed_field", "PUT /boards/main", {"order": "asc"}, token=admin)
+    no_more = await start(BOARDS_MAX="0")
+    await error(no_more, "too_many_boards", "PUT /boards/speed-run", {}, token=admin)
     await api.define({"open": False})
     await error(api, "board_closed", "POST /score/update", {"score": 300}, token=alice)
     await api.define({})

@@ -71,7 +71,7 @@ async def working(
     tasks = [asyncio.create_task(consumer.run()) for consumer in consumers]
     if heartbeats:
         tasks += [asyncio.create_task(one.run()) for one in parts.heartbeats]
-        tasks.append(asyncio.create_task(parts.converger.run()))
+        tasks += [asyncio.create_task(run()) for run in (parts.converger.run, parts.sweeper.run)]
     worker = Worker(name, shard_map, stop, parts.heartbeats, tasks)
     try:
         yield worker

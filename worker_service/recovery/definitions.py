@@ -12,8 +12,8 @@ from leaderboard_core.backoff import wait_for_stop
 from leaderboard_core.boards import MAIN, Board, Definition
 from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
-from leaderboard_core.postgres.definitions import SavedDefinition, all_saved, note_everywhere, overtake
-from leaderboard_core.redis.definitions import read_definitions, restore_definitions
+from leaderboard_core.postgres.definitions import SavedDefinition, adopt, all_saved, note_everywhere, overtake
+from leaderboard_core.redis.definitions import read_definitions, read_names, restore_definitions
 from leaderboard_core.redis.shard import Shard
 from worker_service.recovery.restore import RebuildInterrupted
 
@@ -102,6 +102,8 @@ class Converger:
             for shard in self._shards if definitions else ():
                 try:
                     told[shard] = await _tell(shard, definitions)
+                    if whole:
+                        await self._adopt_unknown(shard, definitions)
                 except Unavailable:
                     away.append(shard.name)
             for definition in definitions.values():
@@ -110,22 +112,39 @@ class Converger:
             return describe(error)
         return f"{', '.join(away)} cannot be told" if away else ""
 
+    async def _adopt_unknown(self, shard: Shard, known: Mapping[str, Definition]) -> None:
+        """Give Postgres the boards that it does not know, of a shard that is open: a restore of it alone lost them."""
+        names = await read_names(shard) - known.keys()
+        if names and await shard.is_ready():
+            for definition in (await read_definitions(shard, names)).values():
+                self._note(await adopt(self._pool, definition), definition)
+
     async def _settle(self, definition: Definition, there: Sequence[Definition], *, all_told: bool) -> None:
-        """Note that one is everywhere; or give one that a restore has taken back a later version than shards have."""
+        """Note that one is everywhere; or have Postgres catch up where a restore has taken it back behind shards."""
         latest = max((definition, *there), key=lambda one: one.age)
         if latest.age > definition.age:
-            if await overtake(self._pool, latest) is not None:
-                log.warning("a redis had a later definition than postgres", extra={"board": definition.name})
+            self._note(await overtake(self._pool, definition, latest), definition)
         elif all_told:
             await note_everywhere(self._pool, definition)
 
+    @staticmethod
+    def _note(changed: SavedDefinition | None, definition: Definition) -> None:
+        if changed is not None:
+            log.warning("a redis had a later definition than postgres", extra={"board": definition.name})
+
 
 async def _tell(shard: Shard, definitions: Mapping[str, Definition]) -> dict[str, Definition]:
-    """Tell a shard what it lacks; return what it has then. Raises Unavailable."""
+    """Tell a shard what it lacks; return what it has then. Raises Unavailable.
+
+    What is later than it was told comes with its rules, unless that has changed meanwhile.
+    """
     there = await read_definitions(shard, definitions)
     lacking = [
         wanted
         for name, wanted in definitions.items()
         if (found := there.get(name)) is None or found.age < wanted.age or found.board.rules != wanted.board.rules
     ]
-    return there | {definition.name: definition for definition in await restore_definitions(shard, lacking)}
+    for now in await restore_definitions(shard, lacking):
+        if (before := there.get(now.name)) is None or before.age != now.age:
+            there[now.name] = now
+    return there

@@ -34,6 +34,7 @@ from worker_service.recovery.layout import check_same_layout
 from worker_service.recovery.restore import RebuildInterrupted, restore_by_id
 from worker_service.saving import batch as batches
 from worker_service.saving import upsert as store
+from worker_service.saving.dead_boards import DeadBoards
 from worker_service.saving.heartbeat import Peers
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Consumer:
     block_seconds: float
     peers: Peers
     places: asyncio.Semaphore
+    dead_boards: DeadBoards
     _waits: bool = field(default=True, init=False)
     _returning: list[str] = field(default_factory=list, init=False)
     _redis_pauses: Pauses = field(init=False)
@@ -152,7 +154,7 @@ class Consumer:
 
     async def _save(self, taken: Taken) -> None:
         """Commit a batch and acknowledge it. Raises Unavailable when Redis fails before the end."""
-        batch = batches.build(taken.raw_events, self.region)
+        batch = await self.dead_boards.without(batches.build(taken.raw_events, self.region), self.shard, self.region)
         dead, fence = list(batch.dead), Fence(self.shard.partition.name(self.region), taken.nonce)
         while True:
             started, started_at = time.perf_counter(), time.time_ns()

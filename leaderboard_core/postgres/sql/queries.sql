@@ -566,14 +566,55 @@ SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere F
 UPDATE boards SET version = version + 1, rules = $2, everywhere_at = NULL WHERE name = $1
 RETURNING name, id, version, gone, rules, FALSE AS everywhere
 
--- name: remove_board
--- $1 name. Nothing when there is none, or it is gone everywhere
-UPDATE boards SET gone = TRUE, everywhere_at = NULL WHERE name = $1 AND NOT (gone AND everywhere_at IS NOT NULL)
+-- name: number_of_boards
+-- Result: how many there are beside the main board
+SELECT count(*) FROM boards WHERE id <> 0 AND NOT gone
+
+-- name: make_board
+-- $1 name, $2 rules. Nothing when there is one
+INSERT INTO boards (name, id, version, rules) VALUES ($1, nextval('board_ids'), 1, $2)
+ON CONFLICT (name) DO UPDATE
+SET id = EXCLUDED.id, version = EXCLUDED.version, gone = FALSE, rules = EXCLUDED.rules, everywhere_at = NULL
+WHERE boards.gone
 RETURNING name, id, version, gone, rules, FALSE AS everywhere
 
+-- name: remove_board
+-- $1 name. Nothing when there is none, or it is gone everywhere
+WITH removed AS (
+    UPDATE boards SET gone = TRUE, everywhere_at = NULL WHERE name = $1 AND NOT (gone AND everywhere_at IS NOT NULL)
+    RETURNING name, id, version, gone, rules
+), dead AS (
+    INSERT INTO dead_boards (id, name, rules) SELECT id, name, rules FROM removed ON CONFLICT DO NOTHING
+)
+SELECT name, id, version, gone, rules, FALSE AS everywhere FROM removed
+
+-- name: adopt_board
+-- $1 name, $2 id, $3 version, $4 whether it is gone and $5 rules, as a shard has them. Nothing unless they are of a later
+-- board than the row's, of that one and gone, or there is no row; nor where another board has the id
+WITH before AS (
+    SELECT id, name, rules FROM boards WHERE name = $1 AND id < $2::bigint AND NOT gone
+), adopted AS (
+    INSERT INTO boards (name, id, version, gone, rules)
+    SELECT $1, $2::bigint, GREATEST($3::bigint, 1), $4::boolean, $5::text
+    WHERE NOT EXISTS (SELECT FROM boards WHERE id = $2::bigint AND name <> $1)
+    ON CONFLICT (name) DO UPDATE
+    SET id = EXCLUDED.id, version = EXCLUDED.version, gone = EXCLUDED.gone, rules = EXCLUDED.rules, everywhere_at = NULL
+    WHERE boards.id < EXCLUDED.id OR (boards.id = EXCLUDED.id AND EXCLUDED.gone AND NOT boards.gone)
+    RETURNING name, id, version, gone, rules
+), dead AS (
+    INSERT INTO dead_boards (id, name, rules)
+    SELECT id, name, rules FROM before WHERE EXISTS (SELECT FROM adopted)
+    UNION ALL SELECT id, name, rules FROM adopted WHERE gone
+    ON CONFLICT DO NOTHING
+)
+SELECT name, id, version, gone, rules, FALSE AS everywhere,
+       setval('board_ids', GREATEST(id, (SELECT last_value FROM board_ids))) AS last_id
+FROM adopted
+
 -- name: overtake_board
--- $1 name, $2 id and $3 version that a shard has. Nothing when the row is later, or of another board
-UPDATE boards SET version = $3::bigint + 1, everywhere_at = NULL WHERE name = $1 AND id = $2 AND version <= $3::bigint
+-- $1 name, $2 id and $3 version that a shard has, $4 version that Postgres had. Nothing when the row has changed since
+UPDATE boards SET version = $3::bigint + 1, everywhere_at = NULL
+WHERE name = $1 AND id = $2 AND version = $4 AND version <= $3::bigint AND NOT gone
 RETURNING name, id, version, gone, rules, FALSE AS everywhere
 
 -- name: board_by_name
@@ -590,3 +631,66 @@ ORDER BY name
 -- $1 name, $2 id, $3 version, $4 gone
 UPDATE boards SET everywhere_at = NOW() AT TIME ZONE 'UTC'
 WHERE name = $1 AND id = $2 AND version = $3 AND gone = $4 AND everywhere_at IS NULL
+
+-- name: claim_dead_board
+-- $1 seconds. The board that is swept next, and is nobody else's for so long; nothing when all are swept or claimed.
+-- Result: id, name, rules, settled: whether it has been gone for a minute
+UPDATE dead_boards SET claimed_until = (clock_timestamp() AT TIME ZONE 'UTC') + $1 * INTERVAL '1 second'
+WHERE id = (
+    SELECT id FROM dead_boards
+    WHERE swept_at IS NULL AND (claimed_until IS NULL OR claimed_until < clock_timestamp() AT TIME ZONE 'UTC')
+    ORDER BY claimed_until NULLS FIRST, id LIMIT 1
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING id, name, rules, gone_at < (clock_timestamp() AT TIME ZONE 'UTC') - INTERVAL '1 minute' AS settled
+
+-- name: keep_dead_board
+-- $1 id, $2 seconds: as claim_dead_board, for whoever has it
+UPDATE dead_boards SET claimed_until = (clock_timestamp() AT TIME ZONE 'UTC') + $2 * INTERVAL '1 second' WHERE id = $1
+
+-- name: note_swept
+-- $1 id
+UPDATE dead_boards SET swept_at = clock_timestamp() AT TIME ZONE 'UTC' WHERE id = $1
+
+-- name: reopen_dead_boards
+-- $1 ids of which there are rows: those that are gone are swept once more. Result: id
+UPDATE dead_boards SET swept_at = NULL, claimed_until = NULL WHERE id = ANY($1::bigint[]) AND swept_at IS NOT NULL
+RETURNING id
+
+-- name: dead_among
+-- $1 ids. Result: id, of those that are gone
+SELECT id FROM dead_boards WHERE id = ANY($1::bigint[])
+
+-- name: boards_of_entries
+-- Result: id of each board that has rows here. A loose scan of both indexes, as regions_of_rows.
+WITH RECURSIVE standing AS (
+    (SELECT board_id AS id FROM entries WHERE NOT removed ORDER BY board_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT board_id FROM entries WHERE NOT removed AND board_id > standing.id ORDER BY board_id LIMIT 1)
+    FROM standing WHERE standing.id IS NOT NULL
+), removed AS (
+    (SELECT board_id AS id FROM entries WHERE removed ORDER BY board_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT board_id FROM entries WHERE removed AND board_id > removed.id ORDER BY board_id LIMIT 1)
+    FROM removed WHERE removed.id IS NOT NULL
+)
+SELECT id FROM standing WHERE id IS NOT NULL UNION SELECT id FROM removed WHERE id IS NOT NULL
+
+-- name: delete_entries_of_board
+-- $1 board_id, $2 most rows. Result: rows deleted
+WITH page AS (
+    SELECT user_id, board_id, board_window FROM entries WHERE board_id = $1 AND NOT removed LIMIT $2 FOR UPDATE SKIP LOCKED
+), deleted AS (
+    DELETE FROM entries USING page
+    WHERE entries.user_id = page.user_id AND entries.board_id = page.board_id AND entries.board_window = page.board_window
+    RETURNING 1
+)
+SELECT count(*) FROM deleted
+
+-- name: removed_entries_of_board
+-- $1 board_id, $2 most rows. Result: user_id, region, board_window
+SELECT user_id, region, board_window FROM entries WHERE board_id = $1 AND removed ORDER BY user_id LIMIT $2
+
+-- name: delete_removed_entries
+-- $1 board_id, $2 user_ids
+DELETE FROM entries WHERE board_id = $1 AND user_id = ANY($2::text[]) AND removed

@@ -29,6 +29,7 @@ PINNED = {
     "fixed_field": 409,
     "main_board": 409,
     "no_submits_left": 409,
+    "too_many_boards": 409,
     "payload_too_large": 413,
     "unsupported_media_type": 415,
     "idempotency_key_reused": 422,

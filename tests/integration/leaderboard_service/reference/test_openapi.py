@@ -325,12 +325,13 @@ async def test_answers_are_as_documented(
     await call("GET", "/stream/top")
     await call("GET", "/stream/rank/alice", "/stream/rank/{user_id}")
     # No Redis at all: reads and writes say so as documented, and so does /health.
-    away = await start(ready=False, REDIS_URL="redis://127.0.0.1:1/0")
+    away = await start(ready=False, REDIS_URL="redis://127.0.0.1:1/0", BOARDS_MAX="0")
     checked.api = away
     await write_everywhere(checked)
     admin = {"Authorization": f"Bearer {api.admin_token()}"}
-    await databases["GLOBAL"].execute(sql.load("ensure_board"), "season-2", 2, Rules().encode())
+    await databases["GLOBAL"].execute(sql.load("ensure_board"), "season-2", 17, Rules().encode())
     await call("PUT", "/boards/main", BOARD, json={"title": "x"}, headers=admin)
+    await call("PUT", "/boards/season-3", BOARD, json={}, headers=admin)
     await call("DELETE", "/boards/season-2", BOARD, headers=admin)
     await call("GET", "/health")
     await call("GET", "/status")
@@ -391,17 +392,20 @@ BOARD = calls.BOARD.path
 async def define_boards(checked: Checked, databases: RegionDatabases, own: dict[str, str]) -> None:
     """State, read and take away definitions, rightly and wrongly, and write to a board that is closed."""
     call, admin = checked.call, {"Authorization": f"Bearer {checked.api.admin_token()}"}
-    await databases["GLOBAL"].execute(sql.load("ensure_board"), "season-1", 1, Rules().encode())
+    for _ in range(2):
+        await call("PUT", "/boards/season-1", BOARD, json={"order": "asc"}, headers=admin)
     await call("GET", "/boards")
+    await call("GET", "/boards/season-1", BOARD)
     await call("GET", f"/boards?cursor={'x' * 65}", "/boards")
     for name in ("main", "kills", "Kills"):
         await call("GET", f"/boards/{name}", BOARD)
-        await call("PUT", f"/boards/{name}", BOARD, json={}, headers=admin)
+        await call("PUT", f"/boards/{name}", BOARD, json={"order": "up"}, headers=admin)
         await call("DELETE", f"/boards/{name}", BOARD, headers=admin)
     for headers in ({}, {"Authorization": "Bearer abc"}, own, {**admin, "Origin": "https://another.example"}):
         await call("PUT", "/boards/main", BOARD, json={}, headers=headers)
         await call("DELETE", "/boards/main", BOARD, headers=headers)
-    await call("PUT", "/boards/main", BOARD, json={"order": "asc"}, headers=admin)
+    for board in ("main", "season-1"):
+        await call("PUT", f"/boards/{board}", BOARD, json={"order": "desc", "ties": "earliest"}, headers=admin)
     await call("PUT", "/boards/main", BOARD, json={}, headers={**admin, "Content-Encoding": "gzip"})
     await call("PUT", "/boards/main", BOARD, content=b"x" * 20_000, headers=admin)
     await call("DELETE", "/boards/season-1", BOARD, headers=admin)

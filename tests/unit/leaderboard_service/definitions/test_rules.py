@@ -1,4 +1,4 @@
-"""Which rules the main board may be given, and which of them a variable decides."""
+"""Which rules a board may be given, what may change of them, and which of the main board's a variable decides."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from leaderboard_core.boards import Board, Definition, Rules
-from leaderboard_core.errors import BoardNotFound, FixedField, InvalidPayload
+from leaderboard_core.errors import FixedField, InvalidPayload
 from leaderboard_core.settings import LimitSettings, load
 from leaderboard_service.definitions.known import HeededRules
-from leaderboard_service.definitions.rules import CHANGEABLE, check, check_name, effective
+from leaderboard_service.definitions.rules import CHANGEABLE, check, check_main, compare, effective
 
 ANY = load(LimitSettings, {})
 OTHER: dict[str, Any] = {
@@ -33,7 +33,7 @@ OTHER: dict[str, Any] = {
 
 
 def stated(limits: LimitSettings = ANY, **rules: Any) -> None:
-    check(replace(Rules(), **rules), rules, limits)
+    check_main(replace(Rules(), **rules), rules, limits)
 
 
 def test_each_rule_is_either_changeable_or_fixed() -> None:
@@ -103,10 +103,29 @@ def test_a_variable_that_is_not_set_decides_nothing() -> None:
     assert effective(rules, ANY) == rules
 
 
-def test_only_the_main_board_can_be_defined() -> None:
-    check_name("main")
-    with pytest.raises(BoardNotFound, match="'main' only"):
-        check_name("kills")
+FIXED = {"operator": "sum", "order": "asc", "ties": "earliest", "regions": False}
+
+
+def test_what_a_boards_order_rests_on_never_changes() -> None:
+    before = Rules(metadata_bytes=10)
+    for name, value in OTHER.items():
+        after = replace(before, **{name: value})
+        if name in (*FIXED, "metadata_bytes"):
+            with pytest.raises(FixedField, match=f"'{name}'") as refused:
+                compare(before, after)
+            assert refused.value.details == {"field": name}
+        else:
+            compare(before, after)
+    compare(before, replace(before, metadata_bytes=11))
+
+
+def test_a_board_may_begin_with_any_rules_that_agree() -> None:
+    for name, value in (OTHER | FIXED).items():
+        check(Rules(**{name: value}))
+    for rules, field in ((Rules(windows=("day",)), "windows"), (Rules(min_score=2, max_score=1), "min_score")):
+        with pytest.raises(InvalidPayload) as refused:
+            check(rules)
+        assert refused.value.details["fields"][0]["field"] == field
 
 
 @pytest.mark.parametrize(
