@@ -19,6 +19,7 @@ LeaderboardError            500 internal_error
     ForbiddenOrigin         403 forbidden_origin
     NotFound                404 not_found
     UserNotFound            404 user_not_found
+        NoEntry             404 no_entry
     BoardNotFound           404 board_not_found
     MethodNotAllowed        405 method_not_allowed
     RequestTimeout          408 request_timeout
@@ -126,6 +127,11 @@ class UserNotFound(LeaderboardError):
     @property
     def headers(self) -> dict[str, str]:
         return {"X-Leaderboard-Source": self.source} if self.source else {}
+
+
+class NoEntry(UserNotFound):
+    code = "no_entry"
+    default_message = "This player is not on this board."
 
 
 class BoardNotFound(LeaderboardError):

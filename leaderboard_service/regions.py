@@ -1,8 +1,7 @@
-"""Resolves the names of regions as clients write them, and the rankings that they mean."""
+"""Resolves the names of regions as clients write them."""
 
 from __future__ import annotations
 
-from leaderboard_core.boards import Place
 from leaderboard_core.errors import UnknownRegion
 
 
@@ -17,7 +16,3 @@ class Regions(tuple[str, ...]):
         if name not in self:
             raise UnknownRegion(text, self)
         return name
-
-    def place(self, text: str) -> Place:
-        """Return the ranking of a region, or of GLOBAL. Raises UnknownRegion."""
-        return Place.on_main(self.resolve(text))

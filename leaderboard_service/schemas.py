@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -71,7 +71,11 @@ NewName = Annotated[
 
 Region = Annotated[str, Field(min_length=1, max_length=50, examples=["EU"], description="The player's home region.")]
 
-Board = Annotated[str, Field(examples=["EU"], description="The board.")]
+Board = Annotated[str, Field(examples=["EU"], description="Whose ranking it is: a region's, or GLOBAL.")]
+
+BoardName = Annotated[
+    str, Field(pattern="^[a-z0-9][a-z0-9_-]{0,62}$", examples=["main"], description="The board's name.")
+]
 
 _DIGITS = re.compile("-?[0-9]+")
 
@@ -96,6 +100,22 @@ Score = Annotated[
 ]
 
 Micros = Annotated[int, Field(description="Microseconds since the epoch.", examples=[1_767_225_600_000_000])]
+
+ScoreText = Annotated[
+    str,
+    Field(
+        examples=["1.00"],
+        description="The score as it is to be shown; only on boards whose definition has `decimals`.",
+    ),
+]
+
+Metadata = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description="What was sent with the score, null for nothing; only where it was asked for, on boards whose "
+        "definition has `metadata_bytes`."
+    ),
+]
 
 InitialScore = Annotated[Score, Field(description="The score to begin with.")]
 

@@ -29,6 +29,7 @@ from leaderboard_service.accounts.hashing import PasswordHashing
 from leaderboard_service.accounts.passwords import PasswordStore
 from leaderboard_service.accounts.service import Accounts
 from leaderboard_service.boards.coalescing import RequestCoalescer
+from leaderboard_service.boards.places import Places
 from leaderboard_service.boards.postgres_boards import PostgresBoards
 from leaderboard_service.boards.redis_boards import RedisBoards
 from leaderboard_service.boards.service import BoardReads
@@ -70,6 +71,7 @@ class Services:
     shard_watch: Watch
     databases: RegionDatabases
     regions: Regions
+    places: Places
     tokens: Tokens
     client_addresses: ClientAddresses
     origins: Origins
@@ -101,15 +103,18 @@ class Services:
         health, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
         process, addresses = settings.process, ClientAddresses(settings.process.trusted_proxies)
         gauges = Gauges(shard_map, health, queues)
+        regions = Regions(settings.topology.regions)
+        places = Places(regions, known)
         postgres_boards, hashing = PostgresBoards(databases), PasswordHashing(settings.auth)
-        reads = BoardReads(RedisBoards(shard_map), postgres_boards)
+        reads = BoardReads(RedisBoards(shard_map), postgres_boards, places)
         passwords = PasswordStore(databases, hashing)
         accounts = Accounts(writer, players, passwords, settings.auth)
         return cls(
             shard_map=shard_map,
             shard_watch=Watch(shard_map),
             databases=databases,
-            regions=Regions(settings.topology.regions),
+            regions=regions,
+            places=places,
             tokens=Tokens(settings.auth),
             client_addresses=addresses,
             origins=Origins(addresses, cors_origins=process.cors_origins, allowed_hosts=process.allowed_hosts),

@@ -12,7 +12,7 @@ from leaderboard_core.boards import Place
 from leaderboard_core.postgres import sql
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from leaderboard_service.boards.ranges import END, START, BoardRange, Point
-from leaderboard_service.boards.ranking import Counts, PagePart, Row
+from leaderboard_service.boards.ranking import NO_METADATA, Counts, Metadata, PagePart, Row
 from leaderboard_service.boards.selection import SAMPLES, Sample
 from leaderboard_service.boards.sparse_index import STRIDE, SparseIndex, in_board_order, sum_pieces
 
@@ -43,6 +43,17 @@ class RegionSnapshot:
 
     async def players(self, user_ids: Sequence[str]) -> list[Row]:
         return _rows(await _fetch(self._connection, "board_players", self._place, user_ids))
+
+    async def look_for(self, user_id: str) -> tuple[bool, int]:
+        """Say whether the player is of this region, on the board or not, and how many are on its part."""
+        return bool(await self._connection.fetch(sql.load("players_known"), [user_id])), self.total
+
+    async def metadata_of(self, members: Sequence[str], *, wanted: bool) -> Metadata:
+        """Return the metadata of those that have any, nothing where it is not wanted."""
+        if not wanted or not members or self._place.is_default:
+            return NO_METADATA
+        user_ids = list(map(self._place.board.user_id_of, members))
+        return dict(await _fetch(self._connection, "board_metadata", self._place, user_ids))
 
     async def counts_above(self, keys: Sequence[int]) -> list[int]:
         """Count the players with a greater key than each of these."""

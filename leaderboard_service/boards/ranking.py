@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import NamedTuple, Self
+from types import MappingProxyType
+from typing import Final, NamedTuple, Self
+
+Metadata = Mapping[str, str]
+"""What was sent with the scores of members that have any, as JSON."""
+NO_METADATA: Final[Metadata] = MappingProxyType({})
 
 
 class Row(NamedTuple):
@@ -50,6 +55,7 @@ class PagePart(NamedTuple):
     end: int = 0
     start_key: int | None = None
     above_start: int = 0
+    metadata: Metadata = NO_METADATA
 
     @classmethod
     def of(
@@ -61,10 +67,11 @@ class PagePart(NamedTuple):
         end: int = 0,
         start_key: int | None = None,
         above_start: int = 0,
+        metadata: Metadata = NO_METADATA,
     ) -> Self:
         """Build a part from whole rows."""
         members, keys, names, regions = zip(*rows, strict=True) if rows else ((), (), (), ())
-        return cls(total, start, above, members, keys, names, regions, end, start_key, above_start)
+        return cls(total, start, above, members, keys, names, regions, end, start_key, above_start, metadata)
 
     def rows(self) -> list[Row]:
         """Return the rows, each whole."""
@@ -181,3 +188,10 @@ def sum_counts(parts: Sequence[tuple[int, list[int]]]) -> tuple[int, list[int]]:
     """Add up the totals and counts of a board's parts."""
     totals, counts = zip(*parts, strict=True)
     return sum(totals), list(map(sum, zip(*counts, strict=True)))
+
+
+def all_metadata(parts: Sequence[PagePart]) -> Metadata:
+    """Return the metadata that the parts of a board gave with their rows."""
+    if len(parts) == 1:
+        return parts[0].metadata
+    return {member: text for part in parts for member, text in part.metadata.items()}

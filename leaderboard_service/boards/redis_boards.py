@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from leaderboard_core.boards import Place
-from leaderboard_core.errors import UserNotFound
+from leaderboard_core.errors import NoEntry, UserNotFound
 from leaderboard_core.redis.shard import Shard
-from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_service.boards import redis_queries as queries
 from leaderboard_service.boards import selection
 from leaderboard_service.boards.count_sharing import Counted, SharedCounts
@@ -19,15 +19,19 @@ from leaderboard_service.boards.ranking import (
     Counts,
     PagePart,
     Row,
+    all_metadata,
     list_ranks,
     merge,
     neighbours,
     ranked,
     sum_counts,
 )
+from leaderboard_service.boards.redis_queries import Missing
 from leaderboard_service.boards.results import ListRanks, Neighbourhood, Page, RankEntry, first_page
 
 _CACHED_HOME_SHARDS = 100_000
+_SHARED_COUNTS = 4096
+"""Of so many rankings in parts; who counts in one that is left out goes on by itself."""
 
 
 class RedisBoards:
@@ -36,37 +40,43 @@ class RedisBoards:
     def __init__(self, shard_map: ShardMap) -> None:
         self._map = shard_map
         self._home_shards: OrderedDict[str, Shard] = OrderedDict()
-        self._counts: dict[str, SharedCounts] = {}
+        self._counts: OrderedDict[Place, SharedCounts] = OrderedDict()
 
-    async def top(self, place: Place, limit: int, offset: int) -> Page:
-        """Read `limit` rows of a ranking after the first `offset`.
+    async def top(self, place: Place, limit: int, offset: int, *, metadata: bool = False) -> Page:
+        """Read `limit` rows of a ranking after the first `offset`, with their metadata where that is wanted.
 
-        A board that spans shards is searched for the beginning of a deep page. Raises WarmingUp or Unavailable.
+        A board that spans shards is searched for the beginning of a deep page. Raises WarmingUp or Unavailable, and
+        Redefined when a shard has a later definition of the board; so do all of these reads.
         """
         shards = self._map.shards_of_board(place.region)
         if len(shards) == 1:
-            part = await queries.read_top(shards[0], place, offset, limit)
-            return Page(part.total, merge([part]), offset + len(part.keys) < part.total)
+            part = await queries.read_top(shards[0], place, offset, limit, metadata=metadata)
+            return Page(part.total, merge([part]), offset + len(part.keys) < part.total, part.metadata)
         if selection.reads_from_top(offset, limit):
             depth = offset + limit
-            parts = await asyncio.gather(*(queries.read_top(shard, place, 0, depth) for shard in shards))
+            parts = await asyncio.gather(
+                *(queries.read_top(shard, place, 0, depth, metadata=metadata) for shard in shards)
+            )
             total = sum(part.total for part in parts)
-            return Page(total, merge(parts, depth)[offset:], depth < total)
+            return Page(total, merge(parts, depth)[offset:], depth < total, all_metadata(parts))
 
         async def sample(after: Point, up_to: Point) -> Sequence[selection.Sample]:
             return await asyncio.gather(*(queries.read_samples(shard, place, after, up_to) for shard in shards))
 
         async def read(after: Point, rows: int) -> Sequence[PagePart]:
             following = BoardRange(after=after)
-            return await asyncio.gather(*(queries.read_page(shard, place, following, rows) for shard in shards))
+            return await asyncio.gather(
+                *(queries.read_page(shard, place, following, rows, metadata=metadata) for shard in shards)
+            )
 
         return await selection.read_page(offset, limit, sample, read)
 
-    async def page(self, place: Place, board_range: BoardRange, limit: int) -> Page:
+    async def page(self, place: Place, board_range: BoardRange, limit: int, *, metadata: bool = False) -> Page:
         """Read the first `limit` rows of a range of a ranking. Raises WarmingUp or Unavailable."""
         shards = self._map.shards_of_board(place.region)
         if len(shards) == 1:
-            return first_page([await queries.read_page(shards[0], place, board_range, limit)], limit)
+            part = await queries.read_page(shards[0], place, board_range, limit, metadata=metadata)
+            return first_page([part], limit)
 
         async def count_above(board_keys: Sequence[int]) -> tuple[int, list[int]]:
             return sum_counts(
@@ -74,17 +84,21 @@ class RedisBoards:
             )
 
         by_key = await as_key_range(board_range, count_above)
-        parts = await asyncio.gather(*(queries.read_page(shard, place, by_key, limit) for shard in shards))
+        parts = await asyncio.gather(
+            *(queries.read_page(shard, place, by_key, limit, metadata=metadata) for shard in shards)
+        )
         return first_page(parts, limit)
 
-    async def ranks(self, place: Place, user_ids: Sequence[str]) -> ListRanks:
+    async def ranks(self, place: Place, user_ids: Sequence[str], *, metadata: bool = False) -> ListRanks:
         """Rank those of `user_ids` that are in a ranking. Raises WarmingUp or Unavailable.
 
         A board that spans shards takes a second round trip: each shard counts before the others' players.
         """
         shards = self._map.shards_of_board(place.region)
-        found = await asyncio.gather(*(queries.read_ranks(shard, place, user_ids) for shard in shards))
-        counts: dict[Row, list[Counts]] = {row: [own] for _, here in found for row, own in here}
+        found = await asyncio.gather(
+            *(queries.read_ranks(shard, place, user_ids, metadata=metadata) for shard in shards)
+        )
+        counts: dict[Row, list[Counts]] = {row: [own] for _, here, _ in found for row, own in here}
 
         async def count(shard: Shard, here: set[Row]) -> None:
             others = [row for row in counts if row not in here]
@@ -95,38 +109,43 @@ class RedisBoards:
                     counts[row].append(one)
 
         if len(shards) > 1:
-            parts = zip(shards, ({row for row, _ in here} for _, here in found), strict=True)
+            parts = zip(shards, ({row for row, _ in here} for _, here, _ in found), strict=True)
             await asyncio.gather(*(count(shard, here) for shard, here in parts))
-        total = sum(players for players, _ in found)
-        return ListRanks(total, list_ranks([ranked(row, each) for row, each in counts.items()], total))
+        total = sum(players for players, _, _ in found)
+        all_of_them = {member: text for _, _, texts in found for member, text in texts.items()}
+        return ListRanks(total, list_ranks([ranked(row, each) for row, each in counts.items()], total), all_of_them)
 
-    async def rank(self, place: Place, user_id: str) -> RankEntry:
-        """Rank `user_id`. Raises UserNotFound, WarmingUp or Unavailable."""
+    async def rank(self, place: Place, user_id: str, *, metadata: bool = False) -> RankEntry:
+        """Rank `user_id`. Raises UserNotFound, NoEntry, WarmingUp or Unavailable."""
         shards = self._map.shards_of_board(place.region)
-        _, (total, row, counts) = await self._read_home_shard(
-            place, user_id, lambda shard: queries.read_rank(shard, place, user_id)
+        _, (total, row, counts, texts) = await self._read_home_shard(
+            place, user_id, lambda shard: queries.read_rank(shard, place, user_id, metadata=metadata)
         )
         if len(shards) > 1:
             total, counts = await self._counts_of(place).at(Point(row.key, row.member))
-        return RankEntry(total, ranked(row, (counts,)))
+        return RankEntry(total, ranked(row, (counts,)), texts)
 
-    async def around(self, place: Place, user_id: str, reach: int) -> Neighbourhood:
-        """Read up to `reach` rows above and below a player. Raises UserNotFound, WarmingUp or Unavailable."""
+    async def around(self, place: Place, user_id: str, reach: int, *, metadata: bool = False) -> Neighbourhood:
+        """Read up to `reach` rows above and below a player. Raises as `rank`."""
         shards = self._map.shards_of_board(place.region)
         home, (part, member) = await self._read_home_shard(
-            place, user_id, lambda shard: queries.read_around(shard, place, user_id, reach)
+            place, user_id, lambda shard: queries.read_around(shard, place, user_id, reach, metadata=metadata)
         )
         parts = [part]
         if len(shards) > 1:
             own = Point(part.keys[part.members.index(member)], member)
             parts += await asyncio.gather(
-                *(queries.read_next_to(shard, place, reach, own) for shard in shards if shard is not home)
+                *(
+                    queries.read_next_to(shard, place, reach, own, metadata=metadata)
+                    for shard in shards
+                    if shard is not home
+                )
             )
         row, above, below = neighbours(merge(parts), member, reach)
-        return Neighbourhood(sum(part.total for part in parts), row, above + below)
+        return Neighbourhood(sum(part.total for part in parts), row, above + below, all_metadata(parts))
 
     def _counts_of(self, place: Place) -> SharedCounts:
-        shared = self._counts.get(place.name)
+        shared = self._counts.get(place)
         if shared is None:
             shards = self._map.shards_of_board(place.region)
 
@@ -138,7 +157,9 @@ class RedisBoards:
                 ]
                 return sum(total for total, _ in found), summed
 
-            shared = self._counts[place.name] = SharedCounts(count)
+            shared = self._counts[place] = SharedCounts(count)
+            if len(self._counts) > _SHARED_COUNTS:
+                self._counts.popitem(last=False)
         return shared
 
     async def _read_home_shard(self, place: Place, user_id: str, read: Any) -> tuple[Shard, Any]:
@@ -146,17 +167,39 @@ class RedisBoards:
         shards = self._map.shards_of_player(user_id, place.region)
         if len(shards) == 1:
             answer = await read(shards[0])
-            if answer is None:
-                raise UserNotFound(found=False)
+            if isinstance(answer, Missing):
+                raise await self._missing(place, user_id, (answer,))
             return shards[0], answer
         known = self._home_shards.get(user_id)
-        if known in shards and (answer := await read(known)) is not None:
+        if known in shards and not isinstance(answer := await read(known), Missing):
             return known, answer
-        for shard, answer in zip(shards, await asyncio.gather(*map(read, shards)), strict=True):
-            if answer is not None:
+        answers = await asyncio.gather(*map(read, shards))
+        for shard, answer in zip(shards, answers, strict=True):
+            if not isinstance(answer, Missing):
                 self._remember(user_id, shard)
                 return shard, answer
-        raise UserNotFound(found=False)
+        raise await self._missing(place, user_id, answers)
+
+    async def _missing(self, place: Place, user_id: str, answers: Sequence[Missing]) -> UserNotFound:
+        """Return what to raise for a player who is not on the board, by what the shards answered that could have it.
+
+        On the main board, which every player is on, that is the same.
+        """
+        if place.is_default:
+            return UserNotFound(found=False)
+        known = any(one.known for one in answers)
+        elsewhere = set(self._map.shards_of_player(user_id)) - set(self._map.shards_of_player(user_id, place.region))
+        if not known and elsewhere:
+            everywhere = place.in_region(GLOBAL)
+            others = await asyncio.gather(*(queries.read_rank(shard, everywhere, user_id) for shard in elsewhere))
+            known = any(not isinstance(one, Missing) or one.known for one in others)
+        if not known:
+            return UserNotFound(found=False)
+        shards = self._map.shards_of_board(place.region)
+        if len(shards) == 1:
+            return NoEntry(found=False, total=answers[0].total)
+        counted = await asyncio.gather(*(queries.count_above(shard, place, ()) for shard in shards))
+        return NoEntry(found=False, total=sum(total for total, _ in counted))
 
     def _remember(self, user_id: str, shard: Shard) -> None:
         self._home_shards[user_id] = shard

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from leaderboard_core.boards import Place
 from leaderboard_core.errors import WarmingUp
 from leaderboard_core.redis.shard import Shard
+from leaderboard_service.boards.places import check_definition
 from leaderboard_service.boards.ranges import BoardRange, Point
-from leaderboard_service.boards.ranking import Counts, PagePart, Row
+from leaderboard_service.boards.ranking import NO_METADATA, Counts, Metadata, PagePart, Row
 from leaderboard_service.boards.selection import SAMPLES, Sample
 
 
@@ -20,6 +21,25 @@ class Found(NamedTuple):
     total: int
     row: Row
     counts: Counts
+    metadata: Metadata = NO_METADATA
+
+
+class Missing(NamedTuple):
+    """A player who is not on one part of a board of `total` players; `known` says whether the shard has it at all."""
+
+    total: int
+    known: bool
+
+
+async def _run(shard: Shard, script: str, place: Place, args: Sequence[str | int], *further_keys: str) -> Any:
+    """Run a script that reads a ranking, and says first which definition its board has. Raises Redefined."""
+    keys, board = shard.keys, place.board
+    answer = await shard.run(
+        script, (keys.admission, keys.place(place), keys.definition(board.name), *further_keys), args
+    )
+    if answer[0] != f"{board.id} {board.version}":
+        check_definition(board, answer[0])
+    return answer
 
 
 async def _columns(
@@ -40,117 +60,138 @@ async def _report_incomplete(shard: Shard, place: Place, members: Sequence[str])
     raise WarmingUp
 
 
-async def read_page(shard: Shard, place: Place, board_range: BoardRange, limit: int) -> PagePart:
-    keys, boundary = shard.keys, board_range.start_boundary
-    answer = await shard.run(
+async def read_page(
+    shard: Shard, place: Place, board_range: BoardRange, limit: int, *, metadata: bool = False
+) -> PagePart:
+    boundary = board_range.start_boundary
+    answer = await _run(
+        shard,
         "read_page",
-        (keys.admission, keys.place(place)),
+        place,
         (
-            keys.user(""),
+            shard.keys.user(""),
             place.board.tie_digits,
             limit,
             *boundary,
             board_range.lowest,
             "" if board_range.first is None else board_range.first,
             "" if board_range.last is None else board_range.last,
+            *_wanted(shard, place, metadata=metadata),
         ),
     )
-    _, total, start, above, end, above_start, rows, named = answer
-    return PagePart(total, start, above, *await _columns(shard, place, rows, named), end, boundary.key, above_start)
+    _, total, start, above, end, above_start, rows, named, *texts = answer
+    columns = await _columns(shard, place, rows, named)
+    return PagePart(total, start, above, *columns, end, boundary.key, above_start, _metadata(columns[0], *texts))
 
 
-async def read_ranks(shard: Shard, place: Place, user_ids: Sequence[str]) -> tuple[int, list[tuple[Row, Counts]]]:
+async def read_ranks(
+    shard: Shard, place: Place, user_ids: Sequence[str], *, metadata: bool = False
+) -> tuple[int, list[tuple[Row, Counts]], Metadata]:
     """Count this shard's players, and find those of `user_ids` that are here."""
     keys, here = shard.keys, filter(shard.partition.holds, user_ids)
-    _, total, *flat = await shard.run(
-        "read_ranks",
-        (keys.admission, keys.place(place)),
-        (keys.user(""), keys.entries(""), _entry_field(place), *here),
+    field = place.entry_field if metadata else ""
+    _, total, *flat = await _run(
+        shard, "read_ranks", place, (keys.user(""), keys.entries(""), _entry_field(place), field, *here)
     )
-    columns = (flat[number::6] for number in range(6))
+    width = 7 if metadata else 6
+    columns = (flat[number::width] for number in range(6))
     found = [
         (Row(member, int(key), name, home), Counts(int(above), int(before)))
         for member, key, above, before, name, home in zip(*columns, strict=True)
     ]
     if nameless := [row.member for row, _ in found if not row.name]:
         await _report_incomplete(shard, place, nameless)
-    return int(total), found
+    return int(total), found, _metadata(flat[::7], flat[6::7]) if metadata else NO_METADATA
 
 
-async def read_top(shard: Shard, place: Place, offset: int, limit: int) -> PagePart:
-    keys = shard.keys
-    _, total, start, above, rows, named = await shard.run(
-        "read_top",
-        (keys.admission, keys.place(place)),
-        (keys.user(""), place.board.tie_digits, offset, limit),
-    )
-    return PagePart(total, start, above, *await _columns(shard, place, rows, named))
+async def read_top(shard: Shard, place: Place, offset: int, limit: int, *, metadata: bool = False) -> PagePart:
+    words = (shard.keys.user(""), place.board.tie_digits, offset, limit)
+    if not metadata:
+        _, total, start, above, rows, named = await _run(shard, "read_top", place, words)
+        return PagePart(total, start, above, *await _columns(shard, place, rows, named))
+    answer = await _run(shard, "read_top", place, (*words, *_wanted(shard, place, metadata=True)))
+    _, total, start, above, rows, named, texts = answer
+    columns = await _columns(shard, place, rows, named)
+    return PagePart(total, start, above, *columns, metadata=_metadata(columns[0], texts))
 
 
 async def read_samples(shard: Shard, place: Place, after: Point, up_to: Point) -> Sample:
-    keys = shard.keys
-    answer = await shard.run("read_samples", (keys.admission, keys.place(place)), (*after, *up_to, SAMPLES))
+    answer = await _run(shard, "read_samples", place, (*after, *up_to, SAMPLES))
     _, total, low, high, stride, rows = answer
     points = map(Point, map(int, rows[1::2]), rows[::2])
     return Sample(total, low, high, list(zip(points, range(low + stride, high + 1, stride), strict=True)))
 
 
-async def read_rank(shard: Shard, place: Place, user_id: str) -> Found | None:
+async def read_rank(shard: Shard, place: Place, user_id: str, *, metadata: bool = False) -> Found | Missing:
     keys = shard.keys
-    answer = await shard.run(
-        "read_rank",
-        (keys.admission, keys.place(place), keys.user(user_id)),
-        (user_id, keys.entries(""), _entry_field(place)),
-    )
-    if answer[0] == "missing":
-        return None
-    _, total, above, before, key, member, name, home = answer
+    field = (place.entry_field,) if metadata else ()
+    words = (user_id, keys.entries(""), _entry_field(place), *field)
+    answer = await _run(shard, "read_rank", place, words, keys.user(user_id))
+    if len(answer) == 3:
+        return Missing(int(answer[1]), bool(answer[2]))
+    _, total, above, before, key, member, name, home, *texts = answer
     if not name:
         await _report_incomplete(shard, place, [member])
-    return Found(int(total), Row(member, int(key), name, home), Counts(int(above), int(before)))
+    row, counts = Row(member, int(key), name, home), Counts(int(above), int(before))
+    return Found(int(total), row, counts, _metadata((member,), texts) if metadata else NO_METADATA)
 
 
 async def count_above(shard: Shard, place: Place, board_keys: Sequence[int]) -> tuple[int, list[int]]:
-    keys = shard.keys
-    _, total, *above = await shard.run("count_above", (keys.admission, keys.place(place)), board_keys)
+    _, total, *above = await _run(shard, "count_above", place, board_keys)
     return int(total), list(map(int, above))
 
 
 async def count_before(shard: Shard, place: Place, points: Sequence[Point]) -> tuple[int, list[Counts]]:
     """Count this shard's players above and before points, where somebody may stand, or have stood until now."""
-    keys = shard.keys
-    _, total, *flat = await shard.run(
-        "count_before", (keys.admission, keys.place(place)), tuple(chain.from_iterable(points))
-    )
+    _, total, *flat = await _run(shard, "count_before", place, tuple(chain.from_iterable(points)))
     return int(total), list(map(Counts, map(int, flat[::2]), map(int, flat[1::2])))
 
 
-async def read_around(shard: Shard, place: Place, user_id: str, reach: int) -> tuple[PagePart, str] | None:
-    """Read up to `reach` rows above and below a player; returns its member too, None if it is not here."""
-    return await _around(shard, place, reach, user_id)
+async def read_around(
+    shard: Shard, place: Place, user_id: str, reach: int, *, metadata: bool = False
+) -> tuple[PagePart, str] | Missing:
+    """Read up to `reach` rows above and below a player; returns its member too."""
+    return await _around(shard, place, reach, user_id, metadata=metadata)
 
 
-async def read_next_to(shard: Shard, place: Place, reach: int, point: Point) -> PagePart:
+async def read_next_to(shard: Shard, place: Place, reach: int, point: Point, *, metadata: bool = False) -> PagePart:
     """Read up to `reach` rows above and below where a player of another shard would stand."""
-    found = await _around(shard, place, reach, "", point)
-    if found is None:
-        raise RuntimeError("read_around reports a missing player only when no point is given")
-    return found[0]
+    found = await _around(shard, place, reach, "", point, metadata=metadata)
+    if not isinstance(found, Missing):
+        return found[0]
+    raise RuntimeError("read_around reports a missing player only when no point is given")
 
 
 async def _around(
-    shard: Shard, place: Place, reach: int, user_id: str, point: Point | tuple[str, str] = ("", "")
-) -> tuple[PagePart, str] | None:
+    shard: Shard,
+    place: Place,
+    reach: int,
+    user_id: str,
+    point: Point | tuple[str, str] = ("", ""),
+    *,
+    metadata: bool,
+) -> tuple[PagePart, str] | Missing:
     keys = shard.keys
-    answer = await shard.run(
-        "read_around",
-        (keys.admission, keys.place(place)),
-        (keys.user(""), place.board.tie_digits, reach, user_id, keys.entries(""), _entry_field(place), *point),
-    )
-    if answer[0] == "missing":
-        return None
-    _, total, start, above, rows, named, member = answer
-    return PagePart(total, start, above, *await _columns(shard, place, rows, named)), member
+    field = (place.entry_field,) if metadata else ()
+    words = (keys.user(""), place.board.tie_digits, reach, user_id, keys.entries(""), _entry_field(place), *point)
+    answer = await _run(shard, "read_around", place, (*words, *field))
+    if len(answer) == 3:
+        return Missing(int(answer[1]), bool(answer[2]))
+    _, total, start, above, rows, named, member, *texts = answer
+    columns = await _columns(shard, place, rows, named)
+    return PagePart(total, start, above, *columns, metadata=_metadata(columns[0], *texts)), member
+
+
+def _wanted(shard: Shard, place: Place, *, metadata: bool) -> tuple[str, ...]:
+    """Name the hashes of entries and the field in them whose metadata is wanted."""
+    return (shard.keys.entries(""), place.entry_field) if metadata else ()
+
+
+def _metadata(members: Sequence[str], texts: Sequence[str] = ()) -> Metadata:
+    """Return the metadata of the members that have any; no texts came where nobody asked for it."""
+    if not texts:
+        return NO_METADATA
+    return {member: text for member, text in zip(members, texts, strict=True) if text}
 
 
 def _entry_field(place: Place) -> str:

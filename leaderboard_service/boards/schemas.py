@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from leaderboard_service.schemas import (
     Board,
+    BoardName,
     BoardPosition,
     Body,
+    Metadata,
     Name,
     Percentile,
     Rank,
     Region,
     Score,
+    ScoreText,
     Total,
     UserId,
     whole,
@@ -27,9 +31,21 @@ RankBound = Annotated[int, Field(ge=1, le=MAX_EXACT_INTEGER), whole]
 class BoardQuery(BaseModel):
     model_config = ConfigDict(frozen=True)
 
+    board: BoardName = "main"
     region: Annotated[
-        str, Field(description="The board, in any case; GLOBAL ranks every player of every region.", examples=["EU"])
+        str,
+        Field(
+            description="Whose ranking, in any case; GLOBAL ranks every player of every region, and is the only one "
+            "of a board without `regions`.",
+            examples=["EU"],
+        ),
     ] = "GLOBAL"
+
+
+class RowsQuery(BoardQuery):
+    metadata: Annotated[
+        bool, Field(description="Whether rows have `metadata`, on boards whose definition has `metadata_bytes`.")
+    ] = False
 
 
 Limit = Annotated[int, Field(ge=1, le=1000, description="Most rows in one answer."), whole]
@@ -38,12 +54,12 @@ Cursor = Annotated[
     str | None,
     Field(
         max_length=1024,
-        description="The `next_cursor` of the page before, with the same region: reads on after its last row.",
+        description="The `next_cursor` of the page before, with the same board and region: reads on behind it.",
     ),
 ]
 
 
-class TopQuery(BoardQuery):
+class TopQuery(RowsQuery):
     limit: Limit = 100
     offset: Annotated[
         int,
@@ -63,11 +79,11 @@ class TopQuery(BoardQuery):
         return self
 
 
-class AroundQuery(BoardQuery):
+class AroundQuery(RowsQuery):
     range: Annotated[int, Field(ge=1, le=100, description="Most rows above the player, and most below."), whole] = 10
 
 
-class RangeQuery(BoardQuery):
+class RangeQuery(RowsQuery):
     """Either scores or ranks; one of two bounds may be left out."""
 
     min: Annotated[Score | None, Field(description="Lowest score.")] = None
@@ -95,6 +111,8 @@ class BoardRow(BaseModel):
     name: Name
     region: Region
     score: Score
+    score_text: ScoreText | SkipJsonSchema[None] = None
+    metadata: Metadata = None
 
 
 class RegionList(BaseModel):
@@ -102,6 +120,7 @@ class RegionList(BaseModel):
 
 
 class TopPage(BaseModel):
+    board: BoardName
     region: Board
     total: Total
     rows: Annotated[list[BoardRow], Field(description="Best first; equal scores by descending bytes of `user_id`.")]
@@ -110,6 +129,7 @@ class TopPage(BaseModel):
 
 class RankAnswer(BaseModel):
     found: Annotated[bool, Field(description="True; a 404 has false.")]
+    board: BoardName
     region: Board
     total: Total
     rank: Rank
@@ -118,12 +138,15 @@ class RankAnswer(BaseModel):
     user_id: UserId
     name: Name
     score: Score
+    score_text: ScoreText | SkipJsonSchema[None] = None
+    metadata: Metadata = None
 
 
 class AroundAnswer(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
 
     found: Annotated[bool, Field(description="True; a 404 has false.")]
+    board: BoardName
     region: Board
     total: Total
     own: Annotated[BoardRow, Field(alias="self", description="The player's own row.")]
@@ -137,7 +160,11 @@ class RanksBody(Body):
             min_length=1, max_length=1000, description="Players, such as somebody's friends; repeated ones count once."
         ),
     ]
-    region: Annotated[Region, Field(description="The board, in any case.")] = "GLOBAL"
+    board: BoardName = "main"
+    region: Annotated[Region, Field(description="Whose ranking, in any case.")] = "GLOBAL"
+    metadata: Annotated[
+        bool, Field(description="Whether rows have `metadata`, on boards whose definition has `metadata_bytes`.")
+    ] = False
 
 
 class ListedRow(BoardRow):
@@ -146,6 +173,7 @@ class ListedRow(BoardRow):
 
 
 class RanksAnswer(BaseModel):
+    board: BoardName
     region: Board
     total: Total
     rows: Annotated[list[ListedRow], Field(description="Those of the list who are on the board, in board order.")]

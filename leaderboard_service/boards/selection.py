@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from leaderboard_service.boards.ranges import END, START, Point
-from leaderboard_service.boards.ranking import PagePart, merge
+from leaderboard_service.boards.ranking import PagePart, all_metadata, merge
 from leaderboard_service.boards.results import Page
 
 SAMPLES = 32
@@ -128,4 +128,4 @@ def _cut(parts: Sequence[PagePart], offset: int, limit: int, spare: int) -> Page
     total, start = sum(part.total for part in parts), _start(parts)
     first = min(max(0, offset - start), spare)
     rows = merge(parts, first + limit)[first:]
-    return Page(total, rows, start + first + len(rows) < total)
+    return Page(total, rows, start + first + len(rows) < total, all_metadata(parts))

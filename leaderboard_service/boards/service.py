@@ -6,10 +6,11 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from leaderboard_core.boards import Place
+from leaderboard_core.boards import Board, Place
 from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.telemetry.metrics import READS
+from leaderboard_service.boards.places import TRIES, Places, Redefined
 from leaderboard_service.boards.ranges import BoardRange
 from leaderboard_service.boards.results import ListRanks, Neighbourhood, Page, RankEntry
 from leaderboard_service.boards.source_header import Source
@@ -25,55 +26,88 @@ _FROM_REDIS, _FROM_POSTGRES = READS.labels("redis"), READS.labels("postgres")
 class BoardSource(Protocol):
     """A store that boards are read from; RedisBoards documents the reads and what they raise."""
 
-    async def top(self, place: Place, limit: int, offset: int) -> Page: ...
-    async def page(self, place: Place, board_range: BoardRange, limit: int) -> Page: ...
-    async def rank(self, place: Place, user_id: str) -> RankEntry: ...
-    async def ranks(self, place: Place, user_ids: Sequence[str]) -> ListRanks: ...
-    async def around(self, place: Place, user_id: str, reach: int) -> Neighbourhood: ...
+    async def top(self, place: Place, limit: int, offset: int, *, metadata: bool = False) -> Page: ...
+    async def page(self, place: Place, board_range: BoardRange, limit: int, *, metadata: bool = False) -> Page: ...
+    async def rank(self, place: Place, user_id: str, *, metadata: bool = False) -> RankEntry: ...
+    async def ranks(self, place: Place, user_ids: Sequence[str], *, metadata: bool = False) -> ListRanks: ...
+    async def around(self, place: Place, user_id: str, reach: int, *, metadata: bool = False) -> Neighbourhood: ...
 
 
 class BoardReads:
-    """Reads from Redis first; an answer always comes whole from one source, never from both."""
+    """Reads from Redis first; an answer always comes whole from one source, never from both.
 
-    def __init__(self, redis: BoardSource, postgres: BoardSource) -> None:
+    What no shard answers is confirmed: `places` says whether the board is defined as the read takes it to be.
+    """
+
+    def __init__(self, redis: BoardSource, postgres: BoardSource, places: Places) -> None:
         self._redis = redis
         self._postgres = postgres
+        self._places = places
         self._degraded: set[str] = set()
 
-    def top(self, place: Place, limit: int, offset: int) -> Awaitable[tuple[Page, Source]]:
-        return self._read(
-            place, self._redis.top(place, limit, offset), lambda: self._postgres.top(place, limit, offset)
-        )
-
-    def page(self, place: Place, board_range: BoardRange, limit: int) -> Awaitable[tuple[Page, Source]]:
+    def top(self, place: Place, limit: int, offset: int, *, metadata: bool = False) -> Awaitable[tuple[Page, Source]]:
         return self._read(
             place,
-            self._redis.page(place, board_range, limit),
-            lambda: self._postgres.page(place, board_range, limit),
+            self._redis.top(place, limit, offset, metadata=metadata),
+            lambda: self._postgres.top(place, limit, offset, metadata=metadata),
         )
 
-    def ranks(self, place: Place, user_ids: Sequence[str]) -> Awaitable[tuple[ListRanks, Source]]:
-        return self._read(place, self._redis.ranks(place, user_ids), lambda: self._postgres.ranks(place, user_ids))
+    def page(
+        self, place: Place, board_range: BoardRange, limit: int, *, metadata: bool = False
+    ) -> Awaitable[tuple[Page, Source]]:
+        return self._read(
+            place,
+            self._redis.page(place, board_range, limit, metadata=metadata),
+            lambda: self._postgres.page(place, board_range, limit, metadata=metadata),
+        )
 
-    def rank(self, place: Place, user_id: str) -> Awaitable[tuple[RankEntry, Source]]:
-        return self._read(place, self._redis.rank(place, user_id), lambda: self._postgres.rank(place, user_id))
+    def ranks(
+        self, place: Place, user_ids: Sequence[str], *, metadata: bool = False
+    ) -> Awaitable[tuple[ListRanks, Source]]:
+        return self._read(
+            place,
+            self._redis.ranks(place, user_ids, metadata=metadata),
+            lambda: self._postgres.ranks(place, user_ids, metadata=metadata),
+        )
+
+    def rank(self, place: Place, user_id: str, *, metadata: bool = False) -> Awaitable[tuple[RankEntry, Source]]:
+        return self._read(
+            place,
+            self._redis.rank(place, user_id, metadata=metadata),
+            lambda: self._postgres.rank(place, user_id, metadata=metadata),
+        )
 
     async def standings(
         self, places: Sequence[Place], user_id: str, *, from_postgres: bool = False
     ) -> tuple[dict[str, RankEntry], Source]:
-        """Read a player's ranks in several rankings, by their names, all of them from one source."""
+        """Read a player's ranks in several rankings of a board, by their names, all of them from one source.
 
-        async def read(source: BoardSource) -> dict[str, RankEntry]:
-            return {place.name: await source.rank(place, user_id) for place in places}
+        Raises Unavailable too when the board is deleted meanwhile, and its places are none any more.
+        """
+        board = places[0].board
+        for _ in range(TRIES):
 
-        if from_postgres:
-            return await self._read_postgres(read(self._postgres))
-        # GLOBAL is degraded whenever one of the boards is.
-        return await self._read(Place.on_main(GLOBAL), read(self._redis), lambda: read(self._postgres))
+            async def read(source: BoardSource, board: Board = board) -> dict[str, RankEntry]:
+                return {place.name: await source.rank(place._replace(board=board), user_id) for place in places}
 
-    def around(self, place: Place, user_id: str, reach: int) -> Awaitable[tuple[Neighbourhood, Source]]:
+            everywhere = Place(board, places[0].window, GLOBAL)  # degraded whenever one of the others is
+            try:
+                if from_postgres:
+                    return await self._read_postgres(everywhere, lambda: read(self._postgres))
+                return await self._read(everywhere, read(self._redis), lambda: read(self._postgres))
+            except Redefined:
+                board = await self._places.look_again(board.name)
+                if board.id != places[0].board.id:
+                    break
+        raise Unavailable
+
+    def around(
+        self, place: Place, user_id: str, reach: int, *, metadata: bool = False
+    ) -> Awaitable[tuple[Neighbourhood, Source]]:
         return self._read(
-            place, self._redis.around(place, user_id, reach), lambda: self._postgres.around(place, user_id, reach)
+            place,
+            self._redis.around(place, user_id, reach, metadata=metadata),
+            lambda: self._postgres.around(place, user_id, reach, metadata=metadata),
         )
 
     async def _read(
@@ -86,16 +120,19 @@ class BoardReads:
             if region not in self._degraded:
                 self._degraded.add(region)
                 log.warning("reads come from postgres: %s", problem.message, extra={"region": region})
-            return await self._read_postgres(from_postgres())
+            return await self._read_postgres(place, from_postgres)
         if region in self._degraded:
             self._degraded.remove(region)
             log.info("reads come from redis again", extra={"region": region})
         _FROM_REDIS.inc()
         return answer, "redis"
 
-    async def _read_postgres(self, from_postgres: Awaitable[Answer]) -> tuple[Answer, Source]:
+    async def _read_postgres(
+        self, place: Place, from_postgres: Callable[[], Awaitable[Answer]]
+    ) -> tuple[Answer, Source]:
+        await self._places.confirm(place)
         try:
-            answer = await from_postgres
+            answer = await from_postgres()
         except UserNotFound as error:
             error.source = "postgres"
             raise

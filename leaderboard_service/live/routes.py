@@ -10,7 +10,7 @@ from leaderboard_core import calls
 from leaderboard_core.errors import UserNotFound
 from leaderboard_core.http.responses import EventStream
 from leaderboard_core.http.routing import CompiledRoute
-from leaderboard_service.dependencies import KnownRegions
+from leaderboard_service.boards.dependencies import KnownPlaces
 from leaderboard_service.live.dependencies import LastEventId, LiveHub
 from leaderboard_service.live.schemas import RankEvent, StreamRankQuery, StreamTopQuery, TopEvent
 from leaderboard_service.openapi import STREAM_ERRORS, refused_with
@@ -26,7 +26,7 @@ router = APIRouter(tags=["live"], route_class=CompiledRoute, default_response_cl
     responses=refused_with(*STREAM_ERRORS),
 )
 async def stream_top(
-    query: Annotated[StreamTopQuery, Query()], hub: LiveHub, regions: KnownRegions, last_event_id: LastEventId = ""
+    query: Annotated[StreamTopQuery, Query()], hub: LiveHub, places: KnownPlaces, last_event_id: LastEventId = ""
 ) -> EventStream:
     """The best players of a board, live.
 
@@ -39,7 +39,7 @@ async def stream_top(
     gets nothing while nothing changed, one `change` when the replica remembers that state, else a `snapshot`.
     """
     # A browser that comes back sends the header, with the address of its first call.
-    listener = hub.top(regions.place(query.region), query.limit, last_event_id or query.last_event_id)
+    listener = hub.top(await places.of(query.board, query.region), query.limit, last_event_id or query.last_event_id)
     return EventStream(listener, hub.write_timeout)
 
 
@@ -53,7 +53,7 @@ async def stream_rank(
     user_id: UserId,
     query: Annotated[StreamRankQuery, Query()],
     hub: LiveHub,
-    regions: KnownRegions,
+    places: KnownPlaces,
     last_event_id: LastEventId = "",
 ) -> EventStream:
     """A player's rank and neighbours, live.
@@ -61,6 +61,6 @@ async def stream_rank(
     Server-Sent Events: first `event: snapshot`, then `event: change`, each with everything. `event: gone` says that
     the player was deleted, and ends the stream. Ids, heartbeats and `event: unavailable` are as in `/stream/top`.
     """
-    place = regions.place(query.region)
+    place = await places.of(query.board, query.region)
     listener = await hub.rank(place, user_id, query.range, last_event_id or query.last_event_id)
     return EventStream(listener, hub.write_timeout)

@@ -85,7 +85,13 @@ class Model:
         """`next_cursor` is whether there is one."""
         rows = self.board(region)
         page = rows[offset : offset + limit]
-        return {"region": region, "total": len(rows), "rows": page, "next_cursor": offset + len(page) < len(rows)}
+        return {
+            "board": "main",
+            "region": region,
+            "total": len(rows),
+            "rows": page,
+            "next_cursor": offset + len(page) < len(rows),
+        }
 
     def range(self, region: str, bounds: dict[str, int]) -> list[dict[str, Any]]:
         """Every row between the bounds of a /range."""
@@ -99,6 +105,7 @@ class Model:
         listed = [row for row in rows if row["user_id"] in user_ids]
         known = {row["user_id"] for row in listed}
         return {
+            "board": "main",
             "region": region,
             "total": len(rows),
             "rows": [
@@ -118,7 +125,14 @@ class Model:
             if row["user_id"] == user_id:
                 kept = {key: row[key] for key in ("rank", "position", "user_id", "name", "score")}
                 percentile = share_beaten(row["rank"], len(rows))
-                return {"found": True, "region": region, "total": len(rows), "percentile": percentile, **kept}
+                return {
+                    "found": True,
+                    "board": "main",
+                    "region": region,
+                    "total": len(rows),
+                    "percentile": percentile,
+                    **kept,
+                }
         return None
 
     def around(self, region: str, user_id: str, reach: int) -> dict[str, Any] | None:
@@ -127,6 +141,7 @@ class Model:
             if row["user_id"] == user_id:
                 return {
                     "found": True,
+                    "board": "main",
                     "region": region,
                     "total": len(rows),
                     "self": row,

@@ -498,6 +498,11 @@ ORDER BY number
 -- $4 user_ids. Result: member, key, name, region
 SELECT member, key, name, region FROM @rows@ WHERE user_id = ANY($4::text[])
 
+-- name: board_metadata
+-- $4 user_ids. Result: member and metadata of those of them that have any
+SELECT member, metadata FROM entries
+WHERE region = $1 AND board_id = $2 AND board_window = $3 AND NOT removed AND user_id = ANY($4::text[]) AND metadata <> ''
+
 -- name: board_rows_before
 -- $4 key, $5 member, $6 rows. Result: the nearest rows before that place, nearest first
 SELECT member, key, name, region FROM @rows@

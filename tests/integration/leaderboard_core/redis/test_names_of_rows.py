@@ -32,6 +32,7 @@ def run(client: redis.Redis, *words: str | int) -> Any:
 
 def fill(client: redis.Redis) -> None:
     client.set(KEYS.admission, ADMISSION)
+    client.set(KEYS.definition("main"), "0 1")
     for score, user_id in enumerate("abc", 1):
         client.zadd(KEYS.board("EU"), {user_id: score})
         client.hset(KEYS.user(user_id), mapping={"name": f"name of {user_id}", "region": "EU"})
@@ -39,7 +40,8 @@ def fill(client: redis.Redis) -> None:
 
 def read(client: redis.Redis) -> tuple[list[str], list[str | None]]:
     source = lua.load("read_top").under(ADMISSION).source
-    *_, rows, named = client.eval(source, 2, KEYS.admission, KEYS.board("EU"), KEYS.user(""), 0, 0, 10)
+    keys = (KEYS.admission, KEYS.board("EU"), KEYS.definition("main"))
+    *_, rows, named = client.eval(source, 3, *keys, KEYS.user(""), 0, 0, 10)
     return rows, named
 
 

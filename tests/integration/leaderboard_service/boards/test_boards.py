@@ -78,6 +78,7 @@ async def test_ranks_are_competition_ranks(any_api: Api) -> None:
     rank = await any_api.get("/rank/d")
     assert rank.json() == {
         "found": True,
+        "board": "main",
         "region": "GLOBAL",
         "total": 5,
         "rank": 3,
@@ -90,6 +91,7 @@ async def test_ranks_are_competition_ranks(any_api: Api) -> None:
     around = (await any_api.get("/around/d", range=1)).json()
     assert around == {
         "found": True,
+        "board": "main",
         "region": "GLOBAL",
         "total": 5,
         "self": page["rows"][2],
@@ -250,6 +252,7 @@ async def test_percentiles_of_a_player_and_of_a_list(any_api: Api) -> None:
         await any_api.register(user_id, region, score)
     answer = (await any_api.post("/ranks", {"user_ids": ["c", "nobody", "b", "alone", "c"], "region": "global"})).json()
     assert answer == {
+        "board": "main",
         "region": "GLOBAL",
         "total": 4,
         "rows": [
@@ -272,12 +275,12 @@ async def test_percentiles_of_a_player_and_of_a_list(any_api: Api) -> None:
 
 async def test_an_empty_board(any_api: Api) -> None:
     for region in ("ASIA", "EU", "NA", "GLOBAL", "global", "Asia"):
-        empty = {"region": region.upper(), "total": 0, "rows": [], "next_cursor": None}
+        empty = {"board": "main", "region": region.upper(), "total": 0, "rows": [], "next_cursor": None}
         assert await any_api.top(region) == empty
         for bounds in ("min=0", "max=0", "from=1", "to=9"):
             assert (await any_api.get(f"/range?region={region}&{bounds}")).json() == empty
         listed = (await any_api.post("/ranks", {"region": region, "user_ids": ["b", "a", "b"]})).json()
-        assert listed == {"region": region.upper(), "total": 0, "rows": [], "unknown": ["b", "a"]}
+        assert listed == {"board": "main", "region": region.upper(), "total": 0, "rows": [], "unknown": ["b", "a"]}
 
 
 @pytest.mark.parametrize("path", ["/rank/nobody", "/around/nobody"])

@@ -339,7 +339,11 @@ async def test_a_region_that_moves_is_built_there_and_forgotten_here(
         shard_map = ShardMap.open(load(TopologySettings, moved))
         home, new = shard_map.shards
         with pytest.raises(WarmingUp):
-            await home.run("read_top", (home.keys.admission, home.keys.board("GLOBAL")), ("user:", 0, 10))
+            await home.run(
+                "read_top",
+                (home.keys.admission, home.keys.board("GLOBAL"), home.keys.definition("main")),
+                ("user:", 0, 10),
+            )
         assert await rebuild(home, databases, EAGER) == len(PLAYERS) - 2
         assert await rebuild(new, databases, EAGER) == 2
         await shard_map.close()

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from leaderboard_core.boards import ALL, Board, Order, Place, Rules, Ties
-from leaderboard_core.errors import UserNotFound
+from leaderboard_core.errors import NoEntry, UserNotFound
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.keys import GLOBAL
@@ -47,8 +47,12 @@ class Entry:
     def point(self, board: Board) -> Point:
         return Point(board.sign * self.score, board.member_of(self.user_id, self.reached_at))
 
+    def metadata(self, board: Board) -> str:
+        """What was sent with the score: some have sent nothing."""
+        return f'{{"at":{{"n":{self.reached_at % 10}}}}}' if board.rules.metadata_bytes and self.score != 1 else ""
 
-def players_of(chance: random.Random) -> list[Entry]:
+
+def players_of(chance: random.Random, number_of_them: int = 60) -> list[Entry]:
     """Make players with few scores, some of which were reached at once."""
     return [
         Entry(
@@ -57,13 +61,13 @@ def players_of(chance: random.Random) -> list[Entry]:
             chance.randint(-2, 2),
             1_767_225_600_000_000 + chance.randrange(9),
         )
-        for number in range(60)
+        for number in range(number_of_them)
     ]
 
 
-async def fill(shard_map: ShardMap, board: Board, chance: random.Random) -> list[Entry]:
+async def fill(shard_map: ShardMap, board: Board, chance: random.Random, number_of_them: int = 60) -> list[Entry]:
     """Put players on a board, as writes would, and somebody more on `main` only."""
-    entries = players_of(chance)
+    entries = players_of(chance, number_of_them)
     for entry in entries:
         user_id = entry.user_id
         shard = shard_map.shard_of(entry.region, user_id)
@@ -73,11 +77,18 @@ async def fill(shard_map: ShardMap, board: Board, chance: random.Random) -> list
             await shard.client.zadd(keys.place(place), {at.member: at.key})
         await shard.client.zadd(keys.place(place.in_region(GLOBAL)), {at.member: at.key})
         tie = at.member[: board.tie_digits] or "-"
-        await shard.client.hset(keys.entries(user_id), place.entry_field, f"{at.key} {tie} {entry.reached_at} 0 0 0")
+        await shard.client.hset(keys.entries(user_id), place.entry_field, entry_text(entry, board, at.key, tie))
         await shard.client.hset(keys.user(user_id), mapping={"name": user_id.upper(), "region": entry.region})
     away = shard_map.shard_of("EU", "away")
     await away.client.hset(away.keys.user("away"), mapping={"name": "AWAY", "region": "EU"})
     return entries
+
+
+def entry_text(entry: Entry, board: Board, key: int, tie: str) -> str:
+    """Write an entry as the hash has it, some with the key of their last write."""
+    repeat = " @0a1b:c2d3" if entry.score == 2 else ""
+    metadata = entry.metadata(board)
+    return f"{key} {tie} {entry.reached_at} 0 0 0{repeat}{metadata and ' ' + metadata}"
 
 
 def ranked(entries: list[Entry], place: Place) -> list[RankedRow]:
@@ -114,7 +125,7 @@ async def compare(reads: BoardSource, board: Board, entries: list[Entry]) -> Non
             assert (await reads.top(place, limit, offset)).rows == expected[offset : offset + limit]
         for row in expected[::3]:
             user_id = board.user_id_of(row.member)
-            assert await reads.rank(place, user_id) == (len(expected), row)
+            assert (await reads.rank(place, user_id))[:2] == (len(expected), row)
             found = await reads.around(place, user_id, 2)
             at = row.position - 1
             assert (found.row, found.around) == (row, expected[max(0, at - 2) : at] + expected[at + 1 : at + 3])
@@ -136,11 +147,14 @@ async def compare(reads: BoardSource, board: Board, entries: list[Entry]) -> Non
         for one in listed.rows:
             assert one.percentile == percentile(one.row.rank, len(expected))
             assert one.place == 1 + sum(row.key > one.row.key for row in some)
-        for missing in ("away", "nobody"):
-            with pytest.raises(UserNotFound):
-                await reads.rank(place, missing)
-            with pytest.raises(UserNotFound):
-                await reads.around(place, missing, 3)
+        for missing, refusal, details in (
+            ("away", NoEntry, {"found": False, "total": len(expected)}),
+            ("nobody", UserNotFound, {"found": False}),
+        ):
+            for call in (reads.rank(place, missing), reads.around(place, missing, 3)):
+                with pytest.raises(UserNotFound) as refused:
+                    await call
+                assert (type(refused.value), refused.value.details) == (refusal, details), (missing, place)
 
 
 async def test_a_point_is_counted_alike_whether_or_not_its_player_still_stands_there(any_api: Api) -> None:
@@ -170,15 +184,26 @@ async def save(databases: RegionDatabases, boards: list[Board], entries: list[En
     for region in REGIONS:
         own = [entry for entry in entries if entry.region == region]
         cards = [(entry.user_id, entry.user_id.upper(), region, 0) for entry in own]
+        cards += [("away", "AWAY", region, 0)] if region == "EU" else []
         rows = [
-            (entry.user_id, board.id, ALL, region, *reversed(entry.point(board)), NOW, False)
+            (entry.user_id, board.id, ALL, region, *reversed(entry.point(board)), NOW, False, entry.metadata(board))
             for board in boards
             for entry in own
         ]
-        rows += [("removed", board.id, ALL, region, "removed", 99, NOW, True) for board in boards]
+        rows += [("removed", board.id, ALL, region, "removed", 99, NOW, True, "") for board in boards]
         pool = databases[region]
         await pool.copy_records_to_table("leaderboard", records=cards, columns=("user_id", "name", "region", "score"))
-        columns = ("user_id", "board_id", "board_window", "region", "member", "key", "updated_at", "removed")
+        columns = (
+            "user_id",
+            "board_id",
+            "board_window",
+            "region",
+            "member",
+            "key",
+            "updated_at",
+            "removed",
+            "metadata",
+        )
         await pool.copy_records_to_table("entries", records=rows, columns=columns)
 
 

@@ -1,12 +1,15 @@
 --[[
 A page of a board from the top, names included.
 
-KEYS  1 admission   2 board
+KEYS  1 admission   2 board   3 its definition
 ARGV  1 prefix of the players' hashes   2 characters of a member that are not the user_id's   3 offset   4 limit
-Result {'ok', total, offset, above, {member, key, ...}, {name, region, ...}}
+      5 prefix of the hashes of entries and 6 field of those whose metadata is wanted, absent where it is not
+Result {definition, total, offset, above, {member, key, ...}, {name, region, ...}, {metadata, ...}?}
        above = players with a strictly greater key than the first row ('0' without rows)
 ]]
---@include admitted
+local BOARD = KEYS[3]
+--@include admitted_as_defined
+--@include metadata_of
 --@include named_rows
 local offset, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local total = redis.call('ZCARD', KEYS[2])
@@ -15,4 +18,4 @@ local above = 0
 if rows[2] and offset > 0 then
   above = redis.call('ZCOUNT', KEYS[2], '(' .. rows[2], '+inf')
 end
-return {'ok', total, offset, above, rows, named}
+return {DEFINITION, total, offset, above, rows, named, metadata_of_rows(rows, tonumber(ARGV[2]), ARGV[5], ARGV[6])}

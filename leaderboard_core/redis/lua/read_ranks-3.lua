@@ -1,19 +1,22 @@
 --[[
 The places of several players on this shard's part of a board; who is not on it is left out.
 
-KEYS  1 admission   2 board
+KEYS  1 admission   2 board   3 its definition
 ARGV  1 prefix of the players' hashes   2 prefix of the hashes of their entries
       3 field of the entry, '' where the user_id is the member
+      4 field of the entries whose metadata is wanted, '' where it is not
       then user_ids, none where no player of a list can be here
-Result {'ok', total, member, key, above, before, name, region, member, ...}
+Result {definition, total, member, key, above, before, name, region, metadata (only if it is wanted), member, ...}
        above = players here with a strictly greater key; before = players here before it in board order
 ]]
---@include admitted
+local BOARD = KEYS[3]
+--@include admitted_as_defined
 --@include member_of
-local answer = {'ok', string.format('%.0f', redis.call('ZCARD', KEYS[2]))}
+--@include metadata_of
+local answer = {DEFINITION, string.format('%.0f', redis.call('ZCARD', KEYS[2]))}
 local members = {}
-for i = 4, #ARGV do
-  members[i - 3] = member_of(ARGV[2], ARGV[3], ARGV[i]) or ''
+for i = 5, #ARGV do
+  members[i - 4] = member_of(ARGV[2], ARGV[3], ARGV[i]) or ''
 end
 local keys = #members > 0 and redis.call('ZMSCORE', KEYS[2], unpack(members)) or {}
 local above, n = {}, 2
@@ -22,11 +25,15 @@ for i, key in ipairs(keys) do
     if not above[key] then
       above[key] = string.format('%.0f', redis.call('ZCOUNT', KEYS[2], '(' .. key, '+inf'))
     end
-    local user = redis.call('HMGET', ARGV[1] .. ARGV[i + 3], 'name', 'region')
+    local user = redis.call('HMGET', ARGV[1] .. ARGV[i + 4], 'name', 'region')
     answer[n + 1], answer[n + 2], answer[n + 3] = members[i], key, above[key]
     answer[n + 4] = string.format('%.0f', redis.call('ZREVRANK', KEYS[2], members[i]))
     answer[n + 5], answer[n + 6] = user[1] or '', user[2] or ''
     n = n + 6
+    if ARGV[4] ~= '' then
+      n = n + 1
+      answer[n] = metadata_of(ARGV[2], ARGV[4], ARGV[i + 4])
+    end
   end
 end
 return answer

@@ -1,12 +1,13 @@
 --[[
 Count the players of this shard's part of a board strictly above each of some keys, to find one by its rank.
 
-KEYS  1 admission   2 board
+KEYS  1 admission   2 board   3 its definition
 ARGV  keys
-Result {'ok', total, above, above, ...}
+Result {definition, total, above, above, ...}
 ]]
---@include admitted
-local answer = {'ok', string.format('%.0f', redis.call('ZCARD', KEYS[2]))}
+local BOARD = KEYS[3]
+--@include admitted_as_defined
+local answer = {DEFINITION, string.format('%.0f', redis.call('ZCARD', KEYS[2]))}
 for i = 1, #ARGV do
   answer[i + 2] = string.format('%.0f', redis.call('ZCOUNT', KEYS[2], '(' .. ARGV[i], '+inf'))
 end

@@ -2,17 +2,20 @@
 Read the rows next to a player in board order, names included. The player may be on another shard:
 then key and member say where it would stand here (found by bisection).
 
-KEYS  1 admission   2 board
+KEYS  1 admission   2 board   3 its definition
 ARGV  1 prefix of the players' hashes   2 characters of a member that are not the user_id's   3 range
       4 user_id   5 prefix of the hashes of entries   6 field of the entry, '' where the user_id is the member
       7 key ('' when the player should be here)   8 member ('' when the player should be here)
-Result {'missing', total}, or
-       {'ok', total, start, above, {member, key, ...}, {name, region, ...}, member}
+      9 field of the entries whose metadata is wanted, absent where it is not
+Result {definition, total, 1 when the player is here without being on the board, else 0}, or
+       {definition, total, start, above, {member, key, ...}, {name, region, ...}, member, {metadata, ...}?}
        start = index of the first row on this board; above = players with a strictly greater key than
        the first row; member = the player's, whose own row is among the rows when it is here
 ]]
---@include admitted
+local BOARD = KEYS[3]
+--@include admitted_as_defined
 --@include member_of
+--@include metadata_of
 --@include named_rows
 --@include rows_before
 local range, member = tonumber(ARGV[3]), ARGV[8]
@@ -22,7 +25,7 @@ if ARGV[7] == '' then
   member = member_of(ARGV[5], ARGV[6], ARGV[4])
   place = member and redis.call('ZREVRANK', KEYS[2], member)
   if not place then
-    return {'missing', string.format('%.0f', total)}
+    return {DEFINITION, total, redis.call('EXISTS', ARGV[1] .. ARGV[4])}
   end
   last = place + range
 else
@@ -35,4 +38,5 @@ local above = 0
 if rows[2] and start > 0 then
   above = redis.call('ZCOUNT', KEYS[2], '(' .. rows[2], '+inf')
 end
-return {'ok', total, start, above, rows, named, member}
+local metadata = metadata_of_rows(rows, tonumber(ARGV[2]), ARGV[5], ARGV[9])
+return {DEFINITION, total, start, above, rows, named, member, metadata}

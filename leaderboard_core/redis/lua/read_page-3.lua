@@ -2,16 +2,19 @@
 Read a page of a range of a board: after a point in board order, down to a lowest key, and between two
 ranks if they are given, names included. On a board that spans shards the caller gives keys for ranks.
 
-KEYS  1 admission   2 board
+KEYS  1 admission   2 board   3 its definition
 ARGV  1 prefix of the players' hashes   2 characters of a member that are not the user_id's   3 limit
       4 key and 5 member of the start boundary, after which the range begins; an empty member is behind that key
       6 lowest key   7 first rank ('' without)   8 last rank ('' without)
-Result {'ok', total, start, above, end, above_start, {member, key, ...}, {name, region, ...}}
+      9 prefix of the hashes of entries and 10 field of those whose metadata is wanted, absent where it is not
+Result {definition, total, start, above, end, above_start, {member, key, ...}, {name, region, ...}, {metadata, ...}?}
        start = players before the first row; above = players with a strictly greater key than the first row
        ('0' without rows); end = players before the end of the range; above_start = players with a strictly
        greater key than ARGV[4]
 ]]
---@include admitted
+local BOARD = KEYS[3]
+--@include admitted_as_defined
+--@include metadata_of
 --@include named_rows
 --@include rows_before
 local function count(from)
@@ -47,4 +50,5 @@ if start < last then
   rows, named = named_rows(KEYS[2], start, math.min(start + limit, last) - 1, ARGV[1], tonumber(ARGV[2]))
   above = count('(' .. rows[2])
 end
-return {'ok', total, start, above, last, above_start, rows, named}
+local metadata = metadata_of_rows(rows, tonumber(ARGV[2]), ARGV[9], ARGV[10])
+return {DEFINITION, total, start, above, last, above_start, rows, named, metadata}
