@@ -73,10 +73,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One score of a batch: either `score`, to submit it, or `delta`, to add to it, on the board `main` or another.
-
-    `metadata` stays with the score; with a server's token `force` sets it whatever the board's operator and bounds.
-    """
+    """One score of a batch for a board: `score`, to submit it, or `delta`, to add; else as for `Board.submit`."""
 
     user_id: str
     region: str

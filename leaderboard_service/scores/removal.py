@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leaderboard_core.boards import ALL, Board, Place
-from leaderboard_core.errors import MainBoard, UserNotFound
+from leaderboard_core.errors import MainBoard, Unavailable, UserNotFound
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import LimitSettings
@@ -40,6 +40,8 @@ class EntryRemover:
             answer = await self._call(shard, board, player, request_id)
             if answer[0] != "refused":
                 return answer[0] == "ok"
+            if answer[1] == "region_mismatch":
+                raise Unavailable("This player is being made anew in another region; try again.")
             if answer[1] != "stale_definition":
                 raise refusal_of(answer[1], answer[2:])
             board = await self._boards.read_again(shard, board_name)

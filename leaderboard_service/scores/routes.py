@@ -75,7 +75,7 @@ _WRITE: Final[Errors] = (
     QueueFull,
     *STORE_ERRORS,
 )
-_ON_BOARD: Final[Errors] = (UserNotFound, BoardNotFound, NoSubmitsLeft, WrongOperator, MetadataTooLarge, *_WRITE)
+_ON_BOARD: Final[Errors] = (UserNotFound, BoardNotFound, NoSubmitsLeft, MetadataTooLarge, *_WRITE)
 """Of a score that may be for any board."""
 
 router = APIRouter(tags=["scores"], route_class=CompiledRoute)
@@ -118,7 +118,7 @@ async def create_card(
     response_description="The score as it is now.",
     dependencies=SAME_ORIGIN,
     response_model=ScoreWritten,
-    responses=refused_with(*_ON_BOARD),
+    responses=refused_with(*_ON_BOARD, WrongOperator),
 )
 async def update_score(
     body: UpdateBody,
@@ -146,7 +146,7 @@ async def update_score(
     response_description="The score as it is now.",
     dependencies=SAME_ORIGIN,
     response_model=ScoreWritten,
-    responses=refused_with(*_ON_BOARD, ScoreOutOfRange),
+    responses=refused_with(*_ON_BOARD, WrongOperator, ScoreOutOfRange),
 )
 async def add_score(
     body: AddBody,
@@ -186,11 +186,12 @@ async def submit_scores(
     boards: BoardsKnown,
     request_id: RequestId,
 ) -> JSONReply:
-    """Set or add to up to 1,000 scores with a server's token, or up to 8 of its own with a player's, on any boards.
+    """Submit up to 1,000 scores, or with a player's token up to 8 of its own.
 
-    A server's token makes players if need be. Each score is accepted or refused on its own, so look at `results` also
-    when the status is 200; those of one player count in their order. With an Idempotency-Key the request may be
-    repeated as a whole: what was accepted counts once. 503 says that none could be taken.
+    Each sets a score or adds to it, on whichever board it names. A server's token makes players if need be. Each score
+    is accepted or refused on its own, so look at `results` also when the status is 200; those of one player count in
+    their order. With an Idempotency-Key the request may be repeated as a whole: what was accepted counts once. 503 says
+    that none could be taken.
     """
     if not (caller.is_server or caller.is_player):
         raise Forbidden("Only a token with role 'server', or a player's own, submits scores.")
@@ -223,7 +224,7 @@ async def submit_scores(
     response_description="The score as it is now.",
     dependencies=SAME_ORIGIN,
     response_model=ScoreWritten,
-    responses=refused_with(*_ON_BOARD),
+    responses=refused_with(*_ON_BOARD, ScoreOutOfRange),
 )
 async def submit_score(
     body: SubmitBody,
@@ -276,16 +277,16 @@ async def submit_score(
     dependencies=SAME_ORIGIN,
     response_model=EntryRemoved,
     responses=refused_with(
-        *(*TOKEN_ERRORS, Forbidden, ForbiddenOrigin, UserNotFound, BoardNotFound, MainBoard, RegionMismatch),
+        *(*TOKEN_ERRORS, Forbidden, ForbiddenOrigin, UserNotFound, BoardNotFound, MainBoard),
         *(InvalidPayload, QueueFull, *STORE_ERRORS),
     ),
 )
 async def remove_entry(
     board: BoardName, user_id: UserId, caller: Caller, remover: Remover, request_id: RequestId
 ) -> dict[str, Any]:
-    """Take a player's entry off a board, with a server's token or an administrator's.
+    """Take a player's entry off a board.
 
-    A later score makes a new one. The same once more changes nothing.
+    With a server's token or an administrator's. A later score makes a new one. The same once more changes nothing.
     """
     if not (caller.is_server or caller.is_admin):
         raise Forbidden("Only a token with role 'server' or 'admin' removes entries.")

@@ -122,6 +122,11 @@ async def _definitions(recorder: Recorder, api: Api) -> None:
     await call(api, f"PUT {path}", "/boards/main", rules, token=admin, admin=True, title="The main board")
     laps = {"title": "Fastest laps", "operator": "best", "order": "asc", "ties": "earliest", "decimals": 3}
     await call(api, f"PUT {path}", "/boards/laps", laps, token=admin, admin=True, status=201, title="A new board")
+    lap = {"user_id": "alice", "region": "EU", "board": "laps", "score": 71_350, "rank": True}
+    alice = api.player_token("alice", "EU", "Alice")
+    await call(api, "POST /score", body=lap, token=alice, title="A lap, where low is good")
+    entry = "/boards/{board}/entries/{user_id}"
+    await call(api, f"DELETE {entry}", "/boards/laps/entries/alice", token=admin, admin=True, title="An entry")
     await call(api, "GET /boards", title="All of them")
     await call(api, f"GET {path}", "/boards/main", title="One board")
     await call(api, f"DELETE {path}", "/boards/laps", token=admin, admin=True, title="An old board")
@@ -155,8 +160,19 @@ async def _refusals(recorder: Recorder, api: Api, start: Start) -> None:
     await api.define({"open": False})
     await error(api, "board_closed", "POST /score/update", {"score": 300}, token=alice)
     await api.define({})
+    await api.define({"operator": "best", "max_submits": 1}, "trials")
+    trial = {"board": "trials", "score": 5}
+    assert (await api.post("/score/update", trial, token=alice)).status_code == 200
+    await error(api, "no_entry", "GET /rank/dave?board=trials")
+    await error(api, "no_submits_left", "POST /score/update", trial, token=alice)
+    await error(api, "wrong_operator", "POST /score/add", {"board": "trials", "delta": 5}, token=alice)
+    await error(api, "metadata_too_large", "POST /score", with_metadata(), token=alice)
     await error(api, "score_out_of_range", "POST /score/add", {"delta": MAX_EXACT_INTEGER}, token=alice)
     await error(api, "idempotency_key_reused", "POST /score/add", {"delta": 51}, token=alice, key="match-17")
+
+
+def with_metadata() -> dict[str, Any]:
+    return {"user_id": "alice", "region": "EU", "score": 1, "metadata": {"level": "volcano"}}
 
 
 async def _limits(recorder: Recorder, start: Start, api: Api) -> None:

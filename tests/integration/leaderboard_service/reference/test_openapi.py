@@ -154,6 +154,7 @@ async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dic
         ("GET", "/boards/{board}"),
         ("PUT", "/boards/{board}"),
         ("DELETE", "/boards/{board}"),
+        ("DELETE", "/boards/{board}/entries/{user_id}"),
         ("GET", "/users/{user_id}"),
         ("DELETE", "/users/{user_id}"),
         ("PUT", "/users/{user_id}/password"),
@@ -288,6 +289,7 @@ async def test_answers_are_as_documented(
     await call("GET", "/metrics")
     await refused(checked)
     await define_boards(checked, databases, own)
+    await write_to_boards(checked)
     checked.api = await start(MAX_SCORE=-1)
     await write_everywhere(checked)
     token = {"Authorization": f"Bearer {api.player_token('bound', 'EU')}"}
@@ -314,12 +316,14 @@ async def test_answers_are_as_documented(
     await call("POST", "/auth/register", json={"user_id": "late", "name": "Late", "region": "EU"})
     await all_redis.lpush("queue:scores:EU", *["x"] * 50)
     await write_everywhere(checked)
+    await remove_an_entry(checked)
     await change(checked, PASSWORD_OF, "late", headers=server)
     await call("DELETE", "/users/alice", "/users/{user_id}", headers=own)
     admission = await all_redis.get("shard:admission")
     for closed in (f"{admission!s} {REPARTITIONING}", "closed"):
         await all_redis.set("shard:admission", closed)
         await write_everywhere(checked)
+        await remove_an_entry(checked)
         await call("DELETE", "/users/alice", "/users/{user_id}", headers=own)
     checked.api = await start(STREAM_MAX_LISTENERS=0)
     await call("GET", "/stream/top")
@@ -328,6 +332,7 @@ async def test_answers_are_as_documented(
     away = await start(ready=False, REDIS_URL="redis://127.0.0.1:1/0", BOARDS_MAX="0")
     checked.api = away
     await write_everywhere(checked)
+    await remove_an_entry(checked)
     admin = {"Authorization": f"Bearer {api.admin_token()}"}
     await databases["GLOBAL"].execute(sql.load("ensure_board"), "season-2", 17, Rules().encode())
     await call("PUT", "/boards/main", BOARD, json={"title": "x"}, headers=admin)
@@ -357,7 +362,8 @@ async def test_answers_are_as_documented(
         if status.isdigit() and (path, status) not in GATEWAYS_REFUSALS
         for code in (codes_of(answer) if status >= "400" else ()) or ("",)
     }
-    assert sorted(documented - checked.seen) == [], "documented, and never seen here"
+    missing = sorted(documented - checked.seen)
+    assert not missing, f"documented, and never seen here: {missing}"
 
 
 GATEWAYS_REFUSALS = {
@@ -415,6 +421,50 @@ async def define_boards(checked: Checked, databases: RegionDatabases, own: dict[
     await call("POST", "/score/create", json={"region": "EU", "initialScore": 1}, headers=card)
     await call("POST", "/auth/register", json={"user_id": "card", "name": "x", "region": "EU", "initialScore": 1})
     await call("PUT", "/boards/main", BOARD, json={}, headers=admin)
+
+
+ENTRY = calls.REMOVE_ENTRY.path
+
+
+async def write_to_boards(checked: Checked) -> None:
+    """Write to boards of each operator, read them, and take entries off, rightly and wrongly."""
+    call, api = checked.call, checked.api
+    admin = {"Authorization": f"Bearer {api.admin_token()}"}
+    for name, rules in (("trials", {"operator": "best", "max_submits": 3}), ("coins", {"operator": "sum"})):
+        await call("PUT", f"/boards/{name}", BOARD, json=rules, headers=admin)
+    player = {"user_id": "runner", "name": "Runner", "region": "EU"}
+    await call("POST", "/auth/register", json=player)
+    own = {"Authorization": f"Bearer {api.player_token('runner', 'EU')}"}
+    item = {"user_id": "runner", "region": "EU", "score": MAX_EXACT_INTEGER}
+    for path, body in (("/score/update", {"score": 1}), ("/score/add", {"delta": 1}), ("/score", item)):
+        for board in ("coins", "trials", "coins", "trials", "nowhere"):
+            await call("POST", path, json={**body, "board": board}, headers=own)
+        await call("POST", path, json={**body, "metadata": {"a": 1}}, headers=own)
+    # Three submits are used up, and what adds has been at its end.
+    for path, body in (("/score/update", {"score": 1}), ("/score", item)):
+        await call("POST", path, json={**body, "board": "trials"}, headers=own)
+    await call("PUT", "/boards/tries", BOARD, json={"max_submits": 1}, headers=admin)
+    for path, body in (("/score/add", {"delta": 1}), ("/score/add", {"delta": 1})):
+        await call("POST", path, json={**body, "board": "tries"}, headers=own)
+    await call("POST", "/score", json={**item, "board": "tries"}, headers=own)
+    for path, template in (("/rank/new", "/rank/{user_id}"), ("/around/new", "/around/{user_id}")):
+        for board in ("coins", "nowhere"):
+            await call("GET", f"{path}?board={board}", template)
+    for path in ("/top?", "/range?min=0&"):
+        await call("GET", f"{path}board=nowhere", path.partition("?")[0])
+    await call("POST", "/ranks", json={"user_ids": ["runner"], "board": "nowhere"})
+    await call("POST", "/scores", json={"scores": [item]}, headers=admin)
+    for board in ("trials", "trials", "main", "nowhere", "Nowhere"):
+        await call("DELETE", f"/boards/{board}/entries/runner", ENTRY, headers=admin)
+    await call("DELETE", "/boards/trials/entries/nobody", ENTRY, headers=admin)
+    for headers in ({}, {"Authorization": "Bearer abc"}, own, {**admin, "Origin": "https://another.example"}):
+        await call("DELETE", "/boards/trials/entries/runner", ENTRY, headers=headers)
+
+
+async def remove_an_entry(checked: Checked) -> None:
+    """Take an entry off that another one has, so that there is always one."""
+    admin = {"Authorization": f"Bearer {checked.api.admin_token()}"}
+    await checked.call("DELETE", "/boards/coins/entries/runner", ENTRY, headers=admin)
 
 
 PASSWORD_OF, SECRET_OF = calls.SET_PASSWORD.path, calls.NEW_SECRET.path
@@ -506,7 +556,7 @@ async def test_bodies_and_parameters_are_documented(document: dict[str, Any]) ->
         "/score/add": ({"delta"}, {"rank", "board", "metadata"}),
         "/score": ({"user_id", "region", "score"}, {"name", "rank", "board", "metadata", "force"}),
         "/scores": ({"scores"}, set()),
-        "/ranks": ({"user_ids"}, {"region"}),
+        "/ranks": ({"user_ids"}, {"region", "board", "metadata"}),
     }
     for path, (required, optional) in expected.items():
         operation = document["paths"][path]["post"]
@@ -518,12 +568,12 @@ async def test_bodies_and_parameters_are_documented(document: dict[str, Any]) ->
         assert ("Idempotency-Key" in headers) is path.startswith("/score")
         assert operation["security"] == ([{"bearer": []}] if path.startswith("/score") else [])
     for path, names in (
-        ("/top", {"region", "limit", "offset", "cursor"}),
-        ("/range", {"region", "min", "max", "from", "to", "limit", "cursor"}),
-        ("/rank/{user_id}", {"user_id", "region"}),
-        ("/around/{user_id}", {"user_id", "region", "range"}),
-        ("/stream/top", {"region", "limit", "last_event_id"}),
-        ("/stream/rank/{user_id}", {"user_id", "region", "range", "last_event_id"}),
+        ("/top", {"board", "region", "limit", "offset", "cursor", "metadata"}),
+        ("/range", {"board", "region", "min", "max", "from", "to", "limit", "cursor", "metadata"}),
+        ("/rank/{user_id}", {"board", "user_id", "region", "metadata"}),
+        ("/around/{user_id}", {"board", "user_id", "region", "range", "metadata"}),
+        ("/stream/top", {"board", "region", "limit", "last_event_id"}),
+        ("/stream/rank/{user_id}", {"board", "user_id", "region", "range", "last_event_id"}),
     ):
         parameters = document["paths"][path]["get"]["parameters"]
         assert {parameter["name"] for parameter in parameters} == names
