@@ -13,8 +13,10 @@ _SECOND = ("Badger", "Condor", "Dragon", "Falcon", "Gecko", "Heron", "Ibis", "Ja
 _NAME = re.compile(rf"(?:{'|'.join(_FIRST)}) (?:{'|'.join(_SECOND)}) ([0-9]+)")
 
 
-def demo_players(count: int, regions: tuple[str, ...], lowest: int, highest: int) -> Iterator[Submission]:
-    """Yield players with random names, and scores from `lowest` to `highest`, over all regions in turn."""
+def demo_players(
+    count: int, regions: tuple[str, ...], lowest: int, highest: int, board: str | None = None
+) -> Iterator[Submission]:
+    """Yield players with random names, and scores of a board from `lowest` to `highest`, over all regions in turn."""
     chance = random.Random()  # noqa: S311 - demo scores need no secrecy
     for number in range(count):
         yield Submission(
@@ -22,6 +24,7 @@ def demo_players(count: int, regions: tuple[str, ...], lowest: int, highest: int
             name=f"{chance.choice(_FIRST)} {chance.choice(_SECOND)} {number}",
             region=regions[number % len(regions)],
             score=min(max(round(chance.lognormvariate(7, 1)), lowest), highest),
+            board=board,
         )
 
 

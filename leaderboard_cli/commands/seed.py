@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,6 +15,7 @@ from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_cli.demo_players import demo_players, is_demo_player
 from leaderboard_client import AsyncClient, ConnectionFailed, LeaderboardError, NotFound, Refusal, Submission
+from leaderboard_core.boards import MAIN
 from leaderboard_core.settings import LimitSettings, TopologySettings, load
 
 T = TypeVar("T")
@@ -28,11 +29,12 @@ def seed(
     players: Annotated[int | None, typer.Argument(min=1, help="How many players.", show_default=str(_PLAYERS))] = None,
     url: Annotated[str, typer.Option(help="Where the system answers; default the local cluster.")] = "",
     connections: Annotated[int, typer.Option(min=1, max=256, help="Requests in flight.")] = 4,
+    board: Annotated[str, typer.Option(help="The board to put them on; they stand on main as well.")] = MAIN.name,
     remove: Annotated[bool, typer.Option("--remove", help="Delete all demo players, and nobody else.")] = False,
 ) -> None:
     """Add demo players with random names and scores to every region; running it again changes their scores."""
-    if remove and players is not None:
-        raise typer.BadParameter("--remove deletes all demo players; leave the number out")
+    if remove and (players is not None or board != MAIN.name):
+        raise typer.BadParameter("--remove deletes all demo players; leave the number and --board out")
     environ = command_environment()
     regions = load(TopologySettings, environ).regions
     base, token = server_access("seed", url, environ)
@@ -44,9 +46,14 @@ def seed(
         else:
             count = players or _PLAYERS
             limits = load(LimitSettings, environ)
-            chosen = list(demo_players(count, regions, limits.min_score, limits.max_score))
+            bounds = limits.min_score, limits.max_score
+            if board != MAIN.name:
+                rules = asyncio.run(_definition(base, token, board))
+                bounds = rules["min_score"], rules["max_score"]
+            chosen = list(demo_players(count, regions, *bounds, None if board == MAIN.name else board))
             asyncio.run(_seed(base, token, chosen, connections))
-            console.print(f"{count} players are on the boards: {base}/top?region=GLOBAL")
+            of_board = "" if board == MAIN.name else f"&board={board}"
+            console.print(f"{count} players are on the boards: {base}/top?region=GLOBAL{of_board}")
     except* ConnectionFailed as group:
         reason = str(group.exceptions[0].__cause__)
         problem = f"Cannot reach {base}: {reason}. {how_to_start()}"
@@ -54,6 +61,11 @@ def seed(
         problem = f"The system refused: {group.exceptions[0]}"
     if problem:
         fail(problem)
+
+
+async def _definition(base: str, token: str, board: str) -> Mapping[str, Any]:
+    async with _connected(base, token) as (client, _):
+        return (await client.board_definition(board)).definition
 
 
 async def _seed(base: str, token: str, players: list[Submission], connections: int) -> None:

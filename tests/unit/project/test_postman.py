@@ -39,7 +39,7 @@ def route_of(item: dict[str, Any]) -> tuple[str, str]:
     """Return method and path, with its parameter as OpenAPI writes it."""
     path = ["{user_id}" if "{{" in part else part for part in item["request"]["url"]["path"]]
     if path[0] == "boards":
-        path[1:] = ["{board}"] * len(path[1:])
+        path[1:2] = ["{board}"] * len(path[1:2])
     return item["request"]["method"], "/" + "/".join(path)
 
 

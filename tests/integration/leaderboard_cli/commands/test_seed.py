@@ -60,10 +60,25 @@ async def test_demo_scores_keep_to_the_limits(start: Start) -> None:
     assert (len(scores), min(scores), max(scores)) == (40, 900, 1000)
 
 
+async def test_demo_scores_of_a_board_keep_to_its_limits(start: Start) -> None:
+    api = await start()
+    url = str(api.http.base_url)
+    rules = {"operator": "best", "order": "asc", "min_score": 900, "max_score": 1000}
+    assert (await api.define(rules, "laps")).status_code == 201
+    code, output, complaint = await seed("40", "--board", "laps", "--url", url)
+    assert code == 0, complaint
+    assert "&board=laps" in output
+    found = (await api.get("/top", board="laps")).json()
+    assert (found["total"], found["rows"][0]["score"] >= 900, found["rows"][-1]["score"] <= 1000) == (40, True, True)
+    assert set((await api.scores()).values()) == {0}
+    code, _, complaint = await seed("40", "--board", "speed-run", "--url", url)
+    assert (code, "There is no such board" in complaint) == (1, True)
+
+
 async def test_removing_takes_no_number() -> None:
     code, _, complaint = await seed("5", "--remove")
     assert code == 2
-    assert "leave the number out" in complaint
+    assert "leave the number" in complaint
 
 
 async def test_a_system_that_is_not_there_is_told_at_once() -> None:
