@@ -144,6 +144,7 @@ class Run:
         await connection.execute(sql.load("empty_database"), timeout=LONG_SECONDS)
         for table in backup.tables:
             await self._copy(connection, backup, table)
+        await connection.fetchval(sql.load("raise_board_ids"))
         known = await connection.fetch(sql.load("players_known"), list(deleted), timeout=LONG_SECONDS)
         until = undone_until + MIN_TOMBSTONE_SECONDS * 1_000_000
         newest = {user_id: (at, tokens_until) for user_id, at, tokens_until in later}

@@ -16,9 +16,9 @@ NAME = "manifest.json"
 FORMAT = 1
 OLDEST_SCHEMA = 7
 """Rows of older schemas would need more than the defaults of the columns that they lack."""
-TABLES = ("leaderboard", "accounts", "deleted_players", "entries", "boards")
+TABLES = ("leaderboard", "accounts", "deleted_players", "entries", "boards", "dead_boards")
 """What is kept of each database. The rest says who runs it at the moment, and is made anew."""
-_MADE_BY = {"entries": "entries", "boards": "boards"}
+_MADE_BY = {"entries": "entries", "boards": "boards", "dead_boards": "dead_boards"}
 """The migration of a table that the oldest schema does not have: a backup from before it lacks its file."""
 CHUNK = 1 << 20
 

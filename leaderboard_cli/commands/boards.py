@@ -1,4 +1,4 @@
-"""`leaderboard boards`: show the boards and their rules, and state them from a file."""
+"""`leaderboard boards`: show the boards and their rules, state them from a file, and delete boards."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, fail
 from leaderboard_client import Client, DefinedBoard
 
-app = typer.Typer(no_args_is_help=True, help="The boards and their rules: show them, or state them from a file.")
+app = typer.Typer(no_args_is_help=True, help="The boards and their rules: show or state them, or delete some.")
 
 T = TypeVar("T")
 
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Url = Annotated[str, typer.Option(help="Where the system answers; default the local cluster.")]
 
 
@@ -41,28 +42,61 @@ def show(board: Annotated[str, typer.Argument(help="The board's name.")], url: U
 @app.command()
 def apply(
     file: Annotated[str, typer.Argument(help='JSON such as {"main": {"min_score": 0}}; - reads standard input.')],
+    prune: Annotated[bool, typer.Option("--prune", help="Delete the boards that it does not name.")] = False,
+    yes: Yes = False,
     url: Url = "",
 ) -> None:
-    """State the rules of the boards that a file names; the same file once more changes nothing.
+    """Make the boards that a file names, or state their rules; the same file once more changes nothing.
 
-    What it leaves out of a board's rules is as it was at the beginning. Other boards stay as they are.
+    What it leaves out of a board's rules is as it was at the beginning. Other boards stay as they are, without --prune.
     """
-    wanted = _read(file)
-    for name, definition in wanted.items():
-        before, now = _call(url, partial(_state, name=name, rules=definition))
-        said = "unchanged, " if before == now.version else ""
-        console.print(f"{name}: {said}version {now.version}", markup=False)
+    name = "standard input" if file == "-" else file
+    wanted = _read(file, name)
+    if prune and file == "-" and not yes:
+        fail("--prune of what is in standard input needs --yes: the answer could not be asked for.")
+    _call(url, partial(_apply, wanted=wanted, name=name, prune=prune, yes=yes))
 
 
-def _read(file: str) -> dict[str, dict[str, Any]]:
+@app.command()
+def delete(board: Annotated[str, typer.Argument(help="The board's name.")], yes: Yes = False, url: Url = "") -> None:
+    """Delete a board for good, with its entries."""
+
+    def work(client: Client) -> None:
+        found = client.board(board)
+        if not yes and not typer.confirm(f"Delete {_named(found)} with all of its entries?", err=True):
+            fail("Nothing was deleted.")
+        client.delete_board(board)
+        console.print(f"{board}: deleted", markup=False)
+
+    _call(url, work)
+
+
+def _read(file: str, name: str) -> dict[str, dict[str, Any]]:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
         found = json.loads(text)
     except (OSError, ValueError) as error:
-        fail(f"{file} cannot be read as JSON: {error}")
+        fail(f"{name} cannot be read as JSON: {error}")
     if not isinstance(found, dict) or not all(isinstance(rules, dict) for rules in found.values()):
-        fail(f'{file} is to have one object of rules for each board, such as {{"main": {{"min_score": 0}}}}.')
+        fail(f'{name} is to have one object of rules for each board, such as {{"main": {{"min_score": 0}}}}.')
     return found
+
+
+def _apply(client: Client, wanted: dict[str, dict[str, Any]], name: str, *, prune: bool, yes: bool) -> None:
+    before = {board.board: board for board in _all_boards(client)}
+    doomed = sorted(before.keys() - wanted.keys() - {"main"}) if prune else []
+    if doomed:
+        console.print(f"Not in {name}: {', '.join(_named(before[board]) for board in doomed)}", markup=False)
+        if not yes and not typer.confirm("Delete these boards with all of their entries?", err=True):
+            fail("Nothing was changed.")
+    for board, rules in wanted.items():
+        now = client.define_board(board, rules)
+        known = before.get(board)
+        said = "made, " if known is None else "unchanged, " if known.version == now.version else ""
+        console.print(f"{board}: {said}version {now.version}", markup=False)
+    for board in doomed:
+        client.delete_board(board)
+        console.print(f"{board}: deleted", markup=False)
 
 
 def _all_boards(client: Client) -> list[DefinedBoard]:
@@ -74,10 +108,9 @@ def _all_boards(client: Client) -> list[DefinedBoard]:
     return boards
 
 
-def _state(client: Client, name: str, rules: dict[str, Any]) -> tuple[int, DefinedBoard]:
-    """State a board's rules; return the version of before and the board as it is now."""
-    before = {board.board: board.version for board in _all_boards(client)}
-    return before.get(name, -1), client.define_board(name, rules)
+def _named(board: DefinedBoard) -> str:
+    title = board.definition.get("title")
+    return f"{board.board} ({title})" if title else board.board
 
 
 def _where(board: DefinedBoard) -> str:

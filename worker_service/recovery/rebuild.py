@@ -27,6 +27,7 @@ from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.telemetry.metrics import REBUILD_EXPECTED, REBUILD_PLAYERS
 from worker_service.recovery.definitions import copy_definitions, known_boards
 from worker_service.recovery.entries import entry_pages, restore_entries
+from worker_service.recovery.global_sets import settle_global_sets
 from worker_service.recovery.layout import note_layout
 from worker_service.recovery.lock import under_lock
 from worker_service.recovery.regions import RegionsChanged, check_regions, forget_players
@@ -110,7 +111,7 @@ async def _rebuild(
     lives.saw(shard, state)
     admission = Admission(secrets.token_hex(8), shard.regions, *state.life, shard.partition)
     is_first = await _begin(shard, databases, admission)
-    await _settle_global_board(shard, held)
+    await settle_global_sets(shard, held, await known_boards(shard, databases[GLOBAL], others))
     async with without_rewrites(shard):
         players = await _read(shard, databases, on_page, held, others, whole=whole)
     for region in held - set(shard.regions):
@@ -129,20 +130,6 @@ def _held(shard: Shard, state: ServerState) -> set[str]:
     """The regions whose players, or the same part of them, an earlier life of the server held."""
     admission = state.admission
     return set(admission.regions) if admission is not None and admission.partition == shard.partition else set()
-
-
-async def _settle_global_board(shard: Shard, held: set[str]) -> None:
-    """Make the GLOBAL board of a shard that had one region and gets a second one, or remove it the other way round.
-
-    A shard of one region in a cluster has none of its own (`Keys.only_region`). Raises Unavailable.
-    """
-    keys, now = shard.keys, set(shard.regions)
-    if not keys.prefix or now == held:
-        return
-    if keys.only_region and GLOBAL not in now:
-        await shard.command("DEL", keys.own_global_board)
-    elif len(held) == 1 and not keys.only_region and GLOBAL not in held:
-        await shard.command("ZUNIONSTORE", keys.own_global_board, 1, keys.board(*held))
 
 
 async def _begin(shard: Shard, databases: RegionDatabases, admission: Admission) -> bool:

@@ -242,12 +242,18 @@ ORDER BY attnum
 -- name: has_rows
 -- Result: whether there is anything that a restore would replace
 SELECT EXISTS (SELECT FROM leaderboard) OR EXISTS (SELECT FROM accounts) OR EXISTS (SELECT FROM entries)
+    OR EXISTS (SELECT FROM boards WHERE version > 0)
 
 -- name: empty_database
 -- Deletes and does not truncate: who reads meanwhile goes on.
 WITH passwords AS (DELETE FROM accounts), deletions AS (DELETE FROM deleted_players),
-     standings AS (DELETE FROM entries), definitions AS (DELETE FROM boards)
+     standings AS (DELETE FROM entries), definitions AS (DELETE FROM boards), dead AS (DELETE FROM dead_boards)
 DELETE FROM leaderboard
+
+-- name: raise_board_ids
+-- After boards have come from elsewhere: no id of theirs is given out again. It is never lowered, also not by a rollback.
+SELECT setval('board_ids', GREATEST(last_value, (SELECT max(id) FROM boards), (SELECT max(id) FROM dead_boards)))
+FROM board_ids
 
 -- name: delete_players
 -- $1 user_ids, $2 µs of the deletion, $3 µs until which tokens may be valid: arrays of one length, each user_id once.

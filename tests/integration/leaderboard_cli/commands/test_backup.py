@@ -171,7 +171,7 @@ async def test_entries_come_back_and_a_backup_from_before_there_were_any_has_non
     (folder / NAME).write_text(json.dumps(manifest), "utf-8")
     assert "does not have the tables" in await refused(environ, folder, "--replace")
     for database in manifest["databases"]:
-        database["tables"] = [table for table in database["tables"] if table["table"] != "boards"]
+        database["tables"] = [table for table in database["tables"] if "boards" not in table["table"]]
     (folder / NAME).write_text(json.dumps({**manifest, "schema_version": 7}), "utf-8")
     await restore(environ, folder, "--replace")
     assert set(await rows(databases)) == {"alice"}
@@ -603,6 +603,32 @@ async def test_the_rules_of_boards_go_back_as_well(
         assert (await api.post("/score/update", {"score": 50}, token=alice)).status_code == 200
 
 
+async def test_no_id_of_a_board_is_given_out_again_after_a_restore(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, tmp_path: Path
+) -> None:
+    """Also where the database is another one, whose sequence begins anew."""
+    api, pool = await start(), databases["GLOBAL"]
+    headers = {"Authorization": f"Bearer {api.admin_token()}"}
+    async with working(environ, heartbeats=True):
+        for name in ("kills", "laps", "old"):
+            assert (await api.define({"title": name}, name)).status_code == 201
+        assert (await api.http.delete("/boards/old", headers=headers)).status_code == 200
+        await back_up(environ, tmp_path / "backup")
+        assert "the database of" in await refused(environ, tmp_path / "backup")
+        assert (await api.define({}, "since")).status_code == 201
+        assert (await api.http.delete("/boards/kills", headers=headers)).status_code == 200
+        await pool.execute("ALTER SEQUENCE board_ids RESTART; DELETE FROM dead_boards")
+        await restore(environ, tmp_path / "backup", "--replace")
+        await admitted(api)
+        assert [board["board"] for board in (await api.get("/boards")).json()["boards"]] == ["kills", "laps", "main"]
+        assert await redis_1.get("board:kills") == "1 1"
+        assert [row["id"] for row in await pool.fetch("SELECT id FROM dead_boards")] == [3]
+        for name in ("since", "old"):
+            assert (await api.define({}, name)).status_code == 201
+        assert await redis_1.get("board:since") == "4 1"
+        assert await redis_1.get("board:old") == "5 1"
+
+
 async def test_a_backup_from_before_there_were_definitions_is_without_any(
     start: Start, environ: dict[str, str], databases: RegionDatabases, redis_1: redis.Redis, tmp_path: Path
 ) -> None:
@@ -614,7 +640,7 @@ async def test_a_backup_from_before_there_were_definitions_is_without_any(
         manifest = json.loads((folder / NAME).read_text("utf-8"))
         before = next(one.version for one in sql.migrations() if one.name == "boards") - 1
         without = [
-            {**database, "tables": [table for table in database["tables"] if table["table"] != "boards"]}
+            {**database, "tables": [table for table in database["tables"] if "boards" not in table["table"]]}
             for database in manifest["databases"]
         ]
         (folder / NAME).write_text(json.dumps({**manifest, "databases": without}), "utf-8")

@@ -43,9 +43,10 @@ async def test_what_is_shown_can_be_stated(start: Start) -> None:
     [
         ('{"main": {"order": "asc"}}', "fixed_field"),
         ('{"main": {"min_score": "low"}}', "min_score"),
-        ('{"kills": {}}', "'main' only"),
-        ('{"title": "x"}', "one object of rules for each board"),
-        ("main: {title: x}", "cannot be read as JSON"),
+        ('{"Kills": {}}', "board"),
+        ('{"kills": {"windows": ["day"]}}', "windows"),
+        ('{"title": "x"}', "standard input is to have one object of rules for each board"),
+        ("main: {title: x}", "standard input cannot be read as JSON"),
     ],
 )
 async def test_what_is_refused_is_said(start: Start, text: str, said: str) -> None:
@@ -56,3 +57,44 @@ async def test_what_is_refused_is_said(start: Start, text: str, said: str) -> No
     assert "Traceback" not in complaint
     code, _, complaint = await boards(api, "show", "kills")
     assert (code, "board_not_found" in complaint) == (1, True)
+
+
+async def names(api: Api) -> list[str]:
+    return [board["board"] for board in (await api.get("/boards")).json()["boards"]]
+
+
+async def test_a_file_makes_boards_and_prunes_others(start: Start, tmp_path: Path) -> None:
+    api, file = await start(), tmp_path / "boards.json"
+    for name in ("old", "older"):
+        assert (await api.define({"title": f"The {name} one"}, name)).status_code == 201
+    file.write_text(json.dumps({"laps": {"order": "asc"}, "old": {"title": "The old one"}}), "utf-8")
+    code, output, complaint = await boards(api, "apply", str(file))
+    assert (code, output) == (0, "laps: made, version 1 old: unchanged, version 1"), complaint
+    assert await names(api) == ["laps", "main", "old", "older"]
+    code, output, complaint = await boards(api, "apply", str(file), "--prune", typed="n\n")
+    assert (code, output) == (1, f"Not in {file}: older (The older one)")
+    assert "Nothing was changed" in complaint
+    code, _, complaint = await boards(api, "apply", "-", "--prune", typed="{}")
+    assert (code, "needs --yes" in complaint) == (1, True)
+    assert await names(api) == ["laps", "main", "old", "older"]
+    code, output, complaint = await boards(api, "apply", str(file), "--prune", typed="y\n")
+    assert code == 0, complaint
+    assert output.endswith("laps: unchanged, version 1 old: unchanged, version 1 older: deleted")
+    assert await names(api) == ["laps", "main", "old"]
+    code, output, _ = await boards(api, "apply", "-", "--prune", "--yes", typed="{}")
+    assert (code, await names(api)) == (0, ["main"])
+
+
+async def test_a_board_is_deleted_once_that_is_meant(start: Start) -> None:
+    api = await start()
+    assert (await api.define({}, "laps")).status_code == 201
+    code, _, complaint = await boards(api, "delete", "laps", typed="n\n")
+    assert (code, "Nothing was deleted" in complaint) == (1, True)
+    assert await names(api) == ["laps", "main"]
+    code, output, complaint = await boards(api, "delete", "laps", "--yes")
+    assert (code, output) == (0, "laps: deleted"), complaint
+    assert await names(api) == ["main"]
+    code, _, complaint = await boards(api, "delete", "laps", "--yes")
+    assert (code, "board_not_found" in complaint) == (1, True)
+    code, _, complaint = await boards(api, "delete", "main", "--yes")
+    assert (code, "main_board" in complaint) == (1, True)

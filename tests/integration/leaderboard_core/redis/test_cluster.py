@@ -172,14 +172,21 @@ async def test_a_second_region_gets_a_global_board_for_both_and_leaves_none_behi
     both = {**alone, "REDIS_URL_ASIA": cluster.url(1)}
     api = await start(**alone)
     await registered(api)
+    assert (await api.define({}, "kills")).status_code == 201
     async with working(alone):
         await saved(alone)
+    # An entry that only Redis has yet.
+    user_id = min(user for user, (home, _) in PLAYERS.items() if home == "EU")
+    shard = api.services.shard_map.shard_of("EU", user_id)
+    await shard.client.zadd(shard.keys.entry_set("kills.1:all", "EU"), {user_id: 5})
     for own in (both, alone, both):
         api = await start(**own)
         assert await api.scores() == EXPECTED
         assert await api.scores("EU") == {user: score for user, (home, score) in PLAYERS.items() if home == "EU"}
         own_boards = {name for master in cluster.masters for name in master.ask("KEYS", "*:leaderboard:GLOBAL")}
         assert len(own_boards) == (1 if own is both else 0)
+        sets = {name for master in cluster.masters for name in master.ask("KEYS", "*:leaderboard:kills.1:all:*")}
+        assert {name.rpartition(":")[2] for name in sets} == ({"EU", "GLOBAL"} if own is both else {"EU"})
 
 
 async def ask_all(shard_map: ShardMap) -> list[object]:
