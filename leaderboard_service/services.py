@@ -134,7 +134,7 @@ class Services:
             definitions=Definitions(store, reads, settings.topology.regions, settings.limits),
             known_boards=known,
             page_coalescer=RequestCoalescer(),
-            live_hub=Hub(reads, settings.stream),
+            live_hub=Hub(reads, places, settings.stream),
             accounts=accounts,
             credential_changes=CredentialChanges(accounts, passwords, players, writer),
             password_hashing=hashing,

@@ -71,6 +71,12 @@ class Places:
             raise InvalidPayload(fields=[{"field": "region", "message": message}])
         return Place(found, ALL, region)
 
+    async def now(self, board: str, region: str) -> Place:
+        """Return what `of` does, and ask what the board is now: for reads that go on for long. Raises as `of`."""
+        if board != MAIN.name:
+            await self.look_again(board)
+        return await self.of(board, region)
+
     async def read(self, board: str, region: str, read: Callable[[Place], Awaitable[Answer]]) -> Answer:
         """Return what `read` makes of a ranking, from the beginning again when its board is defined otherwise by now.
 
