@@ -93,6 +93,7 @@ AROUND: Final = read("/around/{user_id}")
 STREAM_TOP: Final = read("/stream/top", streams=True)
 STREAM_RANK: Final = read("/stream/rank/{user_id}", streams=True)
 EXPORT: Final = read("/users/{user_id}", token=True)
+ENTRIES: Final = read("/users/{user_id}/entries")
 # Who deletes twice is told 404 the second time, unless a key asks for the first answer: nothing is done twice.
 DELETE: Final = Call("DELETE", "/users/{user_id}", token=True, repeat=Repeat.ALWAYS)
 # Whose token it is may be said in the body instead: by the old password, or the secret.
@@ -111,7 +112,7 @@ METRICS: Final = read("/metrics")
 CALLS: Final[tuple[Call, ...]] = (
     *(REGISTER, LOGIN, CREATE, UPDATE, ADD, SUBMIT, SUBMIT_MANY),
     *(REGIONS, TOP, RANGE, RANK, RANKS, AROUND, STREAM_TOP, STREAM_RANK),
-    *(EXPORT, DELETE, SET_PASSWORD, NEW_SECRET),
+    *(EXPORT, ENTRIES, DELETE, SET_PASSWORD, NEW_SECRET),
     *(BOARDS, BOARD, DEFINE, UNDEFINE, REMOVE_ENTRY),
     *(HEALTH, STATUS, METRICS),
 )

@@ -12,6 +12,7 @@ LeaderboardError            500 internal_error
         WarmingUp           503 warming_up
             Repartitioning  503 repartitioning
         NotEverywhere       503 not_everywhere
+        TooManyStreams      503 too_many_streams
     MissingToken            401 missing_token
         InvalidToken        401 invalid_token
     InvalidCredentials      401 invalid_credentials
@@ -287,6 +288,11 @@ class NotEverywhere(RetryLater):
     default_message = (
         "The definition is saved, and not every Redis goes by it yet: that follows by itself; the same call says when."
     )
+
+
+class TooManyStreams(RetryLater):
+    status, code = 503, "too_many_streams"
+    default_message = "This replica has live streams of as many boards as it may; another one may have room."
 
 
 class GatewayTimeout(LeaderboardError):

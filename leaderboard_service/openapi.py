@@ -14,6 +14,7 @@ from leaderboard_core.errors import (
     RateLimited,
     Repartitioning,
     RetryLater,
+    TooManyStreams,
     Unavailable,
     UnknownRegion,
     UnsupportedMediaType,
@@ -31,7 +32,7 @@ BODY_ERRORS: Final[Errors] = (*NOT_READ, InvalidPayload, UnknownRegion)
 STORE_ERRORS: Final[Errors] = (Unavailable, WarmingUp, Repartitioning)
 READ_ERRORS: Final[Errors] = (InvalidPayload, UnknownRegion, Unavailable)
 """The errors of a read that goes to Postgres when Redis does not hold its data."""
-STREAM_ERRORS: Final[Errors] = (*READ_ERRORS, RateLimited)
+STREAM_ERRORS: Final[Errors] = (*READ_ERRORS, RateLimited, TooManyStreams)
 """The errors of a stream; gateways and NGINX limit how many an address has."""
 
 _RETRY_AFTER: Final = {

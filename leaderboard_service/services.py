@@ -38,7 +38,10 @@ from leaderboard_service.definitions.service import Definitions
 from leaderboard_service.definitions.store import DefinitionStore
 from leaderboard_service.live.service import Hub
 from leaderboard_service.players.deletion import PlayerDeleter
+from leaderboard_service.players.entries import PlayerEntries
 from leaderboard_service.players.export import PlayerExporter
+from leaderboard_service.players.postgres_entries import PostgresEntries
+from leaderboard_service.players.redis_entries import RedisEntries
 from leaderboard_service.players.service import Players
 from leaderboard_service.regions import Regions
 from leaderboard_service.scores.batches import BatchWriter
@@ -88,6 +91,7 @@ class Services:
     credential_changes: CredentialChanges
     password_hashing: PasswordHashing
     player_export: PlayerExporter
+    player_entries: PlayerEntries
     player_deletion: PlayerDeleter
     system_status: SystemStatus
 
@@ -106,7 +110,11 @@ class Services:
         regions = Regions(settings.topology.regions)
         places = Places(regions, known)
         postgres_boards, hashing = PostgresBoards(databases), PasswordHashing(settings.auth)
-        reads = BoardReads(RedisBoards(shard_map), postgres_boards, places)
+        redis_boards = RedisBoards(shard_map)
+        reads = BoardReads(redis_boards, postgres_boards, places)
+        entries = PlayerEntries(
+            RedisEntries(shard_map, redis_boards), PostgresEntries(databases, postgres_boards), places
+        )
         passwords = PasswordStore(databases, hashing)
         accounts = Accounts(writer, players, passwords, settings.auth)
         return cls(
@@ -126,11 +134,12 @@ class Services:
             definitions=Definitions(store, reads, settings.topology.regions, settings.limits),
             known_boards=known,
             page_coalescer=RequestCoalescer(),
-            live_hub=Hub(reads, settings.stream),
+            live_hub=Hub(reads, places, settings.stream),
             accounts=accounts,
             credential_changes=CredentialChanges(accounts, passwords, players, writer),
             password_hashing=hashing,
-            player_export=PlayerExporter(players, databases, reads),
+            player_export=PlayerExporter(players, databases, reads, entries),
+            player_entries=entries,
             player_deletion=PlayerDeleter(shard_map, databases, players, settings.auth, settings.limits),
             system_status=SystemStatus(settings.process.instance_name, health, queues, gauges),
         )

@@ -22,4 +22,9 @@ class StreamSettings(Group):
     stream_slow_seconds: float = Field(
         10, gt=0, description="How long a listener may take nothing before it is cut off."
     )
+    stream_boards: int = Field(
+        200,
+        ge=1,
+        description="Rankings, of a region or GLOBAL, with live streams on one replica; more get 503.",
+    )
     stream_max_listeners: int = Field(10_000, ge=0, description="Live streams of one replica; more get 503.")

@@ -22,7 +22,11 @@ Answer = TypeVar("Answer")
 
 
 class Redefined(Exception):
-    """A board is not, or not any more, what a read took it for."""
+    """The board of a name is not, or not any more, what a read took it for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(name)
 
 
 def check_definition(board: Board, found: str) -> None:
@@ -35,7 +39,7 @@ def check_definition(board: Board, found: str) -> None:
     if (int(board_id), version == "gone", version) == (board.id, False, str(board.version)):
         return  # and something more, that a later version has put behind it
     if Definition.parse(board.name, found, None).age > known.age:
-        raise Redefined
+        raise Redefined(board.name)
 
 
 class KnownDefinitions(Protocol):
@@ -67,6 +71,12 @@ class Places:
             raise InvalidPayload(fields=[{"field": "region", "message": message}])
         return Place(found, ALL, region)
 
+    async def now(self, board: str, region: str) -> Place:
+        """Return what `of` does, and ask what the board is now: for reads that go on for long. Raises as `of`."""
+        if board != MAIN.name:
+            await self.look_again(board)
+        return await self.of(board, region)
+
     async def read(self, board: str, region: str, read: Callable[[Place], Awaitable[Answer]]) -> Answer:
         """Return what `read` makes of a ranking, from the beginning again when its board is defined otherwise by now.
 
@@ -78,6 +88,10 @@ class Places:
             except Redefined:
                 await self.look_again(board)
         raise Unavailable("The board is being defined anew; try again shortly.")
+
+    async def read_main(self, read: Callable[[Board], Awaitable[Answer]]) -> Answer:
+        """Return what `read` makes of the main board as it is known, or as it is by now. Raises what `read` raises."""
+        return await self.read(MAIN.name, GLOBAL, lambda place: read(place.board))
 
     async def look_again(self, name: str) -> Board:
         """Return what the board of a name is now; those who ask at once share it. Raises BoardNotFound, Unavailable."""
@@ -91,7 +105,7 @@ class Places:
         """
         if not place.board.is_main:
             if await self.look_again(place.board.name) != place.board:
-                raise Redefined
+                raise Redefined(place.board.name)
             return
         now = asyncio.get_running_loop().time()
         if now >= self._main_again_at and (self._main is None or self._main.done()):

@@ -54,13 +54,15 @@ class TopRows:
     def change_since(self, before: TopRows) -> dict[str, Any]:
         board = self.place.board
         found = changes(before.rows, self.rows)
+        # Defined anew a board may show the same row in another way.
+        rows = found.rows if before.place == self.place else list(self.rows)
         # Where ties go to the earliest, each score has a member of its own.
         present = {board.user_id_of(row.member) for row in self.rows}
         removed = [user_id for user_id in map(board.user_id_of, found.removed) if user_id not in present]
-        return {**self._head(), "rows": rows_as_json(board, found.rows), "removed": removed}
+        return {**self._head(), "rows": rows_as_json(board, rows), "removed": removed}
 
     def _head(self) -> dict[str, Any]:
-        return {"region": self.place.region, "total": self.total, "source": self.source}
+        return {"board": self.place.board.name, "region": self.place.region, "total": self.total, "source": self.source}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class PlayerRank:
     def snapshot(self) -> dict[str, Any]:
         (own,) = rows_as_json(self.place.board, (self.own,))
         return {
+            "board": self.place.board.name,
             "region": self.place.region,
             "total": self.total,
             "source": self.source,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from copy import copy
 from typing import Final
 
 import orjson
 
-from leaderboard_core.errors import LeaderboardError, UserNotFound
+from leaderboard_core.errors import BoardNotFound, LeaderboardError, UserNotFound
 from leaderboard_core.telemetry.exposition import count_from_zero
 from leaderboard_core.telemetry.metrics import STREAM_DROPPED, STREAM_EVENTS, STREAMS_OPEN
 from leaderboard_service.live.content import Content
@@ -42,7 +43,7 @@ class Feed:
         self.listeners: set[Listener] = set()
         self.version: Version | None = None
         self.problem: bytes | None = None
-        self.gone: UserNotFound | None = None
+        self.gone: UserNotFound | BoardNotFound | None = None
         self.final_event = b""
         self.heartbeat_count = 0
         self.idle_since = asyncio.get_running_loop().time()
@@ -58,12 +59,10 @@ class Feed:
         return not self._first_fetch.is_set()
 
     async def wait_for_first_fetch(self) -> None:
-        """Wait until the state was fetched. Raises UserNotFound when there is nothing to show."""
+        """Wait until the state was fetched. Raises UserNotFound or BoardNotFound when there is nothing to show."""
         await self._first_fetch.wait()
         if self.gone is not None:
-            error = UserNotFound(found=False)
-            error.source = self.gone.source
-            raise error
+            raise copy(self.gone)  # each caller adds where it came from
 
     # Called by the poller. Each returns whether the listeners must be woken.
 
@@ -90,7 +89,7 @@ class Feed:
         self.problem = event("unavailable", orjson.dumps(error.envelope()))
         return self._set_pending_update()
 
-    def end(self, error: UserNotFound, data: dict[str, str]) -> bool:
+    def end(self, error: UserNotFound | BoardNotFound, data: dict[str, str]) -> bool:
         """End the stream with a final event of this data: there is nothing to show any more."""
         self.gone = error
         self.final_event = event("gone", orjson.dumps(data))

@@ -6,13 +6,14 @@ import asyncio
 import contextvars
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import thread_time
 from typing import ClassVar, Final, Generic, TypeVar
 
 from leaderboard_core.boards import Place
-from leaderboard_core.errors import LeaderboardError, Unavailable, UserNotFound
+from leaderboard_core.errors import BoardNotFound, LeaderboardError, Unavailable, UserNotFound
+from leaderboard_service.boards.places import TRIES, Places, Redefined
 from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.live.content import PlayerRank, TopRows
 from leaderboard_service.live.feed import Feed
@@ -36,10 +37,19 @@ class Poller(ABC, Generic[Key]):
 
     kind: ClassVar[str]
 
-    def __init__(self, place: Place, reads: BoardReads, interval_seconds: float) -> None:
+    def __init__(
+        self,
+        place: Place,
+        reads: BoardReads,
+        places: Places,
+        interval_seconds: float,
+        on_empty: Callable[[], object],
+    ) -> None:
         self.feeds: dict[Key, Feed] = {}
         self._place = place
         self._reads = reads
+        self._places = places
+        self._on_empty: Callable[[], object] | None = on_empty
         self._interval = interval_seconds
         self._new = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -59,9 +69,17 @@ class Poller(ABC, Generic[Key]):
     def _drop(self, key: Key, feed: Feed) -> None:
         if self.feeds.get(key) is feed:
             del self.feeds[key]
-        if not self.feeds and self._task is not None:
-            self._task.cancel()
-            self._task = None
+        if not self.feeds:
+            if self._task is not None:
+                self._task.cancel()
+                self._task = None
+            self._leave()
+
+    def _leave(self) -> None:
+        """Be left to itself, once: whoever listens next has another poller."""
+        leave, self._on_empty = self._on_empty, None
+        if leave is not None:
+            leave()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -83,14 +101,47 @@ class Poller(ABC, Generic[Key]):
             except TimeoutError:
                 continue
         self._task = None
+        self._leave()
 
     async def _cycle(self, feeds: dict[Key, Feed]) -> None:
         self._degraded = False
         try:
-            await self._fetch(feeds)
+            await self._fetch_as_defined(feeds)
+        except BoardNotFound as error:
+            await self._end(error)
+        except LeaderboardError as error:
+            await self._fail(feeds.values(), error)
         except Exception:
             log.exception("live boards cannot be read", extra={"region": self._place.region, "kind": self.kind})
             await self._fail(feeds.values(), LeaderboardError())
+
+    async def _fetch_as_defined(self, feeds: dict[Key, Feed]) -> None:
+        """Fetch by what the board is now. Raises BoardNotFound when it is another one, and Unavailable."""
+        for _ in range(TRIES):
+            try:
+                await self._fetch(feeds)
+            except Redefined:
+                await self._define_anew()
+            else:
+                return
+        raise Unavailable
+
+    async def _define_anew(self) -> None:
+        board = await self._places.look_again(self._place.board.name)
+        if board.id != self._place.board.id:
+            raise BoardNotFound
+        self._place = self._place._replace(board=board)
+
+    async def _end(self, error: BoardNotFound) -> None:
+        """End all streams: there is no such board any more."""
+        ended, self.feeds = self.feeds, {}
+        self._leave()
+        await wake([(feed, feed.end(error, self._data_of_end(key))) for key, feed in ended.items()])
+
+    def _data_of_end(self, key: Key) -> dict[str, str]:
+        """Return the data of the event that ends a stream."""
+        del key
+        return {"board": self._place.board.name, "region": self._place.region}
 
     async def _fail(self, feeds: Iterable[Feed], error: LeaderboardError) -> None:
         self._degraded = True
@@ -109,11 +160,7 @@ class TopPoller(Poller[int]):
     async def _fetch(self, feeds: dict[int, Feed]) -> None:
         if not feeds:
             return
-        try:
-            page, source = await self._reads.top(self._place, max(feeds), 0)
-        except LeaderboardError as error:
-            await self._fail(feeds.values(), error)
-            return
+        page, source = await self._reads.top(self._place, max(feeds), 0)
         self._degraded = source != "redis"
         await wake(
             [
@@ -149,12 +196,17 @@ class RankPoller(Poller[tuple[str, int]]):
                     return feed, feed.fail(Unavailable("Redis is away, and Postgres does not have this player yet."))
             # A later player of that user_id is another one, with another feed.
             self.feeds.pop((user_id, reach), None)
-            return feed, feed.end(error, {"region": self._place.region, "user_id": user_id})
+            return feed, feed.end(error, self._data_of_end((user_id, reach)))
+        except BoardNotFound:
+            raise
         except LeaderboardError as error:
             self._degraded = True
             return feed, feed.fail(error)
         self._degraded = self._degraded or source != "redis"
         return feed, feed.show(content)
+
+    def _data_of_end(self, key: tuple[str, int]) -> dict[str, str]:
+        return {**super()._data_of_end(key), "user_id": key[0]}
 
 
 async def wake(fetched: Sequence[Fetched]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, RootModel
 
 from leaderboard_service.boards.schemas import BoardQuery, BoardRow
-from leaderboard_service.schemas import Board, ErrorEnvelope, Percentile, Total, UserId, whole
+from leaderboard_service.schemas import Board, BoardName, ErrorEnvelope, Percentile, Total, UserId, whole
 
 _LAST_EVENT_ID = (
     "The id of the last event that was seen: what changed since is sent, not everything. The header `Last-Event-ID`, "
@@ -30,6 +30,7 @@ class StreamRankQuery(BoardQuery):
 class TopSnapshot(BaseModel):
     """`event: snapshot`: everything."""
 
+    board: BoardName
     region: Board
     total: Total
     source: Source
@@ -42,8 +43,15 @@ class TopChange(TopSnapshot):
     removed: Annotated[list[UserId], Field(description="Players who are not among the rows any more.")]
 
 
-class TopEvent(RootModel[TopSnapshot | TopChange | ErrorEnvelope]):
-    """The `data` of an event: `snapshot`, `change`, or `unavailable` (an error's envelope)."""
+class BoardGone(BaseModel):
+    """`event: gone`: the board was deleted; the stream ends."""
+
+    board: BoardName
+    region: Board
+
+
+class TopEvent(RootModel[TopSnapshot | TopChange | BoardGone | ErrorEnvelope]):
+    """The `data` of an event: `snapshot`, `change`, `gone`, or `unavailable` (an error's envelope)."""
 
 
 class OwnRow(BoardRow):
@@ -53,6 +61,7 @@ class OwnRow(BoardRow):
 class StandingData(BaseModel):
     """`event: snapshot` and `event: change`: everything."""
 
+    board: BoardName
     region: Board
     total: Total
     source: Source
@@ -61,8 +70,9 @@ class StandingData(BaseModel):
 
 
 class Gone(BaseModel):
-    """`event: gone`: the player was deleted; the stream ends."""
+    """`event: gone`: the player was deleted, or taken off the board, or the board was; the stream ends."""
 
+    board: BoardName
     region: Board
     user_id: UserId
 

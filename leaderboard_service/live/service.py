@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from leaderboard_core.boards import Place
-from leaderboard_core.errors import Unavailable
+from leaderboard_core.errors import TooManyStreams, Unavailable
 from leaderboard_core.settings import StreamSettings
+from leaderboard_service.boards.places import Places
 from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.live.feed import Feed, Listener
 from leaderboard_service.live.polling import RankPoller, TopPoller, wake
@@ -21,8 +23,10 @@ _RETRY_AFTER_SECONDS: Final = 5.0
 class Hub:
     """Gives out listeners; the streams of one kind on one board share a poller."""
 
-    def __init__(self, reads: BoardReads, settings: StreamSettings) -> None:
+    def __init__(self, reads: BoardReads, places: Places, settings: StreamSettings) -> None:
         self._reads = reads
+        self._places = places
+        self._max_boards = settings.stream_boards
         self._max_listeners = settings.stream_max_listeners
         self._interval = settings.stream_interval_ms / 1000
         self._heartbeat_seconds = settings.stream_heartbeat_seconds
@@ -34,22 +38,26 @@ class Hub:
         self._stopping = False
 
     def top(self, place: Place, limit: int, last_event_id: str) -> Listener:
-        """Listen to the first `limit` rows of a board. Raises Unavailable when too many listen."""
-        self._check_capacity()
+        """Listen to the first `limit` rows of a board. Raises Unavailable when too many listen, and TooManyStreams."""
+        self._check_capacity(place)
         found = self._top_pollers.get(place.name)
         if found is None:
-            found = self._top_pollers[place.name] = TopPoller(place, self._reads, self._interval)
+            leave = partial(self._top_pollers.pop, place.name)
+            found = TopPoller(place, self._reads, self._places, self._interval, leave)
+            self._top_pollers[place.name] = found
         return self._join(found.feed(limit), last_event_id)
 
     async def rank(self, place: Place, user_id: str, reach: int, last_event_id: str) -> Listener:
         """Listen to a player's rank with `reach` neighbours on both sides.
 
-        Raises UserNotFound, or Unavailable when too many listen.
+        Raises UserNotFound, NoEntry, BoardNotFound, or Unavailable when too many listen, and TooManyStreams.
         """
-        self._check_capacity()
+        self._check_capacity(place)
         found = self._rank_pollers.get(place.name)
         if found is None:
-            found = self._rank_pollers[place.name] = RankPoller(place, self._reads, self._interval)
+            leave = partial(self._rank_pollers.pop, place.name)
+            found = RankPoller(place, self._reads, self._places, self._interval, leave)
+            self._rank_pollers[place.name] = found
         feed = found.feed((user_id, reach))
         listener = self._join(feed, last_event_id)
         try:
@@ -65,9 +73,12 @@ class Hub:
         for listener in list(self._listeners):
             listener.close()
 
-    def _check_capacity(self) -> None:
+    def _check_capacity(self, place: Place) -> None:
         if len(self._listeners) >= self._max_listeners:
             raise Unavailable("This replica has as many live streams as it may.", retry_after=_RETRY_AFTER_SECONDS)
+        names = self._top_pollers.keys() | self._rank_pollers.keys()
+        if place.name not in names and len(names) >= self._max_boards:
+            raise TooManyStreams(retry_after=_RETRY_AFTER_SECONDS)
 
     def _join(self, feed: Feed, last_event_id: str) -> Listener:
         listener = feed.join(last_event_id, self._remove)

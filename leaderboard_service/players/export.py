@@ -14,7 +14,9 @@ from leaderboard_service.boards.results import RankEntry
 from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.boards.source_header import Source
 from leaderboard_service.players.credentials import Credential
+from leaderboard_service.players.entries import PlayerEntries
 from leaderboard_service.players.service import Players, StoredPlayer
+from leaderboard_service.players.standings import PlayerEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,14 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class ExportedPlayer:
-    """A player, its ranks by board, when its password was saved (µs, if it has one) and its row (once written)."""
+    """A player, its ranks and entries, when its password was saved (µs, if it has one) and its row (once written).
+
+    The ranks are those on the main board, by region.
+    """
 
     player: StoredPlayer
     ranks: dict[str, RankEntry]
+    entries: list[PlayerEntry]
     account_saved_at: int | None
     saved: Saved | None
 
@@ -42,10 +48,11 @@ class ExportedPlayer:
 class PlayerExporter:
     """Exports players from Redis and Postgres, for their own token or a server's."""
 
-    def __init__(self, players: Players, databases: RegionDatabases, reads: BoardReads) -> None:
+    def __init__(self, players: Players, databases: RegionDatabases, reads: BoardReads, entries: PlayerEntries) -> None:
         self._players = players
         self._databases = databases
         self._reads = reads
+        self._entries = entries
 
     async def export(self, user_id: str, caller: Identity) -> tuple[ExportedPlayer, Source]:
         """Gather everything about a player, from Postgres alone when Redis is unavailable for any part of it.
@@ -57,18 +64,21 @@ class PlayerExporter:
         try:
             player = _checked(await self._players.find(user_id), caller, source)
             ranks, source = await self._reads.standings(_places_of(player), user_id)
+            if source == "redis":
+                entries, source = await self._entries.all(user_id, from_postgres=False)
         except (WarmingUp, Unavailable):
             source = "postgres"
         if source == "postgres":
             player = _checked(await self._find_saved(user_id), caller, source)
             ranks, _ = await self._reads.standings(_places_of(player), user_id, from_postgres=True)
+            entries, _ = await self._entries.all(user_id, from_postgres=True)
         pool, account_saved_at = self._databases[player.region], None
         async with self._databases.answering():
             saved = await _saved(pool, user_id)
             if player.protected:  # else a row in accounts is the leftover of a registration that died
                 account_saved_at = await pool.fetchval(sql.load("account_saved_at"), user_id)
         check_age_of_proof(caller, account_saved_at)
-        return ExportedPlayer(player, ranks, account_saved_at, saved), source
+        return ExportedPlayer(player, ranks, entries, account_saved_at, saved), source
 
     async def _find_saved(self, user_id: str) -> StoredPlayer | None:
         async with self._databases.answering():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from leaderboard_core import calls
 from leaderboard_core.errors import (
@@ -23,8 +23,9 @@ from leaderboard_service.boards.ranking import percentile
 from leaderboard_service.boards.source_header import ANSWERED, reply_from
 from leaderboard_service.dependencies import SAME_ORIGIN, Caller, IdempotencyKey, RequestId
 from leaderboard_service.openapi import STORE_ERRORS, TOKEN_ERRORS, Errors, refused_with
-from leaderboard_service.players.dependencies import PlayerDeletion, PlayerExport
-from leaderboard_service.players.schemas import UserDeleted, UserExport
+from leaderboard_service.players.dependencies import EntriesOfPlayer, PlayerDeletion, PlayerExport
+from leaderboard_service.players.schemas import EntriesQuery, PlayerOnBoards, UserDeleted, UserExport
+from leaderboard_service.players.standings import entry_as_json
 from leaderboard_service.schemas import UserId
 
 _ERRORS: Final[Errors] = (*TOKEN_ERRORS, Forbidden, UserNotFound, RegionMismatch, InvalidPayload)
@@ -62,11 +63,35 @@ async def export_player(user_id: UserId, caller: Caller, exporter: PlayerExport)
             board: {"rank": entry.row.rank, "total": entry.total, "percentile": percentile(entry.row.rank, entry.total)}
             for board, entry in exported.ranks.items()
         },
+        "entries": list(map(entry_as_json, exported.entries)),
         "account": None if exported.account_saved_at is None else {"created_at": exported.account_saved_at},
         "saved": saved
         and {"name": saved.name, "region": saved.region, "score": saved.score, "updated_at": saved.updated_at},
     }
     return reply_from(source, content, _NOT_KEPT)
+
+
+@router.get(
+    calls.ENTRIES.path,
+    response_description="A page of entries.",
+    response_model=PlayerOnBoards,
+    responses=ANSWERED | refused_with(UserNotFound, InvalidPayload, Unavailable),
+)
+async def list_entries(user_id: UserId, query: Annotated[EntriesQuery, Query()], entries: EntriesOfPlayer) -> JSONReply:
+    """Where a player stands on every board.
+
+    A hundred boards a page, `main` first and the others by name; pages go on with `cursor`. As any read of boards it
+    needs no token.
+    """
+    page, source = await entries.page(user_id, query.cursor)
+    content = {
+        "user_id": user_id,
+        "name": page.card.name,
+        "region": page.card.region,
+        "entries": list(map(entry_as_json, page.entries)),
+        "next_cursor": page.next_cursor,
+    }
+    return reply_from(source, content)
 
 
 @router.delete(

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
-from leaderboard_service.schemas import Micros, Name, Percentile, Rank, Region, Score, Total, UserId
+from leaderboard_service.schemas import (
+    BoardName,
+    BoardPosition,
+    Metadata,
+    Micros,
+    Name,
+    Percentile,
+    Rank,
+    Region,
+    Score,
+    ScoreText,
+    Total,
+    UserId,
+)
 
 
 class ExportedUser(BaseModel):
@@ -25,6 +39,38 @@ class ExportedRank(BaseModel):
     percentile: Percentile
 
 
+class EntriesQuery(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    cursor: Annotated[
+        BoardName | None, Field(description="The `next_cursor` of the page before: reads on behind it.")
+    ] = None
+
+
+class StandingOnBoard(ExportedRank):
+    position: BoardPosition
+
+
+class EntryOnBoard(BaseModel):
+    board: BoardName
+    score: Score
+    score_text: ScoreText | SkipJsonSchema[None] = None
+    metadata: Metadata = None
+    updated_at: Micros
+    ranks: Annotated[
+        dict[str, StandingOnBoard],
+        Field(description="In the ranking of the home region, if the board has those of regions, and in GLOBAL's."),
+    ]
+
+
+class PlayerOnBoards(BaseModel):
+    user_id: UserId
+    name: Name
+    region: Region
+    entries: Annotated[list[EntryOnBoard], Field(description="`main` first, then by the boards' names.")]
+    next_cursor: Annotated[str | None, Field(description="For `cursor`; null when no board follows.")]
+
+
 class ExportedAccount(BaseModel):
     created_at: Micros
 
@@ -39,6 +85,7 @@ class ExportedRow(BaseModel):
 class UserExport(BaseModel):
     user: Annotated[ExportedUser, Field(description="The player as boards show it.")]
     ranks: Annotated[dict[str, ExportedRank], Field(description="By board: the home region's and GLOBAL.")]
+    entries: Annotated[list[EntryOnBoard], Field(description="On boards other than `main`, by their names.")]
     account: Annotated[ExportedAccount | None, Field(description="When the password was saved; null without one.")]
     saved: Annotated[ExportedRow | None, Field(description="The row in Postgres; null while it is on its way.")]
 

@@ -538,6 +538,15 @@ WHERE (key, member) < ($4, $5) AND key >= $6
 ORDER BY key DESC, member DESC
 LIMIT $7
 
+-- name: boards_of_player
+-- $1 user_id. Result: board_id of each board on which the player has an entry, also of those that are gone
+SELECT board_id FROM entries WHERE user_id = $1 AND board_window = 'all' AND NOT removed
+
+-- name: entries_of_player
+-- $1 user_id, $2 ids of boards. Result: board_id, key, member, micros, metadata
+SELECT board_id, key, member, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros, metadata FROM entries
+WHERE user_id = $1 AND board_id = ANY($2::bigint[]) AND board_window = 'all' AND NOT removed
+
 -- name: players_by_id
 -- $1 user_ids. Result: as page_players
 SELECT user_id, name, region, score,
@@ -631,6 +640,11 @@ RETURNING name, id, version, gone, rules, FALSE AS everywhere
 -- name: board_by_name
 -- $1 name
 SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere FROM boards WHERE name = $1
+
+-- name: boards_by_id
+-- $1 ids. Those that are gone are left out
+SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere FROM boards
+WHERE id = ANY($1::bigint[]) AND NOT gone
 
 -- name: all_boards
 -- $1 whether only those that some shard may lack

@@ -223,7 +223,7 @@ async def test_a_board_that_is_another_one_each_time_is_unavailable(api: Api) ->
     async def read(place: Place) -> None:
         nonlocal tries
         tries += 1
-        raise Redefined
+        raise Redefined(place.board.name)
 
     with pytest.raises(Unavailable):
         await places.read("main", GLOBAL, read)

@@ -107,7 +107,7 @@ async def test_a_deleted_player_is_gone_and_one_of_that_name_is_another(start: S
             pipe.delete("user:c")
             await pipe.execute()
         event = await one.next()
-        assert (event.name, event.data) == ("gone", {"region": "GLOBAL", "user_id": "c"})
+        assert (event.name, event.data) == ("gone", {"board": "main", "region": "GLOBAL", "user_id": "c"})
         assert await one.ended() is True
         assert (await other.next()).data["total"] == 4, "and life goes on"
     assert (await api.get("/stream/rank/c?range=1")).status_code == 404

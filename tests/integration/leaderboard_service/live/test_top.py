@@ -49,6 +49,7 @@ async def test_a_snapshot_and_then_what_changes(any_api: Api) -> None:
         assert listener.retry == 1000
         assert first.name == "snapshot"
         assert first.data == {
+            "board": "main",
             "region": "ASIA",
             "total": 3,
             "source": "redis",

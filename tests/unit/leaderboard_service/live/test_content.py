@@ -72,6 +72,7 @@ def test_an_empty_board_becomes_full_and_empty_again() -> None:
     empty, full = shown([], 10), shown([Row("a", 1, "Ann", "EU"), Row("b", 1, "Bob", "EU")], 10)
     assert [row["rank"] for row in full.change_since(empty)["rows"]] == [1, 1]
     assert empty.change_since(full) == {
+        "board": "main",
         "region": "GLOBAL",
         "total": 0,
         "source": "redis",
@@ -93,6 +94,7 @@ def test_a_rank_is_sent_whole() -> None:
     rows = ranked([Row(name, score, name, "EU") for name, score in (("a", 3), ("b", 2), ("c", 2))])
     rank = PlayerRank(Place.on_main("EU"), 3, "redis", rows[1], (rows[0], rows[2]))
     assert rank.snapshot() == rank.change_since(rank) == {
+        "board": "main",
         "region": "EU",
         "total": 3,
         "source": "redis",
