@@ -62,7 +62,7 @@ def delete(board: Annotated[str, typer.Argument(help="The board's name.")], yes:
     """Delete a board for good, with its entries."""
 
     def work(client: Client) -> None:
-        found = client.board(board)
+        found = client.board_definition(board)
         if not yes and not typer.confirm(f"Delete {_named(found)} with all of its entries?", err=True):
             fail("Nothing was deleted.")
         client.delete_board(board)
