@@ -20,6 +20,7 @@ PINNED = {
     "forbidden_origin": 403,
     "not_found": 404,
     "user_not_found": 404,
+    "no_entry": 404,
     "board_not_found": 404,
     "method_not_allowed": 405,
     "request_timeout": 408,
@@ -47,6 +48,7 @@ PINNED = {
     "warming_up": 503,
     "repartitioning": 503,
     "not_everywhere": 503,
+    "too_many_streams": 503,
     "gateway_timeout": 504,
 }
 
