@@ -10,6 +10,7 @@ from leaderboard_core.redis.admission import REPARTITIONING
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from tests.conftest import Start
 from tests.docs.recording import Recorder
+from tests.support.events import listening
 from tests.support.service import Api
 from tests.support.waiting import eventually
 from tests.support.worker import drained, working
@@ -34,6 +35,9 @@ async def tell(start: Start, redis_1: redis.Redis, environ: dict[str, str]) -> R
         await recorder.call(api, "GET /status", title="Everything is saved")
     await _refusals(recorder, api, start)
     await _limits(recorder, start, api)
+    full = await start(STREAM_BOARDS="1")
+    async with listening(str(full.http.base_url), "/stream/top?region=EU"):
+        await recorder.error(full, "too_many_streams", "GET /stream/top?region=NA")
     away = await start(ready=False, REDIS_URL=NOWHERE)
     await recorder.error(away, "unavailable", "POST /auth/register", ALICE)
     main = "PUT /boards/main"
@@ -129,7 +133,19 @@ async def _definitions(recorder: Recorder, api: Api) -> None:
     await call(api, f"DELETE {entry}", "/boards/laps/entries/alice", token=admin, admin=True, title="An entry")
     await call(api, "GET /boards", title="All of them")
     await call(api, f"GET {path}", "/boards/main", title="One board")
+    await _laps(recorder, api)
     await call(api, f"DELETE {path}", "/boards/laps", token=admin, admin=True, title="An old board")
+
+
+async def _laps(recorder: Recorder, api: Api) -> None:
+    """Read the other board, with two players on it."""
+    for user_id, score in (("bob", 83_120), ("dave", 81_905)):
+        lap = {"user_id": user_id, "region": "EU", "score": score, "board": "laps"}
+        assert (await api.post("/score", lap, token=api.server_token())).status_code == 200
+    await recorder.call(api, "GET /top", "/top?board=laps&limit=2", title="Another board")
+    await recorder.call(api, "GET /rank/{user_id}", "/rank/bob?board=laps", title="On another board")
+    await recorder.call(api, "GET /users/{user_id}/entries", "/users/bob/entries", title="On two boards")
+    await recorder.error(api, "no_entry", "GET /rank/alice?board=laps")
 
 
 async def _refusals(recorder: Recorder, api: Api, start: Start) -> None:

@@ -1,7 +1,8 @@
 --[[
 Count the players of this shard's part of several rankings before one point in each, which is another shard's player's.
 
-KEYS  1 admission   then for each ranking: 1 its board's definition   2 its set
+KEYS  1 admission
+      then for each ranking: 1 its board's definition   2 its set
 ARGV  for each ranking key and member of the point
 Result for each ranking {definition, total, above, before}
 ]]

@@ -48,6 +48,7 @@ PINNED = {
     "warming_up": 503,
     "repartitioning": 503,
     "not_everywhere": 503,
+    "too_many_streams": 503,
     "gateway_timeout": 504,
 }
 
