@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -62,8 +62,8 @@ def delete(board: Annotated[str, typer.Argument(help="The board's name.")], yes:
     """Delete a board for good, with its entries."""
 
     def work(client: Client) -> None:
-        found = client.board_definition(board)
-        if not yes and not typer.confirm(f"Delete {_named(found)} with all of its entries?", err=True):
+        named = _named(board, client.board_definition(board).definition)
+        if not yes and not typer.confirm(f"Delete {named} with all of its entries?", err=True):
             fail("Nothing was deleted.")
         client.delete_board(board)
         console.print(f"{board}: deleted", markup=False)
@@ -86,7 +86,9 @@ def _apply(client: Client, wanted: dict[str, dict[str, Any]], name: str, *, prun
     before = {board.board: board for board in _all_boards(client)}
     doomed = sorted(before.keys() - wanted.keys() - {"main"}) if prune else []
     if doomed:
-        console.print(f"Not in {name}: {', '.join(_named(before[board]) for board in doomed)}", markup=False)
+        console.print(
+            f"Not in {name}: {', '.join(_named(board, before[board].definition) for board in doomed)}", markup=False
+        )
         if not yes and not typer.confirm("Delete these boards with all of their entries?", err=True):
             fail("Nothing was changed.")
     for board, rules in wanted.items():
@@ -108,9 +110,9 @@ def _all_boards(client: Client) -> list[DefinedBoard]:
     return boards
 
 
-def _named(board: DefinedBoard) -> str:
-    title = board.definition.get("title")
-    return f"{board.board} ({title})" if title else board.board
+def _named(board: str, definition: Mapping[str, Any]) -> str:
+    title = definition.get("title")
+    return f"{board} ({title})" if title else board
 
 
 def _where(board: DefinedBoard) -> str:

@@ -33,14 +33,22 @@ class Stated(NamedTuple):
 
 
 async def state(
-    pool: Pool, name: str, rules: Rules, *, at_most: int, compare: Callable[[Rules], None] = lambda _: None
+    pool: Pool,
+    name: str,
+    rules: Rules,
+    *,
+    at_most: int,
+    compare: Callable[[Rules], None] = lambda _: None,
+    seen: Definition | None = None,
 ) -> Stated:
     """State the rules of a board, which is made if there is none; its version counts on unless they are what they were.
 
-    `compare` is told the rules of before, and may raise. Raises TooManyBoards when there are `at_most` beside the main
-    board, and asyncpg's errors.
+    `compare` is told the rules of before, and may raise. `seen` is what shards have, which is adopted if it is of a
+    later board. Raises TooManyBoards when there are `at_most` beside the main board, and asyncpg's errors.
     """
     async with _alone(pool) as connection:
+        if seen is not None and seen.name != MAIN.name:
+            await _adopt(connection, seen)
         row = await connection.fetchrow(sql.load("lock_board"), name)
         if row is None or row["gone"]:
             if await connection.fetchval(sql.load("number_of_boards")) >= at_most:
@@ -66,12 +74,16 @@ async def adopt(pool: Pool, seen: Definition) -> SavedDefinition | None:
 
     No id is given out any more that is not later. Returns None when nothing had to be changed. Raises asyncpg's errors.
     """
-    board = seen.board
     async with _alone(pool) as connection:
-        row = await connection.fetchrow(
-            sql.load("adopt_board"), seen.name, board.id, board.version, seen.gone, board.rules.encode()
-        )
+        row = await _adopt(connection, seen)
     return None if row is None else SavedDefinition.of_row(row)
+
+
+async def _adopt(connection: Any, seen: Definition) -> Any:
+    board = seen.board
+    return await connection.fetchrow(
+        sql.load("adopt_board"), seen.name, board.id, board.version, seen.gone, board.rules.encode()
+    )
 
 
 async def overtake(pool: Pool, known: Definition, seen: Definition) -> SavedDefinition | None:

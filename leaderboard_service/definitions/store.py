@@ -46,8 +46,9 @@ class DefinitionStore:
         """
         made = False
         for _ in range(_ROUNDS):
+            seen = await self._latest_of(name)
             async with self._databases.answering(_POSTGRES):
-                stated = await saved.state(self._pool, name, rules, at_most=at_most, compare=compare)
+                stated = await saved.state(self._pool, name, rules, at_most=at_most, compare=compare, seen=seen)
             made = made or stated.made
             wanted = stated.saved.definition
             there = await self._tell(wanted)
@@ -92,6 +93,12 @@ class DefinitionStore:
                 continue
         async with self._databases.answering(_POSTGRES):
             return sorted({MAIN.name, *(one.definition.name for one in await saved.all_saved(self._pool))})
+
+    async def _latest_of(self, name: str) -> Definition | None:
+        """Read what the shards that are open have of a name; None where they have nothing, or none is."""
+        answers = await asyncio.gather(*(self._ask(name, index) for index in range(len(self._map.shards))))
+        known = (answer for answer in answers if isinstance(answer, Definition))
+        return max(known, key=lambda one: one.age, default=None)
 
     async def _ask(self, name: str, index: int) -> Definition | Unavailable | WarmingUp | None:
         try:

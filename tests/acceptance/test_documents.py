@@ -155,7 +155,7 @@ def test_nothing_is_left_out() -> None:
     assert {
         language: sum(snippet.language == language for snippet in found) for language in ("sh", "python", "js")
     } == {
-        "sh": 7,
+        "sh": 10,
         "python": 5,
         "js": 5,
     }

@@ -22,6 +22,8 @@ CALLS = {item["name"]: item for item in requests_of(folder("Calls"))}
 WITH_ANOTHER_TOKEN = {
     *("Submit for anybody", "Submit many", "New secret", "Delete the rival", "Define a board"),
     *("Define a board: a rule that cannot be changed", "Take a board away: the main board"),
+    *("Make a board", "Make a board: it has another order", "Submit to the board"),
+    *("Take an entry off", "Take a board away"),
 }
 
 
