@@ -27,13 +27,13 @@ from leaderboard_client.results import (
     DefinedBoard,
     Deleted,
     Entered,
+    EntryOnBoard,
+    EntryPage,
     Export,
     ExportedUser,
-    Health,
     ListedRow,
     Page,
     Player,
-    QueueStatus,
     Rank,
     Ranks,
     Refusal,
@@ -41,13 +41,12 @@ from leaderboard_client.results import (
     Row,
     Saved,
     Standing,
-    Status,
     Submission,
-    WorkerStatus,
     Written,
 )
 from leaderboard_client.sse import Event
 from leaderboard_client.sync_client import Board, Client
+from leaderboard_client.system_results import Health, QueueStatus, Status, WorkerStatus
 from leaderboard_client.version import __version__
 
 __all__ = [
@@ -66,6 +65,8 @@ __all__ = [
     "DefinedBoard",
     "Deleted",
     "Entered",
+    "EntryOnBoard",
+    "EntryPage",
     "Event",
     "Export",
     "ExportedUser",

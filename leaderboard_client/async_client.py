@@ -132,8 +132,8 @@ def _feed(
 class AsyncBoard(_Caller[BoardApi]):
     """One board of a client, whose connections, token and player it shares; `client.board("kills")` gives it."""
 
-    def __init__(self, client: AsyncClient, name: str) -> None:
-        self._api = BoardApi(caller=client._api.caller, board_name=name)
+    def __init__(self, client: AsyncClient, name: str, *, metadata: bool = False) -> None:
+        self._api = BoardApi(caller=client._api.caller, board_name=name, metadata=metadata)
         self._http, self._base_url = client._http, client._base_url
         self._policy, self._stream_policy = client._policy, client._stream_policy
 
@@ -184,9 +184,9 @@ class AsyncClient(Settings[httpx.AsyncClient], _Caller[Api]):
     ) -> None:
         await self.close()
 
-    def board(self, name: str) -> AsyncBoard:
-        """Return one board to submit to and to read; nothing is sent."""
-        return AsyncBoard(self, name)
+    def board(self, name: str, *, metadata: bool = False) -> AsyncBoard:
+        """Return one board to submit to and to read, its rows with their metadata if wanted; nothing is sent."""
+        return AsyncBoard(self, name, metadata=metadata)
 
     register = _call(Api.register)
     login = _call(Api.login)
@@ -214,6 +214,7 @@ class AsyncClient(Settings[httpx.AsyncClient], _Caller[Api]):
     ranks = _call(Api.ranks)
     around = _call(Api.around)
     export_user = _call(Api.export_user)
+    entries = _call(Api.entries)
     status = _call(Api.status)
     health = _call(Api.health)
     metrics = _call(Api.metrics)

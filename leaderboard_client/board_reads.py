@@ -73,26 +73,20 @@ class BoardReads(Session):
 
     def rank(self, user_id: str | None = None, *, region: str = GLOBAL) -> Call[Rank]:
         """Return a player's rank: 1 + the number of players with a strictly higher score. Raises NotFound."""
-        return Call(
-            "GET",
-            f"/rank/{segment(self.own(user_id))}",
-            reading.rank,
-            query={"board": self.named_board, "region": region},
-        )
+        path = f"/rank/{segment(self.own(user_id))}"
+        return Call("GET", path, reading.rank, query=self._rows(region))
 
     def ranks(self, user_ids: Iterable[str], *, region: str = GLOBAL) -> Call[Ranks]:
         """Rank up to 1,000 players (friends) among themselves and on the board; unknown ones are listed, not raised."""
-        return Call(
-            "POST",
-            "/ranks",
-            reading.ranks,
-            body=given({"user_ids": list(user_ids), "region": region}, board=self.named_board),
+        body = given(
+            {"user_ids": list(user_ids), "region": region}, board=self.named_board, metadata=self.metadata or None
         )
+        return Call("POST", "/ranks", reading.ranks, body=body)
 
     def around(self, user_id: str | None = None, *, region: str = GLOBAL, reach: int = 10) -> Call[Around]:
         """Return a player and up to `reach` (1-100) rows above and below it. Raises NotFound."""
         path = f"/around/{segment(self.own(user_id))}"
-        return Call("GET", path, reading.around, query=self._query(region, range=reach))
+        return Call("GET", path, reading.around, query=self._rows(region, range=reach))
 
     def stream_top(self, region: str = GLOBAL, *, limit: int = 10, max_outage: float | None = None) -> Stream[LiveTop]:
         """Follow the best `limit` (1-100) rows of a board: yields the whole state whenever it changes.
@@ -156,7 +150,15 @@ class BoardReads(Session):
         return f"/stream/rank/{segment(self.own(user_id))}", self._query(region, range=reach)
 
     def _page(self, path: str, region: str, query: Mapping[str, QueryValue]) -> Call[Page]:
-        return Call("GET", path, reading.page, query={**self._query(region), **query})
+        return Call("GET", path, reading.page, query={**self._query(region), **query, "metadata": self._asked})
 
     def _query(self, region: str, **query: QueryValue) -> dict[str, QueryValue]:
         return {"board": self.named_board, "region": region, **query}
+
+    def _rows(self, region: str, **query: QueryValue) -> dict[str, QueryValue]:
+        return self._query(region, **query) | {"metadata": self._asked}
+
+    @property
+    def _asked(self) -> str | None:
+        """Whether rows are to have metadata, as a call says it."""
+        return "true" if self.metadata else None

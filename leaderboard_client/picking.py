@@ -27,6 +27,10 @@ def pick(kind: type[T], data: Mapping[str, Any], **given: Any) -> T:
 
 
 def rows_of(data: Mapping[str, Any], kind: type[T], name: str = "rows") -> tuple[T, ...]:
-    """Build the rows of an answer; `kind` has no optional fields. In a quarter of `pick`'s time, for large pages."""
-    take = itemgetter(*_names(cast("Any", kind))[0])
-    return tuple([kind(*take(row)) for row in data[name]])
+    """Build the rows of an answer, which all have the same fields. In a quarter of `pick`'s time, for large pages."""
+    rows = data[name]
+    needed, optional = _names(cast("Any", kind))
+    if rows and not rows[0].keys().isdisjoint(optional):
+        return tuple([pick(kind, row) for row in rows])
+    take = itemgetter(*needed)
+    return tuple([kind(*take(row)) for row in rows])

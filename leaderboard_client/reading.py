@@ -16,13 +16,13 @@ from leaderboard_client.results import (
     DefinedBoard,
     Deleted,
     Entered,
+    EntryOnBoard,
+    EntryPage,
     Export,
     ExportedUser,
-    Health,
     ListedRow,
     Page,
     Player,
-    QueueStatus,
     Rank,
     Ranks,
     Refusal,
@@ -30,11 +30,10 @@ from leaderboard_client.results import (
     Row,
     Saved,
     Standing,
-    Status,
-    WorkerStatus,
     Written,
 )
 from leaderboard_client.steps import Answer
+from leaderboard_client.system_results import Health, QueueStatus, Status, WorkerStatus
 
 
 def registered(answer: Answer) -> Registered:
@@ -116,6 +115,15 @@ def deleted(answer: Answer) -> Deleted:
     return pick(Deleted, answer.json())
 
 
+def _entry(data: dict[str, Any]) -> EntryOnBoard:
+    return pick(EntryOnBoard, data, ranks={name: pick(BoardRank, rank) for name, rank in data["ranks"].items()})
+
+
+def entries(answer: Answer) -> EntryPage:
+    data = answer.json()
+    return pick(EntryPage, data, entries=tuple(map(_entry, data["entries"])), source=_source(answer))
+
+
 def export(answer: Answer) -> Export:
     data = answer.json()
     return Export(
@@ -123,6 +131,7 @@ def export(answer: Answer) -> Export:
         ranks={board: pick(BoardRank, place) for board, place in data["ranks"].items()},
         account=data["account"] and pick(Account, data["account"]),
         saved=data["saved"] and pick(Saved, data["saved"]),
+        entries=tuple(map(_entry, data.get("entries", ()))),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from leaderboard_client import reading
 from leaderboard_client.board_reads import BoardReads
 from leaderboard_client.calls import Call, segment
-from leaderboard_client.results import BoardPage, DefinedBoard, Export, Health, Status
+from leaderboard_client.results import BoardPage, DefinedBoard, EntryPage, Export
+from leaderboard_client.system_results import Health, Status
 
 
 class Reads(BoardReads):
@@ -26,6 +27,11 @@ class Reads(BoardReads):
     def export_user(self, user_id: str) -> Call[Export]:
         """Return all data kept of a player, with its own token or a server's. Raises NotFound, Forbidden."""
         return Call("GET", f"/users/{segment(user_id)}", reading.export, token=self.token)
+
+    def entries(self, user_id: str | None = None, *, cursor: str | None = None) -> Call[EntryPage]:
+        """Return where a player stands on every board, a hundred at once. Raises NotFound."""
+        path = f"/users/{segment(self.own(user_id))}/entries"
+        return Call("GET", path, reading.entries, query={"cursor": cursor})
 
     def status(self) -> Call[Status]:
         """Return whether everything is saved, the workers, and the source of reads."""

@@ -129,7 +129,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a board; players of one score share a rank (1, 1, 3), and each has a `position` of its own, from 1."""
+    """A row of a board; players of one score share a rank (1, 1, 3), and each has a `position` of its own, from 1.
+
+    `score_text` is how a board with `decimals` shows the score. `metadata` belongs to it; it comes where it was asked
+    for, and the board keeps some.
+    """
 
     rank: int
     position: int
@@ -137,6 +141,8 @@ class Row:
     name: str
     region: str
     score: int
+    score_text: str | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +158,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """A player's rank on a board of `total`; `percentile` is the share of the others without a higher score."""
+    """A player's rank on a board of `total`; `percentile` is the share of the others who are not better."""
 
     region: str
     total: int
@@ -163,11 +169,13 @@ class Rank:
     name: str
     score: int
     source: str
+    score_text: str | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ListedRow:
-    """A requested player: `place` within the list, `rank` and `percentile` on the board."""
+    """A requested player: `place` within the list, `rank` and `percentile` on the board, else as `Row`."""
 
     place: int
     rank: int
@@ -177,6 +185,8 @@ class ListedRow:
     name: str
     region: str
     score: int
+    score_text: str | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,44 +220,6 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """Whether the answering process can serve, and its whole answer."""
-
-    ok: bool
-    details: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStatus:
-    """The queue of a region; `lag_seconds` is the age of the oldest event not committed yet."""
-
-    region: str
-    waiting: int
-    processing: int
-    dead: int
-    lag_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStatus:
-    """A worker, and the age of its last heartbeat."""
-
-    name: str
-    last_seen_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Whether everything is saved; `reads` is "redis" or "postgres", `details` the whole answer."""
-
-    ok: bool
-    reads: str
-    queues: tuple[QueueStatus, ...]
-    workers: tuple[WorkerStatus, ...]
-    details: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class ExportedUser:
     """A player as Redis knows it; `protected` when the account has a password, `has_secret` when it has a secret."""
 
@@ -267,6 +239,31 @@ class BoardRank:
     rank: int
     total: int
     percentile: float
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryOnBoard:
+    """What a player has on a board, and its `ranks` there by home region and GLOBAL; `updated_at` is µs since the epoch."""
+
+    board: str
+    score: int
+    updated_at: int
+    ranks: Mapping[str, BoardRank]
+    score_text: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage:
+    """A page of a player's boards, `main` first, then by name; `next_cursor` is None at the end."""
+
+    user_id: str
+    name: str
+    region: str
+    entries: tuple[EntryOnBoard, ...]
+    next_cursor: str | None
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,10 +287,11 @@ class Saved:
 class Export:
     """All data kept of a player; `account` is None without a password, `saved` until its row is written.
 
-    `ranks` are by board: the home region and GLOBAL.
+    `ranks` are those on `main`, by home region and GLOBAL; `entries` what it has on other boards.
     """
 
     user: ExportedUser
     ranks: Mapping[str, BoardRank]
     account: Account | None
     saved: Saved | None
+    entries: tuple[EntryOnBoard, ...] = ()

@@ -30,9 +30,12 @@ class Caller:
 class Session:
     """Whose calls these are, and for which board; several boards share one caller."""
 
-    def __init__(self, token: str | None = None, *, caller: Caller | None = None, board_name: str = MAIN) -> None:
+    def __init__(
+        self, token: str | None = None, *, caller: Caller | None = None, board_name: str = MAIN, metadata: bool = False
+    ) -> None:
         self.caller = Caller(token) if caller is None else caller
         self.board_name = board_name
+        self.metadata = metadata
 
     @property
     def token(self) -> str | None:

@@ -127,8 +127,8 @@ def _feed(
 class Board(_Caller[BoardApi]):
     """One board of a client, whose connections, token and player it shares; `client.board("kills")` gives it."""
 
-    def __init__(self, client: Client, name: str) -> None:
-        self._api = BoardApi(caller=client._api.caller, board_name=name)
+    def __init__(self, client: Client, name: str, *, metadata: bool = False) -> None:
+        self._api = BoardApi(caller=client._api.caller, board_name=name, metadata=metadata)
         self._http, self._base_url = client._http, client._base_url
         self._policy, self._stream_policy = client._policy, client._stream_policy
 
@@ -182,9 +182,9 @@ class Client(Settings[httpx.Client], _Caller[Api]):
     ) -> None:
         self.close()
 
-    def board(self, name: str) -> Board:
-        """Return one board to submit to and to read; nothing is sent."""
-        return Board(self, name)
+    def board(self, name: str, *, metadata: bool = False) -> Board:
+        """Return one board to submit to and to read, its rows with their metadata if wanted; nothing is sent."""
+        return Board(self, name, metadata=metadata)
 
     register = _call(Api.register)
     login = _call(Api.login)
@@ -212,6 +212,7 @@ class Client(Settings[httpx.Client], _Caller[Api]):
     ranks = _call(Api.ranks)
     around = _call(Api.around)
     export_user = _call(Api.export_user)
+    entries = _call(Api.entries)
     status = _call(Api.status)
     health = _call(Api.health)
     metrics = _call(Api.metrics)
