@@ -244,7 +244,7 @@ class BoardRank:
 
 @dataclass(frozen=True, slots=True)
 class EntryOnBoard:
-    """What a player has on a board, and its `ranks` there by home region and GLOBAL; `updated_at` is µs since the epoch."""
+    """What a player has on a board, and its `ranks` there by home region and GLOBAL; `updated_at` is in µs."""
 
     board: str
     score: int
