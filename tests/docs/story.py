@@ -31,6 +31,7 @@ async def tell(start: Start, redis_1: redis.Redis, environ: dict[str, str]) -> R
         await _whole_players(recorder, api)
         await drained(redis_1)
         await _definitions(recorder, api)
+        await drained(redis_1)
         await recorder.call(api, "GET /health", title="A replica that serves")
         await recorder.call(api, "GET /status", title="Everything is saved")
     await _refusals(recorder, api, start)

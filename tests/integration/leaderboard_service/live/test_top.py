@@ -62,6 +62,7 @@ async def test_a_snapshot_and_then_what_changes(any_api: Api) -> None:
         second = await listener.next()
         assert second.name == "change"
         assert second.data == {
+            "board": "main",
             "region": "ASIA",
             "total": 3,
             "source": "redis",

@@ -129,6 +129,7 @@ async def test_an_export_shows_all_that_is_kept_and_no_secret(
             "GLOBAL": {"rank": 2, "total": 2, "percentile": 0.0},
         },
         "account": first["account"],
+        "entries": [],
         "saved": {"name": "Alice", "region": "EU", "score": 7, "updated_at": first["user"]["updated_at"]},
     }
     assert abs(first["account"]["created_at"] - first["user"]["updated_at"]) < 60_000_000

@@ -144,6 +144,7 @@ async def test_the_documented_paths_are_those_of_the_api(api: Api, document: dic
         ("POST", "/score"),
         ("GET", "/regions"),
         ("GET", "/top"),
+        ("GET", "/users/{user_id}/entries"),
         ("GET", "/range"),
         ("POST", "/ranks"),
         ("GET", "/rank/{user_id}"),
@@ -325,6 +326,10 @@ async def test_answers_are_as_documented(
         await write_everywhere(checked)
         await remove_an_entry(checked)
         await call("DELETE", "/users/alice", "/users/{user_id}", headers=own)
+    checked.api = await start(STREAM_BOARDS=1)
+    async with listening(str(checked.api.http.base_url), "/stream/top?region=NA"):
+        await call("GET", "/stream/top")
+        await call("GET", "/stream/rank/alice", "/stream/rank/{user_id}")
     checked.api = await start(STREAM_MAX_LISTENERS=0)
     await call("GET", "/stream/top")
     await call("GET", "/stream/rank/alice", "/stream/rank/{user_id}")
@@ -343,6 +348,7 @@ async def test_answers_are_as_documented(
     nowhere = {f"DATABASE_URL_{region}": "postgresql://nobody@127.0.0.1:1/x" for region in REGIONS}
     checked.api = await start(ready=False, REDIS_URL="redis://127.0.0.1:1/0", **nowhere)
     await call("GET", "/top")
+    await call("GET", "/users/runner/entries", ENTRIES_OF)
     await call("GET", "/boards")
     await call("GET", "/boards/main", BOARD)
     await call("PUT", "/boards/main", BOARD, json={"title": "x"}, headers=admin)
@@ -423,6 +429,7 @@ async def define_boards(checked: Checked, databases: RegionDatabases, own: dict[
     await call("PUT", "/boards/main", BOARD, json={}, headers=admin)
 
 
+ENTRIES_OF = "/users/{user_id}/entries"
 ENTRY = calls.REMOVE_ENTRY.path
 
 
@@ -452,6 +459,11 @@ async def write_to_boards(checked: Checked) -> None:
             await call("GET", f"{path}?board={board}", template)
     for path in ("/top?", "/range?min=0&"):
         await call("GET", f"{path}board=nowhere", path.partition("?")[0])
+    await call("GET", "/stream/top?board=nowhere", "/stream/top")
+    for board in ("coins", "nowhere"):
+        await call("GET", f"/stream/rank/new?board={board}", "/stream/rank/{user_id}")
+    for entries in ("runner/entries", "nobody/entries", "runner/entries?cursor=A"):
+        await call("GET", f"/users/{entries}", ENTRIES_OF)
     await call("POST", "/ranks", json={"user_ids": ["runner"], "board": "nowhere"})
     await call("POST", "/scores", json={"scores": [item]}, headers=admin)
     for board in ("trials", "trials", "main", "nowhere", "Nowhere"):
