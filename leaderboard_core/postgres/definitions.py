@@ -116,8 +116,14 @@ async def _alone(pool: Pool) -> AsyncIterator[Any]:
 
 async def read_saved(pool: Pool, name: str) -> SavedDefinition | None:
     """Read one board's definition; None where there is none. Raises asyncpg's errors."""
-    row = await pool.fetchrow(sql.load("board_by_name"), name)
-    return _unless_missing(name, row)
+    (found,) = await read_many(pool, [name])
+    return found
+
+
+async def read_many(pool: Pool, names: Sequence[str]) -> list[SavedDefinition | None]:
+    """Read definitions in the order of these names; None where there is none. Raises asyncpg's errors."""
+    rows = {row["name"]: row for row in await pool.fetch(sql.load("boards_by_name"), list(names))}
+    return [_unless_missing(name, rows.get(name)) for name in names]
 
 
 async def all_saved(pool: Pool, *, not_everywhere: bool = False) -> Sequence[SavedDefinition]:

@@ -77,7 +77,7 @@ class Definitions:
         found: list[SavedDefinition] = []
         names = [name for name in await self._store.names() if name > after]
         for first in range(0, len(names), PAGE):
-            read = await asyncio.gather(*map(self._store.read, names[first : first + PAGE]))
+            read = await self._store.read_all(names[first : first + PAGE])
             found += [self._shown(saved) for saved in read if saved is not None]
             if len(found) > PAGE:
                 break

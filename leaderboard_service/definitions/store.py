@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from leaderboard_core.boards import MAIN, Definition, Rules
@@ -12,7 +12,7 @@ from leaderboard_core.errors import NotEverywhere, Unavailable, WarmingUp
 from leaderboard_core.postgres import definitions as saved
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.postgres.definitions import SavedDefinition
-from leaderboard_core.redis.definitions import define, list_names, read_definition, read_definitions
+from leaderboard_core.redis.definitions import define, list_names, read_definitions, read_known
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 
@@ -67,22 +67,26 @@ class DefinitionStore:
         return True
 
     async def read(self, name: str) -> SavedDefinition | None:
-        """Read a board's definition from the shards that are open, else from Postgres; None for no such board.
+        """Read a board's definition; None for no such board. Raises as `read_all`."""
+        (found,) = await self.read_all([name])
+        return found
+
+    async def read_all(self, names: Sequence[str]) -> list[SavedDefinition | None]:
+        """Read definitions from the shards that are open, else from Postgres; None where there is no such board.
 
         What was answered to whoever stated it is on each of them. Raises Unavailable.
         """
-        answers = await asyncio.gather(*(self._ask(name, index) for index in range(len(self._map.shards))))
-        known = [answer for answer in answers if not isinstance(answer, Unavailable | WarmingUp)]
+        answers = await self._ask(names)
+        known = [answer for answer in answers if isinstance(answer, list)]
         if not known:
             async with self._databases.answering(_POSTGRES):
-                return _of_board(await saved.read_saved(self._pool, name))
-        latest = max((one for one in known if one is not None), key=lambda one: one.age, default=None)
-        if latest is None:
-            return None
-        everywhere = all(
-            one is not None and not isinstance(one, Exception) and one.age == latest.age for one in answers
-        )
-        return _of_board(SavedDefinition(latest, everywhere))
+                return [_of_board(found) for found in await saved.read_many(self._pool, names)]
+        found: list[SavedDefinition | None] = []
+        for there in zip(*known, strict=True):
+            latest = _latest(there)
+            everywhere = len(known) == len(answers) and all(one and latest and one.age == latest.age for one in there)
+            found.append(None if latest is None else _of_board(SavedDefinition(latest, everywhere)))
+        return found
 
     async def names(self) -> list[str]:
         """Name all boards in order, perhaps also some that are gone. Raises Unavailable."""
@@ -96,13 +100,15 @@ class DefinitionStore:
 
     async def _latest_of(self, name: str) -> Definition | None:
         """Read what the shards that are open have of a name; None where they have nothing, or none is."""
-        answers = await asyncio.gather(*(self._ask(name, index) for index in range(len(self._map.shards))))
-        known = (answer for answer in answers if isinstance(answer, Definition))
-        return max(known, key=lambda one: one.age, default=None)
+        return _latest([answer[0] for answer in await self._ask([name]) if isinstance(answer, list)])
 
-    async def _ask(self, name: str, index: int) -> Definition | Unavailable | WarmingUp | None:
+    async def _ask(self, names: Sequence[str]) -> list[list[Definition | None] | Unavailable | WarmingUp]:
+        return list(await asyncio.gather(*(self._ask_one(names, shard) for shard in self._map.shards)))
+
+    @staticmethod
+    async def _ask_one(names: Sequence[str], shard: Shard) -> list[Definition | None] | Unavailable | WarmingUp:
         try:
-            return await read_definition(self._map.shards[index], name)
+            return await read_known(shard, names)
         except (Unavailable, WarmingUp) as problem:
             return problem
 
@@ -148,3 +154,7 @@ class DefinitionStore:
 
 def _of_board(found: SavedDefinition | None) -> SavedDefinition | None:
     return None if found is None or found.definition.gone else found
+
+
+def _latest(there: Iterable[Definition | None]) -> Definition | None:
+    return max((one for one in there if one is not None), key=lambda one: one.age, default=None)

@@ -98,6 +98,7 @@ class Converger:
             if whole and all(saved.definition.name != MAIN.name for saved in wanted):
                 wanted.append(SavedDefinition(Definition(MAIN), everywhere=True))
             definitions = {saved.definition.name: saved.definition for saved in wanted}
+            noted = {saved.definition.name for saved in wanted if saved.everywhere}
             told, away = {}, []
             for shard in self._shards if definitions else ():
                 try:
@@ -107,7 +108,8 @@ class Converger:
                 except Unavailable:
                     away.append(shard.name)
             for definition in definitions.values():
-                await self._settle(definition, [one[definition.name] for one in told.values()], all_told=not away)
+                to_note = not away and definition.name not in noted
+                await self._settle(definition, [one[definition.name] for one in told.values()], to_note=to_note)
         except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
             return describe(error)
         return f"{', '.join(away)} cannot be told" if away else ""
@@ -119,12 +121,12 @@ class Converger:
             for definition in (await read_definitions(shard, names)).values():
                 self._note(await adopt(self._pool, definition), definition)
 
-    async def _settle(self, definition: Definition, there: Sequence[Definition], *, all_told: bool) -> None:
+    async def _settle(self, definition: Definition, there: Sequence[Definition], *, to_note: bool) -> None:
         """Note that one is everywhere; or have Postgres catch up where a restore has taken it back behind shards."""
         latest = max((definition, *there), key=lambda one: one.age)
         if latest.age > definition.age:
             self._note(await overtake(self._pool, definition, latest), definition)
-        elif all_told:
+        elif to_note:
             await note_everywhere(self._pool, definition)
 
     @staticmethod

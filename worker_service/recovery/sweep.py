@@ -26,8 +26,8 @@ COMPARE_SECONDS = 300.0
 """How often it looks for rows that came after their board was swept: of a worker that could not know of it."""
 CLAIM_SECONDS = 30.0
 """For how long a board is one worker's, and so the pause between two passes over it."""
-ENTRIES_PER_CALL = 500
-"""So few that Redis is held up by a millisecond or two."""
+ENTRIES_PER_CALL = 200
+"""So few that Redis is held up by about a millisecond."""
 ROWS_PER_STATEMENT = 2_000
 
 

@@ -637,9 +637,9 @@ UPDATE boards SET version = $3::bigint + 1, everywhere_at = NULL
 WHERE name = $1 AND id = $2 AND version = $4 AND version <= $3::bigint AND NOT gone
 RETURNING name, id, version, gone, rules, FALSE AS everywhere
 
--- name: board_by_name
--- $1 name
-SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere FROM boards WHERE name = $1
+-- name: boards_by_name
+-- $1 names
+SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere FROM boards WHERE name = ANY($1::text[])
 
 -- name: boards_by_id
 -- $1 ids. Those that are gone are left out

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from zlib import crc32
 
 import asyncpg
@@ -104,6 +105,49 @@ async def test_from_one_to_two_and_back(
     again = await start(REDIS_URL=infra.redis_urls[1])
     assert await again.scores() == expected
     await verified({**layouts["one-redis"], "REDIS_URL": infra.redis_urls[1]})
+
+
+async def test_boards_and_their_entries_move_along(
+    start: Start,
+    layouts: dict[Layout, dict[str, str]],
+    infra: Infrastructure,
+    redis_1: redis.Redis,
+    redis_2: redis.Redis,
+) -> None:
+    before = await start()
+    tokens = await registered(before)
+    for name, rules in (
+        ("coins", {"operator": "sum", "ties": "earliest", "regions": False}),
+        ("kills", {}),
+        ("old", {}),
+    ):
+        assert (await before.define(rules, name)).status_code == 201
+    for number, token in enumerate(tokens.values()):
+        for name in ("coins", "kills", "old"):
+            body = {"delta": number % 7 + 1, "board": name}
+            assert (await before.post("/score/add", body, token=token)).status_code == 200
+    headers = {"Authorization": f"Bearer {before.admin_token()}"}
+    assert (await before.http.delete("/boards/old", headers=headers)).status_code == 200
+
+    async def rankings(api: Api) -> list[Any]:
+        places = [("coins", "GLOBAL"), ("kills", "GLOBAL"), *(("kills", region) for region in REGIONS)]
+        return [(await api.get("/top", board=board, region=region)).json() for board, region in places]
+
+    expected = await rankings(before)
+    assert [len(page["rows"]) for page in expected] == [30, 30, 10, 10, 30]
+    await repartition(layouts["one-redis"], ",".join(infra.redis_urls))
+    two = await start(layout="two-partitions")
+    assert await rankings(two) == expected
+    for client in (redis_1, redis_2):
+        assert await client.mget("board:coins", "board:old") == ["1 1", "3 gone"]
+        assert [key async for key in client.scan_iter("leaderboard:old*")] == []
+    added = await two.post("/score/add", {"delta": 100, "board": "kills"}, token=tokens["player-3"])
+    assert added.json()["score"] == 104
+    await repartition(layouts["two-partitions"], infra.redis_urls[1])
+    again = await start(REDIS_URL=infra.redis_urls[1])
+    (first, *_) = (await again.get("/top", board="kills")).json()["rows"]
+    assert (first["user_id"], first["score"]) == ("player-3", 104)
+    assert (await rankings(again))[0] == expected[0]
 
 
 async def test_meanwhile_writes_wait_and_boards_come_from_postgres(

@@ -88,6 +88,7 @@ async def test_a_redis_that_was_away_is_told_of_boards(
             await eventually(everywhere, "the worker", seconds=20)
             assert (await near.post("/score/add", coins, token=alice)).status_code == 200
             async with cut_off(between):
+                assert (await far.get("/boards/coins")).json()["everywhere"] is False, "who cannot ask does not know"
                 refused(await remove(far, "coins"), 503, "not_everywhere")
                 refused(await far.post("/score/add", coins, token=bob), 404, "board_not_found")
             await eventually(gone, "the worker", seconds=20)
