@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from leaderboard_core.boards import Board, Place
 from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
@@ -13,7 +14,9 @@ from leaderboard_core.telemetry.metrics import READS
 from leaderboard_service.boards.places import TRIES, Places, Redefined
 from leaderboard_service.boards.ranges import BoardRange
 from leaderboard_service.boards.results import ListRanks, Neighbourhood, Page, RankEntry
+from leaderboard_service.boards.source import BoardSource
 from leaderboard_service.boards.source_header import Source
+from leaderboard_service.boards.total_order import ByPosition
 
 log = logging.getLogger(__name__)
 
@@ -23,16 +26,6 @@ Answer = TypeVar("Answer")
 _FROM_REDIS, _FROM_POSTGRES = READS.labels("redis"), READS.labels("postgres")
 
 
-class BoardSource(Protocol):
-    """A store that boards are read from; RedisBoards documents the reads and what they raise."""
-
-    async def top(self, place: Place, limit: int, offset: int, *, metadata: bool = False) -> Page: ...
-    async def page(self, place: Place, board_range: BoardRange, limit: int, *, metadata: bool = False) -> Page: ...
-    async def rank(self, place: Place, user_id: str, *, metadata: bool = False) -> RankEntry: ...
-    async def ranks(self, place: Place, user_ids: Sequence[str], *, metadata: bool = False) -> ListRanks: ...
-    async def around(self, place: Place, user_id: str, reach: int, *, metadata: bool = False) -> Neighbourhood: ...
-
-
 class BoardReads:
     """Reads from Redis first; an answer always comes whole from one source, never from both.
 
@@ -40,16 +33,16 @@ class BoardReads:
     """
 
     def __init__(self, redis: BoardSource, postgres: BoardSource, places: Places) -> None:
-        self._redis = redis
-        self._postgres = postgres
+        self._redis, self._redis_by_position = redis, ByPosition(redis)
+        self._postgres, self._postgres_by_position = postgres, ByPosition(postgres)
         self._places = places
         self._degraded: set[str] = set()
 
     def top(self, place: Place, limit: int, offset: int, *, metadata: bool = False) -> Awaitable[tuple[Page, Source]]:
         return self._read(
             place,
-            self._redis.top(place, limit, offset, metadata=metadata),
-            lambda: self._postgres.top(place, limit, offset, metadata=metadata),
+            self._of_redis(place).top(place, limit, offset, metadata=metadata),
+            lambda: self._of_postgres(place).top(place, limit, offset, metadata=metadata),
         )
 
     def page(
@@ -57,8 +50,8 @@ class BoardReads:
     ) -> Awaitable[tuple[Page, Source]]:
         return self._read(
             place,
-            self._redis.page(place, board_range, limit, metadata=metadata),
-            lambda: self._postgres.page(place, board_range, limit, metadata=metadata),
+            self._of_redis(place).page(place, board_range, limit, metadata=metadata),
+            lambda: self._of_postgres(place).page(place, board_range, limit, metadata=metadata),
         )
 
     def ranks(
@@ -66,15 +59,15 @@ class BoardReads:
     ) -> Awaitable[tuple[ListRanks, Source]]:
         return self._read(
             place,
-            self._redis.ranks(place, user_ids, metadata=metadata),
-            lambda: self._postgres.ranks(place, user_ids, metadata=metadata),
+            self._of_redis(place).ranks(place, user_ids, metadata=metadata),
+            lambda: self._of_postgres(place).ranks(place, user_ids, metadata=metadata),
         )
 
     def rank(self, place: Place, user_id: str, *, metadata: bool = False) -> Awaitable[tuple[RankEntry, Source]]:
         return self._read(
             place,
-            self._redis.rank(place, user_id, metadata=metadata),
-            lambda: self._postgres.rank(place, user_id, metadata=metadata),
+            self._of_redis(place).rank(place, user_id, metadata=metadata),
+            lambda: self._of_postgres(place).rank(place, user_id, metadata=metadata),
         )
 
     async def standings(
@@ -84,20 +77,21 @@ class BoardReads:
 
         Raises Unavailable too when the board is deleted meanwhile, and its places are none any more.
         """
-        board = places[0].board
+        board, home = places[0].board, places[0]
         for _ in range(TRIES):
 
             async def read(source: BoardSource, board: Board = board) -> dict[str, RankEntry]:
                 return {place.name: await source.rank(place._replace(board=board), user_id) for place in places}
 
-            everywhere = Place(board, places[0].window, GLOBAL)  # degraded whenever one of the others is
+            everywhere = Place(board, home.window, GLOBAL)  # degraded whenever one of the others is
+            redis, postgres = self._of_redis(everywhere), self._of_postgres(everywhere)
             try:
                 if from_postgres:
-                    return await self._read_postgres(everywhere, lambda: read(self._postgres))
-                return await self._read(everywhere, read(self._redis), lambda: read(self._postgres))
+                    return await self._read_postgres(everywhere, partial(read, postgres))
+                return await self._read(everywhere, read(redis), partial(read, postgres))
             except Redefined:
                 board = await self._places.look_again(board.name)
-                if board.id != places[0].board.id:
+                if board.id != home.board.id:
                     break
         raise Unavailable
 
@@ -106,9 +100,15 @@ class BoardReads:
     ) -> Awaitable[tuple[Neighbourhood, Source]]:
         return self._read(
             place,
-            self._redis.around(place, user_id, reach, metadata=metadata),
-            lambda: self._postgres.around(place, user_id, reach, metadata=metadata),
+            self._of_redis(place).around(place, user_id, reach, metadata=metadata),
+            lambda: self._of_postgres(place).around(place, user_id, reach, metadata=metadata),
         )
+
+    def _of_redis(self, place: Place) -> BoardSource:
+        return self._redis_by_position if place.board.tie_digits else self._redis
+
+    def _of_postgres(self, place: Place) -> BoardSource:
+        return self._postgres_by_position if place.board.tie_digits else self._postgres
 
     async def _read(
         self, place: Place, from_redis: Awaitable[Answer], from_postgres: Callable[[], Awaitable[Answer]]

@@ -11,7 +11,7 @@ from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.definitions import SavedDefinition
 from leaderboard_core.redis.shard_map import GLOBAL
-from leaderboard_service.boards.service import BoardSource
+from leaderboard_service.boards.source import BoardSource
 from leaderboard_service.players.standings import PAGE, Card, EntriesPage, PlayerEntry, Standing, entry_names, page_of
 
 _AT_ONCE: Final = 4

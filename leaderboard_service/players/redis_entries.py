@@ -11,7 +11,7 @@ from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_service.boards.places import TRIES, Redefined, check_definition
-from leaderboard_service.boards.service import BoardSource
+from leaderboard_service.boards.source import BoardSource
 from leaderboard_service.players.standings import (
     PAGE,
     Card,

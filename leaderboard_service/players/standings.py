@@ -44,6 +44,13 @@ class PlayerEntry(NamedTuple):
     metadata: str
     standings: dict[str, Standing]
 
+    @property
+    def ranked(self) -> dict[str, Standing]:
+        """The standings with the ranks that the board has: positions where no two are equal."""
+        if not self.board.tie_digits:
+            return self.standings
+        return {region: one._replace(rank=one.position) for region, one in self.standings.items()}
+
 
 class EntriesPage(NamedTuple):
     """A player and some of its entries; `next_cursor` names the board behind which it goes on."""
@@ -87,6 +94,6 @@ def entry_as_json(entry: PlayerEntry) -> dict[str, Any]:
         "updated_at": entry.updated_at,
         "ranks": {
             region: {**standing._asdict(), "percentile": percentile(standing.rank, standing.total)}
-            for region, standing in entry.standings.items()
+            for region, standing in entry.ranked.items()
         },
     }

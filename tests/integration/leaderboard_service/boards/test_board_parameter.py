@@ -55,6 +55,8 @@ async def compare(api: Api, board: Board, entries: list[Entry], source: str) -> 
     by_id = {entry.user_id: entry for entry in entries}
     for region in (*REGIONS, GLOBAL) if board.rules.regions else (GLOBAL,):
         expected = ranked(entries, Place(board, ALL, region))
+        if board.rules.ties == "earliest":
+            expected = [row._replace(rank=row.position) for row in expected]
         for metadata in (False, True):
             rows = [as_json(row, board, by_id, metadata=metadata) for row in expected]
             head = {"board": board.name, "region": region, "total": len(rows)}
@@ -70,6 +72,15 @@ async def compare(api: Api, board: Board, entries: list[Entry], source: str) -> 
             assert (await get("/top", limit=5, offset=len(rows) - 3, **asked))["rows"] == rows[-3:]
             inside = [row for row in rows if -1 <= row["score"] <= 1]
             assert (await get("/range", min=-1, max=1, **asked))["rows"] == inside
+            for first, last in ((2, 9), (1, 1), (len(rows) - 2, len(rows) + 5), (None, 4)):
+                ranks = {name: rank for name, rank in (("from", first), ("to", last)) if rank is not None}
+                wanted = [row for row in rows if (first or 1) <= row["rank"] <= last]
+                page = await get("/range", limit=3, **ranks, **asked)
+                walked = page["rows"]
+                while page["next_cursor"]:
+                    page = await get("/range", limit=3, cursor=page["next_cursor"], **ranks, **asked)
+                    walked += page["rows"]
+                assert walked == wanted
             user_id = rows[4]["user_id"]
             around = await get(f"/around/{user_id}", range=2, **asked)
             assert around == {"found": True, **head, "self": rows[4], "around": rows[2:4] + rows[5:7]}

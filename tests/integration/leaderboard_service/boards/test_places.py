@@ -22,7 +22,7 @@ from leaderboard_service.boards.ranges import BoardRange, Point
 from leaderboard_service.boards.ranking import RankedRow, percentile
 from leaderboard_service.boards.redis_boards import RedisBoards
 from leaderboard_service.boards.redis_queries import count_before
-from leaderboard_service.boards.service import BoardSource
+from leaderboard_service.boards.source import BoardSource
 from tests.support.service import Api
 
 REGIONS = ("ASIA", "EU", "NA")
