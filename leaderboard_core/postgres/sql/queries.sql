@@ -340,6 +340,14 @@ WHERE (updated_at, user_id, board_id, board_window)
 ORDER BY updated_at, user_id, board_id, board_window
 LIMIT $5
 
+-- name: entries_by_id
+-- $1 user_ids. Result: as page_entries, in no order
+SELECT user_id, board_id, board_window, region, key, member, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
+       submits, COALESCE(EXTRACT(EPOCH FROM base_at) * 1000000, 0)::bigint AS base_micros, best, removed, metadata,
+       last_key
+FROM entries
+WHERE user_id = ANY($1::text[])
+
 -- name: known_regions
 -- Result: region
 SELECT region FROM known_regions ORDER BY region
