@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings
 from leaderboard_core.telemetry import metrics
 from leaderboard_core.telemetry.exposition import count_from_zero
-from worker_service.recovery.definitions import Converger
+from worker_service.recovery.definitions import Converger, known_boards
 from worker_service.recovery.rebuilder import Rebuilder
 from worker_service.recovery.sweep import Sweeper
 from worker_service.saving.consumer import Consumer
@@ -66,6 +67,7 @@ def build(
             peers=peers[shard],
             places=places,
             dead_boards=dead_boards,
+            read_boards=partial(known_boards, shard, databases[GLOBAL], shard_map.shards),
         )
         for shard, region in shard_map.queues()
     ]

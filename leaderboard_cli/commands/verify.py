@@ -1,4 +1,4 @@
-"""`leaderboard verify`: compare every player in Redis with Postgres."""
+"""`leaderboard verify`: compare every player in Redis with Postgres, with the entries of all boards."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_core.errors import describe
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS
+from worker_service.recovery.differences import Report
 from worker_service.recovery.restore import RebuildInterrupted
-from worker_service.recovery.verify import Report, Verifier
+from worker_service.recovery.verify import Verifier
 
 
 def verify(
@@ -23,7 +24,7 @@ def verify(
     ] = False,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for events that are on their way.")] = 10,
 ) -> None:
-    """Compare boards, hashes and Postgres rows; print each difference; exit 1 when one remains."""
+    """Compare boards, hashes and Postgres rows, entries included; print each difference; exit 1 when one remains."""
     try:
         report = asyncio.run(_verify(repair, drop_older, wait))
     except RebuildInterrupted as problem:
@@ -44,7 +45,8 @@ def verify(
     repaired = f", {len(report.repaired)} mended" if repair else ""
     if report.unrepaired:
         repaired += f", {len(report.unrepaired)} not mended"
-    console.print(f"{report.players} players compared, {len(report.differences)} differences{repaired}")
+    entries = f" and {report.entries} entries" if report.entries else ""
+    console.print(f"{report.players} players{entries} compared, {len(report.differences)} differences{repaired}")
     if report.truncated or report.pending or len(report.differences) > len(report.repaired):
         raise typer.Exit(1)
 

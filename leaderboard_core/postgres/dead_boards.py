@@ -45,6 +45,11 @@ async def dead_among(pool: Pool, ids: Collection[int]) -> set[int]:
     return {row["id"] for row in await pool.fetch(sql.load("dead_among"), list(ids))}
 
 
+async def being_swept(pool: Pool) -> set[int]:
+    """Return the boards that are gone, and whose entries are being taken away. Raises asyncpg's errors."""
+    return {row["id"] for row in await pool.fetch(sql.load("boards_being_swept"))}
+
+
 async def boards_of_entries(pool: Pool) -> set[int]:
     """Return the boards of which a database has entries. Raises asyncpg's errors."""
     return {row["id"] for row in await pool.fetch(sql.load("boards_of_entries"))}

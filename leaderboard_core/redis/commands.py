@@ -78,7 +78,8 @@ OPTIONAL: Mapping[str, str] = {
     "CLUSTER SLOTS": "a cluster's nodes, which redis+cluster:// asks for",
     "SORT_RO": "the names of a page by one command, with %R~*: without it each player's is a command of its own",
     "WAIT": "REDIS_WAIT_REPLICAS",
-    "SCAN": "`leaderboard restore` and `repartition`, which empty Redis, or with --keep-redis look for who was deleted",
+    "SCAN": "`leaderboard verify` where there are boards; `restore` and `repartition`, which empty Redis, or with "
+    "--keep-redis look for who was deleted",
 }
 """What the system does without where it is refused, and what is missed then."""
 

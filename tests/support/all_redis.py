@@ -13,7 +13,7 @@ from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import TopologySettings, load
 
-_PLAYER = ("user:", "deleted:", "bucket:user:", "bucket:login:", "idempotency:")
+_PLAYER = ("user:", "entries:", "deleted:", "bucket:user:", "bucket:login:", "idempotency:")
 _CLAIMED = ("claim:", "bucket:registrations:", "bucket:passwords:")
 _EVERYWHERE = ("CONFIG SET", "CONFIG RESETSTAT", "FLUSHDB", "FLUSHALL", "SCRIPT FLUSH")
 _ANYWHERE = ("TIME", "CONFIG GET", "EVAL", "PING")

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.shard import Shard
-from leaderboard_core.redis.shard_map import ShardMap
-from worker_service.recovery.reconcile import Row, forget_stray, reconcile, rows_of
+from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
+from worker_service.recovery.by_id import restore_entries_by_id
+from worker_service.recovery.definitions import known_boards
+from worker_service.recovery.forgetting import forget_entries, forget_stray
+from worker_service.recovery.reconcile import Row, reconcile, rows_of
 from worker_service.recovery.restore import restore
 
 DROPPED = "dropped the older row of"
@@ -39,11 +43,13 @@ async def settle(
     older, micros = (region, here["micros"]) if here["micros"] <= others else (home, there["micros"] if there else 0)
     if not drop_older:
         return False, _named(region, home, older, micros)
-    await databases[older].execute(sql.load("delete_row"), user_id, older, micros)
+    await _delete_row(databases, older, user_id, micros, await shard.now())
     if older == region:
         await shard.command("ZREM", keys.board(region), user_id)
     else:
+        await forget_entries(shard, user_id)
         await restore(shard, region, [here])
+        await _restore_entries(shard, databases, region, user_id)
     return True, f"{DROPPED} {older}"
 
 
@@ -81,10 +87,22 @@ async def settle_apart(
     older, newer = sorted(times, key=lambda one: (times[one], one))
     if not drop_older:
         return False, _named(region, other.region, older, times[older])
-    await databases[older].execute(sql.load("delete_row"), user_id, older, rows[older])
+    await _delete_row(databases, older, user_id, rows[older], await shards[older].now())
     await forget_stray(shards[older], older, user_id)
     await reconcile(shards[newer], databases, newer, user_id)
+    await _restore_entries(shards[newer], databases, newer, user_id)
     return True, f"{DROPPED} {older}"
+
+
+async def _delete_row(databases: RegionDatabases, region: str, user_id: str, micros: int, now: int) -> None:
+    """Delete a player's row of that time, and if that was there its entries."""
+    await databases[region].execute(sql.load("delete_row"), user_id, region, micros)
+    await databases[region].execute(sql.load("delete_entries_of_nobody"), user_id, region, now)
+
+
+async def _restore_entries(shard: Shard, databases: RegionDatabases, region: str, user_id: str) -> None:
+    read_boards = partial(known_boards, shard, databases[GLOBAL], ())
+    await restore_entries_by_id(shard, databases[region], region, [user_id], read_boards)
 
 
 async def _last_write(shard: Shard, region: str, user_id: str) -> int:

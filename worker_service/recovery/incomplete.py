@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.telemetry.metrics import PLAYERS_REPAIRED
+from worker_service.recovery.by_id import restore_entries_by_id
+from worker_service.recovery.definitions import known_boards
 from worker_service.recovery.reconcile import reconcile, rows_of
 
 log = logging.getLogger(__name__)
@@ -19,12 +23,14 @@ async def repair_incomplete(shard: Shard, databases: RegionDatabases) -> int:
     """Restore the players whom services have reported, from Postgres; returns how many.
 
     A player has to wait until Postgres has every event from before the report: the newest score may be in one of them.
-    Who is not in Postgres either goes from the boards. Raises Unavailable, and asyncpg's errors.
+    Its entries come back too. Who is not in Postgres either goes from the boards. Raises Unavailable,
+    RebuildInterrupted, and asyncpg's errors.
     """
     key = shard.keys.incomplete
     reported = await shard.command("ZRANGE", key, 0, PLAYERS_PER_BEAT - 1, "WITHSCORES")
     if not reported:
         return 0
+    read_boards = partial(known_boards, shard, databases[GLOBAL], ())
     saved_until = await _saved_until(shard)
     ready = [user_id for user_id, seen_at in reported if float(seen_at) < saved_until]
     for user_id in ready:
@@ -33,6 +39,7 @@ async def repair_incomplete(shard: Shard, databases: RegionDatabases) -> int:
             row = (await rows_of(databases[region], [user_id])).get(user_id)
             if row is not None:
                 outcomes.append(await reconcile(shard, databases, region, user_id))
+                await restore_entries_by_id(shard, databases[region], region, [user_id], read_boards)
         if not outcomes:
             outcomes = [await reconcile(shard, databases, region, user_id) for region in shard.regions]
         await shard.command("ZREM", key, user_id)

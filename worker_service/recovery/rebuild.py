@@ -27,10 +27,11 @@ from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.telemetry.metrics import REBUILD_EXPECTED, REBUILD_PLAYERS
 from worker_service.recovery.definitions import copy_definitions, known_boards
 from worker_service.recovery.entries import entry_pages, restore_entries
+from worker_service.recovery.forgetting import forget_players
 from worker_service.recovery.global_sets import settle_global_sets
 from worker_service.recovery.layout import note_layout
 from worker_service.recovery.lock import under_lock
-from worker_service.recovery.regions import RegionsChanged, check_regions, forget_players
+from worker_service.recovery.regions import RegionsChanged, check_regions
 from worker_service.recovery.restore import (
     RebuildInterrupted,
     deletion_pages,

@@ -10,6 +10,7 @@ from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.postgres.deletions import MIN_TOMBSTONE_SECONDS
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
+from worker_service.recovery.reconcile_entries import take_from_nobody
 
 
 class Row(NamedTuple):
@@ -29,11 +30,14 @@ class Row(NamedTuple):
 async def reconcile(shard: Shard, databases: RegionDatabases, region: str, user_id: str) -> str:
     """Mend a player of a region; returns the outcome as `reconcile_player` names it.
 
+    The entries of who goes go too; those of who stays are not looked at.
+
     Raises Unavailable, and asyncpg's errors.
     """
     keys = shard.keys
     row = (await rows_of(databases[region], [user_id])).get(user_id)
     gone = await deletions_of(databases[region], [user_id])
+    now = await shard.now()
     outcome: str = await shard.run(
         "reconcile_player",
         (keys.user(user_id), keys.board(region), keys.board(GLOBAL), keys.queue(region), keys.tombstone(user_id)),
@@ -51,19 +55,9 @@ async def reconcile(shard: Shard, databases: RegionDatabases, region: str, user_
             row.credential if row else "",
         ),
     )
+    if outcome in ("removed", "deleted"):
+        await take_from_nobody(shard, region, user_id, now)
     return outcome
-
-
-async def forget_stray(shard: Shard, region: str, user_id: str) -> None:
-    """Remove a player from a Redis that holds another part of the players, and no event of it. Raises Unavailable."""
-    keys = shard.keys
-    await shard.pipeline(
-        [
-            ("ZREM", keys.board(region), user_id),
-            ("ZREM", keys.board(GLOBAL), user_id),
-            ("DEL", keys.user(user_id)),
-        ]
-    )
 
 
 async def rows_of(pool: Pool, user_ids: Sequence[str]) -> dict[str, Row]:

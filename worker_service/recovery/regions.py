@@ -14,7 +14,8 @@ from leaderboard_core.redis.queues import inspect_queue
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.telemetry.queues import ALIVE_SECONDS
-from worker_service.recovery.restore import PLAYERS_PER_CALL, player_pages
+from worker_service.recovery.forgetting import forget_players
+from worker_service.recovery.restore import player_pages
 
 ROWS_PER_STATEMENT = 5_000
 MOVED = "moved"
@@ -117,20 +118,14 @@ async def rename_region(shard_map: ShardMap, databases: RegionDatabases, old: st
             await shard.run("close_admission", (keys.admission, keys.ready, keys.rebuild_lock), (state.text,))
     while renamed := await pool.fetchval(sql.load("rename_region_of_rows"), old, new, ROWS_PER_STATEMENT):
         on_rows(renamed)
+    while await pool.fetchval(sql.load("rename_region_of_entries"), old, new, ROWS_PER_STATEMENT):
+        pass
     for shard in shards:
         await forget_players(shard, old)
     await _know(databases, [new])
     await forget_layout(pool, old)
     for one in databases.distinct():
         await one.execute(sql.load("forget_known_region"), old)
-
-
-async def forget_players(shard: Shard, region: str) -> None:
-    """Remove the players of a region from this Redis: hashes and boards. Raises Unavailable."""
-    keys = shard.keys
-    boards = (keys.board(region), keys.board(GLOBAL))
-    while user_ids := await shard.command("ZRANGE", keys.board(region), 0, PLAYERS_PER_CALL - 1):
-        await shard.run("forget_players", (*boards, *map(keys.user, user_ids)), (keys.user(""), region))
 
 
 async def _check_quiet(shard: Shard, region: str) -> None:

@@ -113,15 +113,3 @@ async def restore_deletions(shard: Shard, region: str, page: Sequence[Any]) -> N
         await deletions.restore_deletions(
             shard, region, [deletions.DeletedPlayer(*row) for row in page[first : first + PLAYERS_PER_CALL]]
         )
-
-
-async def restore_by_id(shard: Shard, pool: Pool, region: str, user_ids: Sequence[str]) -> None:
-    """Restore players and deletions of some user_ids, where Redis has nothing newer.
-
-    Raises Unavailable and RebuildInterrupted.
-    """
-    known = [user_id for user_id in user_ids if user_id and "\0" not in user_id]
-    rows = await fetched(pool.fetch(sql.load("players_by_id"), known))
-    gone = await fetched(pool.fetch(sql.load("deletions_by_id"), known))
-    await restore(shard, region, rows)
-    await restore_deletions(shard, region, gone)

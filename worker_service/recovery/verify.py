@@ -5,32 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
+from worker_service.recovery.differences import CHUNK, MOST_DIFFERENCES, STRAY, Difference, Report, Verified, recheck
 from worker_service.recovery.duplicates import rows_elsewhere, settle, settle_apart
-from worker_service.recovery.reconcile import Row, deletions_of, forget_stray, reconcile, rows_of
+from worker_service.recovery.forgetting import forget_stray
+from worker_service.recovery.reconcile import Row, deletions_of, reconcile, rows_of
 from worker_service.recovery.restore import player_pages
-
-CHUNK = 500
-MOST_DIFFERENCES = 100_000
-RECHECK_SECONDS = 0.2
-
-STRAY = "is on a Redis that holds another partition"
+from worker_service.recovery.verify_entries import EntryVerifier
 
 OnPlayers = Callable[[str, int], None]
-
-
-class Difference(NamedTuple):
-    """A player whose Redis hash, boards and Postgres row do not agree, and how."""
-
-    region: str
-    user_id: str
-    problem: str
 
 
 class RedisState(NamedTuple):
@@ -45,21 +34,6 @@ class RedisState(NamedTuple):
     protected: str
     since: str
     credential: str
-
-
-@dataclass(slots=True)
-class Report:
-    """`pending` events were not in Postgres yet when the comparison ended; their players are not verified.
-
-    Of `differences`, with what became of them, `repaired` are mended; `unrepaired` need a word of the operator.
-    """
-
-    players: int = 0
-    pending: int = 0
-    differences: list[Difference] = field(default_factory=list)
-    repaired: list[tuple[Difference, str]] = field(default_factory=list)
-    unrepaired: list[tuple[Difference, str]] = field(default_factory=list)
-    truncated: bool = False
 
 
 def compare(
@@ -125,7 +99,8 @@ class Verifier:
         report = Report()
         for shard, region in self._map.queues():
             candidates = await self._candidates(shard, region, report, on_players)
-            differences = await self._verify(shard, region, candidates, report)
+            look = partial(self._verify_chunk, shard, region)
+            differences = await recheck(candidates, look, report, self._wait_seconds)
             report.differences += differences
             for one in differences if repair else ():
                 if one.problem == STRAY:
@@ -134,6 +109,7 @@ class Verifier:
                     continue
                 mended, outcome = await self._mend(shard, region, one.user_id, drop_older=drop_older)
                 (report.repaired if mended else report.unrepaired).append((one, outcome))
+        await EntryVerifier(self._map, self._databases, self._wait_seconds).verify(report, repair=repair)
         return report
 
     async def _mend(self, shard: Shard, region: str, user_id: str, *, drop_older: bool) -> tuple[bool, str]:
@@ -184,34 +160,8 @@ class Verifier:
                 states = await _redis_states(shard, region, user_ids)
                 yield [user_id for user_id, one in zip(user_ids, states, strict=True) if one.region in homes]
 
-    async def _verify(self, shard: Shard, region: str, candidates: set[str], report: Report) -> list[Difference]:
-        """Find the candidates that really differ; those that cannot be verified in time count as pending."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._wait_seconds
-        differences: list[Difference] = []
-        while candidates:
-            unverified: set[str] = set()
-            events = 0
-            for first in range(0, len(candidates), CHUNK):
-                chunk = sorted(candidates)[first : first + CHUNK]
-                found, changing, uncommitted = await self._verify_chunk(shard, region, chunk)
-                differences += found
-                unverified |= changing
-                events = max(events, uncommitted)
-            if unverified and loop.time() > deadline:
-                report.pending += max(events, len(unverified))
-                break
-            candidates = unverified
-            if candidates:
-                await asyncio.sleep(RECHECK_SECONDS)
-        return differences
-
-    async def _verify_chunk(
-        self, shard: Shard, region: str, user_ids: Sequence[str]
-    ) -> tuple[list[Difference], set[str], int]:
-        """Return differences, players that cannot be verified now, and the number of uncommitted events.
-
-        A player is verified when its hash was the same before and after everything else was read, and no
+    async def _verify_chunk(self, shard: Shard, region: str, user_ids: Sequence[str]) -> Verified:
+        """A player is verified when its hash was the same before and after everything else was read, and no
         event was uncommitted after the first read: then the event of that state was committed before its
         row was read, and a row that does not match it is wrong.
         """
@@ -234,7 +184,7 @@ class Verifier:
                 changing.add(user_id)
             elif problem:
                 differences.append(Difference(region, user_id, problem))
-        return differences, changing, uncommitted
+        return Verified(differences, changing, uncommitted)
 
 
 def _order(row: Row) -> tuple[int, str]:

@@ -52,9 +52,10 @@ class Batch:
 
     @property
     def raws(self) -> list[str]:
-        """As they were taken: deletions, events, and what cannot be stored."""
-        written = [raw for event in self.events for raw in self.raws_of(event)]
-        return [*self.raw_deletions.values(), *written, *(letter.raw for letter in self.dead)]
+        """As they were taken: deletions, newest events, what was merged into them, and what cannot be stored."""
+        newest = [self.raw_of[event.user_id] for event in self.events]
+        merged = [raw for event in self.events for raw in self.merged_raws.get(event.user_id, ())]
+        return [*self.raw_deletions.values(), *newest, *merged, *(letter.raw for letter in self.dead)]
 
 
 class _Write(NamedTuple):

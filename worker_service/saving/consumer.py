@@ -13,14 +13,12 @@ from redis.exceptions import OutOfMemoryError
 
 from leaderboard_core.backoff import Backoff, Pauses, wait_for_stop
 from leaderboard_core.errors import Unavailable, describe
-from leaderboard_core.events import user_id_of
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.postgres.fencing import Fence, Fenced
 from leaderboard_core.postgres.restores import read_restores
 from leaderboard_core.redis.admission import Admission
 from leaderboard_core.redis.layout import LayoutChanged, different_count
 from leaderboard_core.redis.shard import Shard
-from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.settings import WorkerSettings
 from leaderboard_core.telemetry import tracing
 from leaderboard_core.telemetry.metrics import (
@@ -30,12 +28,14 @@ from leaderboard_core.telemetry.metrics import (
     UPSERT_FAILURES,
     UPSERT_SECONDS,
 )
+from worker_service.recovery.by_id import ReadBoards
 from worker_service.recovery.layout import check_same_layout
-from worker_service.recovery.restore import RebuildInterrupted, restore_by_id
+from worker_service.recovery.restore import RebuildInterrupted
 from worker_service.saving import batch as batches
 from worker_service.saving import upsert as store
 from worker_service.saving.dead_boards import DeadBoards
 from worker_service.saving.heartbeat import Peers
+from worker_service.saving.returning import Returning
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Taken(NamedTuple):
 class Consumer:
     """One queue's consumer. At most one batch is in flight; that batch is its processing list.
 
-    `places` are how many of a worker's consumers wait in Redis at once.
+    `places` are how many of a worker's consumers wait in Redis at once; `read_boards` reads which boards there are.
     """
 
     shard: Shard
@@ -77,6 +77,7 @@ class Consumer:
     peers: Peers
     places: asyncio.Semaphore
     dead_boards: DeadBoards
+    read_boards: ReadBoards
     _waits: bool = field(default=True, init=False)
     _returning: list[str] = field(default_factory=list, init=False)
     _redis_pauses: Pauses = field(init=False)
@@ -230,31 +231,17 @@ class Consumer:
     async def _return_events(self) -> None:
         """Give back what the processing list no longer holds, before anything else is taken.
 
-        First the players of these events are restored from Postgres: another worker may have saved the batch, and later
-        writes, while this one was paused, and a Redis that is empty knows of none of them. Raises Unavailable, and
-        LayoutChanged when these players are spread anew: then all of it was saved.
+        Raises Unavailable, and LayoutChanged when these players are spread anew: then all of it was saved.
         """
-        keys, region = self.shard.keys, self.region
+        region = self.region
         await check_same_layout(self.shard, self.pool, region)
         self._returning = batches.without_undone(self._returning, region, await self._undone_until())
-        lists = (
-            keys.processing(region, self.worker),
-            keys.queue(region),
-            keys.board(region),
-            keys.board(GLOBAL),
-            keys.any_tombstone,
-        )
+        returning = Returning(self.shard, region, self.pool, self.worker, self.read_boards)
         while self._returning:
-            events = self._returning[:RETURNED_PER_CALL]
-            await restore_by_id(self.shard, self.pool, region, [user_id_of(raw) for raw in events])
-            written = (key for raw in events for key in self._keys_of(user_id_of(raw)))
-            returned = await self.shard.run("return_events", (*lists, *written), (region, *events))
+            returned = await returning.give_back(self._returning[:RETURNED_PER_CALL])
             del self._returning[:RETURNED_PER_CALL]
             if returned:
                 log.warning("events that redis had lost were given back", extra={"region": region, "events": returned})
-
-    def _keys_of(self, user_id: str) -> tuple[str, str]:
-        return self.shard.keys.user(user_id), self.shard.keys.tombstone(user_id)
 
     async def _undone_until(self) -> int:
         """Read up to which time (µs) a restore has undone writes; wait while one is under way, until the stop."""

@@ -15,6 +15,7 @@ from leaderboard_core.redis.shard import Shard
 from leaderboard_core.telemetry.metrics import EVENTS_RECLAIMED
 from worker_service.recovery.incomplete import repair_incomplete
 from worker_service.recovery.rebuilder import Rebuilder
+from worker_service.recovery.restore import RebuildInterrupted
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Heartbeat:
             return
         try:
             await repair_incomplete(shard, self.databases)
-        except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+        except (*CONNECTION_ERRORS, asyncpg.PostgresError, RebuildInterrupted) as error:
             log.warning("players wait for their repair: %s", describe(error), extra={"shard": shard.name})
 
     async def reclaim(self) -> None:

@@ -340,6 +340,47 @@ WHERE (updated_at, user_id, board_id, board_window)
 ORDER BY updated_at, user_id, board_id, board_window
 LIMIT $5
 
+-- name: entries_by_id
+-- $1 user_ids. Result: as page_entries, in no order
+SELECT user_id, board_id, board_window, region, key, member, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
+       submits, COALESCE(EXTRACT(EPOCH FROM base_at) * 1000000, 0)::bigint AS base_micros, best, removed, metadata,
+       last_key
+FROM entries
+WHERE user_id = ANY($1::text[])
+
+-- name: any_entry
+SELECT EXISTS (SELECT FROM entries)
+
+-- name: page_entries_by_player
+-- $1 user_id, $2 board_id and $3 window of the last row of the page before (at first '', 0, ''), $4 rows a page
+-- Result: as page_entries, by the primary key
+SELECT user_id, board_id, board_window, region, key, member, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
+       submits, COALESCE(EXTRACT(EPOCH FROM base_at) * 1000000, 0)::bigint AS base_micros, best, removed, metadata,
+       last_key
+FROM entries
+WHERE (user_id, board_id, board_window) > ($1::text, $2::bigint, $3::text)
+ORDER BY user_id, board_id, board_window
+LIMIT $4
+
+-- name: delete_entries_of_nobody
+-- $1 user_id, $2 region, $3 µs: not those written later. Nothing where that region has the player
+DELETE FROM entries
+WHERE user_id = $1 AND region = $2 AND updated_at <= TIMESTAMP 'epoch' + $3::bigint * INTERVAL '1 microsecond'
+  AND NOT EXISTS (SELECT FROM leaderboard WHERE leaderboard.user_id = $1 AND leaderboard.region = $2)
+
+-- name: delete_entries_of_boards
+-- $1 user_id, $2 region, $3 ids of boards that are gone
+DELETE FROM entries WHERE user_id = $1 AND region = $2 AND board_id = ANY($3::bigint[])
+
+-- name: rename_region_of_entries
+-- $1 old region, $2 new region, $3 most rows. Result: rows renamed
+WITH page AS (SELECT user_id, board_id, board_window FROM entries WHERE region = $1 LIMIT $3), renamed AS (
+    UPDATE entries SET region = $2 FROM page
+    WHERE (entries.user_id, entries.board_id, entries.board_window) = (page.user_id, page.board_id, page.board_window)
+    RETURNING 1
+)
+SELECT count(*) FROM renamed
+
 -- name: known_regions
 -- Result: region
 SELECT region FROM known_regions ORDER BY region
@@ -685,6 +726,10 @@ RETURNING id
 -- name: dead_among
 -- $1 ids. Result: id, of those that are gone
 SELECT id FROM dead_boards WHERE id = ANY($1::bigint[])
+
+-- name: boards_being_swept
+-- Result: id
+SELECT id FROM dead_boards WHERE swept_at IS NULL
 
 -- name: boards_of_entries
 -- Result: id of each board that has rows here. A loose scan of both indexes, as regions_of_rows.

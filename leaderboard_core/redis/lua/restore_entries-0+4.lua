@@ -24,6 +24,8 @@ for i = 3, #ARGV do
       redis.call('HSET', entries, field, merged)
     end
     place_entry(KEYS[4 * i - 9], KEYS[4 * i - 8], string.sub(user, #ARGV[1] + 1), kept, merged)
+    -- What was here may be later, of a player whose hash was lost and came back from Postgres.
+    clock = math.max(clock, tonumber(read_entry(merged).clock))
     if clock > tonumber(player[4] or player[2]) then
       redis.call('HSET', user, 'clock', string.format('%.0f', clock))
     end

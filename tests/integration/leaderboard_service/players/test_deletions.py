@@ -21,8 +21,9 @@ from tests.support.proxy import proxy
 from tests.support.service import REGIONS, Api
 from tests.support.waiting import eventually
 from tests.support.worker import EAGER, dead_letters, deletion, drained, event, held, push, rows, working
+from worker_service.recovery.differences import Report
 from worker_service.recovery.rebuild import rebuild
-from worker_service.recovery.verify import Report, Verifier
+from worker_service.recovery.verify import Verifier
 from worker_service.saving.dead_letters import requeue
 
 OWN_LIST = "queue:scores:EU:processing:worker-1"

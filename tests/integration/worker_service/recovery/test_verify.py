@@ -19,7 +19,8 @@ from tests.conftest import Start
 from tests.support.layouts import Layout
 from tests.support.service import Api
 from tests.support.worker import dead_letters, drained, event, push, rows, working
-from worker_service.recovery.verify import Difference, Report, Verifier
+from worker_service.recovery.differences import Difference, Report
+from worker_service.recovery.verify import Verifier
 
 
 @pytest.fixture

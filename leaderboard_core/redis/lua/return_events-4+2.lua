@@ -1,37 +1,33 @@
 #!lua flags=allow-oom
 --[[
-Give events back that Postgres refused for they were taken under an earlier admission: what the worker's list holds
-still is taken from there again; what this Redis has lost meanwhile comes onto the boards and into the queue as a new
-write, unless the player was written or deleted later. Workers may hold events of one player, and the older be given
-back first: the hash keeps which one it was and the time that it got, `returned`, so that the newer one is not taken for
-older than that. A later write of the player replaces the score, the name and the key of an event; a secret or a first
-password that it does not know of is none of these, and comes back into what the later write has made.
+Give events back that Postgres refused for they were taken under an earlier admission: what this Redis has lost
+meanwhile comes onto the boards and into the queue as a new write, unless the player's card was written, or the player
+deleted, later. Workers may hold events of one player, and the older be given back first: the hash keeps which one it
+was and the time that it got, `returned`, so that the newer one is not taken for older than that. A later write of the
+card replaces the score, the name and the key of an event; a secret or a first password that it does not know of is none
+of these, and comes back into what the later write has made. Entries come back by return_entries.
 
-KEYS  1 the worker's processing list   2 queue   3 region's board   4 GLOBAL board   5 whether there are tombstones
+KEYS  1 queue   2 region's board   3 GLOBAL board   4 whether there are tombstones
       then for each event: 1 its player's hash   2 tombstone (those of nobody for what is no event of a player)
-ARGV  1 region   then events, JSON
+ARGV  1 region   then events, JSON, without entries
 Result number of events that came back
 ]]
 --@include restore_player
 local call = redis.call
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
-local held = {}
-for _, event in ipairs(call('LRANGE', KEYS[1], 0, -1)) do
-  held[event] = true
-end
 
 local function delete(user_id, key, tombstone, deleted_at)
   local kept = call('HMGET', key, 'region', 'updated_at', 'since')
   if kept[1] == ARGV[1] and tonumber(kept[2]) <= tonumber(deleted_at) then
+    call('ZREM', KEYS[2], user_id)
     call('ZREM', KEYS[3], user_id)
-    call('ZREM', KEYS[4], user_id)
     call('DEL', key)
     kept[1] = false
   end
   if not kept[1] and tonumber(call('GET', tombstone) or '0') < tonumber(deleted_at) then
     call('SET', tombstone, deleted_at)
-    call('SET', KEYS[5], '1')
+    call('SET', KEYS[4], '1')
   elseif kept[1] == ARGV[1] and tonumber(kept[3] or '0') < tonumber(deleted_at) then
     call('HSET', key, 'since', deleted_at)
   end
@@ -39,7 +35,7 @@ end
 
 -- The event of a player as the later write left it, with a credential that was lost; nil where nothing was.
 local function merge(event, key, last)
-  local kept = call('HMGET', key, 'name', 'score', 'protected', 'credential', 'credential_at', 'key', 'returned')
+  local kept = call('HMGET', key, 'name', 'score', 'protected', 'credential', 'credential_at', 'key', 'returned', 'updated_at')
   local at = type(event.credential_at) == 'string' and event.credential_at or '0'
   local newer = tonumber(at) > tonumber(kept[5] or '0') and event.credential ~= kept[4]
   local protects = event.protected == true and not kept[3]
@@ -66,7 +62,7 @@ local function merge(event, key, last)
     add('key', merged.key)
   end
   local written, given = string.match(kept[7] or '', '^(%d+) (%d+)$')
-  if tonumber(given) == last then
+  if given == kept[8] then
     add('returned', written .. ' ' .. stamp)
   end
   call('HSET', key, unpack(fields))
@@ -76,14 +72,15 @@ local function merge(event, key, last)
 end
 
 local function write(raw, event, key, tombstone, timestamp, score)
-  local kept = call('HMGET', key, 'region', 'updated_at', 'since', 'clock', 'returned')
+  local kept = call('HMGET', key, 'region', 'updated_at', 'since', 'clock', 'returned', 'returned_entries')
   local deleted_at = kept[3] or call('GET', tombstone) or '0'
-  local last = tonumber(kept[4] or kept[2] or deleted_at)
-  if (kept[1] and kept[1] ~= ARGV[1]) or last == tonumber(timestamp) then
+  -- Entries move the clock, and leave the card as it was.
+  local card, last = tonumber(kept[2] or deleted_at), tonumber(kept[4] or kept[2] or deleted_at)
+  if (kept[1] and kept[1] ~= ARGV[1]) or card == tonumber(timestamp) then
     return raw
   end
   local written, given = string.match(kept[5] or '', '^(%d+) (%d+)$')
-  local newest = tonumber(given) == last and tonumber(written) or last
+  local newest = tonumber(given) == card and tonumber(written) or card
   if newest >= tonumber(timestamp) then
     return kept[1] and tonumber(timestamp) > tonumber(deleted_at) and merge(event, key, last) or nil
   end
@@ -94,12 +91,15 @@ local function write(raw, event, key, tombstone, timestamp, score)
   credential = type(credential) == 'string' and credential or ''
   restore_player(key, kept[1], ARGV[1], event.name, score, stamp, protected, deleted_at, last_key, credential)
   call('HSET', key, 'returned', timestamp .. ' ' .. stamp)
+  if kept[6] then
+    call('HSET', key, 'returned_entries', kept[6])
+  end
   if type(event.credential_at) == 'string' then
     call('HSET', key, 'credential_at', event.credential_at)
   end
-  call('ZADD', KEYS[3], score, event.user_id)
-  if KEYS[3] ~= KEYS[4] then
-    call('ZADD', KEYS[4], score, event.user_id)
+  call('ZADD', KEYS[2], score, event.user_id)
+  if KEYS[2] ~= KEYS[3] then
+    call('ZADD', KEYS[3], score, event.user_id)
   end
   return (string.gsub(string.gsub(raw, '("timestamp":%s*)%d+', '%1' .. stamp, 1), '("key":"[^"]* )%d+"', '%1' .. stamp .. '"', 1))
 end
@@ -107,23 +107,21 @@ end
 local returned = 0
 for i = 2, #ARGV do
   local raw = ARGV[i]
-  if not held[raw] then
-    local decoded, event = pcall(cjson.decode, raw)
-    local timestamp, score = string.match(raw, '"timestamp":%s*(%d+)'), string.match(raw, '"score":%s*(-?%d+)')
-    -- What is no event of a player goes the queue's way to the dead letters.
-    local key, tombstone = KEYS[2 * i + 2], KEYS[2 * i + 3]
-    local known = decoded and type(event) == 'table' and event.region == ARGV[1] and type(event.user_id) == 'string'
-    if known and timestamp and string.sub(key, -#event.user_id) == event.user_id then
-      if event.deleted == true then
-        delete(event.user_id, key, tombstone, timestamp)
-      elseif type(event.name) == 'string' and score then
-        raw = write(raw, event, key, tombstone, timestamp, score)
-      end
+  local decoded, event = pcall(cjson.decode, raw)
+  local timestamp, score = string.match(raw, '"timestamp":%s*(%d+)'), string.match(raw, '"score":%s*(-?%d+)')
+  -- What is no event of a player goes the queue's way to the dead letters.
+  local key, tombstone = KEYS[2 * i + 1], KEYS[2 * i + 2]
+  local known = decoded and type(event) == 'table' and event.region == ARGV[1] and type(event.user_id) == 'string'
+  if known and timestamp and string.sub(key, -#event.user_id) == event.user_id then
+    if event.deleted == true then
+      delete(event.user_id, key, tombstone, timestamp)
+    elseif type(event.name) == 'string' and score then
+      raw = write(raw, event, key, tombstone, timestamp, score)
     end
-    if raw then
-      call('LPUSH', KEYS[2], raw)
-      returned = returned + 1
-    end
+  end
+  if raw then
+    call('LPUSH', KEYS[1], raw)
+    returned = returned + 1
   end
 end
 return returned
