@@ -19,7 +19,9 @@ from leaderboard_core.postgres.dead_boards import note_swept
 from leaderboard_core.postgres.definitions import remove
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
+from leaderboard_core.settings import TopologySettings, load
 from tests.integration.worker_service.recovery.test_verify import command
+from tests.support.all_redis import AllRedis
 from tests.support.entries import BOARDS, PLAN, Operation, Writer, as_json, entry_rows, field_of
 from tests.support.entries_on import (
     admitted,
@@ -31,7 +33,8 @@ from tests.support.entries_on import (
     sets_of_hashes,
     sets_on,
 )
-from tests.support.worker import event
+from tests.support.service import Api
+from tests.support.worker import drained, event, working
 from worker_service.recovery.differences import Report
 from worker_service.recovery.verify import Verifier
 
@@ -310,3 +313,50 @@ async def test_the_command_names_the_board(environ: dict[str, str], emptied: Non
         differs = await asyncio.to_thread(command, environ, "verify")
     assert differs.returncode == 1
     assert "EU  alice: kills (all): is missing in Postgres" in differs.stdout
+
+
+async def test_what_services_write_is_no_difference(
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
+) -> None:
+    """While players play on boards of each kind, and when all of it is saved; entries that were removed included."""
+    api, chance = any_api, random.Random(1)
+    boards: dict[str, dict[str, Any]] = {
+        "kills": {"operator": "best", "max_submits": 500},
+        "laps": {"order": "asc", "ties": "earliest"},
+        "coins": {"operator": "sum", "regions": False, "ties": "earliest", "metadata_bytes": 50},
+    }
+    for name, rules in boards.items():
+        assert (await api.define(rules, name)).status_code == 201
+    homes = {"ann": "ASIA", "bob": "EU", "cyd": "NA", "dan": "GLOBAL"}
+    for user_id, region in homes.items():
+        await api.register(user_id, region, 1)
+    playing = True
+
+    async def play(user_id: str) -> None:
+        while playing:
+            name = chance.choice(list(boards))
+            body: dict[str, Any] = {
+                "user_id": user_id,
+                "region": homes[user_id],
+                "board": name,
+                "score": chance.randint(-9, 9),
+            }
+            body |= {"metadata": {"a": [], "b": 1.5, "c": "é"}} if name == "coins" and chance.random() < 0.3 else {}
+            assert (await api.post("/score", body, token=api.server_token())).status_code in (200, 409)
+            if chance.random() < 0.1:
+                headers = {"Authorization": f"Bearer {api.server_token()}"}
+                await api.http.delete(f"/boards/{name}/entries/{user_id}", headers=headers)
+
+    shard_map = ShardMap.open(load(TopologySettings, environ))
+    try:
+        async with working(environ, block_seconds=0.1):
+            players = [asyncio.create_task(play(user_id)) for user_id in homes]
+            reports = [await Verifier(shard_map, databases, wait_seconds=1).verify() for _ in range(3)]
+            playing = False
+            await asyncio.gather(*players)
+            await drained(all_redis)
+            reports.append(await Verifier(shard_map, databases, wait_seconds=5).verify())
+    finally:
+        await shard_map.close()
+    assert [report.differences for report in reports] == [[], [], [], []]
+    assert reports[-1].entries == len(homes) * len(boards)
