@@ -332,7 +332,7 @@ async def test_an_invalid_index_of_a_server_that_was_restarted_is_built_again(wi
     assert await valid(admin) is True
 
 
-INDEXES = ["0005_updated_at", "0009_entries_order", "0010_entries_updated_at"]
+INDEXES = ["0005_updated_at", "0009_entries_order", "0010_entries_updated_at", "0014_entries_removed"]
 
 
 async def test_indexes_can_be_left_for_later(fresh_database: str, admin: Any) -> None:
