@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from selenium import webdriver
 
-from leaderboard_client import Client
+from leaderboard_client import Client, NotFound
 from tests.acceptance.cluster import LocalCluster, local_cluster
 from tests.acceptance.conftest import Player
 from tests.page.browser import Page, browser, missing_browser, page_in
-from tests.page.server import game_server
+from tests.page.server import administrator, game_server
 
 # Not the defaults: the page must learn them from the server.
 REGIONS = ("ASIA", "EU", "NA", "GLOBAL", "EMPTY", "ARENA")
@@ -63,6 +65,32 @@ def server(cluster: LocalCluster) -> Iterator[Client]:
     """Open a client with a server's token."""
     with game_server(cluster, REGIONS=",".join(REGIONS)) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def admin(cluster: LocalCluster) -> Iterator[Client]:
+    """Open a client with an administrator's token."""
+    with administrator(cluster, REGIONS=",".join(REGIONS)) as client:
+        yield client
+
+
+Define = Callable[..., str]
+
+
+@pytest.fixture
+def define(admin: Client) -> Iterator[Define]:
+    """Define boards by name and rules; they are deleted after the test."""
+    names: list[str] = []
+
+    def make(name: str, **rules: Any) -> str:
+        names.append(name)
+        admin.define_board(name, rules)
+        return name
+
+    yield make
+    for name in names:
+        with suppress(NotFound):
+            admin.delete_board(name)
 
 
 @pytest.fixture

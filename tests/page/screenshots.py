@@ -1,6 +1,6 @@
 """Take screenshots of the page for review: `python -m tests.page.screenshots [--out folder]`.
 
-It starts a system with players, and takes light, dark and phone.
+It starts a system with players, and takes light, dark and phone, of the main board and of one more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from leaderboard_client import Client, Submission
 from tests.acceptance.cluster import local_cluster
 from tests.page.browser import Page, browser, missing_browser, page_in
-from tests.page.server import game_server
+from tests.page.server import administrator, game_server
 
 NAMES = (
     *("Ada Okafor", "Mei-Lin", "Łukasz", "山田 太郎", "Nora B.", "Юлия", "Tariq", "نور الهدى", "Ingrid", "Kofi"),
@@ -35,11 +35,13 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         local_cluster(Path(folder) / "data") as cluster,
         game_server(cluster) as api,
+        administrator(cluster) as admin,
         browser() as driver,
         page_in(driver, cluster.url) as page,
     ):
         fill(api)
         take_all(page, api, options.out)
+        take_boards(page, api, admin, options.out)
 
 
 def take_all(page: Page, api: Client, out: Path) -> None:
@@ -57,6 +59,31 @@ def take_all(page: Page, api: Client, out: Path) -> None:
         page.until(lambda: page.text("main"), "the page")
         page.until(lambda: "Asking" not in page.text("body") and "Loading" not in page.text("body"), "it all")
         (out / f"{name}.png").write_bytes(page.screenshot())
+
+
+def take_boards(page: Page, api: Client, admin: Client, out: Path) -> None:
+    """Take what the page has once there are more boards: the picker, one of them, and the form that makes them."""
+    rules = {"title": "Fastest laps", "operator": "best", "order": "asc", "ties": "earliest", "decimals": 3}
+    admin.define_board("laps", rules)
+    admin.define_board("coins", {"title": "Coins of the week", "operator": "sum", "regions": False})
+    laps = [Submission(f"player-{n:02}", home(n), score=71_350 + n * 1_730, board="laps") for n in range(24)]
+    submit(api, laps)
+    for theme in ("light", "dark"):
+        page.prefer(color_scheme=theme, reduced_motion="reduce")
+        for width, height, kind in ((1280, 860, ""), (390, 844, "-phone")):
+            page.width(width, height)
+            page.open(board="laps", region="GLOBAL", player="player-06")
+            page.until_live().until_text("#player", "Tariq")
+            page.until(lambda: page.text("#verdict") == "Everything saved", "the verdict")
+            (out / f"boards-{theme}{kind}.png").write_bytes(page.screenshot())
+            page.click("#admin-open")
+            page.fill("#admin-token", str(admin.token))
+            page.click("#admin-enter button[type=submit]")
+            page.fill("#define-board", "No name")
+            page.click("#define button[type=submit]")
+            page.until_text("#define", "a letter or digit first")
+            (out / f"admin-{theme}{kind}.png").write_bytes(page.screenshot(whole=True))
+            page.click("#admin-leave")
 
 
 def fill(api: Client) -> None:

@@ -54,7 +54,7 @@ def test_the_board_is_a_table_for_a_screen_reader(page: Page, register: Register
         ("columnheader", "Score"),
         ("rowheader", "Ada"),
         ("cell", "5"),
-        ("tablist", "Board"),
+        ("tablist", "Region"),
         ("tab", region),
         ("tabpanel", region),
         ("search", ""),

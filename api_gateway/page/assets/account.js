@@ -1,12 +1,16 @@
 // Becoming a player and sending scores: register or sign in, then add to the score or set it.
 
 import { ApiError, call } from "./api.js";
-import { byId, isolated, make, setText, storage, whole } from "./dom.js";
-import { Form, Mistake, setOptions, wholeNumber } from "./forms.js";
+import { MAIN } from "./boards.js";
+import { byId, isolated, make, setText, storage } from "./dom.js";
+import { Form, Mistake, setOptions } from "./forms.js";
+import { scoreNumber, scoreText } from "./scores.js";
 
 // The token lasts as long as this tab: a shared computer forgets it.
 const memory = storage("sessionStorage", "leaderboard.me");
 
+const LABELS = { add: "Points to add", set: "New score", best: "Submit a score" };
+const SENT_BY = { server: "Scores of this board are sent by the game itself." };
 const SECRET = /^[0-9a-f]{32}$/;
 
 export class Account {
@@ -14,6 +18,8 @@ export class Account {
   #enter;
   #score;
   #onPlayer;
+  #board = null;
+  #main = null;
 
   /** `onPlayer(userId, region)` is called when somebody entered or sent a score. */
   constructor(onPlayer) {
@@ -40,6 +46,15 @@ export class Account {
     if (name !== "GLOBAL") byId("enter-region").value = name;
   }
 
+  /** Sends scores to this board from now on; who registers begins on `main`. */
+  look(board, main) {
+    const again = board.name === this.#board?.name;
+    this.#board = board;
+    this.#main = main;
+    if (!again) this.#score.say("");
+    this.#showMode();
+  }
+
   async #go({ way, ...values }) {
     checkId(values.user_id);
     if (values.password && [...values.password].length < 8) throw new Mistake("password", "At least 8 characters.");
@@ -53,7 +68,7 @@ export class Account {
     } else {
       if (values.password) body.password = values.password;
       body.region = values.region;
-      body.initialScore = wholeNumber(values.initialScore, "initialScore");
+      body.initialScore = scoreNumber(values.initialScore, "initialScore", this.#main.rules.decimals);
       const { secret: told, ...me } = await this.#register(body);
       secret = told;
       this.#show(me);
@@ -88,13 +103,17 @@ export class Account {
     return ["This player ID is taken. ", change];
   }
 
-  async #send({ mode, amount }) {
-    const number = wholeNumber(amount, "amount");
-    const [path, body] = mode === "set" ? ["/score/update", { score: number }] : ["/score/add", { delta: number }];
+  async #send({ amount }) {
+    const board = this.#board;
+    const { operator, decimals } = board.rules;
+    const number = scoreNumber(amount, "amount", decimals);
+    const place = board.name === MAIN ? {} : { board: board.name };
+    const adds = this.#mode() === "add";
+    const [path, body] = adds ? ["/score/add", { delta: number }] : ["/score/update", { score: number }];
     const me = this.#me;
     let written;
     try {
-      written = await call("POST", path, { body, token: me.token, once: true });
+      written = await call("POST", path, { body: { ...place, ...body }, token: me.token, once: true });
     } catch (error) {
       if (error instanceof ApiError && error.code === "invalid_token") {
         this.#show(null);
@@ -107,7 +126,10 @@ export class Account {
       throw error;
     }
     this.#onPlayer(me.user_id, me.region);
-    return [isolated(me.name), ` now has ${whole(written.score)}.`];
+    const { score, improved } = written;
+    const kept = operator === "best" && improved === false;
+    const judged = { true: " Improved.", false: " Not improved." }[improved] ?? "";
+    return [isolated(me.name), ` ${kept ? "still" : "now"} has ${scoreText(score, decimals)}.${judged}`];
   }
 
   #show(me) {
@@ -130,8 +152,22 @@ export class Account {
     this.#enter.label = login ? "Sign in" : "Register";
   }
 
+  #mode() {
+    const { operator } = this.#board.rules;
+    return { best: "best", sum: "add" }[operator] ?? byId("submit").elements.mode.value;
+  }
+
   #showMode() {
-    setText(byId("amount-label"), byId("submit").elements.mode.value === "set" ? "New score" : "Points to add");
+    if (this.#board === null) return;
+    const { operator, decimals, open, submit } = this.#board.rules;
+    const choice = operator === "latest";
+    const refused = !open ? "This board is closed: it takes no scores." : SENT_BY[submit];
+    setText(byId("submit-note"), refused ?? "");
+    byId("submit-mode").hidden = !choice || refused !== undefined;
+    byId("submit-fields").hidden = refused !== undefined;
+    setText(byId("amount-label"), LABELS[this.#mode()]);
+    byId("amount-label").className = choice ? "for-readers" : "label";
+    byId("submit-amount").inputMode = decimals > 0 ? "decimal" : "numeric";
   }
 }
 

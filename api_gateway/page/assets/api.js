@@ -41,7 +41,7 @@ export async function call(method, path, { body, query, token, once = false } = 
   const said = Number(response.headers.get("Retry-After") ?? data.retry_after);
   throw new ApiError(response.status, data.error ?? "unknown", data.message ?? "", {
     retryAfter: Number.isFinite(said) && said > 0 ? said : null,
-    fields: data.fields ?? [],
+    fields: data.fields ?? (data.field ? [{ field: data.field, message: data.message }] : []),
     data,
   });
 }

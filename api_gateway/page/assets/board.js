@@ -1,8 +1,10 @@
 // Draws a board: one table row per player, kept while the player stays, so that it can move.
 
-import { byId, counted, isolated, make, setText, whole } from "./dom.js";
+import { MAIN } from "./boards.js";
+import { byId, closed, counted, isolated, make, setText, whole } from "./dom.js";
 import { glide } from "./glide.js";
 import { shareOf } from "./rows.js";
+import { scoreOf } from "./scores.js";
 
 const RISE_SHOWN_MS = 6000;
 const LONG_SCORE = 11; // characters
@@ -11,43 +13,59 @@ const FLASH = { duration: 1400, easing: "ease-out" };
 export class Board {
   #body = byId("rows").tBodies[0];
   #drawn = new Map();
-  #region = "";
+  #board = null;
   #followed = "";
   #onPick;
 
   /** `onPick(userId)` is called when a player in the board is chosen. */
   constructor(onPick) {
     this.#onPick = onPick;
-    this.wait("");
+    this.#clear();
   }
 
   /** Shows that a board is on its way. */
-  wait(region) {
-    this.#region = region;
+  wait(board, region) {
+    this.title(board);
+    byId("region").textContent = region;
+    byId("rows").classList.toggle("one-region", region !== "GLOBAL");
+    this.#clear();
+  }
+
+  /** Shows what the board is called now. */
+  title(board) {
+    this.#board = board;
+    byId("board-name").hidden = board.heading === "";
+    setText(byId("board-name"), board.heading);
+    byId("board-name").title = board.heading;
+    for (const element of document.querySelectorAll(".of-main")) element.hidden = board.name !== MAIN;
+    for (const element of document.querySelectorAll(".of-others")) element.hidden = board.name === MAIN;
+    setText(byId("seed-board"), `leaderboard seed 1000 --board ${board.name}`);
+  }
+
+  #clear() {
     this.#drawn.clear();
     this.#body.replaceChildren(...Array.from({ length: 8 }, placeholder));
     byId("rows").ariaBusy = "true";
     byId("rows").hidden = false;
     byId("empty").hidden = true;
-    byId("region").textContent = region;
     byId("total").textContent = "";
-    byId("rows").classList.toggle("one-region", region !== "GLOBAL");
   }
 
   /** Draws the board; rows that stay move to their new places. */
-  draw(board) {
+  draw({ region, total, rows }) {
     const first = byId("rows").ariaBusy === "true";
     if (first) this.#body.replaceChildren();
-    setText(byId("total"), counted(board.total, "player", "players"));
-    setText(byId("caption"), `The best players of ${board.region}, live`);
+    setText(byId("total"), counted(total, "player", "players"));
+    const { heading } = this.#board;
+    const on = heading && ` on ${closed(heading)}`;
+    setText(byId("caption"), `The best players of ${region}${on}, live`);
     byId("rows").ariaBusy = "false";
-    byId("rows").hidden = board.rows.length === 0;
-    byId("empty").hidden = board.rows.length > 0;
-    const best = board.rows[0]?.score ?? 0;
+    byId("rows").hidden = rows.length === 0;
+    byId("empty").hidden = rows.length > 0;
     // In board order the longest score is the first or the last.
-    const ends = [best, board.rows.at(-1)?.score ?? 0].map((score) => whole(score).length);
+    const ends = [rows.at(0), rows.at(-1)].map((row) => (row === undefined ? 1 : scoreOf(row).length));
     byId("rows").style.setProperty("--longest", Math.max(...ends));
-    const change = () => this.#place(board.rows, best, first);
+    const change = () => this.#place(rows, first);
     if (first) change();
     else glide(this.#body, change);
   }
@@ -59,7 +77,8 @@ export class Board {
     this.#drawn.get(userId)?.follow(true);
   }
 
-  #place(rows, best, first) {
+  #place(rows, first) {
+    const { order } = this.#board.rules;
     const focused = document.activeElement;
     const wanted = new Set(rows.map((row) => row.user_id));
     for (const [userId, drawn] of this.#drawn) {
@@ -79,7 +98,8 @@ export class Board {
       }
       if (drawn.element === next) next = next.nextElementSibling;
       else this.#body.insertBefore(drawn.element, next);
-      drawn.update(row, best, { first, namesake: names.get(row.name) > 1 });
+      const share = shareOf(row.score, rows[0].score, order);
+      drawn.update(row, share, { first, namesake: names.get(row.name) > 1 });
     }
     // A row that is put elsewhere loses the focus that it had.
     if (focused !== document.activeElement && this.#body.contains(focused)) focused.focus({ preventScroll: true });
@@ -118,7 +138,7 @@ class DrawnRow {
   }
 
   /** Its id is shown only beside another player of that name: whom it belongs to is nobody else's business. */
-  update(row, best, { first, namesake }) {
+  update(row, share, { first, namesake }) {
     const before = this.#shown;
     this.#shown = row;
     setText(this.#rank, whole(row.rank));
@@ -127,10 +147,10 @@ class DrawnRow {
     this.#pick.title = row.name;
     this.#id.hidden = !namesake;
     setText(this.#home, row.region);
-    const score = whole(row.score);
+    const score = scoreOf(row);
     setText(this.#score, score);
     this.element.classList.toggle("long-score", score.length > LONG_SCORE);
-    this.element.style.setProperty("--share", shareOf(row.score, best).toFixed(4));
+    this.element.style.setProperty("--share", share.toFixed(4));
     if (before === null) this.#riseFrom = row.rank;
     else this.#showRise(before, row);
     if (!first && before?.score !== row.score) this.#flash();

@@ -1,7 +1,8 @@
 // Draws what is known of one player: rank, percentile, score and neighbours; says now and then where it stands.
 
-import { announce, byId, byIdDescending, isolated, make, setText, whole } from "./dom.js";
+import { announce, byId, closed, isolated, make, setText, whole } from "./dom.js";
 import { glide } from "./glide.js";
+import { scoreOf } from "./scores.js";
 
 const TALK_EVERY_MS = 10_000;
 
@@ -38,26 +39,26 @@ export class Card {
   }
 
   /** Draws the data of a /stream/rank event. */
-  draw(data) {
+  draw(data, board) {
     if (this.#last === null) {
       this.#element.replaceChildren(...this.#frame());
       this.#element.hidden = false;
     }
     const { self } = data;
     const parts = this.#parts;
-    this.#last = data;
+    this.#last = { ...data, on: board.heading ? `${closed(board.heading)}, ${data.region}` : data.region };
     setText(parts.name, self.name);
     setText(parts.home, `· ${self.region}`);
     setText(parts.board, `Rank on ${data.region}`);
+    setText(parts.on, board.heading);
+    parts.on.parentElement.hidden = board.heading === "";
     setText(parts.id, self.user_id);
     setText(parts.rank, whole(self.rank));
     setText(parts.total, `of ${whole(data.total)}`);
     setText(parts.percentile, percent(self.percentile));
-    setText(parts.score, whole(self.score));
+    setText(parts.score, scoreOf(self));
     parts.meter.style.setProperty("--share", (self.percentile / 100).toFixed(4));
-    const rows = [...data.around, self].sort(
-      (one, other) => other.score - one.score || byIdDescending(one.user_id, other.user_id),
-    );
+    const rows = [...data.around, self].sort((one, other) => one.position - other.position);
     glide(parts.list, () => this.#place(rows, self));
     this.#talk();
   }
@@ -70,7 +71,7 @@ export class Card {
       setText(rank, whole(row.rank));
       setText(name.firstElementChild, row.name);
       name.title = row.name;
-      setText(score, whole(row.score));
+      setText(score, scoreOf(row));
       item.classList.toggle("followed", row.user_id === self.user_id);
       return item;
     });
@@ -93,6 +94,7 @@ export class Card {
       name: isolated(""),
       id: isolated(""),
       home: make("span"),
+      on: isolated(""),
       board: make("dt"),
       rank: make("span"),
       total: make("span", "quiet"),
@@ -107,6 +109,7 @@ export class Card {
     const who = [
       make("p", "player-name one-line", [parts.name]),
       make("p", "quiet small player-id", [make("span", "one-line", [parts.id]), parts.home]),
+      make("p", "quiet small one-line player-board", ["On ", parts.on]),
     ];
     const figures = [
       make("div", "", [parts.board, make("dd", "figure number", [parts.rank, " ", parts.total])]),
@@ -128,10 +131,10 @@ export class Card {
     this.#timer = setTimeout(
       () => {
         if (this.#last === null || this.#last.self.rank === this.#spokenRank) return;
-        const { self, total, region } = this.#last;
+        const { self, total, on } = this.#last;
         this.#spokenRank = self.rank;
         this.#spokenAt = performance.now();
-        const where = `rank ${whole(self.rank)} of ${whole(total)} on ${region}`;
+        const where = `rank ${whole(self.rank)} of ${whole(total)} on ${on}`;
         announce(`${self.name}: ${where}, percentile ${percent(self.percentile)}`);
       },
       Math.max(0, wait),

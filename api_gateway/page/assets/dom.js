@@ -9,6 +9,9 @@ export const byId = (id) => document.getElementById(id);
 /** A player's own words, kept from turning the text around them: names come in every script. */
 export const isolated = (text) => make("bdi", "", text, { dir: "auto" });
 
+/** The same inside a text without elements, by the characters that mean it. */
+export const closed = (text) => `\u2068${text}\u2069`;
+
 /** Writes only what differs, so that nothing is painted, selected or read out anew without need. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -25,17 +28,6 @@ export function span(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return `${Math.round(seconds / 3600)} h`;
-}
-
-/** The order of equal scores: descending by character codes, as the server has it (not by UTF-16 units). */
-export function byIdDescending(one, other) {
-  const left = Array.from(one);
-  const right = Array.from(other);
-  const shared = Math.min(left.length, right.length);
-  for (let place = 0; place < shared; place += 1) {
-    if (left[place] !== right[place]) return right[place].codePointAt(0) - left[place].codePointAt(0);
-  }
-  return right.length - left.length;
 }
 
 let waiting = 0;

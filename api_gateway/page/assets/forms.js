@@ -13,6 +13,11 @@ const WORDS = {
   invalid_token: "Your sign-in has expired. Sign in again.",
   invalid_credentials: "ID, name and password do not belong together.",
   user_not_found: "There is no player with this ID.",
+  board_closed: "This board is closed: it takes no scores.",
+  board_not_found: "This board is not there any more.",
+  no_submits_left: "This board takes no more scores of this player.",
+  not_everywhere: "The rules are saved, and not everything goes by them yet. Send them again in a moment.",
+  too_many_boards: "There are as many boards as there may be. Nothing was changed.",
   score_out_of_bounds: "This game does not take such a score. Nothing was changed.",
   score_out_of_range: "The score would leave the range of ±9,007,199,254,740,991. Nothing was changed.",
 };
@@ -87,14 +92,14 @@ export class Form {
 
   #explain(error) {
     if (error instanceof Mistake) {
-      this.#blame(error.field);
+      this.#blame(error.field, error.message);
       this.say([make("strong", "", `${this.#labelOf(error.field)}: `), error.message], "bad");
       return;
     }
     if (!(error instanceof ApiError)) throw error;
     const [problem] = error.fields;
     if (problem) {
-      this.#blame(problem.field);
+      for (const { field, message } of [...error.fields].reverse()) this.#blame(field, message);
       this.say([make("strong", "", `${this.#labelOf(problem.field)}: `), problem.message], "bad");
       return;
     }
@@ -129,31 +134,28 @@ export class Form {
     return field?.labels[0]?.firstChild.textContent.trim() ?? name;
   }
 
-  #blame(name) {
+  #blame(name, words) {
     const field = this.#field(name);
     if (!field) return;
+    let told = this.#message;
+    // In a long form what is said at its end is out of sight.
+    if (this.#form.classList.contains("long")) {
+      told = make("p", "message at-field", words, { id: `${field.id}-message`, "data-kind": "bad" });
+      field.after(told);
+    }
     field.ariaInvalid = "true";
-    field.setAttribute("aria-describedby", this.#message.id);
+    field.setAttribute("aria-describedby", told.id);
     field.focus();
   }
 
   #clear() {
     this.say("");
+    for (const told of this.#form.querySelectorAll(".at-field")) told.remove();
     for (const field of this.#form.querySelectorAll("[aria-invalid]")) {
       field.removeAttribute("aria-invalid");
       field.removeAttribute("aria-describedby");
     }
   }
-}
-
-/** A whole number as somebody types it ("1,200", "-5"), for the field of that name. Throws Mistake. */
-export function wholeNumber(text, field) {
-  const plain = text.replace(/[\s,_']/g, "").replace("−", "-");
-  const number = Number(plain);
-  if (!/^[+-]?\d+$/.test(plain) || !Number.isSafeInteger(number)) {
-    throw new Mistake(field, "A whole number between ±9,007,199,254,740,991, please.");
-  }
-  return number;
 }
 
 /** Fills a list of choices, keeping the present one. */

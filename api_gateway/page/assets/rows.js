@@ -13,7 +13,11 @@ export function afterEvent(board, kind, data) {
   return { region, total, source, rows: inOrder([...rows.values()]) };
 }
 
-/** A score next to the best one, 0 to 1, for a bar; nothing below zero has a length. */
-export const shareOf = (score, best) => (best > 0 ? Math.min(Math.max(score / best, 0), 1) : 0);
+/** A score next to the best one, 0 to 1, for a bar; the best one's is the longest, whether high or low is good. */
+export function shareOf(score, best, order) {
+  if (order === "asc" && best >= 0) return score > 0 ? best / score : 1;
+  // What is on the wrong side of zero has no length.
+  return order === "asc" || best > 0 ? Math.min(Math.max(score / best, 0), 1) : 0;
+}
 
 const inOrder = (rows) => [...rows].sort((one, other) => one.position - other.position);
