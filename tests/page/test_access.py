@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from leaderboard_client import Client
 from tests.acceptance.cluster import LocalCluster
 from tests.page.browser import Page
-from tests.page.conftest import REGIONS, Register
+from tests.page.conftest import REGIONS, Define, Register
 
 TAB, ENTER = "\ue004", "\ue007"
 AXE = "axe-core@4.10.3"
@@ -106,6 +107,24 @@ def test_axe_finds_nothing(page: Page, axe: str, register: Register, region: str
     page.until_text("#calls", "/auth/register")
     page.run("document.querySelector('#post-score-add').open = true")
     page.until_text("#post-score-add", "Try it")
+    assert problems(page, axe) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_on_a_named_board_and_in_the_form_that_makes_one(
+    page: Page, axe: str, admin: Client, define: Define, theme: str
+) -> None:
+    define("laps", title="Fastest laps")
+    page.prefer(color_scheme=theme, reduced_motion="reduce")
+    page.command("Page.setBypassCSP", enabled=True)
+    page.open(board="laps").until_live().until_text("#board-name", "Fastest laps")
+    page.until_text("#verdict", "saved")
+    page.click("#admin-open")
+    page.fill("#admin-token", str(admin.token))
+    assert problems(page, axe) == []
+    page.click("#admin-enter button[type=submit]")
+    page.click("#define button[type=submit]")
+    page.until_text("#define-message", "Fill this in")
     assert problems(page, axe) == []
 
 
