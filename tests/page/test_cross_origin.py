@@ -27,7 +27,7 @@ const [api, done] = [arguments[0], arguments[arguments.length - 1]];
     const added = await fetch(`${api}/score/add`, { method: "POST", headers: signed, body: '{"delta": 5}' });
     const top = await fetch(`${api}/top?region=EU`);
     const refused = await fetch(`${api}/score/add`, { method: "POST", headers: json, body: "{}" });
-    const large = await fetch(`${api}/score/add`, { method: "POST", headers: signed, body: " ".repeat(5000) });
+    const large = await fetch(`${api}/score/add`, { method: "POST", headers: signed, body: " ".repeat(20000) });
     const stream = await fetch(`${api}/stream/top?region=EU`, { headers: { "Last-Event-ID": "none" } });
     const [reader, decoder] = [stream.body.getReader(), new TextDecoder()];
     let streamed = "";

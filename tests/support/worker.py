@@ -41,9 +41,12 @@ class Worker:
 
     async def kill(self) -> None:
         """Cancel at once, as kill -9 does."""
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        left = set(self.tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            # asyncio.wait_for of Python 3.11 forgets a cancellation that comes as what it waits for ends.
+            _, left = await asyncio.wait(left, timeout=0.1)
 
 
 @asynccontextmanager

@@ -15,7 +15,9 @@ local function define_board(definition_key, rules_key, names_key, name, id, vers
     if later then
       redis.call('SET', definition_key, there) -- a write, so that replicas are waited for
       return there
-    elseif known == version and known ~= 'gone' and redis.call('GET', rules_key) ~= rules then
+    end
+    local same = tonumber(known_id) == tonumber(id) and known == version and known ~= 'gone'
+    if same and redis.call('GET', rules_key) ~= rules then
       return there .. ' differs'
     end
   end

@@ -12,9 +12,10 @@ import httpx
 import pytest
 import redis.asyncio as redis
 
-from leaderboard_core.boards import ALL, Board, Operator, Order, Place, Rules, Ties
+from leaderboard_core.boards import ALL, Board, Definition, Operator, Order, Place, Rules, Ties
 from leaderboard_core.entries import Entry, encode, merge_all
 from leaderboard_core.events import ScoreEvent, decode
+from leaderboard_core.redis.definitions import read_definition, restore_definitions
 from leaderboard_core.redis.keys import GLOBAL
 from leaderboard_core.settings import MAX_EXACT_INTEGER
 from leaderboard_service.boards.redis_boards import RedisBoards
@@ -353,3 +354,15 @@ async def test_who_may_take_which_entries_off(api: Api) -> None:
     refused(await remove(api, "laps", "ann"), 404, "board_not_found")
     refused(await remove(api, "kills", "bob"), 404, "user_not_found")
     refused(await remove(api, "Kills", "ann"), 422, "invalid_payload")
+
+
+async def test_a_later_creation_takes_the_place_of_another_with_that_version(any_api: Api) -> None:
+    """Also on a Redis that was away when the one before was deleted."""
+    boards = Board("kills", 3, 1, Rules()), Board("kills", 4, 1, Rules(order="asc"))
+    for board in boards:
+        for shard in any_api.services.shard_map.shards:
+            (there,) = await restore_definitions(shard, [Definition(board)])
+            assert there.state == f"{board.id} 1"
+            found = await read_definition(shard, "kills")
+            assert found is not None
+            assert found.board.rules == board.rules

@@ -74,8 +74,8 @@ async def test_three_boards_through_killed_workers_and_a_lost_redis(
             for user_id in chance.sample(names, 6):
                 await players.write(user_id)
 
-    for number in range(4):
-        async with working(environ, f"worker-{number}", block_seconds=0.05) as worker:
+    for _ in range(4):  # one worker, which is started again
+        async with working(environ, block_seconds=0.05) as worker:
             task = asyncio.create_task(writes(6))
             await asyncio.sleep(0)
             while not task.done():
