@@ -56,11 +56,11 @@ class OneService:
             return run_wrk(name, self.url, self.folder, connections=width, seconds=seconds)
 
         load_it(min(WARM_UP_SECONDS, seconds))
-        with_stores(environ, _reset)
+        with_stores(environ, reset)
         before = cpu_seconds(self.pids)
         found = load_it(seconds)
         cpu_us = microseconds_each(before, cpu_seconds(self.pids), found.requests)
-        calls, micros, median = with_stores(environ, _script_calls)
+        calls, micros, median = with_stores(environ, script_calls)
         return {
             "scenario": name,
             "title": scenario.title,
@@ -149,14 +149,14 @@ async def fill(environ: Mapping[str, str], shard_map: ShardMap, databases: Regio
         await rebuild(shard, databases, load(WorkerSettings, environ), whole=True)
 
 
-async def _reset(shard_map: ShardMap, _: RegionDatabases) -> None:
+async def reset(shard_map: ShardMap, _: RegionDatabases) -> None:
     """Reset the statistics, and delete the events, which no worker takes here."""
     for shard in shard_map.shards:
         await shard.command("CONFIG", "RESETSTAT")
         await shard.command("DEL", *(shard.keys.queue(region) for region in shard.regions))
 
 
-async def _script_calls(shard_map: ShardMap, _: RegionDatabases) -> tuple[int, float, float]:
+async def script_calls(shard_map: ShardMap, _: RegionDatabases) -> tuple[int, float, float]:
     """Return EVALSHA since the reset, on all servers: calls, total µs, µs of the median call.
 
     Redis measures by the wall clock, so that the mean also counts the moments when it had to wait for a core; the

@@ -91,7 +91,7 @@ async def test_a_body_over_the_limit_is_413_and_goes_nowhere(chunked: bool) -> N
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize(("call", "largest"), [("/auth/register", 30_000), ("/score/add", 5_000), ("/ranks", 600_000)])
+@pytest.mark.parametrize(("call", "largest"), [("/auth/register", 30_000), ("/score/add", 20_000), ("/ranks", 600_000)])
 async def test_a_call_takes_no_more_than_it_can_need(call: str, largest: int, chunked: bool) -> None:
     async with services(1) as (service,), gateway(service, max_body_bytes=2**20) as gate:
 

@@ -366,7 +366,7 @@ def test_a_large_body_goes_through_whoever_runs_nginx(start_nginx: StartNginx) -
 
 def test_a_body_that_is_too_large_is_refused_in_the_envelope(start_nginx: StartNginx) -> None:
     upstream = Upstream()
-    status, headers, body = call(start_nginx(upstream), "POST", "/score", b"x" * 5_000, {"X-Request-ID": "req-1"})
+    status, headers, body = call(start_nginx(upstream), "POST", "/score", b"x" * 20_000, {"X-Request-ID": "req-1"})
     assert (status, json.loads(body)["error"]) == (413, "payload_too_large")
     assert headers["content-type"] == "application/json"
     assert headers["x-request-id"] == "req-1"
@@ -487,7 +487,7 @@ def test_errors_of_nginx_are_shared_with_listed_sites(start_nginx: StartNginx) -
         assert call(server, "POST", "/auth/login", b"{}", {"Origin": game})[0] == 200
     for origin in (game, long, "https://evil.example", "null", None):
         headers = {"Origin": origin} if origin else {}
-        for status, path, body in ((413, "/score", b"x" * 5_000), (429, "/auth/login", b"{}")):
+        for status, path, body in ((413, "/score", b"x" * 20_000), (429, "/auth/login", b"{}")):
             reply = call(server, "POST", path, body, headers)
             assert (reply[0], shared(reply)) == (status, origin if origin in (game, long) else None)
         assert shared(call(server, "GET", "/missing", headers=headers)) is None, "that is for the gateway to say"

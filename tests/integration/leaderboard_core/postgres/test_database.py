@@ -109,6 +109,7 @@ async def test_the_table_of_entries_is_that_of_the_design(databases: RegionDatab
     assert [row["indexdef"].partition(" USING btree ")[2] for row in indexes] == [
         "(board_id, board_window, region, key DESC, member DESC) WHERE (NOT removed)",
         "(user_id, board_id, board_window)",
+        "(board_id, user_id) WHERE removed",
         "(updated_at, user_id, board_id, board_window)",
     ]
 

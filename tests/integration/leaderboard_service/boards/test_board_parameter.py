@@ -15,7 +15,7 @@ from leaderboard_core.redis.definitions import define
 from leaderboard_core.redis.keys import GLOBAL
 from leaderboard_service.boards.ranking import RankedRow, percentile
 from leaderboard_service.boards.rows import score_text
-from tests.integration.leaderboard_service.boards.test_places import REGIONS, Entry, fill, players_of, ranked, save
+from tests.integration.leaderboard_service.boards.test_places import REGIONS, Entry, as_answered, fill, players_of, save
 from tests.support.service import Api
 
 BOARDS = [
@@ -54,9 +54,7 @@ async def compare(api: Api, board: Board, entries: list[Entry], source: str) -> 
 
     by_id = {entry.user_id: entry for entry in entries}
     for region in (*REGIONS, GLOBAL) if board.rules.regions else (GLOBAL,):
-        expected = ranked(entries, Place(board, ALL, region))
-        if board.rules.ties == "earliest":
-            expected = [row._replace(rank=row.position) for row in expected]
+        expected = as_answered(entries, Place(board, ALL, region))
         for metadata in (False, True):
             rows = [as_json(row, board, by_id, metadata=metadata) for row in expected]
             head = {"board": board.name, "region": region, "total": len(rows)}

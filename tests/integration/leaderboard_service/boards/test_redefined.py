@@ -20,7 +20,7 @@ from leaderboard_service.boards.places import TRIES, Redefined, check_definition
 from tests.conftest import EMPTY, admit
 from tests.integration.leaderboard_service.boards.test_board_parameter import as_json, tell
 from tests.integration.leaderboard_service.boards.test_model import admissions_of, begin_anew, empty
-from tests.integration.leaderboard_service.boards.test_places import Entry, fill, ranked
+from tests.integration.leaderboard_service.boards.test_places import Entry, as_answered, fill
 from tests.support.layouts import Layout
 from tests.support.service import Api, gather, running_service
 
@@ -60,7 +60,7 @@ class Defined:
         assert self.definition is not None
         board, by_id = self.definition.board, {entry.user_id: entry for entry in self.entries}
         place = Place(board, ALL, GLOBAL)
-        return [as_json(row, board, by_id, metadata=True) for row in ranked(list(self.entries), place)]
+        return [as_json(row, board, by_id, metadata=True) for row in as_answered(list(self.entries), place)]
 
 
 async def change(api: Api, now: dict[str, Defined], ids: list[int], operation: tuple[Any, ...]) -> None:

@@ -13,7 +13,7 @@ from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.keys import GLOBAL
 from leaderboard_service.boards.ranking import percentile
 from tests.integration.leaderboard_service.boards.test_board_parameter import BOARDS, as_json, tell
-from tests.integration.leaderboard_service.boards.test_places import Entry, fill, players_of, ranked, save
+from tests.integration.leaderboard_service.boards.test_places import Entry, as_answered, fill, players_of, save
 from tests.support.service import Api
 
 
@@ -23,7 +23,7 @@ def expected(board: Board, entries: list[Entry], entry: Entry) -> dict[str, Any]
     ranks: dict[str, dict[str, float]] = {}
     shown: dict[str, Any] = {}
     for region in (entry.region, GLOBAL) if board.rules.regions else (GLOBAL,):
-        rows = ranked(entries, Place(board, ALL, region))
+        rows = as_answered(entries, Place(board, ALL, region))
         (own,) = [row for row in rows if board.user_id_of(row.member) == entry.user_id]
         ranks[region] = {"rank": own.rank, "position": own.position, "total": len(rows)}
         ranks[region]["percentile"] = percentile(own.rank, len(rows))
