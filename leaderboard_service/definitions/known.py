@@ -47,7 +47,6 @@ class KnownBoards:
         self._store = store
         self._limits = limits
         self._boards = {MAIN.name: MAIN}
-        self._main_at_first = HeededRules.of(Definition(MAIN), limits)
         self._heeded: dict[tuple[Shard, str], HeededRules] = {}
 
     async def board(self, name: str) -> Board:
@@ -68,11 +67,11 @@ class KnownBoards:
         return board
 
     def heeded(self, shard: Shard, board: Board) -> HeededRules:
-        """Return the rules by which this process writes to a shard: those that were last read from it."""
+        """Return the rules by which this process writes to a shard: the latest that it has heard of."""
         known = self._heeded.get((shard, board.name))
-        if known is not None:
-            return known
-        return self._main_at_first if board.is_main else HeededRules.of(Definition(board), self._limits)
+        if known is None or (board.id, board.version) > (known.board.id, known.board.version):
+            known = self._heeded[shard, board.name] = HeededRules.of(Definition(board), self._limits)
+        return known
 
     async def read_again(self, shard: Shard, name: str) -> Board:
         """Read from a shard which board it has, for writes there. Raises BoardNotFound, Unavailable and WarmingUp."""
