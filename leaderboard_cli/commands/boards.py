@@ -91,14 +91,14 @@ def _apply(client: Client, wanted: dict[str, dict[str, Any]], name: str, *, prun
         )
         if not yes and not typer.confirm("Delete these boards with all of their entries?", err=True):
             fail("Nothing was changed.")
+    for board in doomed:  # first: there may be room for the others only then
+        client.delete_board(board)
+        console.print(f"{board}: deleted", markup=False)
     for board, rules in wanted.items():
         now = client.define_board(board, rules)
         known = before.get(board)
         said = "made, " if known is None else "unchanged, " if known.version == now.version else ""
         console.print(f"{board}: {said}version {now.version}", markup=False)
-    for board in doomed:
-        client.delete_board(board)
-        console.print(f"{board}: deleted", markup=False)
 
 
 def _all_boards(client: Client) -> list[DefinedBoard]:

@@ -63,9 +63,15 @@ async def state(
         return Stated(saved, made=False)
 
 
-async def remove(pool: Pool, name: str) -> Definition | None:
-    """Note that a board is gone; None when there is none, or it is gone everywhere. Raises asyncpg's errors."""
-    row = await pool.fetchrow(sql.load("remove_board"), name)
+async def remove(pool: Pool, name: str, *, seen: Definition | None = None) -> Definition | None:
+    """Note that a board is gone; None when there is none, or it is gone everywhere.
+
+    `seen` is what shards have, which is adopted if it is of a later board. Raises asyncpg's errors.
+    """
+    async with _alone(pool) as connection:
+        if seen is not None:
+            await _adopt(connection, seen)
+        row = await connection.fetchrow(sql.load("remove_board"), name)
     return None if row is None else SavedDefinition.of_row(row).definition
 
 

@@ -62,13 +62,20 @@ class KnownBoards:
         if saved is None:
             self._boards.pop(name, None)
             raise BoardNotFound
-        board = saved.definition.board
+        board, known = saved.definition.board, self._boards.get(name)
+        if known is not None and (known.id, known.version) > (board.id, board.version):
+            return known  # an answer that was on its way for long
         self._boards[name] = board
         return board
 
     def heeded(self, shard: Shard, board: Board) -> HeededRules:
-        """Return the rules by which this process writes to a shard: the latest that it has heard of."""
+        """Return the rules by which this process writes to a board on a shard: the latest that it has heard of.
+
+        For one that has been made anew since they are those of before, by which nothing is written any more.
+        """
         known = self._heeded.get((shard, board.name))
+        if known is not None and known.board.id > board.id:
+            return HeededRules.of(Definition(board), self._limits)
         if known is None or (board.id, board.version) > (known.board.id, known.board.version):
             known = self._heeded[shard, board.name] = HeededRules.of(Definition(board), self._limits)
         return known
@@ -81,9 +88,10 @@ class KnownBoards:
             self._boards.pop(name, None)
             raise BoardNotFound
         self._heeded[shard, name] = HeededRules.of(definition, self._limits)
-        if self._boards.get(name, MAIN).id <= definition.board.id:
-            self._boards[name] = definition.board
-        return definition.board
+        board, known = definition.board, self._boards.get(name, MAIN)
+        if (known.id, known.version) <= (board.id, board.version):
+            self._boards[name] = board
+        return board
 
 
 def _encode(board: Board, rules: Rules, refusal: str) -> str:

@@ -59,12 +59,16 @@ class DefinitionStore:
 
     async def remove(self, name: str) -> bool:
         """Note that a board is gone, and tell every shard; False when there is none. Raises as `state`."""
-        async with self._databases.answering(_POSTGRES):
-            definition = await saved.remove(self._pool, name)
-        if definition is None:
-            return False
-        await self._tell(definition)
-        return True
+        for _ in range(_ROUNDS):
+            seen = await self._latest_of(name)
+            async with self._databases.answering(_POSTGRES):
+                gone = await saved.remove(self._pool, name, seen=seen)
+            if gone is None:
+                return False
+            there = await self._tell(gone)
+            if there.gone and there.board.id == gone.board.id:
+                return True
+        raise NotEverywhere(version=there.board.version)
 
     async def read(self, name: str) -> SavedDefinition | None:
         """Read a board's definition; None for no such board. Raises as `read_all`."""

@@ -67,8 +67,9 @@ class Poller(ABC, Generic[Key]):
         return found
 
     def _drop(self, key: Key, feed: Feed) -> None:
-        if self.feeds.get(key) is feed:
-            del self.feeds[key]
+        if self.feeds.get(key) is not feed:
+            return  # its stream has ended; the task may be telling others so
+        del self.feeds[key]
         if not self.feeds:
             if self._task is not None:
                 self._task.cancel()

@@ -22,6 +22,7 @@ from leaderboard_service.scores.writes import (
     key_hash,
     problems_of_new,
     read_result,
+    wrong_operator,
 )
 
 CHUNK: Final = 50
@@ -89,11 +90,20 @@ class BatchWriter:
     async def _write_chunk(self, chunk: list[int], writes: Sequence[Write], outcomes: dict[int, Outcome]) -> list[int]:
         """Do the writes of `chunk`, all of one shard and region; return those that were not done and need a claim."""
         taken: dict[int, Write] = {}
+        refused: dict[tuple[str, bool], LeaderboardError] = {}
         for index in chunk:
+            # Of what its board does not do one write is looked at, and answers for the others.
+            kind = writes[index].board.name, writes[index].operation == "add"
+            asks = wrong_operator(writes[index])
+            if asks and kind in refused:
+                outcomes[index] = refused[kind]
+                continue
             try:
                 taken[index] = await self._writer.fitting(writes[index])
             except LeaderboardError as error:
                 outcomes[index] = error
+                if asks:
+                    refused[kind] = error
         if not taken:
             return []
         shard = self._map.shard_of(writes[chunk[0]].region, writes[chunk[0]].user_id)
@@ -119,23 +129,23 @@ class BatchWriter:
 
     async def _call(self, shard: Shard, writes: Sequence[Write]) -> Sequence[Any]:
         """Return the script's answer to each write, or the error of a board that is another one on this shard now."""
-        refused: dict[str, LeaderboardError] = {}
+        refused: dict[int, LeaderboardError] = {}
         for _ in range(TRIES):
-            asked = [write for write in writes if write.board.name not in refused]
-            boards = list({write.board.name: write.board for write in asked}.values())
+            asked = [write for write in writes if write.board.id not in refused]
+            boards = list({write.board.id: write.board for write in asked}.values())
             results = await self._call_once(shard, asked, boards) if asked else []
             if not results or results[0] != "stale_definition":
                 answers = iter(results)
-                return [refused.get(write.board.name) or next(answers) for write in writes]
+                return [refused.get(write.board.id) or next(answers) for write in writes]
             for number in results[1:]:
                 known = boards[int(number) - 1]
                 try:
                     found = await self._writer.boards.read_again(shard, known.name)
                 except BoardNotFound as error:
-                    refused[known.name] = error
+                    refused[known.id] = error
                 else:
                     if found.id != known.id:
-                        refused[known.name] = stale_definition()
+                        refused[known.id] = stale_definition()
         raise stale_definition()
 
     async def _call_once(self, shard: Shard, writes: Sequence[Write], boards: Sequence[Board]) -> list[Any]:
@@ -167,13 +177,13 @@ class BatchWriter:
             written += (keys.definition(board.name), *keys.sets(place))
             field = "" if board.is_main else place.entry_field
             words += (rules.for_write(players_own=is_players_own(first)), rules.state, field)
-        numbers = {board.name: number for number, board in enumerate(boards, 1)}
+        numbers = {board.id: number for number, board in enumerate(boards, 1)}
         for write in writes:
             user, main = keys.user(write.user_id), write.board.is_main
             kept = keys.idempotency(write.subject, write.idempotency.key if write.idempotency else "")
             # The script asks a card's hash for nothing in the place of entries.
             written += (user, kept, keys.claim(write.user_id), user if main else keys.entries(write.user_id))
-            words += (numbers[write.board.name], write.operation, write.user_id, write.name, write.amount)
+            words += (numbers[write.board.id], write.operation, write.user_id, write.name, write.amount)
             start = event_start(write.user_id, write.region, write.request_id)
             words += (start, key_hash(write), write.metadata)
         results: list[Any] = await shard.run("write_scores", written, words)

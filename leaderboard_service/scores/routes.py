@@ -286,7 +286,8 @@ async def remove_entry(
 ) -> dict[str, Any]:
     """Take a player's entry off a board.
 
-    With a server's token or an administrator's. A later score makes a new one. The same once more changes nothing.
+    With a server's token or an administrator's. A later score makes a new one; submits that are used up stay so.
+    The same once more changes nothing.
     """
     if not (caller.is_server or caller.is_admin):
         raise Forbidden("Only a token with role 'server' or 'admin' removes entries.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import asyncpg
 
@@ -41,19 +42,20 @@ async def known_boards(shard: Shard, pool: Pool, others: Sequence[Shard]) -> Map
 
 
 async def _known(shard: Shard, pool: Pool, others: Sequence[Shard]) -> Sequence[Definition]:
+    elsewhere = [other for other in others if other is not shard]
     try:
-        return [saved.definition for saved in await all_saved(pool)]
+        return _latest((saved.definition for saved in await all_saved(pool)), await known_to(elsewhere) or ())
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
-        found = await _known_to([other for other in others if other is not shard])
+        found = await known_to(elsewhere)
         if found is None:
             raise RebuildInterrupted(f"the definitions of boards cannot be read: {describe(error)}") from error
         log.warning("definitions of boards come from another redis", extra={"shard": shard.name})
         return found
 
 
-async def _known_to(shards: Sequence[Shard]) -> list[Definition] | None:
+async def known_to(shards: Sequence[Shard]) -> list[Definition] | None:
     """Read the latest definitions that open shards have; None when none of them is open."""
-    latest: dict[str, Definition] = {}
+    latest: list[Definition] = []
     asked = False
     for shard in shards:
         try:
@@ -63,10 +65,17 @@ async def _known_to(shards: Sequence[Shard]) -> list[Definition] | None:
         except Unavailable:
             continue
         asked = True
-        for name, definition in found.items():
-            if name not in latest or definition.age > latest[name].age:
-                latest[name] = definition
-    return [*latest.values()] if asked else None
+        latest = _latest(latest, found.values())
+    return latest if asked else None
+
+
+def _latest(*several: Iterable[Definition]) -> list[Definition]:
+    """Return of each name the latest definition: a restore may have taken Postgres back behind what shards have."""
+    latest: dict[str, Definition] = {}
+    for definition in chain(*several):
+        if definition.name not in latest or definition.age > latest[definition.name].age:
+            latest[definition.name] = definition
+    return [*latest.values()]
 
 
 class Converger:

@@ -11,7 +11,7 @@ from leaderboard_core.boards import MAIN, Board
 from leaderboard_core.entries import Entry
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
-from leaderboard_core.postgres.dead_boards import being_swept
+from leaderboard_core.postgres.dead_boards import being_swept, dead_among
 from leaderboard_core.postgres.definitions import all_saved
 from leaderboard_core.redis.queues import queue_state
 from leaderboard_core.redis.shard import Shard
@@ -27,6 +27,7 @@ from worker_service.recovery.compare_entries import (
     strays_among,
     title_of,
 )
+from worker_service.recovery.definitions import known_to
 from worker_service.recovery.differences import CHUNK, MOST_DIFFERENCES, Difference, Report, Verified, recheck
 from worker_service.recovery.reconcile import rows_of
 from worker_service.recovery.reconcile_entries import reconcile_entries
@@ -76,9 +77,15 @@ class EntryVerifier:
         return any([await pool.fetchval(sql.load("any_entry")) for pool in self._databases.distinct()])
 
     async def _boards(self) -> Boards:
-        found = [saved.definition for saved in await all_saved(self._databases[GLOBAL])]
-        there: dict[int, Board] = {one.board.id: one.board for one in found if not one.gone}
-        return Boards({MAIN.id: MAIN, **there}, frozenset(await being_swept(self._databases[GLOBAL])))
+        pool = self._databases[GLOBAL]
+        found = {one.board.id: one for one in await known_to(self._map.shards) or () if not one.gone}
+        dead = await dead_among(pool, found)
+        found |= {saved.definition.board.id: saved.definition for saved in await all_saved(pool)}
+        # Where a restore took Postgres back, shards know of boards that it does not: nobody has called them gone.
+        there: dict[int, Board] = {
+            board_id: one.board for board_id, one in found.items() if not one.gone and board_id not in dead
+        }
+        return Boards({MAIN.id: MAIN, **there}, frozenset(await being_swept(pool)))
 
     async def _candidates(self, shard: Shard, report: Report, *, repair: bool) -> Candidates:
         boards, found = await self._boards(), {region: dict[str, set[Member]]() for region in shard.regions}

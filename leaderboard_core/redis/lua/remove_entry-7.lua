@@ -16,7 +16,7 @@ local BOARD = KEYS[4]
 --@include admitted_as_defined
 --@include place_entry
 local call = redis.call
-if DEFINITION ~= ARGV[5] then
+if DEFINITION ~= ARGV[5] or string.match(ARGV[6], '%.(%d+):') ~= string.match(DEFINITION, '^%d+') then
   return {'refused', 'stale_definition'}
 end
 local stored = call('HMGET', KEYS[2], 'region', 'name', 'updated_at', 'clock')

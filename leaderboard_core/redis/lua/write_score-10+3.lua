@@ -42,7 +42,8 @@ local BOARD = KEYS[10]
 --@include place_entry
 --@include change_entry
 --@include write_score
-if DEFINITION ~= ARGV[22] then
+local of_another = ARGV[23] and string.match(ARGV[23], '%.(%d+):') ~= string.match(DEFINITION, '^%d+')
+if DEFINITION ~= ARGV[22] or of_another then
   return {'refused', 'stale_definition'}
 end
 local entry = ARGV[23] and entry_of(KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS], ARGV[23], ARGV[21], ARGV[24])

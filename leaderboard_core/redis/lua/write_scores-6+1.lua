@@ -35,7 +35,8 @@ local boards, stale = {}, {'stale_definition'}
 for n = 1, tonumber(ARGV[12]) do
   local key, arg = 3 * n + 4, 3 * n + 10
   boards[n] = {region_set = KEYS[key + 1], global_set = KEYS[key + 2], rules = ARGV[arg], field = ARGV[arg + 2]}
-  if (redis.call('GET', KEYS[key]) or '0 0') ~= ARGV[arg + 1] then
+  local definition, id = redis.call('GET', KEYS[key]) or '0 0', string.match(ARGV[arg + 2], '%.(%d+):') or '0'
+  if definition ~= ARGV[arg + 1] or string.match(definition, '^%d+') ~= id then
     stale[#stale + 1] = string.format('%d', n)
   end
 end

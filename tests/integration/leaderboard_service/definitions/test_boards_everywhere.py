@@ -9,9 +9,10 @@ import httpx
 import pytest
 import redis.asyncio as redis
 
-from leaderboard_core.boards import Rules
+from leaderboard_core.boards import Board, Definition, Rules
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.definitions import overtake, read_saved, state
+from leaderboard_core.redis.definitions import read_definition, restore_definitions
 from tests.conftest import Start, admit
 from tests.integration.leaderboard_service.definitions.test_everywhere import Replicas, cut_off, paused, replicas
 from tests.integration.leaderboard_service.definitions.test_many_boards import LAPS, names, remove
@@ -181,3 +182,16 @@ async def test_many_states_of_a_board_at_once_count_once_each(any_api: Api, data
     assert await databases["GLOBAL"].fetchval("SELECT version FROM boards WHERE name = 'laps'") == 9
     assert (await api.get("/boards/laps")).json()["version"] == 9
     assert await names(api) == ["laps", "main"]
+
+
+async def test_a_later_board_that_postgres_has_lost_is_deleted_too(any_api: Api) -> None:
+    assert (await any_api.define({}, "kills")).status_code == 201
+    for shard in any_api.services.shard_map.shards:
+        await restore_definitions(shard, [Definition(Board("kills", 77, 1, Rules()))])
+    headers = {"Authorization": f"Bearer {any_api.admin_token()}"}
+    assert (await any_api.http.delete("/boards/kills", headers=headers)).status_code == 200
+    assert (await any_api.get("/boards/kills")).status_code == 404
+    for shard in any_api.services.shard_map.shards:
+        found = await read_definition(shard, "kills")
+        assert found is not None
+        assert found.state == "77 gone"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from contextlib import AsyncExitStack
+from urllib.parse import quote
 
 import pytest
 
@@ -86,6 +88,26 @@ async def test_a_board_that_is_deleted_ends_its_streams(any_api: Api, *, anew: b
             return set(hub._top_pollers) | set(hub._rank_pollers) == {"GLOBAL"}
 
         await eventually(left)
+
+
+async def test_every_stream_of_a_deleted_board_is_told(api: Api) -> None:
+    """However many there are: some of them leave while others are still being told."""
+    await tell(api, Definition(LAPS))
+    await fill(api.services.shard_map, LAPS, random.Random(1))
+    rows = (await api.get("/top", board="laps", limit=60)).json()["rows"]
+    async with AsyncExitStack() as stack:
+        listeners = [
+            await stack.enter_async_context(
+                listening(base(api), f"/stream/rank/{quote(row['user_id'])}?board=laps&range={reach}")
+            )
+            for row in rows
+            for reach in (0, 1, 2, 3)
+        ]
+        for listener in listeners:
+            assert (await listener.next()).name == "snapshot"
+        await tell(api, Definition(LAPS, gone=True))
+        for listener in listeners:
+            assert (await listener.next()).name == "gone"
 
 
 async def test_streams_of_a_player_who_is_not_on_the_board_or_is_taken_off(api: Api) -> None:

@@ -366,3 +366,42 @@ async def test_a_later_creation_takes_the_place_of_another_with_that_version(any
             found = await read_definition(shard, "kills")
             assert found is not None
             assert found.board.rules == board.rules
+
+
+async def test_what_is_answered_counts_while_a_board_is_made_anew(any_api: Api) -> None:
+    """A batch that began before goes to no board, and says so; what it was told is taken counts on that board."""
+    assert (await any_api.define({}, "kills")).status_code == 201
+    before = await any_api.services.known_boards.board("kills")
+    token, headers = any_api.server_token(), {"Authorization": f"Bearer {any_api.admin_token()}"}
+    item = {"board": "kills", "region": "EU", "score": 5}
+    batches = [
+        asyncio.create_task(
+            any_api.post("/scores", {"scores": [{**item, "user_id": f"p{n}-{i}"} for i in range(1000)]}, token=token)
+        )
+        for n in range(3)
+    ]
+    await asyncio.sleep(0.02)
+    assert (await any_api.http.delete("/boards/kills", headers=headers)).status_code == 200
+    assert (await any_api.define({}, "kills")).status_code == 201
+    place = Place(before, ALL, GLOBAL)
+    sets = [(shard, shard.keys.place(place)) for shard in any_api.services.shard_map.shards]
+    old = [await shard.client.zcard(name) for shard, name in sets]
+    results = [result for batch in batches for result in (await batch).json()["results"]]
+    assert {result.get("error", "ok") for result in results} <= {"ok", "board_not_found", "unavailable"}
+    assert [await shard.client.zcard(name) for shard, name in sets] == old
+    total = (await any_api.get("/top", board="kills")).json()["total"]
+    assert sum(result["ok"] for result in results) == sum(old) + total
+
+
+async def test_an_entry_of_a_board_that_was_made_anew_is_taken_off(any_api: Api) -> None:
+    board = await board_on(any_api)
+    await any_api.register("ann", "EU")
+    score = {"user_id": "ann", "region": "EU", "score": 5, "board": "kills"}
+    for number in (17, 18):
+        await define_on(any_api.services.shard_map, [Board("kills", number, 1, board.rules)])
+        assert (await any_api.post("/score", score, token=any_api.server_token())).json()["previous"] is None
+        known = any_api.services.known_boards
+        shard = any_api.services.shard_map.shard_of("EU", "ann")
+        # Whoever still has the board of before is told that it is another one.
+        assert known.heeded(shard, board).board.id == 17
+    assert (await remove(any_api, "kills", "ann")).json()["removed"]

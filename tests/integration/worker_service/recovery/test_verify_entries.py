@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import redis.asyncio as redis
 
-from leaderboard_core.boards import ALL, Place
+from leaderboard_core.boards import ALL, Definition, Place
 from leaderboard_core.entries import Entry, encode
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.dead_boards import note_swept
 from leaderboard_core.postgres.definitions import remove
+from leaderboard_core.redis.definitions import restore_definitions
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, load
@@ -360,3 +361,14 @@ async def test_what_services_write_is_no_difference(
         await shard_map.close()
     assert [report.differences for report in reports] == [[], [], [], []]
     assert reports[-1].entries == len(homes) * len(boards)
+
+
+async def test_a_board_that_postgres_has_lost_and_a_redis_knows_is_left_alone(system: System) -> None:
+    """Nobody has called it gone: a worker takes it over from the Redis."""
+    for shard in system.shard_map.shards:
+        await restore_definitions(shard, [Definition(board) for board in BOARDS.values()])
+    await system.databases["GLOBAL"].execute("DELETE FROM boards WHERE id = 17")
+    report = await system.verify(repair=True)
+    assert (report.differences, report.repaired) == ([], [])
+    rows = await system.databases["EU"].fetchval("SELECT count(*) FROM entries WHERE board_id = 17")
+    assert rows > 0
