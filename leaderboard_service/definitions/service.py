@@ -8,10 +8,11 @@ from functools import partial
 from typing import NamedTuple
 
 from leaderboard_core.boards import ALL, MAIN, Definition, Place, Rules
-from leaderboard_core.errors import BoardNotFound, MainBoard
+from leaderboard_core.errors import BoardNotFound, MainBoard, Unavailable
 from leaderboard_core.postgres.definitions import SavedDefinition
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.settings import LimitSettings
+from leaderboard_service.boards.places import TRIES, Redefined
 from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.definitions.rules import check, check_main, compare, effective
 from leaderboard_service.definitions.store import DefinitionStore, Told
@@ -63,14 +64,19 @@ class Definitions:
 
     async def overview(self, name: str) -> BoardOverview:
         """Read one board. Raises BoardNotFound and Unavailable."""
-        saved = await self._store.read(name)
-        if saved is None:
-            raise BoardNotFound
-        board = saved.definition.board
-        regions = self._regions if board.rules.regions else (GLOBAL,)
-        pages = await asyncio.gather(*(self._reads.top(Place(board, ALL, region), 1, 0) for region in regions))
-        entries = {region: page.total for region, (page, _) in zip(regions, pages, strict=True)}
-        return BoardOverview(self._shown(saved), entries)
+        for _ in range(TRIES):
+            saved = await self._store.read(name)
+            if saved is None:
+                raise BoardNotFound
+            board = saved.definition.board
+            regions = self._regions if board.rules.regions else (GLOBAL,)
+            try:
+                pages = await asyncio.gather(*(self._reads.top(Place(board, ALL, region), 1, 0) for region in regions))
+            except Redefined:
+                continue  # it was changed meanwhile
+            entries = {region: page.total for region, (page, _) in zip(regions, pages, strict=True)}
+            return BoardOverview(self._shown(saved), entries)
+        raise Unavailable("The board is being changed; try again.")
 
     async def page(self, after: str) -> tuple[list[SavedDefinition], str | None]:
         """Read the definitions whose names come after one, and the cursor of those behind them. Raises Unavailable."""

@@ -35,9 +35,9 @@ class Example:
     def parameter(self, path: str, name: str) -> str | None:
         """Return this call's value of a parameter of its path, its query or its headers."""
         parts = urlsplit(self.target)
-        before, found, behind = path.partition(f"{{{name}}}")
-        if found:
-            return parts.path.removeprefix(before).removesuffix(behind)
+        if f"{{{name}}}" in path:
+            segments = zip(path.split("/"), parts.path.split("/"), strict=True)
+            return next(given for declared, given in segments if declared == f"{{{name}}}")
         return dict(parse_qsl(parts.query)).get(name, self.headers.get(name))
 
 

@@ -79,7 +79,7 @@ async def test_a_file_makes_boards_and_prunes_others(start: Start, tmp_path: Pat
     assert await names(api) == ["laps", "main", "old", "older"]
     code, output, complaint = await boards(api, "apply", str(file), "--prune", typed="y\n")
     assert code == 0, complaint
-    assert output.endswith("laps: unchanged, version 1 old: unchanged, version 1 older: deleted")
+    assert output.endswith("older: deleted laps: unchanged, version 1 old: unchanged, version 1")
     assert await names(api) == ["laps", "main", "old"]
     code, output, _ = await boards(api, "apply", "-", "--prune", "--yes", typed="{}")
     assert (code, await names(api)) == (0, ["main"])

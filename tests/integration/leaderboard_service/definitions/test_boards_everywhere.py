@@ -195,3 +195,25 @@ async def test_a_later_board_that_postgres_has_lost_is_deleted_too(any_api: Api)
         found = await read_definition(shard, "kills")
         assert found is not None
         assert found.state == "77 gone"
+
+
+async def test_a_board_is_shown_while_it_is_being_changed(any_api: Api) -> None:
+    stop = asyncio.Event()
+
+    async def change() -> None:
+        for number in range(25):
+            for board in ("main", "kills"):
+                assert (await any_api.define({"title": f"Season {number}"}, board)).status_code in (200, 201)
+        stop.set()
+
+    async def look(board: str) -> set[int]:
+        seen = set()
+        while not stop.is_set():
+            seen.add((await any_api.get(f"/boards/{board}")).status_code)
+        return seen
+
+    assert (await any_api.define({}, "kills")).status_code == 201
+    changing = asyncio.create_task(change())
+    seen = await asyncio.gather(*(look(board) for board in ("main", "kills", "main", "kills")))
+    await changing
+    assert set().union(*seen) <= {200, 503}

@@ -297,6 +297,7 @@ async def test_a_system_without_boards_is_asked_for_that_alone(
     async with admitted(environ, databases) as shard_map:
         await databases["GLOBAL"].execute("DELETE FROM boards")
         for shard in shard_map.shards:
+            await shard.client.delete(shard.keys.board_names)
             await shard.client.config_resetstat()
         report = await Verifier(shard_map, databases, wait_seconds=0).verify()
         assert report.differences == []
