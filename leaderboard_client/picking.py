@@ -22,7 +22,7 @@ def pick(kind: type[T], data: Mapping[str, Any], **given: Any) -> T:
     # mypy does not accept a type[T] as hashable.
     needed, optional = _names(cast("Any", kind))
     values = {name: data[name] for name in needed if name not in given}
-    values |= {name: data[name] for name in optional if name in data}
+    values |= {name: data[name] for name in optional if name in data and name not in given}
     return kind(**values, **given)
 
 

@@ -120,3 +120,21 @@ async def test_members_change_go_and_are_equal(server: AsyncClient) -> None:
     assert (await high.check_member("c"), await first.check_member("c")) == (False, True)
     await high.rank_member("c", 50)
     assert await high.rank_for("c") == 1
+
+
+async def test_a_players_own_board_over_the_client(any_api: Api, server: AsyncClient) -> None:
+    """Its calls share one login, and answer with ranks where that is asked for."""
+    await any_api.register("ann", "EU")
+    await PeerBoard(server, "low").rank_member("bob", 5)
+    async with AsyncClient(str(any_api.http.base_url), token=any_api.player_token("ann", "EU")) as client:
+        low = client.board("low")
+        written = await low.submit(9, "ann", ranks=True, metadata={"car": "red"})
+        assert written.ranks is not None
+        assert (written.board, written.improved, written.ranks["EU"].rank) == ("low", True, 2)
+        written = await low.add(-5, ranks=True)
+        assert written.ranks is not None
+        assert (written.score, written.previous, written.ranks["GLOBAL"].position) == (4, 9, 1)
+        entries = (await client.entries("ann")).entries
+        assert [(one.board, one.score) for one in entries] == [("main", 0), ("low", 4)]
+        assert (await low.rank("ann")).rank == 1
+        assert [row.user_id async for row in low.iter_top("EU")] == ["ann", "bob"]
