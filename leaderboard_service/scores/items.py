@@ -16,7 +16,7 @@ from leaderboard_service.definitions.known import KnownBoards
 from leaderboard_service.idempotency import Idempotency
 from leaderboard_service.regions import Regions
 from leaderboard_service.scores.schemas import BatchItem
-from leaderboard_service.scores.writes import Operation, Write
+from leaderboard_service.scores.writes import Operation, Write, submitted_write
 
 MOST_OF_A_PLAYER: Final = 8
 """Scores that a player's own token sends in one call: one game's end on several boards."""
@@ -84,18 +84,15 @@ def _write_of(
     idempotency: Idempotency | None,
 ) -> Write:
     operation: Operation = "add" if item.score is None else "force" if item.force else "set"
-    return Write(
-        operation=operation,
-        user_id=item.user_id,
-        region=regions.resolve(item.region),
-        amount=item.amount,
+    return submitted_write(
+        operation,
+        item.user_id,
+        regions.resolve(item.region),
+        item.amount,
+        caller,
+        request_id,
+        idempotency,
         name=item.name or "",
-        request_id=request_id,
-        subject=caller.user_id,
-        idempotency=idempotency,
-        user_bucket=not caller.is_server,
-        may_create=caller.is_server,
-        issued_at=None if caller.is_server else caller.issued_at,
         board=board,
         metadata=item.metadata_json,
     )

@@ -59,7 +59,7 @@ from leaderboard_service.scores.schemas import (
     SubmitBody,
     UpdateBody,
 )
-from leaderboard_service.scores.writes import Write, player_write
+from leaderboard_service.scores.writes import player_write, submitted_write
 
 _WRITE: Final[Errors] = (
     *TOKEN_ERRORS,
@@ -252,18 +252,15 @@ async def submit_score(
             raise Forbidden("A player's token corrects nothing; use a token with role 'server'.")
     board = await boards.board(body.board)
     written = await writer.write(
-        Write(
-            operation="force" if body.force else "set",
-            user_id=body.user_id,
-            region=region,
-            amount=body.score,
+        submitted_write(
+            "force" if body.force else "set",
+            body.user_id,
+            region,
+            body.score,
+            caller,
+            request_id,
+            idempotency,
             name=body.name or "",
-            request_id=request_id,
-            subject=caller.user_id,
-            idempotency=idempotency,
-            user_bucket=not caller.is_server,
-            may_create=caller.is_server,
-            issued_at=None if caller.is_server else caller.issued_at,
             board=board,
             metadata=body.metadata_json,
         )

@@ -84,6 +84,37 @@ def player_write(
     )
 
 
+def submitted_write(
+    operation: Operation,
+    user_id: str,
+    region: str,
+    amount: int,
+    caller: Identity,
+    request_id: str,
+    idempotency: Idempotency | None,
+    *,
+    name: str,
+    board: Board,
+    metadata: str,
+) -> Write:
+    """Build a write of a score that its player submits, or a server, which makes the player if need be."""
+    return Write(
+        operation=operation,
+        user_id=user_id,
+        region=region,
+        amount=amount,
+        name=name,
+        request_id=request_id,
+        subject=caller.user_id,
+        idempotency=idempotency,
+        user_bucket=not caller.is_server,
+        may_create=caller.is_server,
+        issued_at=None if caller.is_server else caller.issued_at,
+        board=board,
+        metadata=metadata,
+    )
+
+
 def wrong_operator(write: Write) -> bool:
     """Whether the board's operator does not do this: adds to a best score, and a sum that is set by its player."""
     match write.board.rules.operator:

@@ -15,7 +15,6 @@ from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import TopologySettings, load
 from tests.support.entries import BOARDS, Writer, define, field_of
 from tests.support.worker import EAGER
-from worker_service.recovery.entries import sets_of
 from worker_service.recovery.rebuild import rebuild
 from worker_service.saving.batch import build
 from worker_service.saving.upsert import save
@@ -52,7 +51,7 @@ async def put_on(shard: Shard, writer: Writer) -> None:
 async def put_entry(shard: Shard, region: str, state: Entry) -> None:
     """Write an entry into a Redis: its hash and sets."""
     await shard.client.hset(shard.keys.entries(state.user_id), field_of(state), encode(state))
-    for name in () if state.removed else {*sets_of(shard, Place(BOARDS[state.board_id], ALL, region))}:
+    for name in () if state.removed else {*shard.keys.sets(Place(BOARDS[state.board_id], ALL, region))}:
         await shard.client.zadd(name, {state.member: state.key})
 
 

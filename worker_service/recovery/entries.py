@@ -13,7 +13,6 @@ from leaderboard_core.entries import Entry, encode
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.databases import Pool
 from leaderboard_core.redis.shard import Shard
-from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.telemetry.metrics import ENTRIES_UNKNOWN
 from worker_service.recovery.restore import PAGE, PAGE_TIMEOUT_SECONDS, ahead, fetched
 
@@ -54,16 +53,10 @@ async def restore_entries(shard: Shard, region: str, page: Sequence[Any], boards
         keys, texts = [], []
         for row in known[first : first + ENTRIES_PER_CALL]:
             place = Place(boards[row["board_id"]], row["board_window"], region)
-            keys += [shard.keys.entries(row["user_id"]), shard.keys.user(row["user_id"]), *sets_of(shard, place)]
+            keys += [shard.keys.entries(row["user_id"]), shard.keys.user(row["user_id"]), *shard.keys.sets(place)]
             texts.append(f"{place.entry_field}\0{encode(entry_of(row, place.board.name))}")
         calls.append(shard.run("restore_entries", keys, (shard.keys.user(""), region, *texts)))
     await asyncio.gather(*calls)
-
-
-def sets_of(shard: Shard, place: Place) -> tuple[str, str]:
-    """Return the keys of the sets that an entry is in: of its region and of GLOBAL, or twice the same."""
-    of_global = shard.keys.place(place.in_region(GLOBAL))
-    return shard.keys.place(place) if place.board.rules.regions else of_global, of_global
 
 
 def entry_of(row: Any, board: str) -> Entry:

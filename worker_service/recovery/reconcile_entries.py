@@ -24,7 +24,6 @@ from worker_service.recovery.compare_entries import (
     strays_among,
     window_of,
 )
-from worker_service.recovery.entries import sets_of
 from worker_service.recovery.forgetting import OffSet, forget_entries, take_off
 
 ReadBoards: TypeAlias = Callable[[], Awaitable[Boards]]
@@ -84,7 +83,7 @@ async def _merge(shard: Shard, region: str, user_id: str, boards: Boards, here: 
     outcomes = set[str]()
     for first in range(0, len(places), ENTRIES_PER_CALL):
         part = places[first : first + ENTRIES_PER_CALL]
-        sets = [key for place in part for key in sets_of(shard, place)]
+        sets = [key for place in part for key in shard.keys.sets(place)]
         rows_of = ((place.entry_field, by_field.get(place.entry_field)) for place in part)
         texts = [f"{name}\0{encode(row) if row else '-'}" for name, row in rows_of]
         fixed = (keys.user(user_id), keys.entries(user_id), keys.queue(region))

@@ -16,7 +16,6 @@ from leaderboard_core.redis.deletions import take_entries
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
 from worker_service.recovery.by_id import ReadBoards, restore_by_id
-from worker_service.recovery.entries import sets_of
 
 
 class _Parts(NamedTuple):
@@ -79,7 +78,7 @@ class Returning:
             (
                 *(keys.queue(region), keys.board(region), keys.board(GLOBAL)),
                 *(*self._keys_of(event.user_id), keys.entries(event.user_id)),
-                *(key for place in places for key in sets_of(self.shard, place)),
+                *(key for place in places for key in self.shard.keys.sets(place)),
             ),
             (
                 *(event.user_id, region, event.name, str(event.request_id), event.timestamp),
