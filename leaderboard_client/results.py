@@ -230,6 +230,8 @@ class ExportedUser:
     updated_at: int
     protected: bool
     has_secret: bool = False
+    submits: int = 0
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,9 @@ class ScoreEvent:
     `protected` says that the account has a password. `traceparent` names the trace of the write's request, if any.
     `key` is the write's Idempotency-Key, if any: hash of subject and key, fingerprint of the request, '1' when it made
     the player, and the timestamp, with blanks between them. `credential` says who made the player, and after a
-    blank the hash of its secret, if it has one. `entries` are those that the write changed. `score` is None when `main`
-    was not among them: such an event says nothing else of the player.
+    blank the hash of its secret, if it has one. `submits` and `metadata` (JSON, "" for none) are those of the score.
+    `entries` are those that the write changed. `score` is None when `main` was not among them: such an event says
+    nothing else of the player.
     """
 
     user_id: str
@@ -45,6 +46,8 @@ class ScoreEvent:
     traceparent: str = ""
     key: str = ""
     credential: str = ""
+    submits: int = 0
+    metadata: str = ""
     entries: tuple[Entry, ...] = ()
 
 
@@ -89,6 +92,8 @@ def decode(raw: str | bytes, region: str) -> ScoreEvent | Deletion:
             str(fields.get("traceparent", "")),
             str(fields.get("key", "")),
             str(fields.get("credential", "")),
+            _whole(fields, "submits", 0, MAX_SUBMITS, 0, of=""),
+            _metadata(fields),
         )
     except KeyError as error:
         raise PoisonedEvent(f"no {error.args[0]}") from error
@@ -176,17 +181,25 @@ def _metadata(fields: dict[str, Any]) -> str:
     if "metadata" not in fields:
         return ""
     if not isinstance(fields["metadata"], dict):
-        raise PoisonedEvent("metadata of an entry is not a JSON object")
+        raise PoisonedEvent("metadata is not a JSON object")
     try:
         return orjson.dumps(fields["metadata"]).decode()
     except orjson.JSONEncodeError as error:
-        raise PoisonedEvent(f"metadata of an entry: {error}") from error
+        raise PoisonedEvent(f"metadata: {error}") from error
 
 
-def _whole(fields: dict[str, Any], field: str, lowest: int, highest: int, absent: int | None = None) -> int:
+def _whole(
+    fields: dict[str, Any],
+    field: str,
+    lowest: int,
+    highest: int,
+    absent: int | None = None,
+    *,
+    of: str = " of an entry",
+) -> int:
     found = fields.get(field, absent)
     if type(found) is not int or not lowest <= found <= highest:
-        raise PoisonedEvent(f"{field} of an entry is not a whole number from {lowest} to {highest}")
+        raise PoisonedEvent(f"{field}{of} is not a whole number from {lowest} to {highest}")
     return found
 
 

@@ -50,7 +50,7 @@ class RegionSnapshot:
 
     async def metadata_of(self, members: Sequence[str], *, wanted: bool) -> Metadata:
         """Return the metadata of those that have any, nothing where it is not wanted."""
-        if not wanted or not members or self._place.is_default:
+        if not wanted or not members:
             return NO_METADATA
         user_ids = list(map(self._place.board.user_id_of, members))
         return dict(await _fetch(self._connection, "board_metadata", self._place, user_ids))

@@ -88,11 +88,10 @@ async def read_ranks(
     shard: Shard, place: Place, user_ids: Sequence[str], *, metadata: bool = False
 ) -> tuple[int, list[tuple[Row, Counts]], Metadata]:
     """Count this shard's players, and find those of `user_ids` that are here."""
-    keys, here = shard.keys, filter(shard.partition.holds, user_ids)
-    field = place.entry_field if metadata else ""
-    _, total, *flat = await _run(
-        shard, "read_ranks", place, (keys.user(""), keys.entries(""), _entry_field(place), field, *here)
-    )
+    here = filter(shard.partition.holds, user_ids)
+    hashes, field = _hashes_of_metadata(shard, place)
+    words = (shard.keys.user(""), hashes, _entry_field(place), field if metadata else "")
+    _, total, *flat = await _run(shard, "read_ranks", place, (*words, *here))
     width = 7 if metadata else 6
     columns = (flat[number::width] for number in range(6))
     found = [
@@ -123,10 +122,9 @@ async def read_samples(shard: Shard, place: Place, after: Point, up_to: Point) -
 
 
 async def read_rank(shard: Shard, place: Place, user_id: str, *, metadata: bool = False) -> Found | Missing:
-    keys = shard.keys
-    field = (place.entry_field,) if metadata else ()
-    words = (user_id, keys.entries(""), _entry_field(place), *field)
-    answer = await _run(shard, "read_rank", place, words, keys.user(user_id))
+    hashes, field = _hashes_of_metadata(shard, place)
+    words = (user_id, hashes, _entry_field(place), *((field,) if metadata else ()))
+    answer = await _run(shard, "read_rank", place, words, shard.keys.user(user_id))
     if len(answer) == 3:
         return Missing(int(answer[1]), bool(answer[2]))
     _, total, above, before, key, member, name, home, *texts = answer
@@ -171,10 +169,9 @@ async def _around(
     *,
     metadata: bool,
 ) -> tuple[PagePart, str] | Missing:
-    keys = shard.keys
-    field = (place.entry_field,) if metadata else ()
-    words = (keys.user(""), place.board.tie_digits, reach, user_id, keys.entries(""), _entry_field(place), *point)
-    answer = await _run(shard, "read_around", place, (*words, *field))
+    hashes, field = _hashes_of_metadata(shard, place)
+    words = (shard.keys.user(""), place.board.tie_digits, reach, user_id, hashes, _entry_field(place), *point)
+    answer = await _run(shard, "read_around", place, (*words, *((field,) if metadata else ())))
     if len(answer) == 3:
         return Missing(int(answer[1]), bool(answer[2]))
     _, total, start, above, rows, named, member, *texts = answer
@@ -182,9 +179,15 @@ async def _around(
     return PagePart(total, start, above, *columns, metadata=_metadata(columns[0], *texts)), member
 
 
+def _hashes_of_metadata(shard: Shard, place: Place) -> tuple[str, str]:
+    """Return what the hashes with the metadata of a ranking's scores begin with, and the field of it in each."""
+    keys = shard.keys
+    return (keys.user(""), "metadata") if place.is_default else (keys.entries(""), place.entry_field)
+
+
 def _wanted(shard: Shard, place: Place, *, metadata: bool) -> tuple[str, ...]:
-    """Name the hashes of entries and the field in them whose metadata is wanted."""
-    return (shard.keys.entries(""), place.entry_field) if metadata else ()
+    """Name the hashes and the field in them whose metadata is wanted."""
+    return _hashes_of_metadata(shard, place) if metadata else ()
 
 
 def _metadata(members: Sequence[str], texts: Sequence[str] = ()) -> Metadata:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from leaderboard_core.boards import MAIN, Board, Definition, Rules
 from leaderboard_core.errors import BoardNotFound
@@ -14,6 +15,8 @@ from leaderboard_service.definitions.store import DefinitionStore
 
 TRIES = 3
 """How often a call is tried that finds a definition which its process does not know."""
+_REFUSES_NOTHING: Final = f"{-MAX_EXACT_INTEGER} {MAX_EXACT_INTEGER} - - latest 1 0 0 0"
+"""The main board's rules as they begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,7 @@ class KnownBoards:
 def _encode(board: Board, rules: Rules, refusal: str) -> str:
     """Write rules as the scripts have them; '' for those of the main board that refuse nothing."""
     step = "-" if rules.max_step is None else rules.max_step
-    heeded = f"{rules.min_score} {rules.max_score} {step} {refusal or '-'}"
-    if not board.is_main:
-        more = (rules.operator, board.sign, board.tie_digits, rules.max_submits, rules.metadata_bytes)
-        return f"{heeded} {' '.join(map(str, more))}"
-    return "" if heeded == f"{-MAX_EXACT_INTEGER} {MAX_EXACT_INTEGER} - -" else heeded
+    bounds = (rules.min_score, rules.max_score, step, refusal or "-")
+    kind = (rules.operator, board.sign, board.tie_digits)
+    heeded = " ".join(map(str, (*bounds, *kind, rules.max_submits, rules.metadata_bytes)))
+    return "" if board.is_main and heeded == _REFUSES_NOTHING else heeded

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from leaderboard_core.boards import MAIN, Rules
 from leaderboard_core.errors import FixedField, InvalidPayload
 from leaderboard_core.settings import LimitSettings
 
-CHANGEABLE: Final = frozenset({"title", "min_score", "max_score", "max_step", "submit", "open", "decimals"})
-"""What may be changed of the main board."""
 FIXED: Final = ("operator", "order", "ties", "regions")
-"""What may not be changed of any other board; its `metadata_bytes` may grow."""
+"""What may not be changed of a board; its `metadata_bytes` may grow."""
 _DECIDED_BY: Final = {"min_score": "MIN_SCORE", "max_score": "MAX_SCORE", "submit": "PLAYER_WRITES"}
 """The variable that decides a rule of the main board where it is set."""
 
@@ -47,9 +45,9 @@ def check_main(rules: Rules, given: Collection[str], limits: LimitSettings) -> N
 
     Raises InvalidPayload for rules that contradict each other, and FixedField.
     """
-    for field in fields(Rules):
-        if field.name not in (*CHANGEABLE, "windows") and getattr(rules, field.name) != getattr(MAIN.rules, field.name):
-            raise FixedField(f"The main board's '{field.name}' cannot be changed; leave it out.", field=field.name)
+    for name in FIXED:
+        if getattr(rules, name) != getattr(MAIN.rules, name):
+            raise FixedField(f"The main board's '{name}' cannot be changed; leave it out.", field=name)
     for name, value in _decided(limits).items():
         if name in given and getattr(rules, name) != value:
             variable = _DECIDED_BY[name]

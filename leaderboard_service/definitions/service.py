@@ -46,10 +46,9 @@ class Definitions:
         """
         if name == MAIN.name:
             check_main(rules, given, self._limits)
-            told = await self._store.state(name, rules, self._limits.boards_max)
         else:
             check(rules)
-            told = await self._store.state(name, rules, self._limits.boards_max, partial(_compare, rules))
+        told = await self._store.state(name, rules, self._limits.boards_max, partial(_compare, rules))
         return told._replace(definition=self._heeded(told.definition))
 
     async def remove(self, name: str) -> None:

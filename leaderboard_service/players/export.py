@@ -29,6 +29,8 @@ class Saved:
     updated_at: int
     protected: bool
     credential: str
+    submits: int
+    metadata: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class PlayerExporter:
                     Credential.parse(saved.credential),
                     read_at=saved.updated_at,
                     deleted_before=deletions[0]["micros"] if deletions else 0,
+                    submits=saved.submits,
+                    metadata=saved.metadata,
                 )
         return None
 
@@ -157,5 +161,5 @@ async def _saved(pool: Pool, user_id: str) -> Saved | None:
     rows = await pool.fetch(sql.load("players_by_id"), [user_id])
     if not rows:
         return None
-    row = rows[0]
-    return Saved(row["name"], row["region"], row["score"], row["micros"], row["protected"], row["credential"])
+    _, name, region, score, micros, protected, _, credential, submits, metadata, _ = rows[0]
+    return Saved(name, region, score, micros, protected, credential, submits, metadata)

@@ -44,7 +44,7 @@ class PostgresEntries:
         ]
         entries.sort(key=lambda entry: entry.board.name)
         if after is None:
-            entries.insert(0, PlayerEntry(main, card.score, user_id, card.updated_at, "", {}))
+            entries.insert(0, PlayerEntry(main, card.score, user_id, card.updated_at, card.metadata, {}))
         turn = asyncio.Semaphore(_AT_ONCE)
 
         async def stand(entry: PlayerEntry) -> PlayerEntry | None:
@@ -59,7 +59,7 @@ class PostgresEntries:
             for region in self._databases.regions:
                 for row in await self._databases[region].fetch(sql.load("players_by_id"), [user_id]):
                     if row["region"] == region:
-                        return Card(user_id, row["name"], region, row["score"], row["micros"])
+                        return Card(user_id, row["name"], region, row["score"], row["micros"], row["metadata"])
         raise UserNotFound
 
     async def _stand(self, card: Card, entry: PlayerEntry) -> PlayerEntry | None:

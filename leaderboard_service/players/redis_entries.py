@@ -74,8 +74,8 @@ class RedisEntries:
                 await shard.report_incomplete(user_id)
                 raise WarmingUp
             if answer[0] == "ok":
-                _, name, region, score, updated_at, *fields = answer
-                return shard, Card(user_id, name, region, int(score), int(updated_at)), fields
+                _, name, region, score, updated_at, metadata, *fields = answer
+                return shard, Card(user_id, name, region, int(score), int(updated_at), metadata), fields
         raise UserNotFound
 
     async def _on_main(self, card: Card, main: Board) -> PlayerEntry:
@@ -85,7 +85,7 @@ class RedisEntries:
             place.region: Standing(one.row.rank, one.row.position, one.total)
             for place, one in zip(places, found, strict=True)
         }
-        return PlayerEntry(main, found[0].row.key, card.user_id, card.updated_at, "", standings)
+        return PlayerEntry(main, found[0].row.key, card.user_id, card.updated_at, card.metadata, standings)
 
     async def _read(self, home: Shard, card: Card, names: Sequence[EntryName]) -> list[PlayerEntry]:
         """Read entries and the standings of each; those of boards that are gone are left out."""

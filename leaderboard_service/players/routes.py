@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
+import orjson
 from fastapi import APIRouter, Query
 
 from leaderboard_core import calls
@@ -58,6 +59,8 @@ async def export_player(user_id: UserId, caller: Caller, exporter: PlayerExport)
             "updated_at": player.updated_at,
             "protected": player.protected,
             "has_secret": bool(player.credential.secret_hash),
+            "submits": player.submits,
+            "metadata": orjson.loads(player.metadata) if player.metadata else None,
         },
         "ranks": {
             board: {"rank": entry.row.rank, "total": entry.total, "percentile": percentile(entry.row.rank, entry.total)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
@@ -31,6 +31,8 @@ class ExportedUser(BaseModel):
     updated_at: Micros
     protected: Annotated[bool, Field(description="Whether the player has a password.")]
     has_secret: Annotated[bool, Field(description="Whether the player has a secret to log in with.")]
+    submits: Annotated[int, Field(ge=0, description="Scores taken while the main board limited them (`max_submits`).")]
+    metadata: Annotated[dict[str, Any] | None, Field(description="What came with the score on the main board.")]
 
 
 class ExportedRank(BaseModel):

@@ -48,7 +48,8 @@ class StoredPlayer:
     """A player as found by user_id alone.
 
     Times are in µs on the clock of its Redis: `read_at` is when it was read, and `deleted_before` when an earlier
-    player of that user_id was deleted (0 if none is known of).
+    player of that user_id was deleted (0 if none is known of). `submits` and `metadata` (JSON, "" for none) are those
+    of the score.
     """
 
     user_id: str
@@ -60,6 +61,8 @@ class StoredPlayer:
     credential: Credential
     read_at: int
     deleted_before: int
+    submits: int = 0
+    metadata: str = ""
 
 
 class ShardLookup(NamedTuple):
@@ -193,7 +196,7 @@ async def _look_up_on(shard: Shard, user_id: str) -> ShardLookup:
         raise WarmingUp
     now, deleted_at, player = int(answer[1]), int(answer[2]), None
     if answer[0] == "ok":
-        region, name, score, updated_at, protected, credential = answer[3:]
+        region, name, score, updated_at, protected, credential, submits, metadata = answer[3:]
         player = StoredPlayer(
             user_id,
             region,
@@ -204,6 +207,8 @@ async def _look_up_on(shard: Shard, user_id: str) -> ShardLookup:
             Credential.parse(credential),
             read_at=now,
             deleted_before=deleted_at,
+            submits=int(submits),
+            metadata=metadata,
         )
     return ShardLookup(now, deleted_at, player)
 

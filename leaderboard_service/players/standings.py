@@ -17,13 +17,14 @@ _FIELD: Final = re.compile(rf"({BOARD_NAME.pattern})\.(\d+):{ALL}")
 
 
 class Card(NamedTuple):
-    """A player: `updated_at` is when its score on the main board was written (µs)."""
+    """A player: `updated_at` is when its score on the main board was written (µs), `metadata` what came with that."""
 
     user_id: str
     name: str
     region: str
     score: int
     updated_at: int
+    metadata: str
 
 
 class Standing(NamedTuple):

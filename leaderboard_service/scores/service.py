@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from leaderboard_core.boards import ALL, Place
-from leaderboard_core.errors import Forbidden, InvalidPayload, MetadataTooLarge, Unavailable, WrongOperator
+from leaderboard_core.errors import Forbidden, InvalidPayload, Unavailable, WrongOperator
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import LimitSettings
@@ -82,9 +82,7 @@ class ScoreWriter:
         return read_result(write, answer)
 
     async def fitting(self, write: Write) -> Write:
-        """Return the write to the board as it is now, if that does this. Raises WrongOperator or MetadataTooLarge."""
-        if write.metadata and write.board.is_main:
-            raise MetadataTooLarge("The main board keeps no metadata.", metadata_bytes=0)
+        """Return the write to the board as it is now, if that does this. Raises WrongOperator."""
         if not wrong_operator(write):
             return write
         write = write._replace(board=await self.boards.look_again(write.board.name))
@@ -135,5 +133,7 @@ class ScoreWriter:
             place = Place(board, ALL, write.region)
             written += (keys.entries(write.user_id), *keys.sets(place))
             words += (place.entry_field, write.metadata)
+        elif write.metadata:
+            words += ("", write.metadata)
         answer: Sequence[str] = await shard.run("write_score", written, words)
         return answer

@@ -24,6 +24,8 @@ class Row(NamedTuple):
     protected: bool
     last_key: str
     credential: str
+    submits: int
+    metadata: str
     deleted_micros: int
 
 
@@ -53,6 +55,8 @@ async def reconcile(shard: Shard, databases: RegionDatabases, region: str, user_
             MIN_TOMBSTONE_SECONDS,
             row.last_key if row else "",
             row.credential if row else "",
+            row.submits if row else 0,
+            row.metadata if row else "",
         ),
     )
     if outcome in ("removed", "deleted"):

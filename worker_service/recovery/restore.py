@@ -89,7 +89,8 @@ async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
         part = page[first : first + PLAYERS_PER_CALL]
         players = (
             f"{name}\0{score}\0{micros}\0{'1' if protected else '0'}\0{deleted_micros}\0{last_key}\0{credential}"
-            for _, name, _, score, micros, protected, last_key, credential, deleted_micros in part
+            f"\0{submits}\0{metadata}"
+            for _, name, _, score, micros, protected, last_key, credential, submits, metadata, deleted_micros in part
         )
         written = (*boards, *(keys.user(row["user_id"]) for row in part))
         calls.append(shard.run("restore_players", written, (keys.user(""), region, keys.tombstone(""), *players)))

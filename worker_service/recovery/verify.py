@@ -34,6 +34,8 @@ class RedisState(NamedTuple):
     protected: str
     since: str
     credential: str
+    submits: str
+    metadata: str
 
 
 def compare(
@@ -69,11 +71,14 @@ def compare(
             ("updated_at", state.updated_at, str(row.micros)),
             ("password", state.protected or "0", "1" if row.protected else "0"),
             ("deletion of a predecessor", since, str(row.deleted_micros)),
+            ("submits", state.submits or "0", str(row.submits)),
         ):
             if ours != theirs:
                 problems.append(f"{what} {ours} in Redis, {theirs} in Postgres")
         if state.credential != row.credential:
             problems.append("the secret in Redis is not that in Postgres")
+        if state.metadata != row.metadata:
+            problems.append("the metadata in Redis is not that in Postgres")
     return "; ".join(problems) or None
 
 
@@ -206,7 +211,8 @@ async def _redis_states(shard: Shard, region: str, user_ids: Sequence[str]) -> l
     if not user_ids:
         return []
     flat: list[str] = await shard.run("inspect_players", boards, (keys.user(""), *user_ids))
-    return [RedisState(*flat[first : first + 9]) for first in range(0, len(flat), 9)]
+    width = len(RedisState._fields)
+    return [RedisState(*flat[first : first + width]) for first in range(0, len(flat), width)]
 
 
 async def _compare_rows(shard: Shard, region: str, rows: Sequence[Row]) -> list[Difference]:

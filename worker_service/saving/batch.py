@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -125,6 +125,8 @@ def _newest(writes: Sequence[_Write]) -> _Write:
         known = [(card.timestamp, card.credential) for card, _ in cards if card.credential]
         before = [(at, credential) for at, credential in known if at < event.timestamp]
         event = replace(event, credential=max(before, default=(0, ""))[1])
+    if (submits := max(write.event.submits for write in writes)) != event.submits:
+        event = replace(event, submits=submits)
     return _Write(event, raw)
 
 
@@ -141,13 +143,8 @@ def _is_write_until(raw: str, region: str, micros: int) -> bool:
     return isinstance(event, ScoreEvent) and event.timestamp <= micros
 
 
-def columns(
-    events: Sequence[ScoreEvent],
-) -> tuple[list[str], list[str], list[str], list[int | None], list[int], list[bool], list[str], list[str]]:
-    """Build the arrays of `upsert_scores`: user_ids, names, regions, scores, µs, protected, last keys, credentials.
-
-    The events have scores.
-    """
+def columns(events: Sequence[ScoreEvent]) -> tuple[list[Any], ...]:
+    """Build the arrays of `upsert_scores`, in its order, of events that have scores."""
     return (
         [event.user_id for event in events],
         [event.name for event in events],
@@ -157,6 +154,8 @@ def columns(
         [event.protected for event in events],
         [event.key for event in events],
         [event.credential for event in events],
+        [event.submits for event in events],
+        [event.metadata for event in events],
     )
 
 

@@ -101,15 +101,16 @@ WHERE datname = current_database() AND backend_type = 'client backend' AND backe
 SELECT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)
 
 -- name: upsert_scores
--- $1 user_ids, $2 names, $3 regions, $4 scores, $5 µs, $6 protected, $7 last keys, $8 credentials: arrays of one length,
--- each user_id once.
+-- $1 user_ids, $2 names, $3 regions, $4 scores, $5 µs, $6 protected, $7 last keys, $8 credentials, $9 submits,
+-- $10 metadata: arrays of one length, each user_id once.
 -- An event that is not newer than the row, or than the player's deletion, changes nothing, so events may come twice or
 -- out of order. A player's deletion is looked up only for events that are not newer than the last deletion of all.
-INSERT INTO leaderboard (user_id, name, region, score, updated_at, protected, last_key, credential)
+INSERT INTO leaderboard (user_id, name, region, score, updated_at, protected, last_key, credential, submits, metadata)
 SELECT user_id, name, region, score, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond', protected, last_key,
-       credential
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[], $8::text[])
-     AS event (user_id, name, region, score, micros, protected, last_key, credential)
+       credential, submits, metadata
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[], $8::text[],
+            $9::integer[], $10::text[])
+     AS event (user_id, name, region, score, micros, protected, last_key, credential, submits, metadata)
 WHERE event.micros > (
         SELECT COALESCE((EXTRACT(EPOCH FROM max(deleted_at)) * 1000000)::bigint, -1) FROM deleted_players
     )
@@ -122,7 +123,8 @@ ON CONFLICT (user_id) DO UPDATE
 SET name = EXCLUDED.name, region = EXCLUDED.region, score = EXCLUDED.score, updated_at = EXCLUDED.updated_at,
     protected = EXCLUDED.protected, last_key = EXCLUDED.last_key,
     -- Services of an earlier version write events without one; only a deletion removes it.
-    credential = COALESCE(NULLIF(EXCLUDED.credential, ''), leaderboard.credential)
+    credential = COALESCE(NULLIF(EXCLUDED.credential, ''), leaderboard.credential),
+    submits = GREATEST(EXCLUDED.submits, leaderboard.submits), metadata = EXCLUDED.metadata
 WHERE leaderboard.updated_at IS NULL OR leaderboard.updated_at < EXCLUDED.updated_at
 
 -- name: upsert_entries
@@ -297,11 +299,11 @@ WHERE user_id = ANY($1::text[])
 
 -- name: page_players
 -- $1 last user_id of the page before ('' at first), $2 rows a page
--- Result: user_id, name, region, score, micros, protected (has a password), last_key, credential,
+-- Result: user_id, name, region, score, micros, protected (has a password), last_key, credential, submits, metadata,
 --         deleted_micros (when a predecessor was deleted, 0 if none was), by user_id
 SELECT user_id, name, region, score,
        (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros,
-       protected, last_key, credential,
+       protected, last_key, credential, submits, metadata,
        COALESCE((
            SELECT EXTRACT(EPOCH FROM deleted_at) * 1000000 FROM deleted_players
            WHERE deleted_players.user_id = leaderboard.user_id
@@ -318,7 +320,7 @@ LIMIT $2
 -- updated_at has not changed since it was made by hand, and is not among them.
 -- The deletion is looked up row by row: a join may cost the order, and then every page sorts what is left.
 SELECT user_id, name, region, score, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
-       protected, last_key, credential, COALESCE((
+       protected, last_key, credential, submits, metadata, COALESCE((
            SELECT EXTRACT(EPOCH FROM deleted_at) * 1000000 FROM deleted_players
            WHERE deleted_players.user_id = leaderboard.user_id
        ), 0)::bigint AS deleted_micros
@@ -476,14 +478,15 @@ DELETE FROM accounts WHERE user_id = $1 AND password_hash = $2
 -- name: rows_of_main
 -- What @rows@ stands for on the board of id 0, in the window that never ends.
 (
-    SELECT user_id, score AS key, user_id COLLATE "C" AS member, name, region FROM leaderboard
+    SELECT user_id, score AS key, user_id COLLATE "C" AS member, name, region, metadata FROM leaderboard
     WHERE region = $1 AND $2::bigint = 0 AND $3::text = 'all'
 ) AS rows
 
 -- name: rows_of_entries
 -- What @rows@ stands for on every other board, and in every other window. Where no name is asked for, nothing is joined.
 (
-    SELECT entries.user_id, entries.key, entries.member, COALESCE(leaderboard.name, entries.user_id) AS name, entries.region
+    SELECT entries.user_id, entries.key, entries.member, COALESCE(leaderboard.name, entries.user_id) AS name,
+           entries.region, entries.metadata
     FROM entries LEFT JOIN leaderboard ON leaderboard.user_id = entries.user_id
     WHERE entries.region = $1 AND entries.board_id = $2::bigint AND entries.board_window = $3::text AND NOT entries.removed
 ) AS rows
@@ -547,8 +550,7 @@ SELECT member, key, name, region FROM @rows@ WHERE user_id = ANY($4::text[])
 
 -- name: board_metadata
 -- $4 user_ids. Result: member and metadata of those of them that have any
-SELECT member, metadata FROM entries
-WHERE region = $1 AND board_id = $2 AND board_window = $3 AND NOT removed AND user_id = ANY($4::text[]) AND metadata <> ''
+SELECT member, metadata FROM @rows@ WHERE user_id = ANY($4::text[]) AND metadata <> ''
 
 -- name: board_rows_before
 -- $4 key, $5 member, $6 rows. Result: the nearest rows before that place, nearest first
@@ -592,7 +594,7 @@ WHERE user_id = $1 AND board_id = ANY($2::bigint[]) AND board_window = 'all' AND
 -- $1 user_ids. Result: as page_players
 SELECT user_id, name, region, score,
        (EXTRACT(EPOCH FROM COALESCE(updated_at, TIMESTAMP 'epoch')) * 1000000)::bigint AS micros,
-       protected, last_key, credential,
+       protected, last_key, credential, submits, metadata,
        COALESCE((
            SELECT EXTRACT(EPOCH FROM deleted_at) * 1000000 FROM deleted_players
            WHERE deleted_players.user_id = leaderboard.user_id

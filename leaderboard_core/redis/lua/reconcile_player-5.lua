@@ -7,7 +7,8 @@ KEYS  1 player's hash   2 region's board   3 GLOBAL board   4 queue   5 tombston
 ARGV  1 user_id   2 region   3 request_id for the event
       4 updated_at of the Postgres row ('' when there is none)   5 its name   6 its score   7 protected '1' | '0'
       8 when Postgres deleted the player ('0' if never)   9 time to live in seconds of a tombstone that Postgres has too
-     10 the row's last Idempotency-Key ('' if none)   11 its credential ('' if none)
+     10 the row's last Idempotency-Key ('' if none)   11 its credential ('' if none)   12 its submits ('0' if none)
+     13 its metadata ('' if none)
 Result 'from_postgres' | 'from_redis' | 'elsewhere' (another region's) | 'deleted' (here, and from Postgres again)
        | 'removed' (deleted in Postgres, or on a board and nowhere else)
 ]]
@@ -19,7 +20,7 @@ local function on_boards(score)
   end
 end
 
-local user = redis.call('HMGET', KEYS[1], 'region', 'name', 'score', 'updated_at', 'protected', 'clock', 'credential', 'credential_at')
+local user = redis.call('HMGET', KEYS[1], 'region', 'name', 'score', 'updated_at', 'protected', 'clock', 'credential', 'credential_at', 'submits', 'metadata')
 if user[1] and user[1] ~= ARGV[2] then
   return 'elsewhere'
 end
@@ -42,12 +43,18 @@ local credential = user[7] or ''
 -- Of one write whether there is a password is known better where passwords are; a credential only a deletion removes.
 local row_knows_more = same and (ARGV[7] ~= (user[5] or '0') or (ARGV[11] ~= '' and ARGV[11] ~= credential))
 if not user[1] or (ARGV[4] ~= '' and tonumber(ARGV[4]) > tonumber(user[4])) or row_knows_more then
-  restore_player(KEYS[1], user[1], ARGV[2], ARGV[5], ARGV[6], ARGV[4], ARGV[7], ARGV[8], ARGV[10], ARGV[11])
+  restore_player(KEYS[1], user[1], ARGV[2], ARGV[5], ARGV[6], ARGV[4], ARGV[7], ARGV[8], ARGV[10], ARGV[11], ARGV[12], ARGV[13])
   on_boards(ARGV[6])
   return 'from_postgres'
 end
 on_boards(user[3])
-if same and ARGV[11] == credential then
+local submits, metadata = user[9] or '0', user[10] or ''
+local counted_more = tonumber(ARGV[12]) > tonumber(submits)
+if counted_more then
+  submits = ARGV[12]
+  redis.call('HSET', KEYS[1], 'submits', submits)
+end
+if same and ARGV[11] == credential and ARGV[13] == metadata and (counted_more or ARGV[12] == submits) then
   return 'from_redis'
 end
 local time = redis.call('TIME')
@@ -60,5 +67,7 @@ redis.call('LPUSH', KEYS[4],
   .. ',"timestamp":' .. updated_at .. ',"request_id":' .. cjson.encode(ARGV[3])
   .. (user[5] and ',"protected":true' or '')
   .. (credential ~= '' and ',"credential":"' .. credential .. '"' or '')
-  .. (user[8] and ',"credential_at":"' .. user[8] .. '"' or '') .. '}')
+  .. (user[8] and ',"credential_at":"' .. user[8] .. '"' or '')
+  .. (submits ~= '0' and ',"submits":' .. submits or '')
+  .. (metadata ~= '' and ',"metadata":' .. metadata or '') .. '}')
 return 'from_redis'

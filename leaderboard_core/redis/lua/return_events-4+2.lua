@@ -35,7 +35,7 @@ end
 
 -- The event of a player as the later write left it, with a credential that was lost; nil where nothing was.
 local function merge(event, key, last)
-  local kept = call('HMGET', key, 'name', 'score', 'protected', 'credential', 'credential_at', 'key', 'returned', 'updated_at')
+  local kept = call('HMGET', key, 'name', 'score', 'protected', 'credential', 'credential_at', 'key', 'returned', 'updated_at', 'submits', 'metadata')
   local at = type(event.credential_at) == 'string' and event.credential_at or '0'
   local newer = tonumber(at) > tonumber(kept[5] or '0') and event.credential ~= kept[4]
   local protects = event.protected == true and not kept[3]
@@ -68,7 +68,8 @@ local function merge(event, key, last)
   call('HSET', key, unpack(fields))
   call('HDEL', key, 'clock')
   -- Numbers as they are: cjson would round them.
-  return (string.gsub(cjson.encode(merged), '}$', ',"score":' .. kept[2] .. ',"timestamp":' .. stamp .. '}'))
+  return string.sub(cjson.encode(merged), 1, -2) .. ',"score":' .. kept[2] .. ',"timestamp":' .. stamp
+    .. (kept[9] and ',"submits":' .. kept[9] or '') .. (kept[10] and ',"metadata":' .. kept[10] or '') .. '}'
 end
 
 local function write(raw, event, key, tombstone, timestamp, score)
@@ -89,7 +90,11 @@ local function write(raw, event, key, tombstone, timestamp, score)
   local last_key = type(event.key) == 'string' and string.gsub(event.key, '%d+$', stamp) or ''
   local protected, credential = event.protected == true and '1' or '0', event.credential
   credential = type(credential) == 'string' and credential or ''
-  restore_player(key, kept[1], ARGV[1], event.name, score, stamp, protected, deleted_at, last_key, credential)
+  local submits = type(event.submits) == 'number' and string.format('%d', event.submits) or '0'
+  -- As it is: cjson would round its numbers. It stands last in an event without entries.
+  local metadata = type(event.metadata) == 'table' and string.match(raw, ',"metadata":({.*})}$') or ''
+  restore_player(
+    key, kept[1], ARGV[1], event.name, score, stamp, protected, deleted_at, last_key, credential, submits, metadata)
   call('HSET', key, 'returned', timestamp .. ' ' .. stamp)
   if kept[6] then
     call('HSET', key, 'returned_entries', kept[6])
@@ -101,7 +106,8 @@ local function write(raw, event, key, tombstone, timestamp, score)
   if KEYS[2] ~= KEYS[3] then
     call('ZADD', KEYS[3], score, event.user_id)
   end
-  return (string.gsub(string.gsub(raw, '("timestamp":%s*)%d+', '%1' .. stamp, 1), '("key":"[^"]* )%d+"', '%1' .. stamp .. '"', 1))
+  raw = string.gsub(raw, '("timestamp":%s*)%d+', '%1' .. stamp, 1)
+  return last_key == '' and raw or (string.gsub(raw, '("key":"[^"]* )%d+"', '%1' .. stamp .. '"', 1))
 end
 
 local returned = 0

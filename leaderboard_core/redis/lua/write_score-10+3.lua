@@ -23,11 +23,12 @@ ARGV  1 operation: register | create | set | add | force (sets, whatever the bou
      18 microseconds at which the player's token was issued ('' when it is a server's, or there is none)
      19 hash of the subject and its Idempotency-Key ('' when there is none)
      20 credential of a player that is made; for 'secret' the hash of it
-     21 rules of the board, '' for none: lowest and highest score, largest size of an add ('-' for any), and the code with
-        which scores are refused ('-' takes them); a player may begin with 0 whatever they are. On a board other than main
-        also operator, sign that makes a key of a score, digits of ties, most submits ('0' for any), most bytes of metadata
+     21 rules of the board, '' for none: lowest and highest score, largest size of an add ('-' for any), the code with
+        which scores are refused ('-' takes them), operator, sign that makes a key of a score, digits of ties, most submits
+        ('0' for any), most bytes of metadata; a player may begin with 0 whatever they are
      22 definition of the board that these rules are of: id and version
-      on a board other than main: 23 name of the entry, `<board>.<id>:<window>`   24 metadata as JSON, '' for none
+      on a board other than main, or with metadata: 23 name of the entry, `<board>.<id>:<window>`, '' on main
+     24 metadata as JSON, '' for none
 Result {'ok' | 'unchanged', region, name, score, updated_at, '1' (the player was made, or its entry) | '0 ' and the score before}
        {'replay', fingerprint, 'ok' | 'unchanged', region, name, score, updated_at, as above, or '0' (what it was is lost)}
        {'refused', code, detail...}; nothing has changed:
@@ -42,9 +43,10 @@ local BOARD = KEYS[10]
 --@include place_entry
 --@include change_entry
 --@include write_score
-local of_another = ARGV[23] and string.match(ARGV[23], '%.(%d+):') ~= string.match(DEFINITION, '^%d+')
+local on_main = (ARGV[23] or '') == ''
+local of_another = not on_main and string.match(ARGV[23], '%.(%d+):') ~= string.match(DEFINITION, '^%d+')
 if DEFINITION ~= ARGV[22] or of_another then
   return {'refused', 'stale_definition'}
 end
-local entry = ARGV[23] and entry_of(KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS], ARGV[23], ARGV[21], ARGV[24])
-return write_score(KEYS, ARGV, entry)
+local entry = not on_main and entry_of(KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS], ARGV[23], ARGV[21], ARGV[24]) or nil
+return write_score(KEYS, ARGV, entry, ARGV[24])

@@ -58,7 +58,7 @@ while KEYS[key] do
   if board.field ~= '' then
     entry = entry_of(KEYS[key + 3], board.region_set, board.global_set, board.field, board.rules, ARGV[arg + 7])
   end
-  results[n] = write_score(keys, args, entry)
+  results[n] = write_score(keys, args, entry, ARGV[arg + 7])
   key, arg, n = key + 4, arg + 8, n + 1
 end
 return results

@@ -1,7 +1,8 @@
 --[[
 One score write as a function of its KEYS and ARGV, which write_score describes, so that a batch can call it
 for each of its scores. A call either does the whole write or, refused, changes nothing. `entry` is nil for a score on the
-main board, which stands on the player's card, else what entry_of has made for another board.
+main board, which stands on the player's card, else what entry_of has made for another board. `given_metadata`
+is that of such a score as JSON, '' or nil for none: entries have their own.
 
 Numbers stay strings or go through '%d', which is exact for whole numbers and cheaper than '%.0f': tostring and
 cjson print 14 digits only.
@@ -9,13 +10,15 @@ cjson print 14 digits only.
 -- Locals are several times cheaper than looking a function up in a table: a fifth of the script's time.
 local call, format = redis.call, string.format
 local MAX_SCORE = 9007199254740991
+-- Of the rules of a board: bounds, step, refusal, and behind what a card does not go by submits and bytes of metadata.
+local RULES_OF_CARD = '^(%S+) (%S+) (%S+) (%S+) %S+ %S+ %S+ (%S+) (%S+)$'
 
-local function write_score(KEYS, ARGV, entry)
+local function write_score(KEYS, ARGV, entry, given_metadata)
   local operation, user_id, region, name, amount = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
   local time = call('TIME')
   local now = time[1] * 1000000 + time[2]
-  local stored = call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at', 'protected', 'since', 'clock', 'credential', 'credential_at')
+  local stored = call('HMGET', KEYS[2], 'region', 'name', 'score', 'updated_at', 'protected', 'since', 'clock', 'credential', 'credential_at', 'submits', 'metadata')
   local exists = stored[1] and true or false
 
   local keep_answer = tonumber(ARGV[11])
@@ -109,21 +112,39 @@ local function write_score(KEYS, ARGV, entry)
   else
     score = amount
   end
+  -- What stands on the card stays with the score: a write of another board, a secret or a password keeps both.
+  local submits, metadata = stored[10] or '0', stored[11] or ''
   if entry then
     local refusal = change_entry(entry, operation, amount, deleted_at)
     if refusal then
       return refusal
     end
-  elseif ARGV[21] ~= '' and operation ~= 'secret' and operation ~= 'password' and (exists or operation == 'set' or score ~= '0') then
-    local lowest, highest, step, refusal = string.match(ARGV[21], '^(%S+) (%S+) (%S+) (%S+)$')
-    if refusal ~= '-' then
-      return {'refused', refusal}
+  elseif operation ~= 'secret' and operation ~= 'password' then
+    local given, most_bytes = given_metadata or '', '0'
+    if ARGV[21] ~= '' and (exists or operation == 'set' or score ~= '0') then
+      local lowest, highest, step, refusal, most, bytes = string.match(ARGV[21], RULES_OF_CARD)
+      if refusal ~= '-' then
+        return {'refused', refusal}
+      end
+      if operation == 'add' and step ~= '-' and math.abs(tonumber(amount)) > tonumber(step) then
+        return {'refused', 'step_out_of_bounds', step}
+      end
+      if operation ~= 'force' and (tonumber(score) < tonumber(lowest) or tonumber(score) > tonumber(highest)) then
+        return {'refused', 'score_out_of_bounds', lowest, highest}
+      end
+      if most ~= '0' and operation ~= 'force' then
+        if tonumber(submits) >= tonumber(most) then
+          return {'refused', 'no_submits_left', most}
+        end
+        submits = format('%d', submits + 1)
+      end
+      most_bytes = bytes
     end
-    if operation == 'add' and step ~= '-' and math.abs(tonumber(amount)) > tonumber(step) then
-      return {'refused', 'step_out_of_bounds', step}
+    if #given > tonumber(most_bytes) then
+      return {'refused', 'metadata_too_large', most_bytes}
     end
-    if operation ~= 'force' and (tonumber(score) < tonumber(lowest) or tonumber(score) > tonumber(highest)) then
-      return {'refused', 'score_out_of_bounds', lowest, highest}
+    if given ~= '' or score ~= stored[3] then
+      metadata = given
     end
   end
   if name == '' then
@@ -174,6 +195,15 @@ local function write_score(KEYS, ARGV, entry)
     call('HSET', KEYS[2], 'name', name, 'region', region, 'score', score, 'updated_at', updated_at)
     if stored[7] then
       call('HDEL', KEYS[2], 'clock')
+    end
+    if submits ~= (stored[10] or '0') then
+      call('HSET', KEYS[2], 'submits', submits)
+    end
+    if metadata ~= (stored[11] or metadata) then
+      call('HDEL', KEYS[2], 'metadata')
+    end
+    if metadata ~= '' and metadata ~= stored[11] then
+      call('HSET', KEYS[2], 'metadata', metadata)
     end
   else
     call('HSET', KEYS[2], 'clock', updated_at)
@@ -233,9 +263,16 @@ local function write_score(KEYS, ARGV, entry)
   end
   -- What such an event does not say of the card stays as it is.
   local of_card = card and ',"score":' .. score or ''
+  local of_score = ''
+  if card and submits ~= '0' then
+    of_score = ',"submits":' .. submits
+  end
+  if card and metadata ~= '' then
+    of_score = of_score .. ',"metadata":' .. metadata
+  end
   call('LPUSH', KEYS[5],
     ARGV[6] .. ',"name":' .. cjson.encode(name) .. of_card .. ',"timestamp":' .. updated_at
-    .. (card and protected .. credential or '') .. key .. entries .. '}')
+    .. (card and protected .. credential or '') .. key .. of_score .. entries .. '}')
 
   if entry then
     score = entry.score

@@ -126,7 +126,7 @@ def test_every_key_that_a_script_writes_is_one_of_its_keys(name: str) -> None:
         if re.match(r"(KEYS|keys)\[", written):
             continue
         if re.fullmatch(r"entry\.\w+", written):  # they are what the script gives entry_of
-            for given in re.findall(r"= (?:ARGV\S+ and )?entry_of\(([^)]*?), (?:ARGV|board\.field)", source):
+            for given in re.findall(r"= (?:[\w ]+ and )?entry_of\(([^)]*?), (?:ARGV|board\.field)", source):
                 assert all(re.match(r"KEYS\[|board\.\w+_set", one) for one in given.split(", ")), given
             continue
         assert re.fullmatch(r"\w+", written), f"{name} builds the key {written}"

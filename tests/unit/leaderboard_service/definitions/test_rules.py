@@ -11,7 +11,7 @@ from leaderboard_core.boards import Board, Definition, Rules
 from leaderboard_core.errors import FixedField, InvalidPayload
 from leaderboard_core.settings import LimitSettings, load
 from leaderboard_service.definitions.known import HeededRules
-from leaderboard_service.definitions.rules import CHANGEABLE, check, check_main, compare, effective
+from leaderboard_service.definitions.rules import FIXED, check, check_main, compare, effective
 
 ANY = load(LimitSettings, {})
 OTHER: dict[str, Any] = {
@@ -38,10 +38,10 @@ def stated(limits: LimitSettings = ANY, **rules: Any) -> None:
 
 def test_each_rule_is_either_changeable_or_fixed() -> None:
     assert OTHER.keys() == {field.name for field in fields(Rules)} - {"windows"}
-    assert OTHER.keys() > CHANGEABLE
+    assert OTHER.keys() > set(FIXED)
     for name, value in OTHER.items():
         stated(**{name: getattr(Rules(), name)})
-        if name in CHANGEABLE:
+        if name not in FIXED:
             stated(**{name: value})
         else:
             with pytest.raises(FixedField) as refused:
@@ -103,14 +103,14 @@ def test_a_variable_that_is_not_set_decides_nothing() -> None:
     assert effective(rules, ANY) == rules
 
 
-FIXED = {"operator": "sum", "order": "asc", "ties": "earliest", "regions": False}
+OTHER_KIND = {"operator": "sum", "order": "asc", "ties": "earliest", "regions": False}
 
 
 def test_what_a_boards_order_rests_on_never_changes() -> None:
     before = Rules(metadata_bytes=10)
     for name, value in OTHER.items():
         after = replace(before, **{name: value})
-        if name in (*FIXED, "metadata_bytes"):
+        if name in (*OTHER_KIND, "metadata_bytes"):
             with pytest.raises(FixedField, match=f"'{name}'") as refused:
                 compare(before, after)
             assert refused.value.details == {"field": name}
@@ -120,7 +120,7 @@ def test_what_a_boards_order_rests_on_never_changes() -> None:
 
 
 def test_a_board_may_begin_with_any_rules_that_agree() -> None:
-    for name, value in (OTHER | FIXED).items():
+    for name, value in (OTHER | OTHER_KIND).items():
         check(Rules(**{name: value}))
     for rules, field in ((Rules(windows=("day",)), "windows"), (Rules(min_score=2, max_score=1), "min_score")):
         with pytest.raises(InvalidPayload) as refused:
@@ -132,10 +132,23 @@ def test_a_board_may_begin_with_any_rules_that_agree() -> None:
     ("rules", "of_players", "of_servers"),
     [
         (Rules(title="x", decimals=2), "", ""),
-        (Rules(min_score=0), "0 9007199254740991 - -", "0 9007199254740991 - -"),
-        (Rules(min_score=0, max_score=9, max_step=0), "0 9 0 -", "0 9 0 -"),
-        (Rules(min_score=0, max_score=9, submit="server"), "0 9 - forbidden", "0 9 - -"),
-        (Rules(min_score=0, max_score=9, submit="server", open=False), "0 9 - board_closed", "0 9 - board_closed"),
+        (Rules(min_score=0), "0 9007199254740991 - - latest 1 0 0 0", "0 9007199254740991 - - latest 1 0 0 0"),
+        (Rules(min_score=0, max_score=9, max_step=0), "0 9 0 - latest 1 0 0 0", "0 9 0 - latest 1 0 0 0"),
+        (
+            Rules(min_score=0, max_score=9, submit="server"),
+            "0 9 - forbidden latest 1 0 0 0",
+            "0 9 - - latest 1 0 0 0",
+        ),
+        (
+            Rules(min_score=0, max_score=9, submit="server", open=False),
+            "0 9 - board_closed latest 1 0 0 0",
+            "0 9 - board_closed latest 1 0 0 0",
+        ),
+        (
+            Rules(min_score=0, max_score=9, max_submits=3, metadata_bytes=64),
+            "0 9 - - latest 1 0 3 64",
+            "0 9 - - latest 1 0 3 64",
+        ),
     ],
 )
 def test_the_rules_of_a_write_are_those_of_its_token(rules: Rules, of_players: str, of_servers: str) -> None:

@@ -285,9 +285,8 @@ def test_a_deletion_drops_entries_from_before_it_and_spares_later_ones() -> None
 
 
 def test_columns() -> None:
-    batch = build(
-        [raw(user_id="a", score=1), raw(user_id="b", score=2, protected=True, key="k", credential="self")], "EU"
-    )
+    said = {"protected": True, "key": "k", "credential": "self", "submits": 3, "metadata": {"car": 7}}
+    batch = build([raw(user_id="a", score=1), raw(user_id="b", score=2, **said)], "EU")
     assert columns(batch.events) == (
         ["a", "b"],
         ["Alice", "Alice"],
@@ -297,8 +296,10 @@ def test_columns() -> None:
         [False, True],
         ["", "k"],
         ["", "self"],
+        [0, 3],
+        ["", '{"car":7}'],
     )
-    assert columns([]) == ([], [], [], [], [], [], [], [])
+    assert columns([]) == ([],) * 10
 
 
 def test_a_dead_letter() -> None:
