@@ -20,7 +20,12 @@ local function on_boards(score)
   end
 end
 
-local user = redis.call('HMGET', KEYS[1], 'region', 'name', 'score', 'updated_at', 'protected', 'clock', 'credential', 'credential_at', 'submits', 'metadata')
+local function read_user()
+  return redis.call('HMGET', KEYS[1], 'region', 'name', 'score', 'updated_at', 'protected', 'clock', 'credential', 'credential_at',
+    'submits', 'metadata')
+end
+
+local user = read_user()
 if user[1] and user[1] ~= ARGV[2] then
   return 'elsewhere'
 end
@@ -39,23 +44,23 @@ if deleted_at and tonumber(deleted_at) >= tonumber(ARGV[4]) then
   return 'deleted'
 end
 local same = user[1] and ARGV[4] ~= '' and tonumber(ARGV[4]) == tonumber(user[4]) and ARGV[5] == user[2] and ARGV[6] == user[3]
-local credential = user[7] or ''
+local outcome, credential = 'from_redis', user[7] or ''
 -- Of one write whether there is a password is known better where passwords are; a credential only a deletion removes.
 local row_knows_more = same and (ARGV[7] ~= (user[5] or '0') or (ARGV[11] ~= '' and ARGV[11] ~= credential))
 if not user[1] or (ARGV[4] ~= '' and tonumber(ARGV[4]) > tonumber(user[4])) or row_knows_more then
   restore_player(KEYS[1], user[1], ARGV[2], ARGV[5], ARGV[6], ARGV[4], ARGV[7], ARGV[8], ARGV[10], ARGV[11], ARGV[12], ARGV[13])
-  on_boards(ARGV[6])
-  return 'from_postgres'
+  user, same = read_user(), true
+  outcome, credential = 'from_postgres', user[7] or ''
 end
 on_boards(user[3])
+-- Of submits the greater number counts, whichever side is newer.
 local submits, metadata = user[9] or '0', user[10] or ''
-local counted_more = tonumber(ARGV[12]) > tonumber(submits)
-if counted_more then
+if tonumber(ARGV[12]) > tonumber(submits) then
   submits = ARGV[12]
   redis.call('HSET', KEYS[1], 'submits', submits)
 end
-if same and ARGV[11] == credential and ARGV[13] == metadata and (counted_more or ARGV[12] == submits) then
-  return 'from_redis'
+if same and ARGV[11] == credential and ARGV[12] == submits and ARGV[13] == metadata then
+  return outcome
 end
 local time = redis.call('TIME')
 local updated_at = string.format('%.0f', math.max(time[1] * 1000000 + time[2], tonumber(user[6] or user[4]) + 1))
@@ -70,4 +75,4 @@ redis.call('LPUSH', KEYS[4],
   .. (user[8] and ',"credential_at":"' .. user[8] .. '"' or '')
   .. (submits ~= '0' and ',"submits":' .. submits or '')
   .. (metadata ~= '' and ',"metadata":' .. metadata or '') .. '}')
-return 'from_redis'
+return outcome

@@ -92,7 +92,7 @@ local function write(raw, event, key, tombstone, timestamp, score)
   credential = type(credential) == 'string' and credential or ''
   local submits = type(event.submits) == 'number' and string.format('%d', event.submits) or '0'
   -- As it is: cjson would round its numbers. It stands last in an event without entries.
-  local metadata = type(event.metadata) == 'table' and string.match(raw, ',"metadata":({.*})}$') or ''
+  local metadata = type(event.metadata) == 'table' and string.match(raw, ',%s*"metadata":%s*({.*})}$') or ''
   restore_player(
     key, kept[1], ARGV[1], event.name, score, stamp, protected, deleted_at, last_key, credential, submits, metadata)
   call('HSET', key, 'returned', timestamp .. ' ' .. stamp)
