@@ -20,6 +20,7 @@ from leaderboard_core.settings import (
     load,
 )
 from leaderboard_core.telemetry import tracing
+from leaderboard_core.telemetry.board_counters import BoardCounters
 from leaderboard_core.telemetry.gauges import Gauges
 from leaderboard_core.telemetry.health import HealthProbe
 from leaderboard_core.telemetry.queues import QueueProbe
@@ -103,7 +104,8 @@ class Services:
         players = Players(shard_map, settings.limits)
         store = DefinitionStore(shard_map, databases)
         known = KnownBoards(store, settings.limits)
-        writer = ScoreWriter(shard_map, settings.limits, players, known)
+        counters = BoardCounters(settings.limits.metrics_boards)
+        writer = ScoreWriter(shard_map, settings.limits, players, known, counters)
         health, queues = HealthProbe(shard_map, databases), QueueProbe(shard_map)
         process, addresses = settings.process, ClientAddresses(settings.process.trusted_proxies)
         gauges = Gauges(shard_map, health, queues)
@@ -111,7 +113,7 @@ class Services:
         places = Places(regions, known)
         postgres_boards, hashing = PostgresBoards(databases), PasswordHashing(settings.auth)
         redis_boards = RedisBoards(shard_map)
-        reads = BoardReads(redis_boards, postgres_boards, places)
+        reads = BoardReads(redis_boards, postgres_boards, places, counters)
         entries = PlayerEntries(
             RedisEntries(shard_map, redis_boards), PostgresEntries(databases, postgres_boards), places
         )

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationInfo, field_validator
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from leaderboard_core.settings.loading import Group
 
 MAX_EXACT_INTEGER = 2**53 - 1
 """The largest whole number that a double, and so a sorted set's score or a Lua number, keeps exactly."""
+
+_BoardName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class LimitSettings(Group):
@@ -52,6 +60,9 @@ class LimitSettings(Group):
         description="The highest score to take; wins over the board's rules.",
     )
     boards_max: int = Field(1000, ge=0, le=100_000, description="How many boards there may be beside `main`.")
+    metrics_boards: Annotated[tuple[_BoardName, ...], BeforeValidator(_split)] = Field(
+        ("main",), max_length=100, description="Boards with series of their own in /metrics, separated by commas."
+    )
     queue_reject_length: int = Field(
         500_000, ge=1, description="Length of a region's queue at which writes get 429 queue_full."
     )

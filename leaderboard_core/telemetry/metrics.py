@@ -10,14 +10,19 @@ from leaderboard_core.telemetry.request_metrics import RequestMetrics
 
 HTTP_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
-READS = Counter("leaderboard_reads", "Reads of boards by their source: redis or postgres.", ["source"])
+READS = Counter(
+    "leaderboard_reads",
+    "Reads by board (one of METRICS_BOARDS, or other) and source: redis or postgres.",
+    ["board", "source"],
+)
 STREAMS_OPEN = Gauge("leaderboard_streams_open", "Live streams that are open, by kind: top or rank.", ["kind"])
 STREAM_EVENTS = Counter("leaderboard_stream_events", "Events sent to listeners, by kind and event.", ["kind", "event"])
 STREAM_DROPPED = Counter("leaderboard_streams_dropped", "Listeners cut off because they took nothing.", ["kind"])
 SCORE_WRITES = Counter(
     "leaderboard_score_writes",
-    "Score writes by outcome: ok, unchanged, replay or the refusal's code (rate_limited, queue_full, ...).",
-    ["outcome"],
+    "Score writes by board (one of METRICS_BOARDS, or other) and outcome: ok, unchanged, replay or the refusal's code "
+    "(rate_limited, queue_full, ...).",
+    ["board", "outcome"],
 )
 LOGINS = Counter("leaderboard_logins", "Logins by outcome: ok or the refusal's code.", ["outcome"])
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from leaderboard_core.boards import Board, Place
 from leaderboard_core.errors import Unavailable, UserNotFound, WarmingUp
 from leaderboard_core.redis.shard_map import GLOBAL
-from leaderboard_core.telemetry.metrics import READS
+from leaderboard_core.telemetry.board_counters import BoardCounters
 from leaderboard_service.boards.places import TRIES, Places, Redefined
 from leaderboard_service.boards.ranges import BoardRange
 from leaderboard_service.boards.results import ListRanks, Neighbourhood, Page, RankEntry
@@ -22,9 +22,6 @@ log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-# Looking a child up by its label costs more than counting with it.
-_FROM_REDIS, _FROM_POSTGRES = READS.labels("redis"), READS.labels("postgres")
-
 
 class BoardReads:
     """Reads from Redis first; an answer always comes whole from one source, never from both.
@@ -32,10 +29,11 @@ class BoardReads:
     What no shard answers is confirmed: `places` says whether the board is defined as the read takes it to be.
     """
 
-    def __init__(self, redis: BoardSource, postgres: BoardSource, places: Places) -> None:
+    def __init__(self, redis: BoardSource, postgres: BoardSource, places: Places, counters: BoardCounters) -> None:
         self._redis, self._redis_by_position = redis, ByPosition(redis)
         self._postgres, self._postgres_by_position = postgres, ByPosition(postgres)
         self._places = places
+        self._counters = counters
         self._degraded: set[str] = set()
 
     def top(self, place: Place, limit: int, offset: int, *, metadata: bool = False) -> Awaitable[tuple[Page, Source]]:
@@ -124,7 +122,7 @@ class BoardReads:
         if region in self._degraded:
             self._degraded.remove(region)
             log.info("reads come from redis again", extra={"region": region})
-        _FROM_REDIS.inc()
+        self._counters.count_read(place.board.name, "redis")
         return answer, "redis"
 
     async def _read_postgres(
@@ -136,5 +134,5 @@ class BoardReads:
         except UserNotFound as error:
             error.source = "postgres"
             raise
-        _FROM_POSTGRES.inc()
+        self._counters.count_read(place.board.name, "postgres")
         return answer, "postgres"

@@ -120,7 +120,7 @@ class BatchWriter:
             try:
                 if result[1] == "incomplete":
                     await shard.report_incomplete(write.user_id)
-                outcomes[index] = read_result(write, result)
+                outcomes[index] = read_result(write, result, self._writer.counters)
             except ClaimNeeded:
                 unclaimed.append(index)
             except LeaderboardError as error:

@@ -9,6 +9,7 @@ from leaderboard_core.errors import Forbidden, InvalidPayload, Unavailable, Wron
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from leaderboard_core.settings import LimitSettings
+from leaderboard_core.telemetry.board_counters import BoardCounters
 from leaderboard_service.definitions.known import TRIES, KnownBoards
 from leaderboard_service.players.service import Claim, Players
 from leaderboard_service.scores.refusals import ClaimNeeded, stale_definition
@@ -32,11 +33,19 @@ class ScoreWriter:
     that it knows.
     """
 
-    def __init__(self, shard_map: ShardMap, limits: LimitSettings, players: Players, boards: KnownBoards) -> None:
+    def __init__(
+        self,
+        shard_map: ShardMap,
+        limits: LimitSettings,
+        players: Players,
+        boards: KnownBoards,
+        counters: BoardCounters,
+    ) -> None:
         self._map = shard_map
         self._limits = limits
         self._players = players
         self.boards = boards
+        self.counters = counters
         self.unclaimed = Claim() if shard_map.one_shard_decides else Claim(deadline=1)
 
     async def write(self, write: Write) -> Written:
@@ -79,7 +88,7 @@ class ScoreWriter:
             raise stale_definition()
         if answer[1] == "incomplete":
             await shard.report_incomplete(write.user_id)
-        return read_result(write, answer)
+        return read_result(write, answer, self.counters)
 
     async def fitting(self, write: Write) -> Write:
         """Return the write to the board as it is now, if that does this. Raises WrongOperator."""

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import orjson
 
 from leaderboard_core.boards import MAIN, Board
-from leaderboard_core.errors import (
-    IdempotencyKeyInUse,
-    QueueFull,
-    RateLimited,
-    RegionRateLimited,
-    ScoreOutOfRange,
-    WarmingUp,
-)
+from leaderboard_core.errors import IdempotencyKeyInUse
 from leaderboard_core.names import why_no_new_name, why_no_new_user_id
 from leaderboard_core.telemetry import tracing
-from leaderboard_core.telemetry.exposition import count_from_zero
-from leaderboard_core.telemetry.metrics import SCORE_WRITES
+from leaderboard_core.telemetry.board_counters import BoardCounters
 from leaderboard_core.tokens import Identity
 from leaderboard_service.idempotency import Idempotency
 from leaderboard_service.players.credentials import SERVER
@@ -173,12 +164,12 @@ class Written(NamedTuple):
         return self.board.sign * self.score > self.board.sign * self.previous
 
 
-def read_result(write: Write, answer: Sequence[str]) -> Written:
-    """Read the script's answer to a write. Raises the error of its refusal, or ClaimNeeded."""
+def read_result(write: Write, answer: Sequence[str], counters: BoardCounters) -> Written:
+    """Read the script's answer to a write, and count it. Raises the error of its refusal, or ClaimNeeded."""
     if answer[0] == "refused":
-        _counter(answer[1]).inc()
+        counters.count_write(write.board.name, answer[1])
         raise refusal_of(answer[1], answer[2:])
-    _counter(answer[0]).inc()
+    counters.count_write(write.board.name, answer[0])
     if answer[0] == "replay":
         if write.idempotency is None or answer[1] != write.idempotency.fingerprint:
             raise IdempotencyKeyInUse
@@ -187,15 +178,6 @@ def read_result(write: Write, answer: Sequence[str]) -> Written:
     created, _, previous = beginning.partition(" ")
     before = int(previous) if previous else None
     return Written(write.user_id, region, name, int(score), int(updated_at), created == "1", before, write.board)
-
-
-@cache
-def _counter(outcome: str) -> Any:
-    return SCORE_WRITES.labels(outcome)
-
-
-_REFUSALS = (RateLimited, RegionRateLimited, QueueFull, ScoreOutOfRange, WarmingUp)
-count_from_zero(SCORE_WRITES, ("ok", "unchanged", "replay", *(error.code for error in _REFUSALS)))
 
 
 def event_start(user_id: str, region: str, request_id: str) -> str:

@@ -112,14 +112,38 @@ async def test_refusals_logins_and_the_source_of_reads_are_counted(start: Start,
     def grown(name: str, **labels: str) -> float:
         return (after.get(name, **labels) or 0) - (before.get(name, **labels) or 0)
 
-    assert grown("leaderboard_score_writes_total", outcome="ok") == 2
-    assert grown("leaderboard_score_writes_total", outcome="rate_limited") == 2
+    assert grown("leaderboard_score_writes_total", board="main", outcome="ok") == 2
+    assert grown("leaderboard_score_writes_total", board="main", outcome="rate_limited") == 2
     assert grown("leaderboard_logins_total", outcome="ok") == 1
     assert grown("leaderboard_logins_total", outcome="invalid_credentials") == 1
     assert grown("leaderboard_logins_total", outcome="rate_limited") == 1
-    assert grown("leaderboard_reads_total", source="redis") == 1
+    assert grown("leaderboard_reads_total", board="main", source="redis") == 1
     assert grown("leaderboard_http_requests_total", route="/score/add", method="POST", status="429") == 2
     assert grown("leaderboard_http_request_seconds_count", route="/score/add") == 3
+
+
+async def test_boards_are_counted_apart_where_they_are_named(start: Start) -> None:
+    api = await start(METRICS_BOARDS="kills, laps")
+    for board in ("kills", "coins"):
+        assert (await api.define({}, board)).status_code == 201
+    before = await scrape(api.http)
+    assert before.get("leaderboard_reads_total", board="laps", source="postgres") == 0, "from zero on"
+    server = api.server_token()
+    for board in ("kills", "coins", "main"):
+        body = {"user_id": "alice", "region": "EU", "board": board, "score": 1}
+        assert (await api.post("/score", body, token=server)).status_code < 300
+        assert (await api.get("/top", region="EU", board=board)).status_code == 200
+    await api.post("/scores", {"scores": [{**body, "board": "kills"}, {**body, "board": "coins"}]}, token=server)
+    after = await scrape(api.http)
+
+    def grown(name: str, **labels: str) -> float:
+        return (after.get(name, **labels) or 0) - (before.get(name, **labels) or 0)
+
+    writes, reads = "leaderboard_score_writes_total", "leaderboard_reads_total"
+    assert [grown(writes, board=board, outcome="ok") for board in ("kills", "other")] == [1, 2]
+    assert [grown(writes, board=board, outcome="unchanged") for board in ("kills", "other")] == [1, 1]
+    assert [grown(reads, board=board, source="redis") for board in ("kills", "other")] == [1, 2]
+    assert after.get(reads, board="main", source="redis") in (None, before.get(reads, board="main", source="redis"))
 
 
 async def test_batches_rebuilds_and_reclaimed_events_are_counted(
