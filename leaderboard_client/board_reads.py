@@ -97,7 +97,7 @@ class BoardReads(Session):
         return Stream(
             "/stream/top",
             TopFeed(),
-            self._query(region, limit=limit),
+            self._rows(region, limit=limit),
             max_outage=max_outage,
         )
 
@@ -128,7 +128,7 @@ class BoardReads(Session):
         return Stream(
             "/stream/top",
             EventFeed(),
-            self._query(region, limit=limit),
+            self._rows(region, limit=limit),
             last_event_id,
             max_outage,
         )
@@ -147,7 +147,7 @@ class BoardReads(Session):
         return Stream(path, EventFeed(), query, last_event_id, max_outage)
 
     def _rank_stream(self, user_id: str | None, region: str, reach: int) -> tuple[str, dict[str, QueryValue]]:
-        return f"/stream/rank/{segment(self.own(user_id))}", self._query(region, range=reach)
+        return f"/stream/rank/{segment(self.own(user_id))}", self._rows(region, range=reach)
 
     def _page(self, path: str, region: str, query: Mapping[str, QueryValue]) -> Call[Page]:
         return Call("GET", path, reading.page, query={**self._query(region), **query, "metadata": self._asked})

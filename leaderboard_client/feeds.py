@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class LiveRow:
-    """A row of a live board; `position` is its 1-based place in board order."""
+    """A row of a live board; `position` is its 1-based place in board order, the last two fields are as in `Row`."""
 
     position: int
     rank: int
@@ -26,6 +26,8 @@ class LiveRow:
     name: str
     region: str
     score: int
+    score_text: str | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class LiveTop:
 
 @dataclass(frozen=True, slots=True)
 class LivePlace:
-    """The followed player's own place."""
+    """The followed player's own place, with the fields of a LiveRow."""
 
     rank: int
     position: int
@@ -50,6 +52,8 @@ class LivePlace:
     name: str
     region: str
     score: int
+    score_text: str | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

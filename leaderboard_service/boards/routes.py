@@ -16,7 +16,7 @@ from leaderboard_service.boards.dependencies import Boards, KnownPlaces, PageCoa
 from leaderboard_service.boards.ranges import BoardRange
 from leaderboard_service.boards.ranking import percentile
 from leaderboard_service.boards.results import Page
-from leaderboard_service.boards.rows import more_of, rows_as_json
+from leaderboard_service.boards.rows import has_metadata, more_of, rows_as_json
 from leaderboard_service.boards.schemas import (
     AroundAnswer,
     AroundQuery,
@@ -65,7 +65,10 @@ async def get_top(
     limit, offset, cursor = query.limit, query.offset, query.cursor
 
     async def read(place: Place) -> JSONReply:
-        after, metadata = None if cursor is None else decode(cursor, place), _has_metadata(place, query.metadata)
+        after, metadata = (
+            None if cursor is None else decode(cursor, place),
+            has_metadata(place.board, wanted=query.metadata),
+        )
 
         async def fetch() -> JSONReply:
             if after is None:
@@ -95,7 +98,7 @@ async def get_range(query: Annotated[RangeQuery, Query()], reads: Boards, places
 
     async def read(place: Place) -> JSONReply:
         after = None if query.cursor is None else decode(query.cursor, place)
-        metadata = _has_metadata(place, query.metadata)
+        metadata = has_metadata(place.board, wanted=query.metadata)
         low, high = place.board.key_range(query.min, query.max)
         board_range = BoardRange(high=high, low=low, first=query.first, last=query.last, after=after)
         page, source = await reads.page(place, board_range, query.limit, metadata=metadata)
@@ -119,7 +122,7 @@ async def get_rank(
     """
 
     async def read(place: Place) -> JSONReply:
-        board, metadata = place.board, _has_metadata(place, query.metadata)
+        board, metadata = place.board, has_metadata(place.board, wanted=query.metadata)
         entry, source = await reads.rank(place, user_id, metadata=metadata)
         row = entry.row
         answer = {
@@ -156,7 +159,7 @@ async def get_ranks(body: RanksBody, reads: Boards, places: KnownPlaces) -> JSON
     user_ids = list(dict.fromkeys(body.user_ids))
 
     async def read(place: Place) -> JSONReply:
-        metadata = _has_metadata(place, body.metadata)
+        metadata = has_metadata(place.board, wanted=body.metadata)
         found, source = await reads.ranks(place, user_ids, metadata=metadata)
         rows = rows_as_json(place.board, [one.row for one in found.rows], found.metadata if metadata else None)
         known = {row["user_id"] for row in rows}
@@ -189,7 +192,7 @@ async def get_around(
     """A player and the rows above and below it."""
 
     async def read(place: Place) -> JSONReply:
-        metadata = _has_metadata(place, query.metadata)
+        metadata = has_metadata(place.board, wanted=query.metadata)
         found, source = await reads.around(place, user_id, query.range, metadata=metadata)
         texts = found.metadata if metadata else None
         return reply_from(
@@ -205,10 +208,6 @@ async def get_around(
         )
 
     return await places.read(query.board, query.region, read)
-
-
-def _has_metadata(place: Place, wanted: bool) -> bool:
-    return wanted and place.board.rules.metadata_bytes > 0
 
 
 def _page(place: Place, page: Page, source: Source, *, metadata: bool) -> JSONReply:

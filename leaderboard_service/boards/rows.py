@@ -36,6 +36,11 @@ def rows_as_json(
     return shown
 
 
+def has_metadata(board: Board, *, wanted: bool) -> bool:
+    """Whether rows of a board are shown with metadata: only one that keeps any has some to show."""
+    return wanted and board.rules.metadata_bytes > 0
+
+
 def more_of(board: Board, key: int, member: str, metadata: Metadata | None) -> dict[str, Any]:
     """Return what some boards say of a row beside its score: how that is shown, and what was sent with it."""
     more: dict[str, Any] = {}

@@ -9,11 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import thread_time
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 
 from leaderboard_core.boards import Place
 from leaderboard_core.errors import BoardNotFound, LeaderboardError, Unavailable, UserNotFound
 from leaderboard_service.boards.places import TRIES, Places, Redefined
+from leaderboard_service.boards.ranking import Metadata, RankedRow
+from leaderboard_service.boards.rows import has_metadata
 from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.live.content import PlayerRank, TopRows
 from leaderboard_service.live.feed import Feed
@@ -26,6 +28,22 @@ DUTY_CYCLE: Final = 0.25
 """The share of the replica's CPU time that a poller may take; it pauses for the rest."""
 CONCURRENCY: Final = 100
 """How many ranks are fetched at once, and how many listeners are woken before other tasks run."""
+
+
+class TopKey(NamedTuple):
+    """What a stream of first rows shows."""
+
+    limit: int
+    metadata: bool
+
+
+class RankKey(NamedTuple):
+    """What a stream of a player's rank shows: also up to `reach` rows on both sides."""
+
+    user_id: str
+    reach: int
+    metadata: bool
+
 
 Key = TypeVar("Key")
 Fetched = tuple[Feed, bool]
@@ -153,51 +171,57 @@ class Poller(ABC, Generic[Key]):
         """Fetch what these feeds show, and wake the listeners of those that changed."""
 
 
-class TopPoller(Poller[int]):
-    """Polls the first rows of a board. Keys are limits: the largest is fetched, the others are slices of it."""
+class TopPoller(Poller[TopKey]):
+    """Polls the first rows of a board: the largest limit is fetched, the others are slices of that."""
 
     kind = "top"
 
-    async def _fetch(self, feeds: dict[int, Feed]) -> None:
+    async def _fetch(self, feeds: dict[TopKey, Feed]) -> None:
         if not feeds:
             return
-        page, source = await self._reads.top(self._place, max(feeds), 0)
+        place, limit = self._place, max(key.limit for key in feeds)
+        wanted = has_metadata(place.board, wanted=any(key.metadata for key in feeds))
+        page, source = await self._reads.top(place, limit, 0, metadata=wanted)
         self._degraded = source != "redis"
-        await wake(
-            [
-                (feed, feed.show(TopRows(self._place, page.total, source, tuple(page.rows[:limit]))))
-                for limit, feed in feeds.items()
-            ]
-        )
+
+        def content(key: TopKey) -> TopRows:
+            rows = tuple(page.rows[: key.limit])
+            metadata = page.metadata if has_metadata(place.board, wanted=key.metadata) else None
+            return TopRows(place, page.total, source, rows, _of_rows(metadata, rows))
+
+        await wake([(feed, feed.show(content(key))) for key, feed in feeds.items()])
 
 
-class RankPoller(Poller[tuple[str, int]]):
-    """Polls ranks of players. Keys are (user_id, range); concurrent reads share a round trip."""
+class RankPoller(Poller[RankKey]):
+    """Polls ranks of players; concurrent reads share a round trip."""
 
     kind = "rank"
 
-    async def _fetch(self, feeds: dict[tuple[str, int], Feed]) -> None:
+    async def _fetch(self, feeds: dict[RankKey, Feed]) -> None:
         items = list(feeds.items())
         for start in range(0, len(items), CONCURRENCY):
             chunk = items[start : start + CONCURRENCY]
-            await wake(await asyncio.gather(*(self._fetch_rank(*key, feed) for key, feed in chunk)))
+            await wake(await asyncio.gather(*(self._fetch_rank(key, feed) for key, feed in chunk)))
 
-    async def _fetch_rank(self, user_id: str, reach: int, feed: Feed) -> Fetched:
+    async def _fetch_rank(self, key: RankKey, feed: Feed) -> Fetched:
+        place, wanted = self._place, has_metadata(self._place.board, wanted=key.metadata)
         try:
-            if reach:
-                found, source = await self._reads.around(self._place, user_id, reach)
-                content = PlayerRank(self._place, found.total, source, found.row, tuple(found.around))
+            if key.reach:
+                found, source = await self._reads.around(place, key.user_id, key.reach, metadata=wanted)
+                own, around, total, metadata = found.row, tuple(found.around), found.total, found.metadata
             else:
-                entry, source = await self._reads.rank(self._place, user_id)
-                content = PlayerRank(self._place, entry.total, source, entry.row)
+                entry, source = await self._reads.rank(place, key.user_id, metadata=wanted)
+                own, around, total, metadata = entry.row, (), entry.total, entry.metadata
+            said = _of_rows(metadata if wanted else None, (own, *around))
+            content = PlayerRank(place, total, source, own, around, said)
         except UserNotFound as error:
             if error.source == "postgres":
                 self._degraded = True
                 if feed.version is not None:  # Postgres may not have the player yet: the stream goes on
                     return feed, feed.fail(Unavailable("Redis is away, and Postgres does not have this player yet."))
             # A later player of that user_id is another one, with another feed.
-            self.feeds.pop((user_id, reach), None)
-            return feed, feed.end(error, self._data_of_end((user_id, reach)))
+            self.feeds.pop(key, None)
+            return feed, feed.end(error, self._data_of_end(key))
         except BoardNotFound:
             raise
         except LeaderboardError as error:
@@ -206,8 +230,13 @@ class RankPoller(Poller[tuple[str, int]]):
         self._degraded = self._degraded or source != "redis"
         return feed, feed.show(content)
 
-    def _data_of_end(self, key: tuple[str, int]) -> dict[str, str]:
-        return {**super()._data_of_end(key), "user_id": key[0]}
+    def _data_of_end(self, key: RankKey) -> dict[str, str]:
+        return {**super()._data_of_end(key), "user_id": key.user_id}
+
+
+def _of_rows(metadata: Metadata | None, rows: Sequence[RankedRow]) -> Metadata | None:
+    """Return the metadata of these rows alone, so that contents that show the same are equal."""
+    return None if metadata is None else {row.member: metadata[row.member] for row in rows if row.member in metadata}
 
 
 async def wake(fetched: Sequence[Fetched]) -> None:

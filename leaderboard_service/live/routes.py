@@ -12,6 +12,7 @@ from leaderboard_core.http.responses import EventStream
 from leaderboard_core.http.routing import CompiledRoute
 from leaderboard_service.boards.dependencies import KnownPlaces
 from leaderboard_service.live.dependencies import LastEventId, LiveHub
+from leaderboard_service.live.polling import RankKey, TopKey
 from leaderboard_service.live.schemas import RankEvent, StreamRankQuery, StreamTopQuery, TopEvent
 from leaderboard_service.openapi import STREAM_ERRORS, refused_with
 from leaderboard_service.schemas import UserId
@@ -39,7 +40,8 @@ async def stream_top(
     gets nothing while nothing changed, one `change` when the replica remembers that state, else a `snapshot`.
     """
     # A browser that comes back sends the header, with the address of its first call.
-    listener = hub.top(await places.now(query.board, query.region), query.limit, last_event_id or query.last_event_id)
+    place, key = await places.now(query.board, query.region), TopKey(query.limit, query.metadata)
+    listener = hub.top(place, key, last_event_id or query.last_event_id)
     return EventStream(listener, hub.write_timeout)
 
 
@@ -63,5 +65,6 @@ async def stream_rank(
     `event: unavailable` are as in `/stream/top`.
     """
     place = await places.now(query.board, query.region)
-    listener = await hub.rank(place, user_id, query.range, last_event_id or query.last_event_id)
+    key = RankKey(user_id, query.range, query.metadata)
+    listener = await hub.rank(place, key, last_event_id or query.last_event_id)
     return EventStream(listener, hub.write_timeout)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, RootModel
 
-from leaderboard_service.boards.schemas import BoardQuery, BoardRow
+from leaderboard_service.boards.schemas import BoardRow, RowsQuery
 from leaderboard_service.schemas import Board, BoardName, ErrorEnvelope, Percentile, Total, UserId, whole
 
 _LAST_EVENT_ID = (
@@ -17,12 +17,12 @@ _LAST_EVENT_ID = (
 Source = Annotated[str, Field(description="`redis`, or `postgres` while Redis is away.", examples=["redis"])]
 
 
-class StreamTopQuery(BoardQuery):
+class StreamTopQuery(RowsQuery):
     limit: Annotated[int, Field(ge=1, le=100, description="How many players are shown."), whole] = 10
     last_event_id: Annotated[str, Field(description=_LAST_EVENT_ID)] = ""
 
 
-class StreamRankQuery(BoardQuery):
+class StreamRankQuery(RowsQuery):
     range: Annotated[int, Field(ge=0, le=10, description="Most rows above the player, and most below."), whole] = 2
     last_event_id: Annotated[str, Field(description=_LAST_EVENT_ID)] = ""
 

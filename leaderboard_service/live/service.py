@@ -14,7 +14,7 @@ from leaderboard_core.settings import StreamSettings
 from leaderboard_service.boards.places import Places
 from leaderboard_service.boards.service import BoardReads
 from leaderboard_service.live.feed import Feed, Listener
-from leaderboard_service.live.polling import RankPoller, TopPoller, wake
+from leaderboard_service.live.polling import RankKey, RankPoller, TopKey, TopPoller, wake
 
 _CHECKS_PER_HEARTBEAT: Final = 10
 _RETRY_AFTER_SECONDS: Final = 5.0
@@ -37,18 +37,18 @@ class Hub:
         self._heartbeat_task: asyncio.Task[None] | None = None
         self._stopping = False
 
-    def top(self, place: Place, limit: int, last_event_id: str) -> Listener:
-        """Listen to the first `limit` rows of a board. Raises Unavailable when too many listen, and TooManyStreams."""
+    def top(self, place: Place, key: TopKey, last_event_id: str) -> Listener:
+        """Listen to the first rows of a board. Raises Unavailable when too many listen, and TooManyStreams."""
         self._check_capacity(place)
         found = self._top_pollers.get(place.name)
         if found is None:
             leave = partial(self._top_pollers.pop, place.name)
             found = TopPoller(place, self._reads, self._places, self._interval, leave)
             self._top_pollers[place.name] = found
-        return self._join(found.feed(limit), last_event_id)
+        return self._join(found.feed(key), last_event_id)
 
-    async def rank(self, place: Place, user_id: str, reach: int, last_event_id: str) -> Listener:
-        """Listen to a player's rank with `reach` neighbours on both sides.
+    async def rank(self, place: Place, key: RankKey, last_event_id: str) -> Listener:
+        """Listen to a player's rank.
 
         Raises UserNotFound, NoEntry, BoardNotFound, or Unavailable when too many listen, and TooManyStreams.
         """
@@ -58,7 +58,7 @@ class Hub:
             leave = partial(self._rank_pollers.pop, place.name)
             found = RankPoller(place, self._reads, self._places, self._interval, leave)
             self._rank_pollers[place.name] = found
-        feed = found.feed((user_id, reach))
+        feed = found.feed(key)
         listener = self._join(feed, last_event_id)
         try:
             await feed.wait_for_first_fetch()

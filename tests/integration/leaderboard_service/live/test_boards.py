@@ -153,3 +153,52 @@ async def test_only_so_many_rankings_have_streams(start: Start) -> None:
         await eventually(room)
         async with listening(base(api), "/stream/top?board=c") as another:
             assert (await another.next()).data["board"] == "c"
+
+
+async def test_metadata_comes_to_whoever_asks_for_it(any_api: Api) -> None:
+    """Also where it alone changes; a board that keeps none shows none, until it does."""
+    assert (await any_api.define({"metadata_bytes": 64}, "laps")).status_code == 201
+
+    async def submit(user_id: str, score: int, metadata: object) -> None:
+        body = {"user_id": user_id, "region": "EU", "board": "laps", "score": score, "metadata": metadata}
+        assert (await any_api.post("/score", body, token=any_api.server_token())).status_code == 200
+
+    await submit("ada", 7, {"car": 1})
+    await submit("bob", 5, None)
+    asked = "board=laps&metadata=true"
+    async with (
+        listening(base(any_api), f"/stream/top?{asked}&limit=2") as rows,
+        listening(base(any_api), f"/stream/top?{asked}&limit=1") as first,
+        listening(base(any_api), "/stream/top?board=laps&limit=2") as plain,
+        listening(base(any_api), f"/stream/rank/bob?{asked}&range=2") as bob,
+        listening(base(any_api), f"/stream/rank/ada?{asked}&range=0") as ada,
+        listening(base(any_api), "/stream/top?metadata=true") as main,
+    ):
+        found = await rows.next()
+        assert [(row["user_id"], row["metadata"]) for row in found.data["rows"]] == [("ada", {"car": 1}), ("bob", None)]
+        assert [row["metadata"] for row in (await first.next()).data["rows"]] == [{"car": 1}]
+        assert all("metadata" not in row for row in (await plain.next()).data["rows"])
+        own = (await bob.next()).data
+        assert (own["self"]["metadata"], own["around"][0]["metadata"]) == (None, {"car": 1})
+        assert (await ada.next()).data["self"]["metadata"] == {"car": 1}
+        assert all("metadata" not in row for row in (await main.next()).data["rows"])
+
+        await submit("ada", 7, {"car": 2})
+        found = await rows.next()
+        assert (found.name, [row["user_id"] for row in found.data["rows"]]) == ("change", ["ada"])
+        assert found.data["rows"][0]["metadata"] == {"car": 2}
+        assert (await first.next()).data["rows"][0]["metadata"] == {"car": 2}
+        assert (await bob.next()).data["around"][0]["metadata"] == {"car": 2}
+        assert (await ada.next()).data["self"]["metadata"] == {"car": 2}
+        await submit("bob", 6, {"car": 3})
+        # Whoever sees the first row alone, or no metadata, is told of what they see.
+        found = await plain.next()
+        assert [(row["user_id"], row["score"]) for row in found.data["rows"]] == [("bob", 6)]
+
+        assert (await any_api.define({"metadata_bytes": 9})).status_code == 200
+        body = {"user_id": "ada", "region": "EU", "score": 1, "metadata": {"car": 4}}
+        assert (await any_api.post("/score", body, token=any_api.server_token())).status_code == 200
+        while True:
+            found = await main.next()
+            if any(row.get("metadata") == {"car": 4} for row in found.data["rows"]):
+                break
