@@ -20,6 +20,12 @@ NAMES = (
     *("Zoë", "김민준", "Mateus", "Aroha", "Søren", "दीपिका", "Lou", "Noam", "Ximena", "Tomás"),
     *("Hana", "Emre", "Beatrix", "Ravi", "Chloé", "Oleksandr", "Priya", "Jonas", "Amara", "Wren"),
 )
+SAID: tuple[dict[str, object] | None, ...] = (
+    {"car": "Tecnica 7", "tyres": "soft", "track": "Monza"},
+    None,
+    {"car": "سيارة"},
+    {"splits": [21.4, 25.01, 24.9], "car": {"name": "Kappa", "weight": 640}, "weather": "rain for most of the way"},
+)
 CROWD = 1200
 
 
@@ -63,10 +69,20 @@ def take_all(page: Page, api: Client, out: Path) -> None:
 
 def take_boards(page: Page, api: Client, admin: Client, out: Path) -> None:
     """Take what the page has once there are more boards: the picker, one of them, and the form that makes them."""
-    rules = {"title": "Fastest laps", "operator": "best", "order": "asc", "ties": "earliest", "decimals": 3}
+    rules = {
+        "title": "Fastest laps",
+        "operator": "best",
+        "order": "asc",
+        "ties": "earliest",
+        "decimals": 3,
+        "metadata_bytes": 200,
+    }
     admin.define_board("laps", rules)
     admin.define_board("coins", {"title": "Coins of the week", "operator": "sum", "regions": False})
-    laps = [Submission(f"player-{n:02}", home(n), score=71_350 + n * 1_730, board="laps") for n in range(24)]
+    laps = [
+        Submission(f"player-{n:02}", home(n), score=71_350 + n * 1_730, board="laps", metadata=SAID[n % len(SAID)])
+        for n in range(24)
+    ]
     submit(api, laps)
     for theme in ("light", "dark"):
         page.prefer(color_scheme=theme, reduced_motion="reduce")
@@ -75,7 +91,7 @@ def take_boards(page: Page, api: Client, admin: Client, out: Path) -> None:
             page.open(board="laps", region="GLOBAL", player="player-06")
             page.until_live().until_text("#player", "Tariq")
             page.until(lambda: page.text("#verdict") == "Everything saved", "the verdict")
-            (out / f"boards-{theme}{kind}.png").write_bytes(page.screenshot())
+            (out / f"boards-{theme}{kind}.png").write_bytes(page.screenshot(whole=bool(kind)))
             page.click("#admin-open")
             page.fill("#admin-token", str(admin.token))
             page.click("#admin-enter button[type=submit]")

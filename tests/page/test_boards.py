@@ -292,6 +292,48 @@ def test_titles_are_text_and_neither_run_nor_turn_nor_push_anything(
     assert page.violations() == []
 
 
+def metadata(page: Page, user_id: str) -> str:
+    """Return what is said beside a player's name, without the marks that keep its directions apart."""
+    script = """
+        const row = document.querySelector(`#rows [data-user-id="${CSS.escape(arguments[0])}"]`);
+        const shown = row.querySelector(".metadata");
+        return shown.checkVisibility() ? shown.textContent : "";
+    """
+    return str(page.run(script, user_id)).translate({0x2068: None, 0x2069: None})
+
+
+def test_metadata_is_text_beside_a_name_and_changes_with_the_score(
+    page: Page, register: Register, region: str, define: Define
+) -> None:
+    player, other = register(region), register(region)
+    laps = define("laps", metadata_bytes=2000, **LAPS)
+
+    def drive(score: int, said: object) -> None:
+        answer = player.http.post("/score/update", json={"board": laps, "score": score, "metadata": said})
+        assert answer.status_code == 200, answer.text
+
+    drive(71_350, {"car": "<img src=x onerror=document.title='ran'>", "splits": [1, 2.5], "who": {"a": None}})
+    submit(other, laps, 80_000)
+    page.open(board=laps, region=region, player=player.user_id).until_live()
+    page.until_rows(player.user_id, other.user_id)
+    said = "car <img src=x onerror=document.title='ran'> · splits [1,2.5] · who {\"a\":null}"
+    assert (metadata(page, player.user_id), metadata(page, other.user_id)) == (said, "")
+    page.until_text("#player", "onerror=document.title='ran'")
+    assert page.run("return document.title") == "Leaderboard"
+    assert page.run("return document.querySelectorAll('#rows img, #player img').length") == 0
+    drive(71_300, {"car": "Kappa"})
+    page.until(lambda: metadata(page, player.user_id) == "car Kappa", "the other words")
+    drive(71_000, None)
+    page.until(lambda: metadata(page, player.user_id) == "", "no words")
+    page.until(lambda: "Kappa" not in page.text("#player"), "no words in the card")
+    drive(70_000, {"\u202eevil": "m" * 1500})
+    page.until(lambda: "evil" in metadata(page, player.user_id), "very long words")
+    for width in (1280, 390, 320):
+        page.width(width, 800)
+        assert sticking_out(page) == []
+        assert page.cells(player.user_id)["name"] != ""
+
+
 def test_bars_are_longest_for_the_best_in_either_order(page: Page) -> None:
     page.open()
     cases = [

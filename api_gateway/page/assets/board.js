@@ -4,7 +4,7 @@ import { MAIN } from "./boards.js";
 import { byId, closed, counted, isolated, make, setText, whole } from "./dom.js";
 import { glide } from "./glide.js";
 import { shareOf } from "./rows.js";
-import { scoreOf } from "./scores.js";
+import { metadataText, scoreOf } from "./scores.js";
 
 const RISE_SHOWN_MS = 6000;
 const LONG_SCORE = 11; // characters
@@ -112,6 +112,7 @@ class DrawnRow {
   #rise = make("span", "rise number", [], { hidden: "" });
   #name = isolated("");
   #id = make("span", "id one-line");
+  #metadata = make("span", "metadata one-line");
   #pick = make("button", "name one-line", [this.#name], { type: "button" });
   #home = make("td", "home", "", { role: "cell" });
   #score = make("td", "score number", "", { role: "cell" });
@@ -125,7 +126,7 @@ class DrawnRow {
     this.element.dataset.userId = row.user_id;
     this.element.append(
       make("td", "rank", [this.#rank, this.#rise], { role: "cell" }),
-      make("th", "who", [this.#pick, this.#id], { role: "rowheader", scope: "row" }),
+      make("th", "who", [this.#pick, this.#id, this.#metadata], { role: "rowheader", scope: "row" }),
       this.#home,
       this.#score,
     );
@@ -146,6 +147,10 @@ class DrawnRow {
     setText(this.#name, row.name);
     this.#pick.title = row.name;
     this.#id.hidden = !namesake;
+    const said = metadataText(row);
+    setText(this.#metadata, said);
+    this.#metadata.title = said;
+    this.#metadata.hidden = said === "";
     setText(this.#home, row.region);
     const score = scoreOf(row);
     setText(this.#score, score);

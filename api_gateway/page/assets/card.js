@@ -2,7 +2,7 @@
 
 import { announce, byId, closed, isolated, make, setText, whole } from "./dom.js";
 import { glide } from "./glide.js";
-import { scoreOf } from "./scores.js";
+import { metadataText, scoreOf } from "./scores.js";
 
 const TALK_EVERY_MS = 10_000;
 
@@ -53,6 +53,10 @@ export class Card {
     setText(parts.on, board.heading);
     parts.on.parentElement.hidden = board.heading === "";
     setText(parts.id, self.user_id);
+    const said = metadataText(self);
+    setText(parts.metadata, said);
+    parts.metadata.title = said;
+    parts.metadata.hidden = said === "";
     setText(parts.rank, whole(self.rank));
     setText(parts.total, `of ${whole(data.total)}`);
     setText(parts.percentile, percent(self.percentile));
@@ -96,6 +100,7 @@ export class Card {
       home: make("span"),
       on: isolated(""),
       board: make("dt"),
+      metadata: make("p", "quiet small one-line"),
       rank: make("span"),
       total: make("span", "quiet"),
       percentile: make("dd", "figure number"),
@@ -110,6 +115,7 @@ export class Card {
       make("p", "player-name one-line", [parts.name]),
       make("p", "quiet small player-id", [make("span", "one-line", [parts.id]), parts.home]),
       make("p", "quiet small one-line player-board", ["On ", parts.on]),
+      parts.metadata,
     ];
     const figures = [
       make("div", "", [parts.board, make("dd", "figure number", [parts.rank, " ", parts.total])]),

@@ -165,7 +165,7 @@ function listen() {
   const name = board.heading ? `${closed(board.heading)}, ${region}` : region;
   feed = new Feed(
     "/stream/top",
-    { ...placeOf(board, region), limit },
+    { ...placeOf(board, region), limit, metadata: true },
     {
       onData(kind, data) {
         const first = current === null;

@@ -83,7 +83,7 @@ export class Player {
     this.#onFollow(userId);
     this.#feed = new Feed(
       playerPath("/stream/rank", userId),
-      { ...place, range: NEIGHBOURS },
+      { ...place, range: NEIGHBOURS, metadata: true },
       {
         onData: (kind, data) => this.#card.draw(data, board),
         onState: (state, message) => this.#state(state, message),

@@ -1,6 +1,6 @@
 // Scores as they are shown and typed: a board's definition says how many of their digits stand behind a point.
 
-import { whole } from "./dom.js";
+import { closed, whole } from "./dom.js";
 import { Mistake } from "./forms.js";
 
 /** A score as it is to be shown, of a board with so many decimals. */
@@ -12,6 +12,14 @@ export function scoreText(score, decimals) {
 
 /** The score of a row, which says by itself how it is to be shown where the board has decimals. */
 export const scoreOf = ({ score, score_text: text = "" }) => scoreText(score, text.length - 1 - text.lastIndexOf("."));
+
+/** What was sent with a row's score, in one line of text, "" for nothing: `car T 7 · laps 3`. */
+export function metadataText({ metadata }) {
+  const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+  return Object.entries(metadata ?? {})
+    .map(([name, value]) => closed(`${name} ${text(value)}`))
+    .join(" · ");
+}
 
 /** A whole number as somebody types it ("1,200", "-5"), for the field of that name. Throws Mistake. */
 export function wholeNumber(text, field) {
