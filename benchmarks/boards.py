@@ -100,10 +100,16 @@ class Loads:
         self._server = self._tokens.issue("bench", "bench", "GLOBAL", role="server")
         self._number = 0
 
+    def prepare(self) -> None:
+        """Make the boards, and put every player on each."""
+        asyncio.run(self.define())
+        for board in BOARDS:
+            asyncio.run(self.fill(board))
+
     async def define(self) -> None:
         """Make the boards."""
         admin = self._tokens.issue("bench", "bench", "GLOBAL", role="admin")
-        async with httpx.AsyncClient(base_url=self._service.url, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=self._service.url, timeout=600) as http:
             for name, rules in BOARDS.items():
                 answer = await http.put(f"/boards/{name}", json=rules, headers={"Authorization": f"Bearer {admin}"})
                 answer.raise_for_status()
@@ -112,7 +118,7 @@ class Loads:
         """Put every player on a board."""
         players, more = self._service.players, {"metadata": METADATA} if board == "metadata" else {}
         headers = {"Authorization": f"Bearer {self._server}"}
-        async with httpx.AsyncClient(base_url=self._service.url, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=self._service.url, timeout=600) as http:
             for first in range(0, players, BATCH):
                 items = [
                     {
@@ -137,17 +143,21 @@ class Loads:
         cost = microseconds_each(before, cpu_seconds(self._service.pids), self._requests)
         return {**cost, "script": with_stores(environ, script_calls)[2]}
 
-    async def _send(self, kind: Kind) -> None:
-        chance, players = random.Random(self._number), self._service.players
+    def next_call(self, kind: Kind) -> tuple[str, str, Any, dict[str, str]]:
+        """Build another call of a kind: method, path, body and headers."""
+        self._number += 1
+        players = self._service.players
+        place = random.Random(self._number).randrange(players)
+        user_id, region = player_id(REGIONS, players, place), REGIONS[place % len(REGIONS)]
         headers = {"Authorization": f"Bearer {self._server}"}
+        return (*kind.request(user_id, region, 1_000_003 + self._number), headers)
+
+    async def _send(self, kind: Kind) -> None:
         left = iter(range(self._requests))
 
         async def client(http: httpx.AsyncClient) -> None:
             for _ in left:
-                self._number += 1
-                place = chance.randrange(players)
-                user_id, region = player_id(REGIONS, players, place), REGIONS[place % len(REGIONS)]
-                method, path, body = kind.request(user_id, region, 1_000_003 + self._number)
+                method, path, body, headers = self.next_call(kind)
                 answer = await http.request(method, path, json=body, headers=headers)
                 answer.raise_for_status()
 

@@ -24,7 +24,7 @@ from leaderboard_cli.cluster.ports import find_free_ports
 from leaderboard_cli.cluster.postgres_server import PostgresServer
 from leaderboard_cli.cluster.redis_cluster import RedisCluster, RedisNode
 from leaderboard_cli.cluster.redis_server import RedisServer
-from leaderboard_cli.cluster.server import running
+from leaderboard_cli.cluster.server import Server, running
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.migrations import migrate_all
 from leaderboard_core.redis.shard_map import ShardMap
@@ -33,6 +33,9 @@ from worker_service.recovery.rebuild import rebuild
 
 REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
 CLUSTER_MASTERS = 3
+START_SECONDS = 300
+PATIENT = {"REDIS_TIMEOUT_SECONDS": "60", "START_TIMEOUT_SECONDS": str(START_SECONDS)}
+"""For servers that run in a way which slows them down."""
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
@@ -82,20 +85,30 @@ class RunRedis(NamedTuple):
     run: Callable[[Path, ExitStack], Mapping[str, str]]
 
 
-def start_redis(folder: Path, stack: ExitStack, count: int) -> list[str]:
+RunUnder = Callable[[Server, Path], Server]
+"""Returns a server that runs another one in a way of its own, with files in a folder."""
+
+
+def as_it_is(server: Server, folder: Path) -> Server:
+    del folder
+    return server
+
+
+def start_redis(folder: Path, stack: ExitStack, count: int, run_under: RunUnder = as_it_is) -> list[str]:
     """Run so many Redis until the stack ends; return their URLs."""
     urls = []
     for number, port in enumerate(find_free_ports(count), 1):
         server = RedisServer(find_redis(Servers.WHEELS), folder / f"redis-{number}", port, name=f"redis-{number}")
-        urls.append(stack.enter_context(running(server)).url)
+        stack.enter_context(running(run_under(server, folder), deadline_seconds=START_SECONDS))
+        urls.append(server.url)
     return urls
 
 
-def redis_servers(count: int) -> RunRedis:
+def redis_servers(count: int, run_under: RunUnder = as_it_is) -> RunRedis:
     """Run servers over which the regions alternate."""
 
     def run(folder: Path, stack: ExitStack) -> Mapping[str, str]:
-        urls = start_redis(folder, stack, count)
+        urls = start_redis(folder, stack, count, run_under)
         return {f"REDIS_URL_{region}": urls[place % count] for place, region in enumerate(REGIONS)}
 
     return RunRedis(f"{count} Redis", run)
@@ -120,19 +133,19 @@ def redis_partitions(count: int) -> RunRedis:
 
 
 @contextmanager
-def one_service(players: int, run_redis: RunRedis) -> Iterator[OneService]:
+def one_service(players: int, run_redis: RunRedis, run_under: RunUnder = as_it_is) -> Iterator[OneService]:
     """Run Redis, a Postgres and a service, with `players` on the boards."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = material_folder(Path(name))
         postgres_port, port = find_free_ports(2)
         stores = run_redis.run(folder, stack)
         stack.enter_context(running(PostgresServer(find_postgres(Servers.WHEELS), folder, postgres_port)))
-        environ = {"POSTGRES_PORT": str(postgres_port), "JWT_SECRET": secrets.token_hex(32), **stores}
+        environ = {"POSTGRES_PORT": str(postgres_port), "JWT_SECRET": secrets.token_hex(32), **PATIENT, **stores}
         with_stores(environ, lambda shards, databases: fill(environ, shards, databases, players))
         write_material(folder, load(AuthSettings, environ), REGIONS, players)
         ours = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(REPOSITORY), "LOG_LEVEL": "WARNING"}
         service = AppServer("service-1", "leaderboard_service", port, folder, {**ours, **ENVIRONMENT, **environ})
-        stack.enter_context(running(service))
+        stack.enter_context(running(run_under(service, folder), deadline_seconds=START_SECONDS))
         pids = {
             "service": children_running("leaderboard_service"),
             "redis": children_running(find_redis(Servers.WHEELS).path.name),
