@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 
 from tests.faults.chaos import Chaos
-from tests.faults.ledger import Violation
 from tests.faults.load import LoadGenerator
+from tests.faults.records import Violation
 from tests.faults.system import STORE_ERRORS, SystemUnderTest
 
 _POLL_SECONDS = 0.03
@@ -98,6 +98,11 @@ class Harness:
                 async with asyncio.timeout(10):
                     self.system.ledger.see_saved(await self.system.saved_players())
             await asyncio.sleep(_SAVED_EVERY_SECONDS)
+
+    @property
+    def saved_tables(self) -> tuple[str, ...]:
+        """Return the tables that batches are saved in."""
+        return ("leaderboard", "entries") if self.system.ledger.boards else ("leaderboard",)
 
     @property
     def append_only_folder(self) -> Path:

@@ -12,11 +12,12 @@ from typing import Any
 
 import httpx
 
-from leaderboard_core.tokens import Tokens
+from leaderboard_core.tokens import SECRET, Tokens
 from tests.faults import answers
 from tests.faults.answers import Answer, Expectation
 from tests.faults.gate import Gate
-from tests.faults.ledger import MOST_WRITES, NEVER, Ledger, Outcome, Player, Violation
+from tests.faults.ledger import Ledger
+from tests.faults.records import MAIN, MOST_WRITES, NEVER, Kind, Outcome, Player, Record, Violation
 
 REQUEST_TIMEOUT_SECONDS = 40.0
 """Longer than any time-out on the way: within it comes an answer, or the connection breaks."""
@@ -24,20 +25,43 @@ SHORT_TIMEOUT_SECONDS = 1.0
 SETTLE_SECONDS = 90.0
 _PASSWORD = "correct horse battery staple"
 _PASSWORD_SHARE, _GIVE_UP_SHARE, _READ_SHARE = 0.01, 0.02, 0.4
+_BOARD_SHARE, _BOARD_READ_SHARE, _ENTRIES_READ_SHARE, _BY_SERVER_SHARE = 0.5, 0.4, 0.15, 0.3
+_REMOVAL_SHARE, _LEAVE_SHARE, _RETURN_SHARE, _MADE_ON_BOARD_SHARE = 0.06, 0.08, 0.6, 0.3
+_LAPS = 3
 _FORGOTTEN = ("previous", "improved")
 
 
 def repeats(first: Mapping[str, Any], again: Mapping[str, Any]) -> bool:
     """Whether an answer is that of a repeat: another version may say more, and a rebuild forgets what the score was."""
+    if "results" in first:
+        of_each = zip(first["results"], again.get("results", ()), strict=False)
+        return len(first["results"]) == len(again.get("results", ())) and all(repeats(*pair) for pair in of_each)
     both = first.keys() & again.keys()
     forgotten = {name for name in _FORGOTTEN if again.get(name) is None}
     return len(both) > 2 and all(first[name] == again[name] for name in both - forgotten)
+
+
+@dataclass(slots=True)
+class Sent:
+    """A write of a call, until its outcome is known; `at` is the ledger's clock when it was begun."""
+
+    record: Record
+    number: int
+    at: int
+    unsure: bool = False
+    answer: dict[str, Any] | None = None
+
+    @property
+    def is_creation(self) -> bool:
+        """Whether it is what makes a setting player, which whoever sent it records."""
+        return self.number == 0 and self.record.board == MAIN and not self.record.adds
 
 
 @dataclass(frozen=True, slots=True)
 class Repeatable:
     """An acknowledged write with an Idempotency-Key, repeated at the end."""
 
+    user_id: str
     path: str
     body: dict[str, Any]
     token: str
@@ -48,7 +72,8 @@ class Repeatable:
 class LoadGenerator:
     """Run `clients` coroutines; each creates a player, writes a few times, reads in between, and starts over.
 
-    `pause_seconds` is how long each waits before the next player.
+    `pause_seconds` is how long each waits before the next player. Where the ledger knows of boards besides `main`, they
+    write there too, entries are removed now and then, and some players are deleted and come back.
     """
 
     def __init__(
@@ -132,18 +157,50 @@ class LoadGenerator:
     async def make_player(self, region: str) -> None:
         """Create a player that never writes again, also while writes are paused. Raises Violation."""
         user_id = f"once-{secrets.token_hex(6)}"
-        await self._submit(self._ledger.new_player(user_id, f"Name of {user_id}", region, adds=False), 0)
+        await self._make(self._ledger.new_player(user_id, f"Name of {user_id}", region, adds=False))
 
-    async def make_adding_player(self, region: str, adds: int) -> Player:
-        """Create a player with that many acknowledged adds, also while writes are paused. Raises Violation."""
+    async def make_adding_player(self, region: str) -> Player:
+        """Create a player, also while writes are paused. Raises Violation."""
         user_id = f"once-{secrets.token_hex(6)}"
         player = self._ledger.new_player(user_id, f"Name of {user_id}", region, adds=True)
         player.token = self._tokens.issue(user_id, player.name, region)
         await self._register(player)
+        return player
+
+    async def add(self, player: Player, adds: int) -> None:
+        """Add so often, and write to all boards once, until all is acknowledged. Raises Violation."""
         async with asyncio.TaskGroup() as group:
             for _ in range(adds):
                 group.create_task(self._write(player, keyed=True, by_server=False, must=True))
+            if self._ledger.boards:
+                group.create_task(self._write_to_boards(player, tuple(self._ledger.boards), must=True))
+
+    async def make_racer(self, region: str) -> Player:
+        """Create a player with a few entries in the ranking of the best, whose next one is better. Raises Violation."""
+        player = self._ledger.new_player(f"once-{secrets.token_hex(6)}", "Racer", region, adds=False)
+        await self._submit(player, 0)
+        for _ in range(_LAPS):
+            await self.race(player)
         return player
+
+    async def race(self, player: Player, *, sees_all: bool = True) -> None:
+        """Write once to each board that keeps the best, until that is acknowledged. Raises Violation.
+
+        Its answer may lack what was acknowledged before unless it `sees_all`.
+        """
+        for name, rules in self._ledger.boards.items():
+            if rules.operator == "best":
+                write = self._begin(self._ledger.entry(player, name))
+                write.at = write.at if sees_all else 0
+                await self._post(
+                    player,
+                    [write],
+                    "/score",
+                    self._submitted(player, write, "score"),
+                    self._server,
+                    keyed=True,
+                    must=True,
+                )
 
     async def _client(self, region: str) -> None:
         while not self._stop.is_set():
@@ -160,19 +217,32 @@ class LoadGenerator:
     # Creating players
 
     async def _create(self, region: str) -> Player | None:
-        rng = self._rng
+        rng, ledger = self._rng, self._ledger
         user_id = f"{rng.choice('abcxyz')}-{secrets.token_hex(6)}"
         kind = rng.random()
         if not await self._write_allowed():
             return None
         with self._writes.inside():
-            player = self._ledger.new_player(user_id, f"Name of {user_id}", region, adds=kind < 0.6)
+            leaves = bool(ledger.boards) and rng.random() < _LEAVE_SHARE
+            player = ledger.new_player(user_id, f"Name of {user_id}", region, adds=kind < 0.6, leaves=leaves)
             player.token = self._tokens.issue(user_id, player.name, region)
             if kind > 0.85:
-                await self._submit(player, 0)
+                await self._make(player)
             else:
                 await self._register(player)
             return player
+
+    async def _make(self, player: Player) -> None:
+        """Create a player as a server, by its score on `main`, or by one on another board; it has 0 on `main` then."""
+        boards = tuple(self._ledger.boards)
+        if boards and (player.adds or (not player.kept_from and self._rng.random() < _MADE_ON_BOARD_SHARE)):
+            player.expect()
+            free = [name for name in boards if self._takes(player, name)]
+            record = self._ledger.entry(player, self._rng.choice(free)) if free else player
+            await self._write_one(player, record, keyed=True, by_server=True, must=True)
+            self._ledger.created(player)
+        else:
+            await self._submit(player, player.begin() if player.kept_from else 0)
 
     async def _register(self, player: Player) -> None:
         body = {"user_id": player.user_id, "name": player.name, "region": player.region}
@@ -200,20 +270,34 @@ class LoadGenerator:
 
     async def _play(self, player: Player) -> None:
         rng = self._rng
-        writes = min(MOST_WRITES - 1, int(rng.expovariate(1 / 5)))
-        by_server, keyed = not player.adds and rng.random() < 0.3, rng.random() < 0.6
+        writes = min(MOST_WRITES - 1 - len(player.outcomes), int(rng.expovariate(1 / 5)))
+        by_server = not player.adds and rng.random() < _BY_SERVER_SHARE
+        # Without a key a write may come after the deletion, and make a player that nobody knows of.
+        keyed = rng.random() < 0.6 or player.leaves
         while writes > 0 and not self._stop.is_set():
             together = min(writes, rng.choice((1, 1, 3))) if player.adds else 1
             writes -= together
+            on_boards = bool(self._ledger.boards) and rng.random() < _BOARD_SHARE
             if not await self._write_allowed():
                 return
             with self._writes.inside(together):
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(together):
-                        group.create_task(self._guarded(self._write(player, keyed=keyed, by_server=by_server)))
+                if on_boards:
+                    await self._guarded(self._turn(player, keyed=keyed))
+                else:
+                    async with asyncio.TaskGroup() as group:
+                        for _ in range(together):
+                            group.create_task(self._guarded(self._write(player, keyed=keyed, by_server=by_server)))
             if rng.random() < _READ_SHARE:
                 async with self._one_read():
                     await self._read(player)
+        if player.leaves and player.token and await self._write_allowed():
+            with self._writes.inside():
+                await self._leave(player)
+                returns = rng.random() < _RETURN_SHARE
+                if returns:
+                    await self._make(player)
+            if returns:
+                await self._play(player)
 
     async def _guarded(self, write: Any) -> None:
         try:
@@ -221,27 +305,96 @@ class LoadGenerator:
         except Violation as error:
             self._ledger.report(str(error))
 
+    async def _turn(self, player: Player, *, keyed: bool) -> None:
+        """Write to one board, or to several by one call, or take an entry off."""
+        rng, boards = self._rng, tuple(self._ledger.boards)
+        there = [entry for entry in player.entries.values() if entry.created_at != NEVER and not entry.closed]
+        if there and rng.random() < _REMOVAL_SHARE:
+            await self._remove(rng.choice(there))
+        elif rng.random() < 0.5:
+            names = (MAIN, *boards)
+            await self._write_to_boards(player, rng.sample(names, rng.randint(2, len(names))), keyed=keyed)
+        elif free := [name for name in boards if self._takes(player, name)]:
+            entry = self._ledger.entry(player, rng.choice(free))
+            await self._write_one(player, entry, keyed=keyed, by_server=rng.random() < _BY_SERVER_SHARE)
+
+    def _takes(self, player: Player, board: str) -> bool:
+        """Whether more may be written to a player's record on a board."""
+        record = player if board == MAIN else player.entries.get(board)
+        return record is None or not record.full
+
+    async def _write_to_boards(
+        self, player: Player, boards: Sequence[str], *, keyed: bool = True, must: bool = False
+    ) -> None:
+        """Write to several boards by one call, as a player's own or a server."""
+        records = [
+            player if name == MAIN else self._ledger.entry(player, name) for name in boards if self._takes(player, name)
+        ]
+        writes = [self._begin(record) for record in records]
+        body = {"scores": [self._item(player, write) for write in writes]}
+        by_server = not player.token or self._rng.random() < _BY_SERVER_SHARE
+        token = self._server if by_server else player.token
+        if writes:
+            await self._post(player, writes, "/scores", body, token, keyed=keyed, must=must)
+
+    def _begin(self, record: Record) -> Sent:
+        at = self._ledger.clock
+        return Sent(record, record.begin(), at)
+
+    def _item(self, player: Player, write: Sent) -> dict[str, Any]:
+        """Return a score as /scores takes it: an add, where that is none, or a score that the board adds."""
+        record = write.record
+        adds = record.adds and (not self._sums(record) or self._rng.random() < 0.5)
+        return self._submitted(player, write, "delta" if adds else "score")
+
+    def _submitted(self, player: Player, write: Sent, field: str) -> dict[str, Any]:
+        who = {"user_id": player.user_id, "region": player.region, "name": player.name}
+        return who | self._score(write, field)
+
+    @staticmethod
+    def _score(write: Sent, field: str) -> dict[str, Any]:
+        """Return what says a score: where that is the best, with the write's number beside it."""
+        record = write.record
+        score: dict[str, Any] = {field: record.amount(write.number)}
+        if record.board != MAIN:
+            score["board"] = record.board
+        if record.kind is Kind.BEST:
+            score["metadata"] = {"write": write.number}
+        return score
+
+    def _sums(self, record: Record) -> bool:
+        return record.board != MAIN and self._ledger.boards[record.board].operator == "sum"
+
     async def _write(self, player: Player, *, keyed: bool, by_server: bool, must: bool = False) -> None:
-        number = player.begin()
-        amount = player.amount(number)
-        if by_server:
-            await self._submit(player, number, keyed=keyed)
-        elif player.adds:
-            await self._post(player, number, "/score/add", {"delta": amount}, player.token, keyed=keyed, must=must)
-        else:
-            await self._post(player, number, "/score/update", {"score": amount}, player.token, keyed=keyed)
+        await self._write_one(player, player, keyed=keyed, by_server=by_server, must=must)
+
+    async def _write_one(
+        self, player: Player, record: Record, *, keyed: bool, by_server: bool, must: bool = False
+    ) -> None:
+        """Write to one board, by whichever call does that."""
+        write = self._begin(record)
+        by_server = by_server or not player.token
+        token = self._server if by_server else player.token
+        submits = not record.adds or self._sums(record)
+        path = "/score/add" if record.adds else "/score/update"
+        body = self._score(write, "delta" if record.adds else "score")
+        if submits and (by_server or (record.board != MAIN and self._rng.random() < _BY_SERVER_SHARE)):
+            path, body = "/score", self._submitted(player, write, "score")
+        elif by_server:
+            path, body = "/scores", {"scores": [self._item(player, write)]}
+        await self._post(player, [write], path, body, token, keyed=keyed, must=must)
 
     async def _submit(self, player: Player, number: int, *, keyed: bool = True) -> None:
-        """Set a score as a server; number 0 creates the player and is repeated until acknowledged."""
-        body = {"user_id": player.user_id, "region": player.region, "score": number, "name": player.name}
-        await self._post(player, number, "/score", body, self._server, keyed=keyed, must=number == 0)
-        if number == 0:
-            self._ledger.created(player)
+        """Create a player as a server by setting its score, repeated until acknowledged."""
+        write = Sent(player, number, self._ledger.clock)
+        body = self._submitted(player, write, "score")
+        await self._post(player, [write], "/score", body, self._server, keyed=keyed, must=True)
+        self._ledger.created(player)
 
     async def _post(
         self,
         player: Player,
-        number: int,
+        writes: Sequence[Sent],
         path: str,
         body: dict[str, Any],
         token: str,
@@ -249,35 +402,96 @@ class LoadGenerator:
         keyed: bool,
         must: bool = False,
     ) -> None:
-        """Send a write: once without a key; with a key until acknowledged, a few of them given up at random."""
-        ledger, headers = self._ledger, {"Authorization": f"Bearer {token}"}
+        """Send writes by one call: once without a key; with a key until acknowledged, a few of them given up at random.
+
+        None of a player who is to be deleted is given up: it could come later than that.
+        """
+        ledger, headers, must = self._ledger, {"Authorization": f"Bearer {token}"}, must or player.leaves
         key = secrets.token_hex(8)
         if keyed:
             headers["Idempotency-Key"] = key
-        unsure = False
+
+        async def once() -> bool:
+            timeout = SHORT_TIMEOUT_SECONDS if keyed and self._rng.random() < 0.2 else REQUEST_TIMEOUT_SECONDS
+            answer = await self._send("POST", path, json=body, headers=headers, timeout=timeout)
+            if answer is not None and not answer.ok and answer.status in (404, 409):
+                raise Violation(f"{player.user_id} exists, and {path} said {answer.body}")
+            results = [answer] * len(writes) if path != "/scores" or answer is None else answer.results(len(writes))
+            for write, result in zip(writes, results, strict=True):
+                self._heed(write, result)
+            if all(write.answer is not None for write in writes):
+                if keyed and answer is not None and not writes[0].is_creation:
+                    self.repeatable.append(Repeatable(player.user_id, path, body, token, key, answer.body))
+                return True
+            open_ones = [write for write in writes if write.answer is None]
+            if not keyed:
+                for write in open_ones:
+                    ledger.settle(write.record, write.number, Outcome.UNKNOWN if write.unsure else Outcome.REFUSED)
+                return True
+            unsure = any(write.unsure for write in open_ones)
+            return unsure and not must and self._rng.random() < _GIVE_UP_SHARE
+
+        what = ", ".join(f"write {write.number} of {write.record}" for write in writes)
+        await self._until(once, f"{what} with key {key}")
+
+    def _heed(self, write: Sent, answer: Answer | None) -> None:
+        """Record what an attempt has told of a write. Raises Violation."""
+        if answer is None or not answer.ok:
+            write.unsure = write.unsure or answer is None or not answer.changed_nothing
+            return
+        if write.answer is not None:
+            if not repeats(write.answer, answer.body):
+                raise Violation(
+                    f"{write.record}: write {write.number} was answered {answer.body}, first {write.answer}"
+                )
+            return
+        write.record.check_answer(write.number, write.at, answer.body)
+        write.answer = answer.body
+        if not write.is_creation:
+            self._ledger.settle(write.record, write.number, Outcome.ACKNOWLEDGED)
+
+    # Taking away
+
+    async def _remove(self, entry: Record) -> None:
+        """Take an entry off its board; one that may be taken off later again is left alone from then on."""
+        exists, unsure = entry.created_at != NEVER, False
+        self._ledger.begin_removal(entry)
+        path, headers = f"/boards/{entry.board}/entries/{entry.user_id}", {"Authorization": f"Bearer {self._server}"}
 
         async def once() -> bool:
             nonlocal unsure
-            timeout = SHORT_TIMEOUT_SECONDS if keyed and self._rng.random() < 0.2 else REQUEST_TIMEOUT_SECONDS
-            answer = await self._send("POST", path, json=body, headers=headers, timeout=timeout)
+            answer = await self._send("DELETE", path, headers=headers)
             if answer is not None and answer.ok:
-                if number not in player.applied(answer.body["score"]):
-                    raise Violation(f"{player.user_id}: write {number} was answered with {answer.body}")
-                if number == 0 and not player.adds:
-                    return True  # its creation, which whoever sent it records
-                ledger.settle(player, number, Outcome.ACKNOWLEDGED)
-                if keyed:
-                    self.repeatable.append(Repeatable(path, body, token, key, answer.body))
+                if exists and not unsure and not answer.body["removed"]:
+                    raise Violation(f"{entry} exists, and its removal said {answer.body}")
                 return True
             if answer is not None and answer.status in (404, 409):
-                raise Violation(f"{player.user_id} exists, and {path} said {answer.body}")
+                raise Violation(f"{entry} exists, and its removal said {answer.body}")
             unsure = unsure or answer is None or not answer.changed_nothing
-            if not keyed:
-                ledger.settle(player, number, Outcome.UNKNOWN if unsure else Outcome.REFUSED)
-                return True
-            return unsure and not must and self._rng.random() < _GIVE_UP_SHARE
+            return False
 
-        await self._until(once, f"write {number} of {player.user_id} with key {key}")
+        await self._until(once, f"the removal of {entry}")
+        self._ledger.removed(entry)
+        entry.closed = unsure
+
+    async def _leave(self, player: Player) -> None:
+        """Delete a player with all its entries, by its own token or a server's."""
+        own = player.token and self._rng.random() < 0.5
+        token = self._tokens.issue(player.user_id, player.name, player.region, method=SECRET) if own else self._server
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": secrets.token_hex(8)}
+        self._ledger.begin_removal(*player.records)
+
+        async def once() -> bool:
+            answer = await self._send("DELETE", f"/users/{player.user_id}", headers=headers)
+            if answer is not None and answer.status in (404, 409):
+                raise Violation(f"{player} exists, and its deletion said {answer.body}")
+            return answer is not None and answer.ok
+
+        await self._until(once, f"the deletion of {player}")
+        self._ledger.removed(*player.records)
+        player.token = player.secret = ""
+        # What it was answered is no answer for its successor.
+        self.repeatable[:] = [one for one in self.repeatable if one.user_id != player.user_id]
 
     async def _write_allowed(self) -> bool:
         await self._writes.opened()
@@ -299,14 +513,24 @@ class LoadGenerator:
 
     async def _read(self, player: Player) -> None:
         ledger, rng = self._ledger, self._rng
-        board = rng.choice((player.region, "GLOBAL"))
+        drawn = rng.random() if ledger.boards else 1.0
+        if drawn < _ENTRIES_READ_SHARE:
+            await self._read_entries(player)
+            return
+        board = rng.choice(tuple(ledger.boards)) if drawn < _ENTRIES_READ_SHARE + _BOARD_READ_SHARE else MAIN
+        region = rng.choice((player.region, "GLOBAL"))
+        params: dict[str, Any] = {}
+        if board != MAIN:
+            rules = ledger.boards[board]
+            region = region if rules.regions else "GLOBAL"
+            params = {"board": board, "metadata": "true"} if rules.metadata_bytes else {"board": board}
         kind = rng.choice(("rank", "rank", "top", "around"))
         limit = rng.choice((5, 50))
-        expected = Expectation.now(ledger, board)
+        expected = Expectation.now(ledger, region, board)
         if kind == "top":
-            answer = await self._send("GET", "/top", params={"region": board, "limit": limit})
+            answer = await self._send("GET", "/top", params={"region": region, "limit": limit, **params})
         else:
-            answer = await self._send("GET", f"/{kind}/{player.user_id}", params={"region": board})
+            answer = await self._send("GET", f"/{kind}/{player.user_id}", params={"region": region, **params})
         if answer is None or (not answer.ok and answer.status != 404):
             return
         if kind == "top":
@@ -315,6 +539,12 @@ class LoadGenerator:
             answers.check_rank(expected, answer, player.user_id)
         else:
             answers.check_around(expected, answer, player.user_id)
+
+    async def _read_entries(self, player: Player) -> None:
+        expected = answers.expect_entries(self._ledger, player)
+        answer = await self._send("GET", f"/users/{player.user_id}/entries")
+        if answer is not None and (answer.ok or answer.status == 404):
+            answers.check_entries(expected, answer, player.user_id)
 
     async def _send(self, method: str, path: str, **options: Any) -> Answer | None:
         """Send one request; None when the connection broke or timed out. Raises Violation."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 import httpx
 
 from tests.faults.harness import Harness
-from tests.faults.ledger import Violation
+from tests.faults.records import Violation
 from tests.faults.second_redis import Replication, second_redis
 
 _REQUESTS_BEFORE_REBUILD, _BEFORE_REBUILD_SECONDS = 20, 10.0
@@ -41,7 +41,7 @@ async def redis_emptied(harness: Harness) -> None:
     """Empty Redis after everything was saved."""
     folder = harness.append_only_folder
     async with harness.everything_saved():
-        await _replace_data(harness, lambda: shutil.rmtree(folder))
+        await replace_data(harness, lambda: shutil.rmtree(folder))
     await _requests_before_rebuild(harness)
 
 
@@ -50,7 +50,7 @@ async def redis_rolled_back(harness: Harness) -> None:
     restore_copy = await copy_data(harness)
     await harness.more_writes(80, seconds=10)
     async with harness.everything_saved():
-        await _replace_data(harness, restore_copy)
+        await replace_data(harness, restore_copy)
     await _requests_before_rebuild(harness)
 
 
@@ -73,7 +73,7 @@ async def copy_data(harness: Harness) -> Callable[[], None]:
     return restore_copy
 
 
-async def _replace_data(harness: Harness, replace: Callable[[], None]) -> None:
+async def replace_data(harness: Harness, replace: Callable[[], None]) -> None:
     """Replace the data of Redis under a restart, while all workers are paused."""
     chaos = harness.chaos
     for name in chaos.names("worker"):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import redis.asyncio as redis
@@ -16,6 +16,7 @@ import redis.asyncio as redis
 from leaderboard_core.settings import AuthSettings, load
 from leaderboard_core.tokens import Tokens
 from tests.acceptance.cluster import REPOSITORY, Cluster, command, local_cluster
+from tests.faults.boards import define_boards
 from tests.faults.ledger import Ledger
 from tests.support.infrastructure import embedded_redis
 from tests.support.layouts import TEST_LAYOUT
@@ -39,6 +40,22 @@ STORE_ERRORS = (
 """Raised by a store that is unavailable, starting or dying; the driver calls some broken connections its own fault."""
 _STORE_SECONDS = 60.0
 REGIONS = ("ASIA", "EU", "NA", "GLOBAL")
+
+
+class SavedEntry(NamedTuple):
+    """A row of an entry; `home` is the region whose database has it."""
+
+    home: str
+    board: str
+    user_id: str
+    board_id: int
+    board_window: str
+    region: str
+    key: int
+    member: str
+    submits: int
+    removed: bool
+    metadata: str
 
 
 @dataclass
@@ -99,6 +116,20 @@ class SystemUnderTest:
                 found[region] = await connection.fetchval("SELECT count(*) FROM leaderboard")
         return found
 
+    async def saved_entries(self) -> list[SavedEntry]:
+        """Read the rows of all entries in Postgres, those that were removed as well."""
+        async with self.postgres("GLOBAL") as connection:
+            names = {row["id"]: row["name"] for row in await connection.fetch("SELECT id, name FROM boards")}
+        found = []
+        for home in REGIONS:
+            async with self.postgres(home) as connection:
+                rows = await connection.fetch(
+                    "SELECT user_id, board_id, board_window, region, key, member, submits, removed, metadata"
+                    " FROM entries"
+                )
+            found += [SavedEntry(home, names.get(row["board_id"], f"id {row['board_id']}"), **row) for row in rows]
+        return found
+
     async def command(self, *words: str) -> tuple[int, str]:
         """Run a `leaderboard` command against the cluster; return exit code and output."""
         process = await asyncio.create_subprocess_exec(
@@ -135,7 +166,9 @@ def running_system(folder: Path) -> Iterator[SystemUnderTest]:
         cluster = stack.enter_context(
             local_cluster(folder / "data", "--workers", "2", "--quiet", environ={**ENVIRONMENT, **given})
         )
-        yield SystemUnderTest(cluster, Ledger(REGIONS), tokens_of(cluster), given)
+        system = SystemUnderTest(cluster, Ledger(REGIONS), tokens_of(cluster), given)
+        system.ledger.boards = define_boards(cluster.url, system.tokens)
+        yield system
 
 
 def tokens_of(cluster: Cluster) -> Tokens:

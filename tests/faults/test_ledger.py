@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from tests.faults.answers import Answer, Expectation, check_order, check_rank, read_answer
-from tests.faults.ledger import Ledger, Outcome, Player, Violation, board_order, ranks
+from tests.faults.ledger import Ledger, board_order, ranks
 from tests.faults.load import repeats
+from tests.faults.records import Outcome, Player, Violation
 
 
 def a_player(*outcomes: Outcome, adds: bool = True) -> tuple[Ledger, Player]:

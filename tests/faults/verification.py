@@ -9,8 +9,10 @@ from typing import Any
 import httpx
 
 from tests.faults.answers import check_order
+from tests.faults.entries_verification import check_boards, check_rows, score_of
 from tests.faults.harness import Harness
-from tests.faults.ledger import NEVER, Player, Violation, board_order, ranks
+from tests.faults.ledger import board_order, ranks
+from tests.faults.records import MAIN, NEVER, Player, Violation
 from tests.faults.system import REGIONS, SystemUnderTest
 
 _SAMPLE = 12
@@ -52,9 +54,13 @@ async def consistent(harness: Harness) -> None:
         raise Violation(f"leaderboard check-queue ended with {code}:\n{output[-2000:]}")
 
 
-async def saved_scores(system: SystemUnderTest) -> dict[str, int]:
-    """Read every player's score in Postgres."""
-    return {user_id: score for region in REGIONS for user_id, _, _, score in await _rows(system, region)}
+async def saved_scores(system: SystemUnderTest) -> dict[tuple[str, str], int]:
+    """Read every score in Postgres, by board and user_id."""
+    scores = {(MAIN, user_id): score for region in REGIONS for user_id, _, _, score in await _rows(system, region)}
+    for row in await system.saved_entries():
+        if not row.removed:
+            scores[row.board, row.user_id] = score_of(row, system.ledger.boards[row.board])
+    return scores
 
 
 async def _rows(system: SystemUnderTest, region: str) -> list[tuple[str, str, str, int]]:
@@ -75,6 +81,8 @@ async def _problems(harness: Harness) -> list[str]:
             if player is None or (player.name, player.region) != (name, region) or home != region:
                 found.append(f"row of {region} in Postgres: {user_id}, {name}, {home}")
             rows[region][user_id] = saved
+    entries = await system.saved_entries() if ledger.boards else []
+    found += check_rows(ledger, entries)
     async with httpx.AsyncClient(base_url=system.cluster.url, timeout=40) as http:
         for region in REGIONS:
             expected = rows[region] if region != "GLOBAL" else {k: v for part in rows.values() for k, v in part.items()}
@@ -90,9 +98,11 @@ async def _problems(harness: Harness) -> list[str]:
                     found.append(f"{player.user_id} of {player.region} was created and is missing")
                 continue
             try:
-                player.check(score, player.floor(ledger.clock))
+                player.check_at(score, ledger.clock)
             except Violation as error:
                 found.append(f"{player.region}: {error}")
+        if ledger.boards and not found:
+            found += await check_boards(http, ledger, entries, harness.chaos.rng)
         if not found:
             with_secret = [one for one in ledger.players.values() if one.secret and one.user_id in everybody]
             found += await _check_secrets(http, harness.chaos.rng.sample(with_secret, min(_SAMPLE, len(with_secret))))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.harness import Harness
-from tests.faults.ledger import Violation
-from tests.faults.store_injections import copy_data, replace_data_beside_workers
+from tests.faults.records import Violation
+from tests.faults.store_injections import copy_data, replace_data, replace_data_beside_workers
 from tests.faults.system import REGIONS
 from tests.support.waiting import eventually
 
@@ -56,6 +56,7 @@ class HeldBatch:
     processing: str
     connection: Any
     transaction: Any
+    tables: tuple[str, ...]
 
     async def waiting_statements(self) -> list[int]:
         """List the server processes whose statements wait for the lock."""
@@ -66,12 +67,13 @@ class HeldBatch:
         )
         return [row["pid"] for row in rows]
 
-    async def waiting_for(self, table: str) -> list[int]:
-        """List the server processes that wait for a lock of a table: the upserts, or who sets an admission."""
+    async def waiting_for(self, *tables: str) -> list[int]:
+        """List the server processes that wait for a lock of these tables: the upserts, or who sets an admission."""
         rows = await self.connection.fetch(
-            "SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'relation' AND relation = $1::regclass"
+            "SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
+            " AND relation = ANY (SELECT name::regclass FROM unnest($1::text[]) AS name)"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            table,
+            tables,
         )
         return [row["pid"] for row in rows]
 
@@ -81,7 +83,7 @@ class HeldBatch:
 
     async def break_upserts(self) -> None:
         """Roll the waiting upserts back; whoever waits for the end of them goes on."""
-        await self._end(await self.waiting_for("leaderboard"))
+        await self._end(await self.waiting_for(*self.tables))
 
     async def _end(self, pids: list[int]) -> None:
         for pid in pids:
@@ -106,7 +108,7 @@ async def held_batch(harness: Harness) -> AsyncIterator[HeldBatch | None]:
     async with system.postgres(region) as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await connection.execute("LOCK TABLE leaderboard IN EXCLUSIVE MODE")
+        await connection.execute(f"LOCK TABLE {', '.join(harness.saved_tables)} IN EXCLUSIVE MODE")
         prefix = f"queue:scores:{region}:processing:"
 
         async def holder() -> HeldBatch | None:
@@ -116,7 +118,7 @@ async def held_batch(harness: Harness) -> AsyncIterator[HeldBatch | None]:
                 pid = int(processing.removeprefix(prefix).split("-")[-2])
                 for worker in chaos.names("worker"):
                     if chaos.pid(worker) == pid:
-                        held = HeldBatch(region, worker, processing, connection, transaction)
+                        held = HeldBatch(region, worker, processing, connection, transaction, harness.saved_tables)
                         return held if await held.waiting_statements() else None
             return None
 
@@ -140,9 +142,9 @@ async def workers_killed_before_commit(harness: Harness) -> None:
             await chaos.running(name)
         transaction = connection.transaction()
         await transaction.start()
-        await connection.execute("LOCK TABLE leaderboard IN EXCLUSIVE MODE")
+        await connection.execute(f"LOCK TABLE {', '.join(harness.saved_tables)} IN EXCLUSIVE MODE")
         await harness.load.make_player(region)
-        held = HeldBatch(region, "", "", connection, transaction)
+        held = HeldBatch(region, "", "", connection, transaction, harness.saved_tables)
         await harness.until(held.waiting_statements, "a batch with the new player")
         for name in workers:
             await chaos.kill(name)
@@ -198,26 +200,36 @@ async def redis_rolled_back_while_an_upsert_is_slow(harness: Harness) -> None:
     Then they are committed or broken, while the workers rebuild Redis, at random with `leaderboard rebuild --whole`
     beside them. What was broken may be refused under the new admission, and is given back; between the two a read may
     miss it, so reads wait. A statement that is committed is on every board that is served.
+
+    A racer's best lap is among what waits. It has a worse one as soon as Redis is served again, which is an improvement
+    on what Redis has then, and later than the best. Of what is broken half comes back only after that: its workers are
+    paused, and `leaderboard rebuild` does their work.
     """
     system, chaos, loop = harness.system, harness.chaos, asyncio.get_running_loop()
     region, broken, beside = chaos.rng.choice(REGIONS), chaos.rng.random() < 0.5, chaos.rng.random() < 0.4
+    late = broken and chaos.rng.random() < 0.5
     await harness.healthy(*chaos.names("worker"))
     restore_copy = await copy_data(harness)
     await harness.more_writes(40, seconds=10)
-    command: asyncio.Task[tuple[int, str]] | None = None
-    async with AsyncExitStack() as reading, system.postgres(region) as connection:
+    racer = await harness.load.make_racer(region)
+    async with AsyncExitStack() as stack, system.postgres(region) as connection:
         async with harness.everything_saved():
             transaction = connection.transaction()
             await transaction.start()
-            await connection.execute("LOCK TABLE leaderboard IN EXCLUSIVE MODE")
-            held = HeldBatch(region, "", "", connection, transaction)
+            await connection.execute(f"LOCK TABLE {', '.join(harness.saved_tables)} IN EXCLUSIVE MODE")
+            held = HeldBatch(region, "", "", connection, transaction, harness.saved_tables)
             latest = loop.time() + _LATEST_COMMIT_SECONDS
-            player = await harness.load.make_adding_player(region, _ADDS_IN_HELD_BATCHES)
+            player = await harness.load.make_adding_player(region)
+            for name in chaos.names("worker"):  # so that one batch takes all that follows
+                chaos.freeze(name)
+            await harness.load.add(player, _ADDS_IN_HELD_BATCHES)
+            await harness.load.race(racer)
+            chaos.thaw_all()
 
             async def all_held() -> bool:
                 lists = [name for name, length in (await system.waiting()).items() if length]
                 taken = all(name.startswith(f"queue:scores:{region}:processing:") for name in lists)
-                return taken and 0 < len(lists) == len(await held.waiting_for("leaderboard"))
+                return taken and 0 < len(lists) == len(await held.waiting_for(*held.tables))
 
             try:
                 await harness.until(all_held, "batches of all that waits", seconds=latest - loop.time() - 1)
@@ -225,11 +237,19 @@ async def redis_rolled_back_while_an_upsert_is_slow(harness: Harness) -> None:
                 chaos.log(f"Redis is not rolled back: {error}")
                 return
             if broken:
-                await reading.enter_async_context(harness.load.reads_paused())
-            await replace_data_beside_workers(harness, restore_copy)
-        try:
+                await stack.enter_async_context(harness.load.reads_paused())
+            await (replace_data if late else replace_data_beside_workers)(harness, restore_copy)
+        racing = await stack.enter_async_context(_task(harness.load.race(racer, sees_all=False)))
+        if late:
+            await held.break_upserts()
+            await transaction.rollback()
+            await _command(harness, "rebuild", "--whole")
+            await racing
+            chaos.log("the racer has a worse lap, and the workers come back with a better one")
+            chaos.thaw_all()
+        else:
             if beside:
-                command = asyncio.create_task(_command(harness, "rebuild", "--whole"))
+                await stack.enter_async_context(_task(_command(harness, "rebuild", "--whole"), to_the_end=True))
 
             async def admission_waits() -> bool:
                 return bool(await held.waiting_for("admissions"))
@@ -237,7 +257,7 @@ async def redis_rolled_back_while_an_upsert_is_slow(harness: Harness) -> None:
             with suppress(Violation):
                 seconds = 20 if broken else max(0.1, latest - loop.time())
                 await harness.until(admission_waits, "an admission that waits for the upserts", seconds=seconds)
-            waiting = {table: await held.waiting_for(table) for table in ("leaderboard", "admissions")}
+            waiting = {table: await held.waiting_for(table) for table in (*held.tables, "admissions")}
             chaos.log(f"{waiting} wait; the upserts are {'broken' if broken else 'committed'} now")
             if broken:
                 await held.break_upserts()
@@ -245,15 +265,25 @@ async def redis_rolled_back_while_an_upsert_is_slow(harness: Harness) -> None:
             else:
                 await held.let_commit()
 
-            async def saved() -> bool:
-                score = await connection.fetchval("SELECT score FROM leaderboard WHERE user_id = $1", player.user_id)
-                return score is not None and player.applied(score) >= player.floor(system.ledger.clock)
+        async def saved() -> bool:
+            score = await connection.fetchval("SELECT score FROM leaderboard WHERE user_id = $1", player.user_id)
+            return score is not None and player.applied(score) >= player.floor(system.ledger.clock)
 
-            await harness.until(saved, f"the row of {player.user_id}, whose events only workers had", seconds=30)
-        finally:
-            if command is not None:
-                await command
+        await harness.until(saved, f"the row of {player.user_id}, whose events only workers had", seconds=30)
+        await racing
     await harness.more_writes(20, seconds=10)
+
+
+@asynccontextmanager
+async def _task(work: Coroutine[Any, Any, Any], *, to_the_end: bool = False) -> AsyncIterator[asyncio.Task[Any]]:
+    """Run something beside this block, which `to_the_end` is waited for after it, and otherwise broken off."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        if not to_the_end:
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=not to_the_end)
 
 
 async def _command(harness: Harness, *words: str) -> tuple[int, str]:

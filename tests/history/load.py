@@ -15,8 +15,9 @@ import httpx
 
 from leaderboard_core.tokens import Tokens
 from tests.faults.answers import Answer, read_answer
-from tests.faults.ledger import Ledger, Player, Violation
+from tests.faults.ledger import Ledger
 from tests.faults.load import REQUEST_TIMEOUT_SECONDS, LoadGenerator
+from tests.faults.records import Player, Violation
 from tests.history.operations import Attempt, History, Kind, Operation, Outcome
 
 _AT_ONCE = 8

@@ -142,7 +142,7 @@ class AllRedis(redis.Redis):
                 return (having[0] if having else await self._of_player(owner, may_have),)
         kind, _, rest = key.partition(":")
         if kind == "leaderboard":
-            return self.shard_map.shards_of_board(rest)
+            return self.shard_map.shards_of_board(rest.rpartition(":")[2])  # of any board, in any window
         if key.startswith(("queue:scores:", "bucket:region:")):
             return self.shard_map.shards_of_region(rest.split(":")[1])
         return self._all

@@ -12,8 +12,9 @@ import httpx
 
 from leaderboard_core.tokens import SECRET, Tokens
 from tests.faults.answers import Answer, read_answer
-from tests.faults.ledger import Ledger, Violation
+from tests.faults.ledger import Ledger
 from tests.faults.load import REQUEST_TIMEOUT_SECONDS, SETTLE_SECONDS
+from tests.faults.records import Violation
 from tests.faults.system import SystemUnderTest
 
 _FIRST, _ADDED, _ANEW = 4**0, 4**1, 4**2

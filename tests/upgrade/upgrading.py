@@ -17,8 +17,9 @@ from leaderboard_core.settings import AuthSettings, load
 from leaderboard_core.tokens import Tokens
 from tests.faults.chaos import Chaos
 from tests.faults.harness import Harness
-from tests.faults.ledger import Ledger, Violation
+from tests.faults.ledger import Ledger
 from tests.faults.load import LoadGenerator, Repeatable, repeats
+from tests.faults.records import Violation
 from tests.faults.store_injections import redis_emptied, redis_killed
 from tests.faults.system import ENVIRONMENT, REGIONS, SystemUnderTest
 from tests.faults.verification import verify

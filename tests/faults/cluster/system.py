@@ -12,6 +12,7 @@ from typing import Any
 import redis.asyncio as redis
 
 from tests.acceptance.cluster import local_cluster
+from tests.faults.boards import define_boards
 from tests.faults.cluster.losses import PartitionedLedger
 from tests.faults.cluster.nodes import Nodes
 from tests.faults.system import ENVIRONMENT, REGIONS, SystemUnderTest, retrying, tokens_of
@@ -77,4 +78,6 @@ def system_on_a_cluster(
         environ = {**ENVIRONMENT, **keeping.environment, "REDIS_URL": redis_nodes.url(PARTITIONS)}
         with local_cluster(folder / "data", *_FEW_PROCESSES, "--quiet", environ=environ) as cluster:
             nodes = Nodes(redis_nodes, PARTITIONS, thread)
-            yield ClusterUnderTest(cluster, ledger(REGIONS, PARTITIONS), tokens_of(cluster), nodes=nodes)
+            system = ClusterUnderTest(cluster, ledger(REGIONS, PARTITIONS), tokens_of(cluster), nodes=nodes)
+            system.ledger.boards = define_boards(cluster.url, system.tokens)
+            yield system

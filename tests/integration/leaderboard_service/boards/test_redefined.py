@@ -72,8 +72,8 @@ async def change(api: Api, now: dict[str, Defined], ids: list[int], operation: t
         definition = Definition(Board(name, ids[-1], 1, more[0]))
         # All at once for who reads beside it.
         entries = await fill(api.services.shard_map, definition.board, random.Random(ids[-1]), PLAYERS)
-        await tell(api, definition)
         now[name] = Defined(definition, tuple(entries))
+        await tell(api, definition)
     elif there is not None and not there.gone and kind == "delete":
         now[name] = Defined(there._replace(gone=True))
         await tell(api, now[name].definition or there)
