@@ -106,6 +106,10 @@ class Keys:
         """When a player of that user_id was deleted (µs); expires some time after Postgres has it too."""
         return f"{self.prefix}deleted:{user_id}"
 
+    def returned_deletion(self, user_id: str) -> str:
+        """The time of a tombstone that was given back, and when that player was deleted (µs); a user_id has no "/"."""
+        return f"{self.tombstone(user_id)}/returned"
+
     @property
     def any_tombstone(self) -> str:
         """There is, or was, a tombstone on this Redis: a script that finds no player has to check for one."""
