@@ -40,11 +40,12 @@ async def state(
     at_most: int,
     compare: Callable[[Rules], None] = lambda _: None,
     seen: Definition | None = None,
+    last_id: int = 0,
 ) -> Stated:
     """State the rules of a board, which is made if there is none; its version counts on unless they are what they were.
 
     `compare` is told the rules of before, and may raise. `seen` is what shards have, which is adopted if it is of a
-    later board. Raises TooManyBoards when there are `at_most` beside the main board, and asyncpg's errors.
+    later board; a board that is made gets an id after `last_id`. Raises TooManyBoards when there are `at_most` beside the main board, and asyncpg's errors.
     """
     async with _alone(pool) as connection:
         if seen is not None and seen.name != MAIN.name:
@@ -53,6 +54,7 @@ async def state(
         if row is None or row["gone"]:
             if await connection.fetchval(sql.load("number_of_boards")) >= at_most:
                 raise TooManyBoards
+            await connection.execute(sql.load("pass_board_id"), last_id)
             row = await connection.fetchrow(sql.load("make_board"), name, rules.encode())
             return Stated(SavedDefinition.of_row(row), made=True)
         saved = SavedDefinition.of_row(row)
@@ -83,6 +85,12 @@ async def adopt(pool: Pool, seen: Definition) -> SavedDefinition | None:
     async with _alone(pool) as connection:
         row = await _adopt(connection, seen)
     return None if row is None else SavedDefinition.of_row(row)
+
+
+async def pass_id(pool: Pool, last_id: int) -> bool:
+    """Give no id out any more that is not later; return whether there would have been one. Raises asyncpg's errors."""
+    async with _alone(pool) as connection:
+        return await connection.fetchval(sql.load("pass_board_id"), last_id) is not None
 
 
 async def _adopt(connection: Any, seen: Definition) -> Any:

@@ -44,7 +44,9 @@ async def define(shard: Shard, definition: Definition) -> Definition:
     """
     keys, name = shard.keys, definition.name
     state = await shard.run(
-        "define_board", (keys.definition(name), keys.rules(name), keys.board_names), _words(definition)
+        "define_board",
+        (keys.definition(name), keys.rules(name), keys.board_names, keys.last_board_id),
+        _words(definition),
     )
     return Definition.parse(name, state, None)
 
@@ -58,11 +60,15 @@ async def restore_definitions(shard: Shard, definitions: Sequence[Definition]) -
     for first in range(0, len(definitions), _BOARDS_PER_CALL):
         part = definitions[first : first + _BOARDS_PER_CALL]
         written = [key for one in part for key in (keys.definition(one.name), keys.rules(one.name))]
-        states = await shard.run(
-            "restore_boards", (keys.board_names, *written), [word for one in part for word in _words(one)]
-        )
+        words = [word for one in part for word in _words(one)]
+        states = await shard.run("restore_boards", (keys.board_names, keys.last_board_id, *written), words)
         there += [Definition.parse(one.name, state, None) for one, state in zip(part, states, strict=True)]
     return there
+
+
+async def read_last_id(shard: Shard) -> int:
+    """Read the greatest id of a board that a shard was told of, whether or not it is open. Raises Unavailable."""
+    return int(await shard.command("GET", shard.keys.last_board_id) or 0)
 
 
 async def read_names(shard: Shard) -> set[str]:

@@ -63,6 +63,11 @@ class Keys:
         """SET of the names that have a definition here, also of boards that are gone."""
         return f"{self.prefix}boards"
 
+    @property
+    def last_board_id(self) -> str:
+        """The greatest id of a board that this Redis was ever told of: Postgres may have been taken back behind it."""
+        return f"{self.prefix}shard:last_board_id"
+
     def user(self, user_id: str) -> str:
         return f"{self.prefix}user:{user_id}"
 

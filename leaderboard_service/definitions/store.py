@@ -12,7 +12,7 @@ from leaderboard_core.errors import NotEverywhere, Unavailable, WarmingUp
 from leaderboard_core.postgres import definitions as saved
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.postgres.definitions import SavedDefinition
-from leaderboard_core.redis.definitions import define, list_names, read_definitions, read_known
+from leaderboard_core.redis.definitions import define, list_names, read_definitions, read_known, read_last_id
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 
@@ -46,9 +46,11 @@ class DefinitionStore:
         """
         made = False
         for _ in range(_ROUNDS):
-            seen = await self._latest_of(name)
+            seen, last_id = await asyncio.gather(self._latest_of(name), self._last_id())
             async with self._databases.answering(_POSTGRES):
-                stated = await saved.state(self._pool, name, rules, at_most=at_most, compare=compare, seen=seen)
+                stated = await saved.state(
+                    *(self._pool, name, rules), at_most=at_most, compare=compare, seen=seen, last_id=last_id
+                )
             made = made or stated.made
             wanted = stated.saved.definition
             there = await self._tell(wanted)
@@ -105,6 +107,17 @@ class DefinitionStore:
     async def _latest_of(self, name: str) -> Definition | None:
         """Read what the shards that are open have of a name; None where they have nothing, or none is."""
         return _latest([answer[0] for answer in await self._ask([name]) if isinstance(answer, list)])
+
+    async def _last_id(self) -> int:
+        """Read the greatest id that any shard was told of; every board that was answered is on each of them.
+
+        A shard that has been emptied or is away says nothing against the others.
+        """
+        found = await asyncio.gather(*map(read_last_id, self._map.shards), return_exceptions=True)
+        for one in found:
+            if isinstance(one, BaseException) and not isinstance(one, Unavailable):
+                raise one
+        return max(one if isinstance(one, int) else 0 for one in found)
 
     async def _ask(self, names: Sequence[str]) -> list[list[Definition | None] | Unavailable | WarmingUp]:
         return list(await asyncio.gather(*(self._ask_one(names, shard) for shard in self._map.shards)))

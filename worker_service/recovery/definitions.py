@@ -13,8 +13,8 @@ from leaderboard_core.backoff import wait_for_stop
 from leaderboard_core.boards import MAIN, Board, Definition
 from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
-from leaderboard_core.postgres.definitions import SavedDefinition, adopt, all_saved, note_everywhere, overtake
-from leaderboard_core.redis.definitions import read_definitions, read_names, restore_definitions
+from leaderboard_core.postgres.definitions import SavedDefinition, adopt, all_saved, note_everywhere, overtake, pass_id
+from leaderboard_core.redis.definitions import read_definitions, read_last_id, read_names, restore_definitions
 from leaderboard_core.redis.shard import Shard
 from worker_service.recovery.restore import RebuildInterrupted
 
@@ -125,6 +125,8 @@ class Converger:
 
     async def _adopt_unknown(self, shard: Shard, known: Mapping[str, Definition]) -> None:
         """Give Postgres the boards that it does not know, of a shard that is open: a restore of it alone lost them."""
+        if (last_id := await read_last_id(shard)) and await pass_id(self._pool, last_id):
+            log.warning("a redis was told of later boards than postgres", extra={"last_id": last_id})
         names = await read_names(shard) - known.keys()
         if names and await shard.is_ready():
             for definition in (await read_definitions(shard, names)).values():
@@ -150,10 +152,14 @@ async def _tell(shard: Shard, definitions: Mapping[str, Definition]) -> dict[str
     What is later than it was told comes with its rules, unless that has changed meanwhile.
     """
     there = await read_definitions(shard, definitions)
+    last_id = await read_last_id(shard)
     lacking = [
         wanted
         for name, wanted in definitions.items()
-        if (found := there.get(name)) is None or found.age < wanted.age or found.board.rules != wanted.board.rules
+        if (found := there.get(name)) is None
+        or found.age < wanted.age
+        or found.board.rules != wanted.board.rules
+        or wanted.board.id > last_id
     ]
     for now in await restore_definitions(shard, lacking):
         if (before := there.get(now.name)) is None or before.age != now.age:

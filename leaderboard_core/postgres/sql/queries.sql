@@ -643,6 +643,11 @@ SET id = EXCLUDED.id, version = EXCLUDED.version, gone = FALSE, rules = EXCLUDED
 WHERE boards.gone
 RETURNING name, id, version, gone, rules, FALSE AS everywhere
 
+-- name: pass_board_id
+-- $1 id. No id is given out any more that is not later. Needs the main board's row. Nothing when there would have been none
+SELECT setval('board_ids', $1::bigint) FROM board_ids
+WHERE last_value < $1::bigint OR (last_value = $1::bigint AND NOT is_called)
+
 -- name: remove_board
 -- $1 name. Nothing when there is none, or it is gone everywhere
 WITH removed AS (

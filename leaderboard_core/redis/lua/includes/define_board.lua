@@ -2,9 +2,12 @@
 Put a board's definition in the place of an older one; the same one again is written again, its rules too. Of two the
 one with the greater id is later, then one that is gone, then the one with the greater version. Returns what is there
 then: id, and version or 'gone'; and ' differs' where that is this very version with other rules, which are left: who
-knows the version would not see that they have changed.
+knows the version would not see that they have changed. The shard keeps the greatest id that it was ever told.
 ]]
-local function define_board(definition_key, rules_key, names_key, name, id, version, rules)
+local function define_board(definition_key, rules_key, names_key, last_id_key, name, id, version, rules)
+  if tonumber(id) > tonumber(redis.call('GET', last_id_key) or '0') then
+    redis.call('SET', last_id_key, id)
+  end
   local there = redis.call('GET', definition_key)
   local known_id, known = string.match(there or '', '^(%d+) (%w+)')
   if known_id then

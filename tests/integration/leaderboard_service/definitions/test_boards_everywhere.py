@@ -155,6 +155,45 @@ async def test_what_only_redis_knows_of_boards_comes_back_to_postgres(
     assert await all_redis.get("board:kept") == "1 1"
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_the_first_new_board_after_a_restore_of_postgres_alone_takes_no_id_that_a_redis_has(
+    any_api: Api, databases: RegionDatabases, kept: int, lost: int
+) -> None:
+    """Before any worker has compared them."""
+    pool = databases["GLOBAL"]
+    for number in range(kept + lost):
+        assert (await any_api.define({}, f"board-{number}")).status_code == 201
+    assert (await remove(any_api, f"board-{kept + lost - 1}")).status_code == 200
+    await pool.execute(f"DELETE FROM boards WHERE id > {kept}; DELETE FROM dead_boards")
+    await pool.execute(f"ALTER SEQUENCE board_ids RESTART WITH {kept + 1}")
+    assert (await any_api.define({}, "new")).status_code == 201
+    ids = [str(await shard.client.get(shard.keys.definition("new"))) for shard in any_api.services.shard_map.shards]
+    assert set(ids) == {f"{kept + lost + 1} 1"}
+
+
+async def test_a_worker_raises_the_ids_after_a_restore_and_tells_redis_that_do_not_keep_them(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
+) -> None:
+    """A Redis of before this version, and a board whose name nobody has any more."""
+    api, pool = await start(), databases["GLOBAL"]
+    assert (await api.define({}, "kept")).status_code == 201
+    await all_redis.delete("shard:last_board_id")
+
+    async def is_kept() -> bool:
+        return await all_redis.get("shard:last_board_id") == "1"
+
+    async with working(environ, heartbeats=True):
+        await eventually(is_kept)
+    await all_redis.set("shard:last_board_id", "9")
+
+    async def is_raised() -> bool:
+        return bool(await pool.fetchval("SELECT last_value = 9 FROM board_ids"))
+
+    async with working(environ, heartbeats=True):
+        await eventually(is_raised)
+
+
 async def test_a_version_that_was_stated_meanwhile_is_not_counted_on(databases: RegionDatabases) -> None:
     """A shard has what was stated after somebody read Postgres, and before the same read the shard."""
     pool = databases["GLOBAL"]
