@@ -45,7 +45,8 @@ async def state(
     """State the rules of a board, which is made if there is none; its version counts on unless they are what they were.
 
     `compare` is told the rules of before, and may raise. `seen` is what shards have, which is adopted if it is of a
-    later board; a board that is made gets an id after `last_id`. Raises TooManyBoards when there are `at_most` beside the main board, and asyncpg's errors.
+    later board; a board that is made gets an id after `last_id`. Raises TooManyBoards when there are `at_most` beside
+    the main board, and asyncpg's errors.
     """
     async with _alone(pool) as connection:
         if seen is not None and seen.name != MAIN.name:

@@ -15,10 +15,10 @@ from leaderboard_core.postgres.definitions import SavedDefinition
 from leaderboard_core.redis.definitions import define, list_names, read_definitions, read_known, read_last_id
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
+from leaderboard_service.definitions.lookups import POSTGRES, Lookups
 
 log = logging.getLogger(__name__)
 
-_POSTGRES: Final = "Postgres, where boards are defined,"
 _ROUNDS: Final = 3
 
 
@@ -35,6 +35,7 @@ class DefinitionStore:
     def __init__(self, shard_map: ShardMap, databases: RegionDatabases) -> None:
         self._map = shard_map
         self._databases = databases
+        self._lookups = Lookups(databases)
 
     async def state(
         self, name: str, rules: Rules, at_most: int, compare: Callable[[Rules], None] = lambda _: None
@@ -47,7 +48,7 @@ class DefinitionStore:
         made = False
         for _ in range(_ROUNDS):
             seen, last_id = await asyncio.gather(self._latest_of(name), self._last_id())
-            async with self._databases.answering(_POSTGRES):
+            async with self._databases.answering(POSTGRES):
                 stated = await saved.state(
                     *(self._pool, name, rules), at_most=at_most, compare=compare, seen=seen, last_id=last_id
                 )
@@ -63,7 +64,7 @@ class DefinitionStore:
         """Note that a board is gone, and tell every shard; False when there is none. Raises as `state`."""
         for _ in range(_ROUNDS):
             seen = await self._latest_of(name)
-            async with self._databases.answering(_POSTGRES):
+            async with self._databases.answering(POSTGRES):
                 gone = await saved.remove(self._pool, name, seen=seen)
             if gone is None:
                 return False
@@ -85,8 +86,7 @@ class DefinitionStore:
         answers = await self._ask(names)
         known = [answer for answer in answers if isinstance(answer, list)]
         if not known:
-            async with self._databases.answering(_POSTGRES):
-                return [_of_board(found) for found in await saved.read_many(self._pool, names)]
+            return [_of_board(found) for found in await self._lookups.read(names)]
         found: list[SavedDefinition | None] = []
         for there in zip(*known, strict=True):
             latest = _latest(there)
@@ -101,7 +101,7 @@ class DefinitionStore:
                 return sorted(await list_names(shard))
             except (Unavailable, WarmingUp):
                 continue
-        async with self._databases.answering(_POSTGRES):
+        async with self._databases.answering(POSTGRES):
             return sorted({MAIN.name, *(one.definition.name for one in await saved.all_saved(self._pool))})
 
     async def _latest_of(self, name: str) -> Definition | None:
@@ -148,7 +148,7 @@ class DefinitionStore:
                     continue
             if any(isinstance(one, Unavailable) for one in told):
                 raise NotEverywhere(version=definition.board.version)
-            async with self._databases.answering(_POSTGRES):
+            async with self._databases.answering(POSTGRES):
                 await saved.note_everywhere(self._pool, definition)
             return definition
         raise NotEverywhere(version=definition.board.version)
@@ -157,7 +157,7 @@ class DefinitionStore:
         """Have Postgres catch up with what a shard has; None when it has done so meanwhile. Raises Unavailable."""
         if later.board.id != definition.board.id:  # it will be needed whole
             later = (await read_definitions(shard, [later.name])).get(later.name, later)
-        async with self._databases.answering(_POSTGRES):
+        async with self._databases.answering(POSTGRES):
             overtaken = await saved.overtake(self._pool, definition, later)
         if overtaken is None:
             return None
