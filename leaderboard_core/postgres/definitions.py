@@ -149,6 +149,16 @@ async def all_saved(pool: Pool, *, not_everywhere: bool = False) -> Sequence[Sav
     return [SavedDefinition.of_row(row) for row in await pool.fetch(sql.load("all_boards"), not_everywhere)]
 
 
+async def living_saved(pool: Pool) -> list[SavedDefinition]:
+    """Read the definitions of boards that are not gone. Raises asyncpg's errors."""
+    return [SavedDefinition.of_row(row) for row in await pool.fetch(sql.load("living_boards"))]
+
+
+async def names_after(pool: Pool, name: str, most: int) -> list[str]:
+    """Name boards in order that come after one and are not gone, but for the main one. Raises asyncpg's errors."""
+    return [row["name"] for row in await pool.fetch(sql.load("boards_after"), name, most)]
+
+
 async def note_everywhere(pool: Pool, definition: Definition) -> None:
     """Say that every shard has a definition, unless it has changed since. Raises asyncpg's errors."""
     board = definition.board

@@ -64,6 +64,11 @@ class Keys:
         return f"{self.prefix}boards"
 
     @property
+    def living_boards(self) -> str:
+        """ZSET of the names of boards that are not gone, and "", all of one score: in the order of the names."""
+        return f"{self.prefix}shard:boards"
+
+    @property
     def last_board_id(self) -> str:
         """The greatest id of a board that this Redis was ever told of: Postgres may have been taken back behind it."""
         return f"{self.prefix}shard:last_board_id"

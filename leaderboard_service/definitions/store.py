@@ -15,6 +15,7 @@ from leaderboard_core.postgres.definitions import SavedDefinition
 from leaderboard_core.redis.definitions import define, list_names, read_definitions, read_known, read_last_id
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
+from leaderboard_service.boards.coalescing import RequestCoalescer
 from leaderboard_service.definitions.lookups import POSTGRES, Lookups
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class DefinitionStore:
         self._map = shard_map
         self._databases = databases
         self._lookups = Lookups(databases)
+        self._listing: RequestCoalescer[list[str]] = RequestCoalescer()
 
     async def state(
         self, name: str, rules: Rules, at_most: int, compare: Callable[[Rules], None] = lambda _: None
@@ -94,15 +96,19 @@ class DefinitionStore:
             found.append(None if latest is None else _of_board(SavedDefinition(latest, everywhere)))
         return found
 
-    async def names(self) -> list[str]:
-        """Name all boards in order, perhaps also some that are gone. Raises Unavailable."""
+    async def names(self, after: str, most: int) -> list[str]:
+        """Name boards in order that come after one, `most` or more, perhaps some that are gone. Raises Unavailable."""
         for shard in self._map.shards:
             try:
-                return sorted(await list_names(shard))
+                return await list_names(shard, after, most)
             except (Unavailable, WarmingUp):
                 continue
+        return await self._listing.read((after, most), lambda: self._names_in_postgres(after, most))
+
+    async def _names_in_postgres(self, after: str, most: int) -> list[str]:
         async with self._databases.answering(POSTGRES):
-            return sorted({MAIN.name, *(one.definition.name for one in await saved.all_saved(self._pool))})
+            names = await saved.names_after(self._pool, after, most)
+        return sorted({*names, *([MAIN.name] if MAIN.name > after else [])})[:most]
 
     async def _latest_of(self, name: str) -> Definition | None:
         """Read what the shards that are open have of a name; None where they have nothing, or none is."""

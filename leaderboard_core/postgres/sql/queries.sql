@@ -702,6 +702,14 @@ SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere F
 WHERE NOT $1::boolean OR everywhere_at IS NULL
 ORDER BY name
 
+-- name: living_boards
+-- Those that are not gone
+SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere FROM boards WHERE NOT gone
+
+-- name: boards_after
+-- $1 name, $2 names at most. Result: name, of those after that one that are not gone, in order
+SELECT name FROM boards WHERE name > $1 AND NOT gone AND id <> 0 ORDER BY name LIMIT $2
+
 -- name: note_everywhere
 -- $1 name, $2 id, $3 version, $4 gone
 UPDATE boards SET everywhere_at = NOW() AT TIME ZONE 'UTC'

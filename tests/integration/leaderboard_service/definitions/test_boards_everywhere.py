@@ -12,7 +12,7 @@ import redis.asyncio as redis
 from leaderboard_core.boards import Board, Definition, Rules
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.definitions import overtake, read_saved, state
-from leaderboard_core.redis.definitions import read_definition, restore_definitions
+from leaderboard_core.redis.definitions import list_names, read_definition, read_living, read_names, restore_definitions
 from tests.conftest import Start, admit
 from tests.integration.leaderboard_service.definitions.test_everywhere import Replicas, cut_off, paused, replicas
 from tests.integration.leaderboard_service.definitions.test_many_boards import LAPS, names, remove
@@ -22,6 +22,7 @@ from tests.support.proxy import proxy
 from tests.support.service import Api
 from tests.support.waiting import eventually
 from tests.support.worker import drained, working
+from worker_service.recovery.definitions import known_boards
 
 __all__ = ["replicas"]
 
@@ -192,6 +193,52 @@ async def test_a_worker_raises_the_ids_after_a_restore_and_tells_redis_that_do_n
 
     async with working(environ, heartbeats=True):
         await eventually(is_raised)
+
+
+async def test_names_of_boards_that_are_gone_are_not_walked_over(
+    any_api: Api, databases: RegionDatabases, environ: dict[str, str]
+) -> None:
+    """They stay, so that their boards do; lists and whoever restores entries look at the others alone."""
+    api, shards = any_api, any_api.services.shard_map.shards
+    for name in ("anew", "gone", "laps"):
+        assert (await api.define({}, name)).status_code == 201
+    for name in ("anew", "gone"):
+        assert (await remove(api, name)).status_code == 200
+    assert (await api.define({}, "anew")).status_code == 201
+    for shard in shards:
+        assert await read_names(shard) >= {"anew", "gone", "laps"}
+        assert await read_living(shard) == {"anew", "laps"}
+        assert await list_names(shard, "", 2) == ["anew", "laps"]
+        assert await list_names(shard, "laps", 2) == ["main"]
+        there = await known_boards(shard, databases["GLOBAL"], shards)
+        assert {board.name for board in there.values()} == {"main", "anew", "laps"}
+    await databases["GLOBAL"].execute("DELETE FROM boards WHERE name = 'laps'")
+    if len(shards) > 1:
+        there = await known_boards(shards[0], databases["GLOBAL"], shards)
+        assert {board.name for board in there.values()} == {"main", "anew", "laps"}, "a Redis has it"
+    for name in ("anew", "laps"):
+        assert (await remove(api, name)).status_code == 200
+    assert await names(api) == ["main"]
+
+
+async def test_a_redis_that_a_version_before_has_told_lists_its_boards(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
+) -> None:
+    """A worker puts their names into order; until then all names are read."""
+    api = await start()
+    for name in ("kept", "old", "also"):
+        assert (await api.define({}, name)).status_code == 201
+    assert (await remove(api, "old")).status_code == 200
+    await all_redis.delete("shard:boards")
+    assert await names(api) == ["also", "kept", "main"]
+    shards = api.services.shard_map.shards
+
+    async def in_order() -> bool:
+        return all([await read_living(shard) == {"also", "kept"} for shard in shards])
+
+    async with working(environ, heartbeats=True):
+        await eventually(in_order)
+    assert await names(api) == ["also", "kept", "main"]
 
 
 async def test_a_version_that_was_stated_meanwhile_is_not_counted_on(databases: RegionDatabases) -> None:

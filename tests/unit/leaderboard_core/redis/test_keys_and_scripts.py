@@ -32,6 +32,7 @@ def test_the_names_of_the_keys() -> None:
     assert keys.definition("main") == "board:main"
     assert keys.rules("main") == "board:main:rules"
     assert keys.board_names == "boards"
+    assert keys.living_boards == "shard:boards"
     assert keys.last_board_id == "shard:last_board_id"
     assert keys.trial == "shard:trial"
     assert keys.entries("alice") == "entries:alice"
