@@ -55,7 +55,8 @@ class ScoreEvent:
 class Deletion:
     """A player's end; `timestamp` is µs since the epoch and orders it among the player's writes.
 
-    Tokens issued before it have expired `tombstone_seconds` later at the latest.
+    Tokens issued before it have expired `tombstone_seconds` later at the latest. `written_at` is when it was done,
+    where a worker has given it back with a later time, else 0.
     """
 
     user_id: str
@@ -63,6 +64,7 @@ class Deletion:
     timestamp: int
     request_id: str
     tombstone_seconds: int
+    written_at: int = 0
 
     @property
     def tokens_until(self) -> int:
@@ -123,12 +125,19 @@ def _field_of(raw: str | bytes, name: str) -> Any:
 
 def _deletion(fields: dict[str, Any], region: str) -> Deletion:
     event = Deletion(
-        fields["user_id"], fields["region"], fields["timestamp"], fields.get("request_id", ""), fields["keep"]
+        fields["user_id"],
+        fields["region"],
+        fields["timestamp"],
+        fields.get("request_id", ""),
+        fields["keep"],
+        fields.get("written", 0),
     )
     _check_text("user_id", event.user_id)
     _check_place(event, region)
     if type(event.tombstone_seconds) is not int or not 0 <= event.tombstone_seconds <= MAX_TOMBSTONE_SECONDS:
         raise PoisonedEvent("keep is not in seconds")
+    if type(event.written_at) is not int or not 0 <= event.written_at <= event.timestamp:
+        raise PoisonedEvent("written is not in µs since the epoch")
     return event
 
 

@@ -154,7 +154,7 @@ class Run:
         times = list(newest.values())
         status = await connection.execute(
             sql.load("delete_players"),
-            list(newest), [at for at, _ in times], [tokens_until for _, tokens_until in times],
+            list(newest), [at for at, _ in times], [tokens_until for _, tokens_until in times], [at for at, _ in times],
             timeout=LONG_SECONDS,
         )  # fmt: skip
         # Whatever a worker has in its hands names the admission before, and is refused.

@@ -40,11 +40,13 @@ async def state(
     at_most: int,
     compare: Callable[[Rules], None] = lambda _: None,
     seen: Definition | None = None,
+    last_id: int = 0,
 ) -> Stated:
     """State the rules of a board, which is made if there is none; its version counts on unless they are what they were.
 
     `compare` is told the rules of before, and may raise. `seen` is what shards have, which is adopted if it is of a
-    later board. Raises TooManyBoards when there are `at_most` beside the main board, and asyncpg's errors.
+    later board; a board that is made gets an id after `last_id`. Raises TooManyBoards when there are `at_most` beside
+    the main board, and asyncpg's errors.
     """
     async with _alone(pool) as connection:
         if seen is not None and seen.name != MAIN.name:
@@ -53,6 +55,7 @@ async def state(
         if row is None or row["gone"]:
             if await connection.fetchval(sql.load("number_of_boards")) >= at_most:
                 raise TooManyBoards
+            await connection.execute(sql.load("pass_board_id"), last_id)
             row = await connection.fetchrow(sql.load("make_board"), name, rules.encode())
             return Stated(SavedDefinition.of_row(row), made=True)
         saved = SavedDefinition.of_row(row)
@@ -83,6 +86,12 @@ async def adopt(pool: Pool, seen: Definition) -> SavedDefinition | None:
     async with _alone(pool) as connection:
         row = await _adopt(connection, seen)
     return None if row is None else SavedDefinition.of_row(row)
+
+
+async def pass_id(pool: Pool, last_id: int) -> bool:
+    """Give no id out any more that is not later; return whether there would have been one. Raises asyncpg's errors."""
+    async with _alone(pool) as connection:
+        return await connection.fetchval(sql.load("pass_board_id"), last_id) is not None
 
 
 async def _adopt(connection: Any, seen: Definition) -> Any:
@@ -138,6 +147,16 @@ async def all_saved(pool: Pool, *, not_everywhere: bool = False) -> Sequence[Sav
     Raises asyncpg's errors.
     """
     return [SavedDefinition.of_row(row) for row in await pool.fetch(sql.load("all_boards"), not_everywhere)]
+
+
+async def living_saved(pool: Pool) -> list[SavedDefinition]:
+    """Read the definitions of boards that are not gone. Raises asyncpg's errors."""
+    return [SavedDefinition.of_row(row) for row in await pool.fetch(sql.load("living_boards"))]
+
+
+async def names_after(pool: Pool, name: str, most: int) -> list[str]:
+    """Name boards in order that come after one and are not gone, but for the main one. Raises asyncpg's errors."""
+    return [row["name"] for row in await pool.fetch(sql.load("boards_after"), name, most)]
 
 
 async def note_everywhere(pool: Pool, definition: Definition) -> None:

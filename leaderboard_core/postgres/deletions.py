@@ -30,4 +30,5 @@ async def delete_players(pool: Pool, deletions: Sequence[Deletion], fence: Fence
             [deletion.user_id for deletion in deletions],
             [deletion.timestamp for deletion in deletions],
             [deletion.tokens_until for deletion in deletions],
+            [deletion.written_at or deletion.timestamp for deletion in deletions],
         )

@@ -28,13 +28,21 @@ async def read_known(shard: Shard, names: Sequence[str]) -> list[Definition | No
     return [_parse(name, *pair) for name, pair in zip(names, zip(found[::2], found[1::2], strict=True), strict=True)]
 
 
-async def list_names(shard: Shard) -> set[str]:
-    """Name the boards that have a definition, also those that are gone; the main board is always among them.
+async def list_names(shard: Shard, after: str, most: int) -> list[str]:
+    """Name boards in order that come after one, `most` at most; the main board is among them.
 
-    Raises as `read_definition`.
+    Where a worker of this version has not been yet, all that have a definition, also gone ones. Raises as
+    `read_definition`.
     """
-    names: list[str] = await shard.run("list_boards", (shard.keys.admission, shard.keys.board_names))
-    return {MAIN.name, *names}
+    keys = shard.keys
+    names: list[str] = await shard.run(
+        "list_boards", (keys.admission, keys.living_boards, keys.board_names), (after, most)
+    )
+    if names and not names[0]:
+        return sorted(name for name in {MAIN.name, *names} if name > after)
+    if MAIN.name > after and (len(names) < most or MAIN.name < names[-1]):
+        names = sorted({MAIN.name, *names})[:most]
+    return names
 
 
 async def define(shard: Shard, definition: Definition) -> Definition:
@@ -44,7 +52,9 @@ async def define(shard: Shard, definition: Definition) -> Definition:
     """
     keys, name = shard.keys, definition.name
     state = await shard.run(
-        "define_board", (keys.definition(name), keys.rules(name), keys.board_names), _words(definition)
+        "define_board",
+        (keys.definition(name), keys.rules(name), keys.board_names, keys.last_board_id, keys.living_boards),
+        _words(definition),
     )
     return Definition.parse(name, state, None)
 
@@ -55,14 +65,24 @@ async def restore_definitions(shard: Shard, definitions: Sequence[Definition]) -
     The shard need not be open.
     """
     keys, there = shard.keys, []
+    lists = (keys.board_names, keys.last_board_id, keys.living_boards)
     for first in range(0, len(definitions), _BOARDS_PER_CALL):
         part = definitions[first : first + _BOARDS_PER_CALL]
         written = [key for one in part for key in (keys.definition(one.name), keys.rules(one.name))]
-        states = await shard.run(
-            "restore_boards", (keys.board_names, *written), [word for one in part for word in _words(one)]
-        )
+        words = [word for one in part for word in _words(one)]
+        states = await shard.run("restore_boards", (*lists, *written), words)
         there += [Definition.parse(one.name, state, None) for one, state in zip(part, states, strict=True)]
     return there
+
+
+async def read_living(shard: Shard) -> set[str]:
+    """Name the boards of which a shard knows that they are not gone, but for the main one. Raises Unavailable."""
+    return {*await shard.command("ZRANGE", shard.keys.living_boards, 0, -1)} - {"", MAIN.name}
+
+
+async def read_last_id(shard: Shard) -> int:
+    """Read the greatest id of a board that a shard was told of, whether or not it is open. Raises Unavailable."""
+    return int(await shard.command("GET", shard.keys.last_board_id) or 0)
 
 
 async def read_names(shard: Shard) -> set[str]:

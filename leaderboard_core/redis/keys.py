@@ -63,6 +63,16 @@ class Keys:
         """SET of the names that have a definition here, also of boards that are gone."""
         return f"{self.prefix}boards"
 
+    @property
+    def living_boards(self) -> str:
+        """ZSET of the names of boards that are not gone, and "", all of one score: in the order of the names."""
+        return f"{self.prefix}shard:boards"
+
+    @property
+    def last_board_id(self) -> str:
+        """The greatest id of a board that this Redis was ever told of: Postgres may have been taken back behind it."""
+        return f"{self.prefix}shard:last_board_id"
+
     def user(self, user_id: str) -> str:
         return f"{self.prefix}user:{user_id}"
 
@@ -105,6 +115,10 @@ class Keys:
     def tombstone(self, user_id: str) -> str:
         """When a player of that user_id was deleted (µs); expires some time after Postgres has it too."""
         return f"{self.prefix}deleted:{user_id}"
+
+    def returned_deletion(self, user_id: str) -> str:
+        """The time of a tombstone that was given back, and when that player was deleted (µs); a user_id has no "/"."""
+        return f"{self.tombstone(user_id)}/returned"
 
     @property
     def any_tombstone(self) -> str:

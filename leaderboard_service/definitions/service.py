@@ -80,12 +80,13 @@ class Definitions:
     async def page(self, after: str) -> tuple[list[SavedDefinition], str | None]:
         """Read the definitions whose names come after one, and the cursor of those behind them. Raises Unavailable."""
         found: list[SavedDefinition] = []
-        names = [name for name in await self._store.names() if name > after]
-        for first in range(0, len(names), PAGE):
-            read = await self._store.read_all(names[first : first + PAGE])
-            found += [self._shown(saved) for saved in read if saved is not None]
-            if len(found) > PAGE:
-                break
+        while len(found) <= PAGE and (names := await self._store.names(after, PAGE + 1)):
+            for first in range(0, len(names), PAGE + 1):
+                read = await self._store.read_all(names[first : first + PAGE + 1])
+                found += [self._shown(saved) for saved in read if saved is not None]
+                if len(found) > PAGE:
+                    break
+            after = names[-1]
         return found[:PAGE], found[PAGE - 1].definition.name if len(found) > PAGE else None
 
     def _shown(self, saved: SavedDefinition) -> SavedDefinition:

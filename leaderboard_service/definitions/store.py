@@ -12,13 +12,14 @@ from leaderboard_core.errors import NotEverywhere, Unavailable, WarmingUp
 from leaderboard_core.postgres import definitions as saved
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.postgres.definitions import SavedDefinition
-from leaderboard_core.redis.definitions import define, list_names, read_definitions, read_known
+from leaderboard_core.redis.definitions import define, list_names, read_definitions, read_known, read_last_id
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
+from leaderboard_service.boards.coalescing import RequestCoalescer
+from leaderboard_service.definitions.lookups import POSTGRES, Lookups
 
 log = logging.getLogger(__name__)
 
-_POSTGRES: Final = "Postgres, where boards are defined,"
 _ROUNDS: Final = 3
 
 
@@ -35,6 +36,8 @@ class DefinitionStore:
     def __init__(self, shard_map: ShardMap, databases: RegionDatabases) -> None:
         self._map = shard_map
         self._databases = databases
+        self._lookups = Lookups(databases)
+        self._listing: RequestCoalescer[list[str]] = RequestCoalescer()
 
     async def state(
         self, name: str, rules: Rules, at_most: int, compare: Callable[[Rules], None] = lambda _: None
@@ -46,9 +49,11 @@ class DefinitionStore:
         """
         made = False
         for _ in range(_ROUNDS):
-            seen = await self._latest_of(name)
-            async with self._databases.answering(_POSTGRES):
-                stated = await saved.state(self._pool, name, rules, at_most=at_most, compare=compare, seen=seen)
+            seen, last_id = await asyncio.gather(self._latest_of(name), self._last_id())
+            async with self._databases.answering(POSTGRES):
+                stated = await saved.state(
+                    *(self._pool, name, rules), at_most=at_most, compare=compare, seen=seen, last_id=last_id
+                )
             made = made or stated.made
             wanted = stated.saved.definition
             there = await self._tell(wanted)
@@ -61,7 +66,7 @@ class DefinitionStore:
         """Note that a board is gone, and tell every shard; False when there is none. Raises as `state`."""
         for _ in range(_ROUNDS):
             seen = await self._latest_of(name)
-            async with self._databases.answering(_POSTGRES):
+            async with self._databases.answering(POSTGRES):
                 gone = await saved.remove(self._pool, name, seen=seen)
             if gone is None:
                 return False
@@ -83,8 +88,7 @@ class DefinitionStore:
         answers = await self._ask(names)
         known = [answer for answer in answers if isinstance(answer, list)]
         if not known:
-            async with self._databases.answering(_POSTGRES):
-                return [_of_board(found) for found in await saved.read_many(self._pool, names)]
+            return [_of_board(found) for found in await self._lookups.read(names)]
         found: list[SavedDefinition | None] = []
         for there in zip(*known, strict=True):
             latest = _latest(there)
@@ -92,19 +96,34 @@ class DefinitionStore:
             found.append(None if latest is None else _of_board(SavedDefinition(latest, everywhere)))
         return found
 
-    async def names(self) -> list[str]:
-        """Name all boards in order, perhaps also some that are gone. Raises Unavailable."""
+    async def names(self, after: str, most: int) -> list[str]:
+        """Name boards in order that come after one, `most` or more, perhaps some that are gone. Raises Unavailable."""
         for shard in self._map.shards:
             try:
-                return sorted(await list_names(shard))
+                return await list_names(shard, after, most)
             except (Unavailable, WarmingUp):
                 continue
-        async with self._databases.answering(_POSTGRES):
-            return sorted({MAIN.name, *(one.definition.name for one in await saved.all_saved(self._pool))})
+        return await self._listing.read((after, most), lambda: self._names_in_postgres(after, most))
+
+    async def _names_in_postgres(self, after: str, most: int) -> list[str]:
+        async with self._databases.answering(POSTGRES):
+            names = await saved.names_after(self._pool, after, most)
+        return sorted({*names, *([MAIN.name] if MAIN.name > after else [])})[:most]
 
     async def _latest_of(self, name: str) -> Definition | None:
         """Read what the shards that are open have of a name; None where they have nothing, or none is."""
         return _latest([answer[0] for answer in await self._ask([name]) if isinstance(answer, list)])
+
+    async def _last_id(self) -> int:
+        """Read the greatest id that any shard was told of; every board that was answered is on each of them.
+
+        A shard that has been emptied or is away says nothing against the others.
+        """
+        found = await asyncio.gather(*map(read_last_id, self._map.shards), return_exceptions=True)
+        for one in found:
+            if isinstance(one, BaseException) and not isinstance(one, Unavailable):
+                raise one
+        return max(one if isinstance(one, int) else 0 for one in found)
 
     async def _ask(self, names: Sequence[str]) -> list[list[Definition | None] | Unavailable | WarmingUp]:
         return list(await asyncio.gather(*(self._ask_one(names, shard) for shard in self._map.shards)))
@@ -135,7 +154,7 @@ class DefinitionStore:
                     continue
             if any(isinstance(one, Unavailable) for one in told):
                 raise NotEverywhere(version=definition.board.version)
-            async with self._databases.answering(_POSTGRES):
+            async with self._databases.answering(POSTGRES):
                 await saved.note_everywhere(self._pool, definition)
             return definition
         raise NotEverywhere(version=definition.board.version)
@@ -144,7 +163,7 @@ class DefinitionStore:
         """Have Postgres catch up with what a shard has; None when it has done so meanwhile. Raises Unavailable."""
         if later.board.id != definition.board.id:  # it will be needed whole
             later = (await read_definitions(shard, [later.name])).get(later.name, later)
-        async with self._databases.answering(_POSTGRES):
+        async with self._databases.answering(POSTGRES):
             overtaken = await saved.overtake(self._pool, definition, later)
         if overtaken is None:
             return None

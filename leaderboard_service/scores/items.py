@@ -22,6 +22,25 @@ MOST_OF_A_PLAYER: Final = 8
 """Scores that a player's own token sends in one call: one game's end on several boards."""
 
 
+def check_submits(caller: Identity) -> None:
+    """Raise Forbidden where a token submits no scores at all."""
+    if not (caller.is_server or caller.is_player):
+        raise Forbidden("Only a token with role 'server', or a player's own, submits scores.")
+
+
+def check_may_submit(caller: Identity, user_id: str, region: str, *, force: bool) -> None:
+    """Raise Forbidden or RegionMismatch where a token may not submit such a score: a server's may submit any."""
+    check_submits(caller)
+    if caller.is_server:
+        return
+    if user_id != caller.user_id:
+        raise Forbidden("A player's token submits for that player only; use a token with role 'server'.")
+    if region != caller.region:
+        raise RegionMismatch(region=caller.region)
+    if force:
+        raise Forbidden("A player's token corrects nothing; use a token with role 'server'.")
+
+
 async def writes_of(
     items: Sequence[dict[str, Any]],
     caller: Identity,
@@ -54,16 +73,13 @@ def _checked(fields: dict[str, Any], caller: Identity, regions: Regions) -> Batc
         item = BatchItem.model_validate(fields)
         region = regions.resolve(item.region)
         _ = item.metadata_json
+        check_may_submit(caller, item.user_id, region, force=item.force)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
         return InvalidPayload(fields=fields_of([{**problem, "loc": ("body", *problem["loc"])} for problem in problems]))
     except LeaderboardError as error:
         return error
-    if caller.is_server:
-        return item
-    if item.user_id != caller.user_id or item.force:
-        return Forbidden("A player's token submits for that player only, and corrects nothing.")
-    return item if region == caller.region else RegionMismatch(region=caller.region)
+    return item
 
 
 async def _found(boards: KnownBoards, name: str) -> Board | LeaderboardError:

@@ -47,7 +47,7 @@ from leaderboard_service.schemas import UserId
 from leaderboard_service.scores.answers import as_json, with_ranks
 from leaderboard_service.scores.batches import Outcome
 from leaderboard_service.scores.dependencies import Batches, Remover, Writer
-from leaderboard_service.scores.items import writes_of
+from leaderboard_service.scores.items import check_may_submit, check_submits, writes_of
 from leaderboard_service.scores.schemas import (
     AddBody,
     BatchBody,
@@ -193,8 +193,7 @@ async def submit_scores(
     their order. With an Idempotency-Key the request may be repeated as a whole: what was accepted counts once. 503 says
     that none could be taken.
     """
-    if not (caller.is_server or caller.is_player):
-        raise Forbidden("Only a token with role 'server', or a player's own, submits scores.")
+    check_submits(caller)
     results: dict[int, Outcome] = {}
     indexes, writes = [], []
     for index, write in enumerate(await writes_of(body.scores, caller, regions, boards, request_id, idempotency)):
@@ -243,13 +242,7 @@ async def submit_score(
     passes the region's limit and the queue's, not the player's.
     """
     region = regions.resolve(body.region)
-    if not caller.is_server:
-        if body.user_id != caller.user_id or not caller.is_player:
-            raise Forbidden("A player's token submits for that player only; use a token with role 'server'.")
-        if region != caller.region:
-            raise RegionMismatch(region=caller.region)
-        if body.force:
-            raise Forbidden("A player's token corrects nothing; use a token with role 'server'.")
+    check_may_submit(caller, body.user_id, region, force=body.force)
     board = await boards.board(body.board)
     written = await writer.write(
         submitted_write(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import chain
 
 import asyncpg
@@ -13,8 +13,22 @@ from leaderboard_core.backoff import wait_for_stop
 from leaderboard_core.boards import MAIN, Board, Definition
 from leaderboard_core.errors import Unavailable, describe
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
-from leaderboard_core.postgres.definitions import SavedDefinition, adopt, all_saved, note_everywhere, overtake
-from leaderboard_core.redis.definitions import read_definitions, read_names, restore_definitions
+from leaderboard_core.postgres.definitions import (
+    SavedDefinition,
+    adopt,
+    all_saved,
+    living_saved,
+    note_everywhere,
+    overtake,
+    pass_id,
+)
+from leaderboard_core.redis.definitions import (
+    read_definitions,
+    read_last_id,
+    read_living,
+    read_names,
+    restore_definitions,
+)
 from leaderboard_core.redis.shard import Shard
 from worker_service.recovery.restore import RebuildInterrupted
 
@@ -37,8 +51,15 @@ async def copy_definitions(shard: Shard, pool: Pool, others: Sequence[Shard]) ->
 
 async def known_boards(shard: Shard, pool: Pool, others: Sequence[Shard]) -> Mapping[int, Board]:
     """Read the boards that there are, by id, for a shard that is to get their entries. As `copy_definitions`."""
-    found = [definition.board for definition in await _known(shard, pool, others) if not definition.gone]
-    return {board.id: board for board in (MAIN, *found)}
+    elsewhere = [other for other in others if other is not shard]
+    try:
+        # Those that are gone stay named for good, and would be most of them one day.
+        there = [saved.definition for saved in await living_saved(pool)]
+        found = _latest(there, await known_to(elsewhere, {one.name for one in there}) or ())
+    except (*CONNECTION_ERRORS, asyncpg.PostgresError):
+        found = [*await _known(shard, pool, others)]
+    boards = [definition.board for definition in found if not definition.gone]
+    return {board.id: board for board in (MAIN, *boards)}
 
 
 async def _known(shard: Shard, pool: Pool, others: Sequence[Shard]) -> Sequence[Definition]:
@@ -53,15 +74,19 @@ async def _known(shard: Shard, pool: Pool, others: Sequence[Shard]) -> Sequence[
         return found
 
 
-async def known_to(shards: Sequence[Shard]) -> list[Definition] | None:
-    """Read the latest definitions that open shards have; None when none of them is open."""
+async def known_to(shards: Sequence[Shard], there: Set[str] | None = None) -> list[Definition] | None:
+    """Read the latest definitions that open shards have; None when none of them is open.
+
+    Of all names, or only of these and of those of which a shard knows that they are not gone.
+    """
     latest: list[Definition] = []
     asked = False
     for shard in shards:
         try:
             if not await shard.is_ready():
                 continue
-            found = await read_definitions(shard)
+            living = None if there is None else await read_living(shard)
+            found = await read_definitions(shard, living and living | (there or set()))
         except Unavailable:
             continue
         asked = True
@@ -125,6 +150,8 @@ class Converger:
 
     async def _adopt_unknown(self, shard: Shard, known: Mapping[str, Definition]) -> None:
         """Give Postgres the boards that it does not know, of a shard that is open: a restore of it alone lost them."""
+        if (last_id := await read_last_id(shard)) and await pass_id(self._pool, last_id):
+            log.warning("a redis was told of later boards than postgres", extra={"last_id": last_id})
         names = await read_names(shard) - known.keys()
         if names and await shard.is_ready():
             for definition in (await read_definitions(shard, names)).values():
@@ -150,10 +177,15 @@ async def _tell(shard: Shard, definitions: Mapping[str, Definition]) -> dict[str
     What is later than it was told comes with its rules, unless that has changed meanwhile.
     """
     there = await read_definitions(shard, definitions)
+    last_id, living = await read_last_id(shard), await read_living(shard)
     lacking = [
         wanted
         for name, wanted in definitions.items()
-        if (found := there.get(name)) is None or found.age < wanted.age or found.board.rules != wanted.board.rules
+        if (found := there.get(name)) is None
+        or found.age < wanted.age
+        or found.board.rules != wanted.board.rules
+        or wanted.board.id > last_id
+        or (name in living) == (wanted.gone or name == MAIN.name)
     ]
     for now in await restore_definitions(shard, lacking):
         if (before := there.get(now.name)) is None or before.age != now.age:

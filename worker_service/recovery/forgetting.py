@@ -68,3 +68,11 @@ async def forget_players(shard: Shard, region: str) -> None:
 async def _forget(shard: Shard, places: Collection[str], user_id: str, fields: Sequence[str]) -> None:
     for name in fields:  # an entry in one call, which is what knows its member
         await take_off(shard, user_id, [OffSet(name, place, "", "gone") for place in places])
+
+
+async def forget_fields(shard: Shard, fields: Sequence[tuple[str, str]]) -> None:
+    """Forget entries of boards that are gone, each by user_id and field, which no set leads to. Raises Unavailable."""
+    for first in range(0, len(fields), ENTRIES_PER_CALL):
+        part = fields[first : first + ENTRIES_PER_CALL]
+        written = [key for user_id, _ in part for key in (shard.keys.entries(user_id), shard.keys.user(user_id))]
+        await shard.run("forget_fields", written, [field for _, field in part])

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import chain
 
 import asyncpg
 
@@ -17,6 +18,7 @@ from leaderboard_core.postgres import dead_boards
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
+from worker_service.recovery.forgetting import forget_fields
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +122,8 @@ class Sweeper:
                     members: list[str] = await shard.command("ZRANGE", name, 0, ENTRIES_PER_CALL - 1)
                     if not members:
                         break
-                    user_ids = map(board.user_id_of, members)
-                    keys = (shard.keys.definition(board.name), name, *map(shard.keys.entries, user_ids))
+                    hashes = ((shard.keys.entries(one), shard.keys.user(one)) for one in map(board.user_id_of, members))
+                    keys = (shard.keys.definition(board.name), name, *chain.from_iterable(hashes))
                     if await shard.run("sweep_entries", keys, (board.id, field, *members)) < 0:
                         raise Interrupted(f"{shard.name} was not told yet that {board.name} is gone")
                     taken += len(members)
@@ -136,12 +138,12 @@ class Sweeper:
             rows = await dead_boards.removed_entries(pool, board, ENTRIES_PER_CALL)
             if not rows:
                 break
-            words: dict[Shard, list[tuple[str, str, str]]] = {}
+            fields: dict[Shard, list[tuple[str, str]]] = {}
             for row in rows:
                 shard = self._map.shard_of(row["region"], row["user_id"])
                 field = Place(board, row["board_window"], GLOBAL).entry_field
-                words.setdefault(shard, []).append(("HDEL", shard.keys.entries(row["user_id"]), field))
-            await asyncio.gather(*(shard.pipeline(commands) for shard, commands in words.items()))
+                fields.setdefault(shard, []).append((row["user_id"], field))
+            await asyncio.gather(*(forget_fields(shard, found) for shard, found in fields.items()))
             await dead_boards.delete_removed(pool, board, {row["user_id"] for row in rows})
             taken += len(rows)
             await self._rest(board, began)

@@ -15,6 +15,7 @@ from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool
 from leaderboard_core.postgres.dead_boards import dead_among
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.telemetry.metrics import ENTRIES_UNKNOWN
+from worker_service.recovery.forgetting import forget_fields
 from worker_service.saving.batch import Batch
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,7 @@ class DeadBoards:
         log.warning("entries of boards that are gone were left out", extra={"region": region, "entries": len(dropped)})
         if removed := [entry for entry in dropped if entry.removed]:
             # Neither a set nor a row leads to their fields.
-            fields = [(shard.keys.entries(one.user_id), f"{one.board}.{one.board_id}:{one.window}") for one in removed]
-            await shard.pipeline([("HDEL", *words) for words in fields])
+            await forget_fields(shard, [(one.user_id, f"{one.board}.{one.board_id}:{one.window}") for one in removed])
         return replace(batch, events=[replace(one, entries=_kept(one.entries, gone)) for one in batch.events])
 
     async def _ask(self, ids: Iterable[int]) -> None:

@@ -12,18 +12,19 @@ from leaderboard_core.boards import Place
 from leaderboard_core.entries import encode
 from leaderboard_core.events import Deletion, PoisonedEvent, ScoreEvent, decode, user_id_of
 from leaderboard_core.postgres.databases import Pool
-from leaderboard_core.redis.deletions import take_entries
+from leaderboard_core.postgres.deletions import MIN_TOMBSTONE_SECONDS
+from leaderboard_core.redis.deletions import ENTRIES_PER_CALL, entries_of, sets_of
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
 from worker_service.recovery.by_id import ReadBoards, restore_by_id
 
 
 class _Parts(NamedTuple):
-    """Events without their entries, those with entries, and those among the first that end a player."""
+    """Events without their entries, those with entries, and those that end a player."""
 
     without_entries: list[str]
     with_entries: list[tuple[ScoreEvent, dict[str, Any]]]
-    deletions: list[Deletion]
+    deletions: list[tuple[Deletion, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +47,56 @@ class Returning:
         keys, region = self.shard.keys, self.region
         user_ids = list({user_id_of(raw): None for raw in raw_events})
         deleted_at = await restore_by_id(self.shard, self.pool, region, user_ids, self.read_boards)
+        deleted_at = await self._when_done(deleted_at)
         held = set(await self.shard.command("LRANGE", keys.processing(region, self.worker), 0, -1))
         parts = _parts_of((raw for raw in raw_events if raw not in held), region, deleted_at)
-        for deletion in parts.deletions:
-            await take_entries(self.shard, region, deletion.user_id, deletion.timestamp)
         returned = 0
+        for deletion, raw in parts.deletions:
+            await self._give_back_deletion(deletion, raw)
+            returned += 1
         if parts.without_entries:
-            lists = (keys.queue(region), keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
+            lists = (keys.queue(region), keys.board(region), keys.board(GLOBAL))
             written = (key for raw in parts.without_entries for key in self._keys_of(user_id_of(raw)))
             returned += await self.shard.run("return_events", (*lists, *written), (region, *parts.without_entries))
         for event, fields in parts.with_entries:
             returned += await self._give_back_entries(event, fields)
         return returned
 
-    def _keys_of(self, user_id: str) -> tuple[str, str]:
-        return self.shard.keys.user(user_id), self.shard.keys.tombstone(user_id)
+    def _keys_of(self, user_id: str) -> tuple[str, str, str]:
+        keys = self.shard.keys
+        return keys.user(user_id), keys.tombstone(user_id), keys.returned_deletion(user_id)
+
+    async def _when_done(self, deleted_at: Mapping[str, int]) -> dict[str, int]:
+        """Return when deletions were done that Postgres has: those that were given back may have a later time there."""
+        if not deleted_at:
+            return {}
+        found = await self.shard.command("MGET", *map(self.shard.keys.returned_deletion, deleted_at))
+        done = dict(deleted_at)
+        for user_id, text in zip(deleted_at, found, strict=True):
+            written, _, given = (text or "").partition(" ")
+            if given and int(given) == deleted_at[user_id]:
+                done[user_id] = int(written)
+        return done
+
+    async def _give_back_deletion(self, deletion: Deletion, raw: str) -> None:
+        keys, region, user_id = self.shard.keys, self.region, deletion.user_id
+        boards = (keys.queue(region), keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
+        written = (*boards, *self._keys_of(user_id), keys.entries(user_id))
+        kept_seconds = max(deletion.tombstone_seconds, MIN_TOMBSTONE_SECONDS)
+        words: tuple[str | int, ...] = (user_id, region, deletion.timestamp, kept_seconds)
+
+        async def run(which: str, fields: Sequence[str]) -> int:
+            sets = sets_of(self.shard, region, fields)
+            args = (*words, which, raw, str(deletion.request_id), *fields)
+            found: int = await self.shard.run("return_deletion", (*written, *sets), args)
+            return found
+
+        outcome = -1
+        while outcome < 0:
+            fields = await entries_of(self.shard, user_id)
+            for first in range(ENTRIES_PER_CALL, len(fields), ENTRIES_PER_CALL):
+                await run("part", fields[first : first + ENTRIES_PER_CALL])
+            outcome = await run("last", fields[:ENTRIES_PER_CALL])
 
     async def _give_back_entries(self, event: ScoreEvent, fields: dict[str, Any]) -> int:
         keys, region, boards = self.shard.keys, self.region, await self.read_boards()
@@ -97,10 +133,11 @@ def _parts_of(raw_events: Iterable[str], region: str, deleted_at: Mapping[str, i
             parts.without_entries.append(raw)  # it goes the queue's way to the dead letters
             continue
         if isinstance(event, Deletion):
-            parts.deletions.append(event)
-        elif event.timestamp <= deleted_at.get(event.user_id, -1):
+            parts.deletions.append((event, raw))
             continue
-        elif event.entries:
+        if event.timestamp <= deleted_at.get(event.user_id, -1):
+            continue
+        if event.entries:
             fields = orjson.loads(raw)
             parts.with_entries.append((event, fields))
             if event.score is None:

@@ -258,19 +258,21 @@ SELECT setval('board_ids', GREATEST(last_value, (SELECT max(id) FROM boards), (S
 FROM board_ids
 
 -- name: delete_players
--- $1 user_ids, $2 µs of the deletion, $3 µs until which tokens may be valid: arrays of one length, each user_id once.
--- Needs lock_admissions. Rows, entries and passwords that are newer stay.
+-- $1 user_ids, $2 µs of the deletion, $3 µs until which tokens may be valid, $4 µs at which it was done: arrays of one
+-- length, each user_id once. Needs lock_admissions. Rows and entries that are newer stay, and passwords from after $4.
 WITH event AS (
     SELECT user_id, TIMESTAMP 'epoch' + micros * INTERVAL '1 microsecond' AS deleted_at,
-           TIMESTAMP 'epoch' + until_micros * INTERVAL '1 microsecond' AS tokens_until
-    FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS given (user_id, micros, until_micros)
+           TIMESTAMP 'epoch' + until_micros * INTERVAL '1 microsecond' AS tokens_until,
+           TIMESTAMP 'epoch' + written_micros * INTERVAL '1 microsecond' AS written_at
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
+         AS given (user_id, micros, until_micros, written_micros)
 ), remembered AS (
     INSERT INTO deleted_players (user_id, deleted_at, tokens_until) SELECT user_id, deleted_at, tokens_until FROM event
     ON CONFLICT (user_id) DO UPDATE SET deleted_at = EXCLUDED.deleted_at, tokens_until = EXCLUDED.tokens_until
     WHERE deleted_players.deleted_at < EXCLUDED.deleted_at
 ), passwords AS (
     DELETE FROM accounts USING event
-    WHERE accounts.user_id = event.user_id AND accounts.created_at <= event.deleted_at
+    WHERE accounts.user_id = event.user_id AND accounts.created_at <= event.written_at
 ), standings AS (
     DELETE FROM entries USING event
     WHERE entries.user_id = event.user_id AND entries.updated_at <= event.deleted_at
@@ -641,6 +643,11 @@ SET id = EXCLUDED.id, version = EXCLUDED.version, gone = FALSE, rules = EXCLUDED
 WHERE boards.gone
 RETURNING name, id, version, gone, rules, FALSE AS everywhere
 
+-- name: pass_board_id
+-- $1 id. No id is given out any more that is not later. Needs the main board's row. Nothing when there would have been none
+SELECT setval('board_ids', $1::bigint) FROM board_ids
+WHERE last_value < $1::bigint OR (last_value = $1::bigint AND NOT is_called)
+
 -- name: remove_board
 -- $1 name. Nothing when there is none, or it is gone everywhere
 WITH removed AS (
@@ -694,6 +701,14 @@ WHERE id = ANY($1::bigint[]) AND NOT gone
 SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere FROM boards
 WHERE NOT $1::boolean OR everywhere_at IS NULL
 ORDER BY name
+
+-- name: living_boards
+-- Those that are not gone
+SELECT name, id, version, gone, rules, everywhere_at IS NOT NULL AS everywhere FROM boards WHERE NOT gone
+
+-- name: boards_after
+-- $1 name, $2 names at most. Result: name, of those after that one that are not gone, in order
+SELECT name FROM boards WHERE name > $1 AND NOT gone AND id <> 0 ORDER BY name LIMIT $2
 
 -- name: note_everywhere
 -- $1 name, $2 id, $3 version, $4 gone

@@ -12,7 +12,7 @@ import redis.asyncio as redis
 from leaderboard_core.boards import Board, Definition, Rules
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.definitions import overtake, read_saved, state
-from leaderboard_core.redis.definitions import read_definition, restore_definitions
+from leaderboard_core.redis.definitions import list_names, read_definition, read_living, read_names, restore_definitions
 from tests.conftest import Start, admit
 from tests.integration.leaderboard_service.definitions.test_everywhere import Replicas, cut_off, paused, replicas
 from tests.integration.leaderboard_service.definitions.test_many_boards import LAPS, names, remove
@@ -22,6 +22,7 @@ from tests.support.proxy import proxy
 from tests.support.service import Api
 from tests.support.waiting import eventually
 from tests.support.worker import drained, working
+from worker_service.recovery.definitions import known_boards
 
 __all__ = ["replicas"]
 
@@ -153,6 +154,91 @@ async def test_what_only_redis_knows_of_boards_comes_back_to_postgres(
     new = int(str(await all_redis.get("board:new")).split()[0])
     assert new > 5
     assert await all_redis.get("board:kept") == "1 1"
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_the_first_new_board_after_a_restore_of_postgres_alone_takes_no_id_that_a_redis_has(
+    any_api: Api, databases: RegionDatabases, kept: int, lost: int
+) -> None:
+    """Before any worker has compared them."""
+    pool = databases["GLOBAL"]
+    for number in range(kept + lost):
+        assert (await any_api.define({}, f"board-{number}")).status_code == 201
+    assert (await remove(any_api, f"board-{kept + lost - 1}")).status_code == 200
+    await pool.execute(f"DELETE FROM boards WHERE id > {kept}; DELETE FROM dead_boards")
+    await pool.execute(f"ALTER SEQUENCE board_ids RESTART WITH {kept + 1}")
+    assert (await any_api.define({}, "new")).status_code == 201
+    ids = [str(await shard.client.get(shard.keys.definition("new"))) for shard in any_api.services.shard_map.shards]
+    assert set(ids) == {f"{kept + lost + 1} 1"}
+
+
+async def test_a_worker_raises_the_ids_after_a_restore_and_tells_redis_that_do_not_keep_them(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
+) -> None:
+    """A Redis of before this version, and a board whose name nobody has any more."""
+    api, pool = await start(), databases["GLOBAL"]
+    assert (await api.define({}, "kept")).status_code == 201
+    await all_redis.delete("shard:last_board_id")
+
+    async def is_kept() -> bool:
+        return await all_redis.get("shard:last_board_id") == "1"
+
+    async with working(environ, heartbeats=True):
+        await eventually(is_kept)
+    await all_redis.set("shard:last_board_id", "9")
+
+    async def is_raised() -> bool:
+        return bool(await pool.fetchval("SELECT last_value = 9 FROM board_ids"))
+
+    async with working(environ, heartbeats=True):
+        await eventually(is_raised)
+
+
+async def test_names_of_boards_that_are_gone_are_not_walked_over(
+    any_api: Api, databases: RegionDatabases, environ: dict[str, str]
+) -> None:
+    """They stay, so that their boards do; lists and whoever restores entries look at the others alone."""
+    api, shards = any_api, any_api.services.shard_map.shards
+    for name in ("anew", "gone", "laps"):
+        assert (await api.define({}, name)).status_code == 201
+    for name in ("anew", "gone"):
+        assert (await remove(api, name)).status_code == 200
+    assert (await api.define({}, "anew")).status_code == 201
+    for shard in shards:
+        assert await read_names(shard) >= {"anew", "gone", "laps"}
+        assert await read_living(shard) == {"anew", "laps"}
+        assert await list_names(shard, "", 2) == ["anew", "laps"]
+        assert await list_names(shard, "laps", 2) == ["main"]
+        there = await known_boards(shard, databases["GLOBAL"], shards)
+        assert {board.name for board in there.values()} == {"main", "anew", "laps"}
+    await databases["GLOBAL"].execute("DELETE FROM boards WHERE name = 'laps'")
+    if len(shards) > 1:
+        there = await known_boards(shards[0], databases["GLOBAL"], shards)
+        assert {board.name for board in there.values()} == {"main", "anew", "laps"}, "a Redis has it"
+    for name in ("anew", "laps"):
+        assert (await remove(api, name)).status_code == 200
+    assert await names(api) == ["main"]
+
+
+async def test_a_redis_that_a_version_before_has_told_lists_its_boards(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
+) -> None:
+    """A worker puts their names into order; until then all names are read."""
+    api = await start()
+    for name in ("kept", "old", "also"):
+        assert (await api.define({}, name)).status_code == 201
+    assert (await remove(api, "old")).status_code == 200
+    await all_redis.delete("shard:boards")
+    assert await names(api) == ["also", "kept", "main"]
+    shards = api.services.shard_map.shards
+
+    async def in_order() -> bool:
+        return all([await read_living(shard) == {"also", "kept"} for shard in shards])
+
+    async with working(environ, heartbeats=True):
+        await eventually(in_order)
+    assert await names(api) == ["also", "kept", "main"]
 
 
 async def test_a_version_that_was_stated_meanwhile_is_not_counted_on(databases: RegionDatabases) -> None:

@@ -193,6 +193,21 @@ async def test_refusals_have_their_codes_and_change_nothing(api: Api, all_redis:
     assert forced.json()["score"] == -9
 
 
+async def test_what_a_token_may_submit_is_the_same_in_one_call_and_in_many(api: Api) -> None:
+    own, item = await api.register("ann", "EU"), {"user_id": "ann", "region": "EU", "score": 2}
+    refusals = {"user_id": ("bob", 403), "region": ("NA", 409), "force": (True, 403)}
+    for field, (value, status) in refusals.items():
+        one = await api.post("/score", {**item, field: value}, token=own)
+        many = await api.post("/scores", {"scores": [{**item, field: value}]}, token=own)
+        assert one.status_code == status
+        without_ids = [{**body, "request_id": ""} for body in (one.json(), *many.json()["results"])]
+        assert {**without_ids[0], "ok": False} == {**without_ids[1], "ok": False}
+    bodies = ("/score", item), ("/scores", {"scores": [item]})
+    answers = [await api.post(path, body, token=api.admin_token()) for path, body in bodies]
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert len({answer.json()["message"] for answer in answers}) == 1
+
+
 async def test_a_games_end_on_several_boards_is_one_call(any_api: Api) -> None:
     await define_on(
         any_api.services.shard_map,

@@ -30,6 +30,7 @@ from worker_service.recovery.sweep import ENTRIES_PER_CALL, Interrupted, Sweeper
 
 KILLS = Board("kills", 1, 1, Rules(operator="best"))
 COINS = Board("coins", 2, 1, Rules(operator="sum", ties="earliest", regions=False))
+OF_ANOTHER = f"laps.9:all {START} 7 0"
 PLAYERS = {"alice": "EU", "bob": "EU", "carol": "NA", "dave": "ASIA"}
 
 
@@ -57,6 +58,9 @@ class System:
             entry = replace(entry, key=0, member="", base_at=START, removed=True)
         field = f"{board.name}.{board.id}:all"
         await shard.client.hset(shard.keys.entries(user_id), field, encode(entry))
+        # As if it had come back; and one of a board that is there.
+        kept = str(await shard.client.hget(shard.keys.user(user_id), "returned_entries") or OF_ANOTHER)
+        await shard.client.hset(shard.keys.user(user_id), "returned_entries", f"{kept}\n{field} {START} 7 0")
         places = ("GLOBAL", region) if board.rules.regions else ("GLOBAL",)
         for place in () if removed else places:
             await shard.client.zadd(shard.keys.entry_set(field, place), {entry.member: entry.key})
@@ -72,6 +76,11 @@ class System:
                 found += [
                     f"{key} {field}" for field in map(str, await shard.client.hkeys(key)) if field.startswith(name)
                 ]
+            async for key in shard.client.scan_iter("*user:*"):
+                if await shard.client.type(key) == "hash":
+                    kept = str(await shard.client.hget(key, "returned_entries") or OF_ANOTHER).split("\n")
+                    assert kept[0] == OF_ANOTHER
+                    found += [f"{key} {line}" for line in kept if line.startswith(name)]
         for region in self.databases.regions:
             rows = await self.databases[region].fetch("SELECT user_id FROM entries WHERE board_id = $1", board.id)
             found += [row["user_id"] for row in rows]
@@ -262,7 +271,7 @@ async def test_a_redis_that_was_not_told_keeps_its_entries(system: System) -> No
     await shard.client.set("board:kills", "1 1")
     with pytest.raises(Interrupted, match="not told yet"):
         await system.sweeper().sweep_one()
-    assert len(await system.traces(KILLS)) == 3
+    assert len(await system.traces(KILLS)) == 4
     await shard.client.delete("board:kills")
     await system.let_time_pass()
     with pytest.raises(Interrupted, match="not told yet"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -59,22 +60,34 @@ def returning(shard: Shard, databases: RegionDatabases) -> Returning:
     return Returning(shard, "EU", databases["EU"], "worker-1", boards)
 
 
-def without_times(state: Entry) -> Entry:
-    """What may not change on the way back: all but when it was, and what that hides."""
-    return replace(state, clock=0, base_at=0)
+COUNT = re.compile(r"^(\S+ \S+ \d+) \d+")
+"""The count of submits in a state, as a hash has it."""
+
+
+def without_times(state: Entry, *, counted: bool = True) -> Entry:
+    """What may not change on the way back: all but when it was, and what that hides.
+
+    The greater count of submits stays, whatever hides its state: it may be a predecessor's, if that came back before
+    its deletion did, and is not `counted`.
+    """
+    return replace(state, clock=0, base_at=0, submits=state.submits if counted else 0)
 
 
 async def compared(shard_map: ShardMap, databases: RegionDatabases, *writers: Writer) -> None:
     """See that Redis and Postgres have the same entries and cards, which are those of their writers but for times."""
     found = await entry_rows(databases["EU"])
     hashes = await hashes_on(shard_map)
+    made_anew = {writer.user_id for writer in writers if writer.deleted_at}
     in_postgres: dict[str, dict[str, str]] = {}
     for (user_id, _), state in found.items():
         in_postgres.setdefault(user_id, {})[field_of(state)] = encode(state)
+    for user_id in made_anew & hashes.keys():
+        for fields in (hashes[user_id], in_postgres[user_id]):
+            fields |= {field: COUNT.sub(r"\1 0", text) for field, text in fields.items()}
     assert hashes == in_postgres
     assert await sets_on(shard_map) == sets_of_hashes(hashes)
-    assert {name: without_times(state) for name, state in found.items()} == {
-        (writer.user_id, board_id): without_times(state)
+    assert {name: without_times(state, counted=name[0] not in made_anew) for name, state in found.items()} == {
+        (writer.user_id, board_id): without_times(state, counted=writer.user_id not in made_anew)
         for writer in writers
         for board_id, state in writer.entries.items()
     }
@@ -94,11 +107,11 @@ async def compared(shard_map: ShardMap, databases: RegionDatabases, *writers: Wr
         assert max([0, *clocks]) <= int(clock or updated_at), "its next write comes after all of them"
 
 
-def random_plan(chance: random.Random, *, deletes: bool) -> list[Operation]:
-    kinds: tuple[Kind, ...] = ("submit", "submit", "submit", "submit", "force", "remove", "main")
+def random_plan(chance: random.Random) -> list[Operation]:
+    kinds: tuple[Kind, ...] = ("submit", "submit", "submit", "submit", "force", "remove", "main", "delete")
     plan: list[Operation] = [("main", 0, 7)]
     for _ in range(chance.randint(0, 12)):
-        kind: Kind = chance.choice((*kinds, "delete") if deletes else kinds)
+        kind: Kind = chance.choice(kinds)
         plan.append((kind, chance.choice((17, 18, 19)), chance.choice((0, 1, 2, 3, 2**53 - 1, -(2**53 - 1)))))
     return plan
 
@@ -115,7 +128,7 @@ async def test_what_is_lost_and_comes_back_in_any_order_ends_as_its_writer_left_
         writers = []
         held: dict[tuple[Shard, int], list[str]] = {}
         for number in range(25):
-            plan = random_plan(chance, deletes=workers == 1)
+            plan = random_plan(chance)
             end = written(f"p{number}", *plan)
             kept = chance.randint(0, len(plan))
             behind = written(f"p{number}", *plan[:kept])
@@ -260,6 +273,106 @@ async def test_a_deletion_that_comes_back_takes_the_entries_from_before_it(
     await given_back(shard, databases, deletion("alice", alice.clock + 1))
     assert await shard.client.exists(shard.keys.entries("alice"), shard.keys.user("alice")) == 0
     assert await shard.client.keys("*leaderboard*") == []
+
+
+@pytest.mark.parametrize("plan", [PLAN[:1], PLAN], ids=["card", "entries"])
+@pytest.mark.parametrize("anew", [False, True])
+async def test_a_deletion_takes_what_another_worker_has_given_back_before_it(
+    shard: Shard, databases: RegionDatabases, plan: list[Operation], anew: bool
+) -> None:
+    """What came back has got a time that is later than the deletion's; and so may the player who was made anew."""
+    alice = written("alice", *plan, ("delete", 0, 0))
+    if anew:
+        alice.do(("main", 0, 3))
+    number = len(plan)
+    before, deleted, after = alice.events[:number], alice.events[number], alice.events[number + 1 :]
+    queued = (await given_back(shard, databases, *before))[0]
+    assert await shard.client.zscore(shard.keys.board("EU"), "alice") == 7
+    queued += (await given_back(shard, databases, deleted))[0]
+    assert await shard.client.exists(shard.keys.entries("alice"), shard.keys.user("alice")) == 0
+    assert await shard.client.keys("*leaderboard*") == []
+    queued += (await given_back(shard, databases, *after))[0] if after else []
+    for events in (queued, queued[::-1]):
+        for one in events:
+            await saved_on(shard, databases, json.dumps(one))
+        assert await entry_rows(databases["EU"]) == {}
+        assert {user_id: score for user_id, (_, score, _) in (await rows(databases)).items()} == (
+            {"alice": 3} if anew else {}
+        )
+    assert await shard.client.hget(shard.keys.user("alice"), "score") == ("3" if anew else None)
+
+
+async def test_a_deletion_that_comes_last_leaves_the_player_made_anew_as_it_was(
+    shard: Shard, databases: RegionDatabases
+) -> None:
+    """The predecessor's password and secret came into its card, and an entry of it beside."""
+    before = written("alice", ("main", 0, 7), ("submit", 17, 5))
+    secret = {"credential": "self 1", "credential_at": str(before.updated_at), "protected": True}
+    old = event("alice", 7, timestamp=before.updated_at, **secret)
+    deleted = deletion("alice", before.clock + 1)
+    new = event("alice", 3, timestamp=before.clock + 2, credential="self 2", key=f"a b 1 {before.clock + 2}")
+    queued = (await given_back(shard, databases, new))[0]
+    queued += (await given_back(shard, databases, old, before.events[1]))[0]
+    assert await shard.client.hget(shard.keys.user("alice"), "credential") == "self 1"
+    more, player = await given_back(shard, databases, deleted)
+    assert (player["score"], player["credential"]) == ("3", "self 2")
+    assert not {"protected", "credential_at"} & player.keys()
+    assert await shard.client.exists(shard.keys.entries("alice")) == 0
+    for events in ([*queued, *more], [*more, *queued][::-1]):
+        for one in events:
+            await saved_on(shard, databases, json.dumps(one))
+        (row,) = await databases["EU"].fetch("SELECT score, protected, credential FROM leaderboard")
+        assert tuple(row) == (3, False, "self 2")
+        assert await entry_rows(databases["EU"]) == {}
+
+
+async def test_an_entry_of_the_player_made_anew_stays_when_the_card_goes(
+    shard: Shard, databases: RegionDatabases
+) -> None:
+    alice = written("alice", ("main", 0, 7), ("submit", 17, 5), ("delete", 0, 0), ("main", 0, 3), ("submit", 17, 4))
+    queued = (await given_back(shard, databases, alice.events[4]))[0]
+    queued += (await given_back(shard, databases, alice.events[0], alice.events[1]))[0]
+    queued += (await given_back(shard, databases, alice.events[2]))[0]
+    assert await shard.client.hget(shard.keys.user("alice"), "score") == "0"
+    queued += (await given_back(shard, databases, alice.events[3]))[0]
+    assert await shard.client.hget(shard.keys.user("alice"), "score") == "3"
+    for events in (queued, queued[::-1]):
+        for one in events:
+            await saved_on(shard, databases, json.dumps(one))
+        assert (await rows(databases))["alice"][1] == 3
+        assert {state.key for state in (await entry_rows(databases["EU"])).values()} == {4}
+
+
+async def test_a_deletion_that_comes_back_takes_many_entries_a_portion_at_a_time(
+    shard: Shard, databases: RegionDatabases
+) -> None:
+    alice = written("alice", ("main", 0, 7))
+    await put_on(shard, alice)
+    for number in range(450):
+        state = replace(STATE, window=f"all.{number}")
+        await shard.client.hset(shard.keys.entries("alice"), field_of(state), encode(state))
+        for region in ("EU", "GLOBAL"):
+            await shard.client.zadd(shard.keys.entry_set(field_of(state), region), {"alice": 5})
+    later = replace(STATE, window="all.later", clock=alice.clock + 9)
+    await shard.client.hset(shard.keys.entries("alice"), field_of(later), encode(later))
+    queued, player = await given_back(shard, databases, deletion("alice", alice.clock + 1))
+    assert await shard.client.hkeys(shard.keys.entries("alice")) == [field_of(later)]
+    assert (player["score"], queued[0]["timestamp"]) == ("0", alice.clock + 1), "that player's card is lost"
+    assert len(await shard.client.keys("*leaderboard*kills*")) == 0
+
+
+async def test_a_password_from_after_a_deletion_stays_whenever_that_comes_back(
+    shard: Shard, databases: RegionDatabases
+) -> None:
+    ended = 1_700_000_000_000_000
+    for name, at in (("before", ended - 5), ("after", ended + 5)):
+        await databases["EU"].execute(
+            "INSERT INTO accounts (user_id, password_hash, created_at) "
+            "VALUES ($1, '', TIMESTAMP 'epoch' + $2 * INTERVAL '1 microsecond')",
+            *(name, at),
+        )
+        await saved_on(shard, databases, deletion(name, ended + 10, written=ended))
+    assert await databases["EU"].fetchval("SELECT array_agg(user_id) FROM accounts") == ["after"]
 
 
 async def test_an_entry_that_was_written_later_does_not_keep_a_card_away(

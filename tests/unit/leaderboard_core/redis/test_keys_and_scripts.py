@@ -28,9 +28,12 @@ def test_the_names_of_the_keys() -> None:
     assert keys.user_bucket("alice") == "bucket:user:alice"
     assert keys.region_bucket("EU") == "bucket:region:EU"
     assert keys.tombstone("alice") == "deleted:alice"
+    assert keys.returned_deletion("alice") == "deleted:alice/returned"
     assert keys.definition("main") == "board:main"
     assert keys.rules("main") == "board:main:rules"
     assert keys.board_names == "boards"
+    assert keys.living_boards == "shard:boards"
+    assert keys.last_board_id == "shard:last_board_id"
     assert keys.trial == "shard:trial"
     assert keys.entries("alice") == "entries:alice"
 

@@ -10,7 +10,8 @@ with, for an event that was written before or after that and comes back later.
 A player of whom nothing is known, here or in Postgres, has lost its card, which may come back later than its entries: it
 gets one with 0, as with the first entry of a new player, and `returned` says that any other one is newer.
 
-KEYS  1 queue   2 region's board   3 GLOBAL board   4 player's hash   5 tombstone   6 player's entries
+KEYS  1 queue   2 region's board   3 GLOBAL board   4 player's hash   5 tombstone   6 when that was given back
+      7 player's entries
       then for each entry: 1 set of the region   2 GLOBAL set (1 and 2 may be the same)
 ARGV  1 user_id   2 region   3 name   4 request_id   5 timestamp of the event
       then a text per entry, in the order of the keys: its field and its state, with a NUL between them
@@ -19,13 +20,15 @@ Result number of entries that came back
 --@include merge_entry
 --@include place_entry
 --@include entry_event
+--@include returned
 local call, format = redis.call, string.format
 local user_id, timestamp = ARGV[1], tonumber(ARGV[5])
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 local player = call('HMGET', KEYS[4], 'region', 'updated_at', 'since', 'clock', 'returned_entries')
 local deleted_at = player[3] or call('GET', KEYS[5]) or '0'
-if timestamp <= tonumber(deleted_at) then
+local deleted = deleted_at ~= '0' and written_at(call('GET', KEYS[6]), deleted_at) or '0'
+if timestamp <= tonumber(deleted) then
   return 0
 end
 
@@ -61,10 +64,7 @@ if not player[1] then
     .. ',"request_id":' .. cjson.encode(ARGV[4]) .. '}')
 end
 
-local times = {}
-for field, given_at, clock, base_at in string.gmatch(player[5] or '', '(%S+) (%d+) (%d+) (%d+)') do
-  times[field] = {given_at = given_at, clock = clock, base_at = base_at}
-end
+local times = read_times(player[5])
 
 local function with_times(entry, clock, base_at)
   return table.concat({entry.key, entry.tie, clock, entry.submits, base_at, entry.best}, ' ') .. entry.more
@@ -76,7 +76,7 @@ end
 
 local returned, moved = 0, false
 for i, entry in ipairs(given) do
-  local kept = call('HGET', KEYS[6], entry.field)
+  local kept = call('HGET', KEYS[7], entry.field)
   local here, known, before = kept and read_entry(kept), times[entry.field], kept
   if known and not (here and here.clock == known.given_at) then
     known = nil
@@ -92,9 +92,12 @@ for i, entry in ipairs(given) do
     if here then
       base_at = later(base_at, here.base_at)
     end
+    if deleted ~= deleted_at then
+      base_at = later(base_at, deleted_at) -- states of the predecessor have got times up to that
+    end
     local after = with_times(state, stamp, base_at)
-    call('HSET', KEYS[6], entry.field, after)
-    place_entry(KEYS[2 * i + 5], KEYS[2 * i + 6], user_id, kept, after)
+    call('HSET', KEYS[7], entry.field, after)
+    place_entry(KEYS[2 * i + 6], KEYS[2 * i + 7], user_id, kept, after)
     push(entry, after, stamp)
     times[entry.field] = {given_at = stamp, clock = state.clock, base_at = state.base_at}
     returned, moved = returned + 1, true
@@ -105,10 +108,6 @@ for i, entry in ipairs(given) do
   end
 end
 if moved then
-  local lines = {}
-  for field, known in pairs(times) do
-    lines[#lines + 1] = table.concat({field, known.given_at, known.clock, known.base_at}, ' ')
-  end
-  call('HSET', KEYS[4], 'clock', stamp, 'returned_entries', table.concat(lines, '\n'))
+  call('HSET', KEYS[4], 'clock', stamp, 'returned_entries', write_times(times))
 end
 return returned

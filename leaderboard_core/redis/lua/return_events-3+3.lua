@@ -5,40 +5,28 @@ meanwhile comes onto the boards and into the queue as a new write, unless the pl
 deleted, later. Workers may hold events of one player, and the older be given back first: the hash keeps which one it
 was and the time that it got, `returned`, so that the newer one is not taken for older than that. A later write of the
 card replaces the score, the name and the key of an event; a secret or a first password that it does not know of is none
-of these, and comes back into what the later write has made. Entries come back by return_entries.
+of these, and comes back into what the later write has made. Should the event turn out to be a predecessor's, the hash
+keeps in `merged` its time and what was there before. Entries come back by return_entries, deletions by return_deletion.
 
-KEYS  1 queue   2 region's board   3 GLOBAL board   4 whether there are tombstones
-      then for each event: 1 its player's hash   2 tombstone (those of nobody for what is no event of a player)
+KEYS  1 queue   2 region's board   3 GLOBAL board
+      then for each event: 1 its player's hash   2 tombstone   3 when that was given back (those of nobody for what is no
+         event of a player)
 ARGV  1 region   then events, JSON, without entries
 Result number of events that came back
 ]]
 --@include restore_player
+--@include returned
+--@include card_event
 local call = redis.call
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 
-local function delete(user_id, key, tombstone, deleted_at)
-  local kept = call('HMGET', key, 'region', 'updated_at', 'since')
-  if kept[1] == ARGV[1] and tonumber(kept[2]) <= tonumber(deleted_at) then
-    call('ZREM', KEYS[2], user_id)
-    call('ZREM', KEYS[3], user_id)
-    call('DEL', key)
-    kept[1] = false
-  end
-  if not kept[1] and tonumber(call('GET', tombstone) or '0') < tonumber(deleted_at) then
-    call('SET', tombstone, deleted_at)
-    call('SET', KEYS[4], '1')
-  elseif kept[1] == ARGV[1] and tonumber(kept[3] or '0') < tonumber(deleted_at) then
-    call('HSET', key, 'since', deleted_at)
-  end
-end
-
 -- The event of a player as the later write left it, with a credential that was lost; nil where nothing was.
-local function merge(event, key, last)
-  local kept = call('HMGET', key, 'name', 'score', 'protected', 'credential', 'credential_at', 'key', 'returned', 'updated_at', 'submits', 'metadata')
+local function merge(event, key, last, timestamp)
+  local kept = call('HMGET', key, 'protected', 'credential', 'credential_at', 'key', 'returned', 'updated_at', 'merged')
   local at = type(event.credential_at) == 'string' and event.credential_at or '0'
-  local newer = tonumber(at) > tonumber(kept[5] or '0') and event.credential ~= kept[4]
-  local protects = event.protected == true and not kept[3]
+  local newer = tonumber(at) > tonumber(kept[3] or '0') and event.credential ~= kept[2]
+  local protects = event.protected == true and not kept[1]
   if not newer and not protects then
     return nil
   end
@@ -47,43 +35,42 @@ local function merge(event, key, last)
   local function add(field, value)
     fields[#fields + 1], fields[#fields + 2] = field, value
   end
-  local merged = {user_id = event.user_id, region = ARGV[1], request_id = event.request_id, name = kept[1],
-    protected = (kept[3] or protects) and true or nil, credential = kept[4] or nil, credential_at = kept[5] or nil}
   if protects then
     add('protected', '1')
   end
   if newer then
-    merged.credential, merged.credential_at = event.credential, at
     add('credential', event.credential)
     add('credential_at', at)
   end
-  if kept[6] then
-    merged.key = string.gsub(kept[6], '%d+$', stamp)
-    add('key', merged.key)
+  if kept[4] then
+    add('key', (string.gsub(kept[4], '%d+$', stamp)))
   end
-  local written, given = string.match(kept[7] or '', '^(%d+) (%d+)$')
-  if given == kept[8] then
+  local written, given = string.match(kept[5] or '', '^(%d+) (%d+)$')
+  if given == kept[6] then
     add('returned', written .. ' ' .. stamp)
+    local merged_at, before = string.match(kept[7] or '', '^(%d+) (.*)$')
+    before = before or table.concat({kept[1] and '1' or '0', kept[3] or '0', kept[2] or ''}, ' ')
+    add('merged', string.format('%.0f', math.max(tonumber(merged_at or '0'), tonumber(timestamp))) .. ' ' .. before)
   end
   call('HSET', key, unpack(fields))
   call('HDEL', key, 'clock')
-  -- Numbers as they are: cjson would round them.
-  return string.sub(cjson.encode(merged), 1, -2) .. ',"score":' .. kept[2] .. ',"timestamp":' .. stamp
-    .. (kept[9] and ',"submits":' .. kept[9] or '') .. (kept[10] and ',"metadata":' .. kept[10] or '') .. '}'
+  return card_event(key, event.user_id, ARGV[1], event.request_id)
 end
 
-local function write(raw, event, key, tombstone, timestamp, score)
+local function write(raw, event, key, tombstone, returned, timestamp, score)
   local kept = call('HMGET', key, 'region', 'updated_at', 'since', 'clock', 'returned', 'returned_entries')
-  local deleted_at = kept[3] or call('GET', tombstone) or '0'
-  -- Entries move the clock, and leave the card as it was.
-  local card, last = tonumber(kept[2] or deleted_at), tonumber(kept[4] or kept[2] or deleted_at)
-  if (kept[1] and kept[1] ~= ARGV[1]) or card == tonumber(timestamp) then
+  if kept[1] and (kept[1] ~= ARGV[1] or tonumber(kept[2]) == tonumber(timestamp)) then
     return raw
   end
-  local written, given = string.match(kept[5] or '', '^(%d+) (%d+)$')
-  local newest = tonumber(given) == card and tonumber(written) or card
-  if newest >= tonumber(timestamp) then
-    return kept[1] and tonumber(timestamp) > tonumber(deleted_at) and merge(event, key, last) or nil
+  local deleted_at = kept[3] or call('GET', tombstone) or '0'
+  local deleted = deleted_at ~= '0' and written_at(call('GET', returned), deleted_at) or '0'
+  if tonumber(timestamp) <= tonumber(deleted) then
+    return nil
+  end
+  -- Entries move the clock, and leave the card as it was.
+  local last = tonumber(kept[4] or kept[2] or deleted_at)
+  if kept[1] and tonumber(written_at(kept[5], kept[2])) >= tonumber(timestamp) then
+    return merge(event, key, last, timestamp)
   end
   -- A time of its own: whatever asks for the latest writes only has to find it among them.
   local stamp = string.format('%.0f', math.max(now, last + 1, tonumber(timestamp) + 1))
@@ -116,14 +103,10 @@ for i = 2, #ARGV do
   local decoded, event = pcall(cjson.decode, raw)
   local timestamp, score = string.match(raw, '"timestamp":%s*(%d+)'), string.match(raw, '"score":%s*(-?%d+)')
   -- What is no event of a player goes the queue's way to the dead letters.
-  local key, tombstone = KEYS[2 * i + 1], KEYS[2 * i + 2]
+  local key = KEYS[3 * i - 2]
   local known = decoded and type(event) == 'table' and event.region == ARGV[1] and type(event.user_id) == 'string'
-  if known and timestamp and string.sub(key, -#event.user_id) == event.user_id then
-    if event.deleted == true then
-      delete(event.user_id, key, tombstone, timestamp)
-    elseif type(event.name) == 'string' and score then
-      raw = write(raw, event, key, tombstone, timestamp, score)
-    end
+  if known and timestamp and score and type(event.name) == 'string' and string.sub(key, -#event.user_id) == event.user_id then
+    raw = write(raw, event, key, KEYS[3 * i - 1], KEYS[3 * i], timestamp, score)
   end
   if raw then
     call('LPUSH', KEYS[1], raw)
