@@ -1,4 +1,4 @@
-"""`leaderboard boards`: show the boards and their rules, state them from a file, and delete boards."""
+"""`leaderboard boards`: show the boards and their rules, state them from a file, delete boards, and import scores."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import typer
 
 from leaderboard_cli.boards_file import BadFile, Boards, as_text, read_boards
 from leaderboard_cli.commands.access import call_system, server_access
+from leaderboard_cli.commands.board_import import import_command
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, fail
 from leaderboard_client import Client, DefinedBoard
 
-app = typer.Typer(no_args_is_help=True, help="The boards and their rules: show or state them, or delete some.")
+app = typer.Typer(no_args_is_help=True, help="The boards: show or state their rules, delete some, or import scores.")
+app.command("import")(import_command)
 
 T = TypeVar("T")
 
