@@ -38,7 +38,7 @@ class _Rate(ProgressColumn):
     """Lines a second."""
 
     def render(self, task: Task) -> Text:
-        done, seconds = task.fields.get("lines", 0), task.elapsed or 0
+        done, seconds = task.fields.get("lines", 0), task.finished_time or task.elapsed or 0
         return Text(f"{done:,} lines, {done / seconds:,.0f}/s" if seconds else "")
 
 

@@ -12,8 +12,9 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import asyncpg
 
 from leaderboard_core.backoff import Backoff
-from leaderboard_core.boards import Board
-from leaderboard_core.errors import Unavailable, describe
+from leaderboard_core.boards import ALL, Board, Place
+from leaderboard_core.entries import Entry, decode, merge
+from leaderboard_core.errors import Unavailable, WarmingUp, describe
 from leaderboard_core.postgres import imports, sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
 from leaderboard_core.postgres.fencing import Fence, Fenced
@@ -22,7 +23,7 @@ from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
 from worker_service.importing.players import Claimed, Known, all_of, claimed, find
 from worker_service.importing.states import Before, Outcome, Problem, State, judge, rows_of
 from worker_service.recovery.definitions import known_boards
-from worker_service.recovery.entries import restore_entries
+from worker_service.recovery.entries import entry_of, restore_entries
 from worker_service.recovery.restore import RebuildInterrupted, fetched, restore, restore_deletions
 from worker_service.saving.batch import Batch
 from worker_service.saving.dead_boards import DeadBoards
@@ -32,6 +33,7 @@ PATIENCE_SECONDS = 60.0
 BACKOFF = Backoff(first=0.1, most=2.0, jitter=0.5)
 _PASSING = (
     Unavailable,
+    WarmingUp,
     Fenced,
     Claimed,
     PostgresUnavailable,
@@ -176,7 +178,7 @@ class Importer:
         board_ids = sorted({state.board.id for state in states if not state.board.is_main})
         boards = await known_boards(shard, self._databases[GLOBAL], self._map.shards)
         if part not in done:
-            before = await _before(pool, user_ids, board_ids)
+            before = await _before(part, pool, user_ids, [boards[one] for one in board_ids if one in boards])
             if until is not None and asyncio.get_running_loop().time() > until:
                 raise Claimed("it took longer than user_ids can be held")
             await imports.note_begun(pool, part.name)
@@ -214,16 +216,36 @@ class Importer:
         return self._nonces[shard]
 
 
-async def _before(pool: Pool, user_ids: Sequence[str], board_ids: Sequence[int]) -> Before:
-    """Read what Postgres has. Raises RebuildInterrupted."""
+async def _before(part: Part, pool: Pool, user_ids: Sequence[str], boards: Sequence[Board]) -> Before:
+    """Read what there is, of each entry what stands of Postgres' and Redis'. Raises RebuildInterrupted, Unavailable."""
     cards = await fetched(pool.fetch(sql.load("players_by_id"), user_ids))
-    entries = await _entries_on(pool, user_ids, board_ids)
+    names = {board.id: board.name for board in boards}
+    states = [entry_of(row, names[row["board_id"]]) for row in await _entries_on(pool, user_ids, list(names))]
+    states += await _entries_in(part, user_ids, boards)
+    entries: dict[tuple[str, int], Entry] = {}
+    for state in states:
+        at = (state.user_id, state.board_id)
+        entries[at] = merge(entries[at], state) if at in entries else state
     deletions = await fetched(pool.fetch(sql.load("deletions_by_id"), user_ids))
     return Before(
         {row["user_id"]: row["micros"] for row in cards},
-        {(row["user_id"], row["board_id"]): row for row in entries},
+        entries,
         {row["user_id"]: row["micros"] for row in deletions},
     )
+
+
+async def _entries_in(part: Part, user_ids: Sequence[str], boards: Sequence[Board]) -> list[Entry]:
+    if not boards:
+        return []
+    fields = [Place(board, ALL, part.region).entry_field for board in boards]
+    reads = [("HMGET", part.shard.keys.entries(user_id), *fields) for user_id in user_ids]
+    answers: list[list[str | None]] = await part.shard.pipeline(reads)
+    return [
+        decode(text, user_id, board.id, board.name, ALL)
+        for user_id, texts in zip(user_ids, answers, strict=True)
+        for board, text in zip(boards, texts, strict=True)
+        if text
+    ]
 
 
 async def _entries_on(pool: Pool, user_ids: Sequence[str], board_ids: Sequence[int]) -> Sequence[asyncpg.Record]:
@@ -238,6 +260,6 @@ def _reason(error: BaseException) -> str:
             return "a Redis is being filled anew"
         case Unavailable() if notes := getattr(error, "__notes__", ()):
             return str(notes[0])
-        case Unavailable() | Claimed() | PostgresUnavailable() | RebuildInterrupted():
+        case Unavailable() | WarmingUp() | Claimed() | PostgresUnavailable() | RebuildInterrupted():
             return str(error)
     return describe(error)

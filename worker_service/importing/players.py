@@ -25,11 +25,13 @@ Result = TypeVar("Result")
 class Known(NamedTuple):
     """A player as Redis has it; `region` is "" of one who is not there.
 
-    `deleted_at` is when a player of that user_id was deleted (µs), 0 when that is unknown.
+    `deleted_at` is when a player of that user_id was deleted, `updated_at` when the card was written (µs, 0 when that
+    is unknown).
     """
 
     region: str
     deleted_at: int
+    updated_at: int
     name: str
     protected: bool
     credential: str
@@ -109,13 +111,13 @@ async def _find_on(shard: Shard, user_ids: Sequence[str]) -> list[tuple[str, Kno
     written = (key for user_id in user_ids for key in (keys.user(user_id), keys.tombstone(user_id)))
     answer: list[str] = await shard.run("find_users", (keys.admission, keys.board(GLOBAL), *written), (keys.user(""),))
     found = []
-    for user_id, region, deleted_at, name, protected, credential in zip(
-        user_ids, answer[::5], answer[1::5], answer[2::5], answer[3::5], answer[4::5], strict=True
-    ):
+    for at, user_id in enumerate(user_ids):
+        region, deleted_at, updated_at, name, protected, credential = answer[6 * at : 6 * at + 6]
         if region == "-":
             await shard.report_incomplete(user_id)
             raise WarmingUp(f"{user_id} is on a board without a card, which a worker mends.")
-        found.append((user_id, Known(region, int(deleted_at), name, protected == "1", credential)))
+        player = Known(region, int(deleted_at), int(updated_at), name, protected == "1", credential)
+        found.append((user_id, player))
     return found
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from leaderboard_core.boards import ALL, Board
 from leaderboard_core.entries import Entry, merge, merge_all, tie_of
 from leaderboard_core.events import ScoreEvent
 from leaderboard_core.names import why_no_new_user_id
 from worker_service.importing.players import Known
-from worker_service.recovery.entries import entry_of
 
 BEFORE_ALL: Final = 1
 """The time (µs) of what is before whatever was written here."""
@@ -62,10 +61,10 @@ class Judged(NamedTuple):
 
 
 class Before(NamedTuple):
-    """What Postgres has of some players: when each card was written, entries by player and board, deletions (µs)."""
+    """What there is of some players: when each card was written, entries by player and board, deletions (µs)."""
 
     cards: Mapping[str, int]
-    entries: Mapping[tuple[str, int], Any]
+    entries: Mapping[tuple[str, int], Entry]
     deletions: Mapping[str, int]
 
 
@@ -85,7 +84,9 @@ def judge(states: Iterable[State], known: Mapping[str, Known]) -> Judged:
         user_id, home = state.user_id, homes[state.user_id] or state.home
         if not home:
             problem: str | None = "region: is missing, and so is --region for players who are new"
-        elif state.region and state.region != home:
+        elif (
+            state.region not in ("", home) and state.clock > known[user_id].deleted_at
+        ):  # else of one who was there before
             problem = f"region: {user_id} is at home in {home} already, and players do not move"
         elif not homes[user_id] and (why := why_no_new_user_id(user_id)):
             problem = f"user_id: {why}"
@@ -142,7 +143,7 @@ def _event(
         entries=tuple(entries),
     )
     cards = [state for state in states if state.board.is_main]
-    latest = before.cards.get(user_id, 0)
+    latest = max(before.cards.get(user_id, 0), player.updated_at)
     for state in cards:
         outcomes["kept" if state.clock <= latest else "changed" if latest or player.region else "new"] += 1
         latest = max(latest, state.clock)
@@ -161,12 +162,11 @@ def _entries(states: Sequence[State], before: Before, deleted_at: int, outcomes:
         if board.is_main:
             continue
         if board.id not in stands:
-            row = before.entries.get((state.user_id, board.id))
-            stands[board.id] = None if row is None else entry_of(row, board.name)
+            stands[board.id] = before.entries.get((state.user_id, board.id))
         earlier = stands[board.id]
         entry = _entry(state, earlier, deleted_at)
         merged = entry if earlier is None else merge(earlier, entry)
-        outcomes["new" if earlier is None else "kept" if merged == earlier else "changed"] += 1
+        outcomes["new" if earlier is None else "kept" if _looks_as(earlier, merged) else "changed"] += 1
         stands[board.id] = merged
         yield entry
 
@@ -191,3 +191,8 @@ def _entry(state: State, earlier: Entry | None, deleted_at: int) -> Entry:
     # As with a submit: who has the score keeps the moment at which it was reached, and what was said of it.
     member = max(entry.member, earlier.member) if tie_of(earlier.member, state.user_id) else entry.member
     return replace(entry, member=member, metadata=entry.metadata or earlier.metadata)
+
+
+def _looks_as(one: Entry, other: Entry) -> bool:
+    """Whether nobody sees a difference, whatever the times at which they were written."""
+    return one == replace(other, clock=one.clock, base_at=one.base_at, last_key=one.last_key)

@@ -37,7 +37,7 @@ def test_what_a_line_leaves_out_has_a_default() -> None:
 
 
 def test_what_a_line_says_is_taken() -> None:
-    more = {
+    more: dict[str, Any] = {
         "region": "eu",
         "board": "laps",
         "submits": 3,
