@@ -6,16 +6,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from io import SEEK_END
 from typing import Annotated, BinaryIO, NamedTuple
 
 import typer
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.text import Text
 
 from leaderboard_cli.commands.environment import stores_environment
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_cli.imports.lines import BadLine, Reading, read_time
+from leaderboard_cli.imports.progress import Shown
 from leaderboard_cli.imports.reading import MAX_LINE, Line, lines_of, opened, pages_of
 from leaderboard_core.boards import MAIN, Board
 from leaderboard_core.settings import LimitSettings, load
@@ -34,14 +34,6 @@ _SAID: tuple[tuple[Outcome, str], ...] = (
 )
 
 
-class _Rate(ProgressColumn):
-    """Lines a second."""
-
-    def render(self, task: Task) -> Text:
-        done, seconds = task.fields.get("lines", 0), task.finished_time or task.elapsed or 0
-        return Text(f"{done:,} lines, {done / seconds:,.0f}/s" if seconds else "")
-
-
 class _Read(NamedTuple):
     """A page of lines that can be read, and those that cannot; `position` is how far the file is read (bytes)."""
 
@@ -58,7 +50,7 @@ class _Run:
     file: BinaryIO
     reading: Reading
     importer: Importer
-    progress: Progress
+    shown: Shown
     skip_bad: bool
     bad: list[Problem] = field(default_factory=list)
     number_bad: int = 0
@@ -74,31 +66,32 @@ class _Run:
                     bad.append(Problem(line.number, str(problem)))
             yield _Read(states, bad, len(page), page[-1].position)
 
-    async def check(self, size: int) -> Counter[str]:
-        """Read every line and hold it against the players who are there; return how many players' lines are new."""
-        task = self.progress.add_task("check", total=size, lines=0)
+    async def check(self) -> Counter[str]:
+        """Read every line and hold it against the players who are there; count those of `new` and of `known` ones."""
         counted = Counter[str]()
-        for page in self.pages():
-            known = await self.importer.find(list({state.user_id: None for state in page.states}))
-            by_home, problems = judge(page.states, known)
-            self._note([*page.bad, *problems])
-            new = sum(not known[state.user_id].region for states in by_home.values() for state in states)
-            counted += Counter(new=new, known=sum(map(len, by_home.values())) - new)
-            self.lines += page.lines
-            self.progress.update(task, completed=page.position, lines=self.lines)
+        with self.shown.step("check"):
+            for page in self.pages():
+                known = await self.importer.find(list({state.user_id: None for state in page.states}))
+                by_home, problems = judge(page.states, known)
+                self._note([*page.bad, *problems])
+                states = [state for own in by_home.values() for state in own]
+                new = sum(not known[state.user_id].region for state in states)
+                counted += Counter(new=new, known=len(states) - new)
+                self.lines += page.lines
+                self.shown.read(page.lines, page.position)
         return counted
 
-    async def take(self, size: int) -> Taken:
+    async def take(self) -> Taken:
         """Import every line that can be read. Raises Interrupted."""
-        task, done, taken = self.progress.add_task("import", total=size, lines=0), 0, Taken()
-        for page in self.pages():
-            if page.bad and not self.skip_bad:
-                raise Interrupted(f"line {page.bad[0].line}: {page.bad[0].text}: it was good when it was checked")
-            taken.add(await self.importer.take(page.states))
-            taken.outcomes["left_out"] += len(page.bad)
-            del taken.problems[SHOWN:]
-            done += page.lines
-            self.progress.update(task, completed=page.position, lines=done)
+        taken = Taken()
+        with self.shown.step("import"):
+            for page in self.pages():
+                if page.bad and not self.skip_bad:
+                    raise Interrupted(f"line {page.bad[0].line}: {page.bad[0].text}, and was good when it was checked")
+                taken.add(await self.importer.take(page.states))
+                taken.outcomes["left_out"] += len(page.bad)
+                del taken.problems[SHOWN:]
+                self.shown.read(page.lines, page.position)
         await self.importer.end()
         return taken
 
@@ -132,27 +125,24 @@ def import_command(
 
 
 async def _import(file: BinaryIO, board: str, region: str, as_of: str, *, skip_bad: bool, dry_run: bool) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), _Rate(), TimeElapsedColumn(), TimeRemainingColumn())
-    size = file.seek(0, 2)
     async with open_stores() as (shard_map, databases):
-        with Progress(*columns, console=errors) as progress:
+        with Shown(errors, file.seek(0, SEEK_END)) as shown:
             importer = Importer(shard_map, databases, _say_waits())
             try:
                 reading = await _reading(importer, shard_map.regions, board, region, as_of)
-                run = _Run(file, reading, importer, progress, skip_bad)
-                counted = await run.check(size)
+                run = _Run(file, reading, importer, shown, skip_bad)
+                counted = await run.check()
             except Interrupted as problem:
                 fail(f"Nothing was changed: {problem}")
             _say_bad(run)
-            if dry_run:
-                progress.stop()
-                console.print(f"{run.lines} lines: {counted['new']} of new players, {counted['known']} of others.")
-                return
             try:
-                taken = await run.take(size)
+                taken = None if dry_run else await run.take()
             except Interrupted as problem:
                 fail(f"Not all lines are in: {problem}. Run it again: what is in stays, and counts once.")
-    _say_taken(run, taken)
+    if taken is None:
+        console.print(f"{run.lines} lines: {counted['new']} of new players, {counted['known']} of others.")
+    else:
+        _say_taken(run, taken)
 
 
 async def _reading(importer: Importer, regions: tuple[str, ...], board: str, region: str, as_of: str) -> Reading:

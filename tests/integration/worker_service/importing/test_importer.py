@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio as redis
 
-from leaderboard_core.boards import Board
+from leaderboard_core.boards import MAIN, Board
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.definitions import remove
 from leaderboard_core.redis.shard_map import GLOBAL
@@ -20,6 +20,7 @@ from tests.conftest import Start
 from tests.integration.worker_service.recovery.test_verify import verified
 from tests.support.command import run_here
 from tests.support.entries_on import hashes_on
+from tests.support.own_redis import OwnRedis
 from tests.support.service import Api
 from tests.support.waiting import eventually
 from tests.support.worker import EAGER, drained, rows, working
@@ -258,3 +259,42 @@ async def test_an_import_that_is_killed_is_run_again(
     await submit(api, "p1", "kills", 1)
     assert (await api.get("/rank/p11999", board="kills")).json()["rank"] == 1
     assert (await api.get("/rank/p1", board="kills")).json()["score"] == 2
+
+
+@pytest.mark.layout("one-redis", why="it is one Redis that is lost")
+async def test_a_redis_that_is_lost_in_the_middle_comes_back_with_what_was_imported(
+    start: Start, environ: dict[str, str], databases: RegionDatabases, own_redis: OwnRedis
+) -> None:
+    there = {**environ, "REDIS_URL": own_redis.url}
+    api = await start(REDIS_URL=own_redis.url)
+    board = await define(api, "kills", operator="sum")
+    shard_map = api.services.shard_map
+    said: list[str] = []
+    importer = Importer(shard_map, databases, said.append, patience=0.5)
+    await importer.take([stands("ann", board, 1), stands("bob", board, 2, region="NA")])
+    own_redis.stop()
+    own_redis.lose_data()
+    with pytest.raises(Interrupted) as problem:
+        await importer.take([stands("cyd", board, 3)])
+    assert "REDIS_URL" in str(problem.value)
+    assert said
+    own_redis.start()
+    async with working(there, heartbeats=True):
+        patient = Importer(shard_map, databases, said.append)
+        assert (await patient.take([stands("ann", board, 1), stands("cyd", board, 3)])).outcomes == {
+            "kept": 1,
+            "new": 1,
+        }
+        assert await scores_on(api, "kills") == {"ann": 1, "bob": 2, "cyd": 3}
+    assert (await verified(there, databases)).differences == []
+
+
+async def test_a_card_is_made_before_whatever_is_said_of_it(any_api: Api, databases: RegionDatabases) -> None:
+    board, shard_map = await define(any_api, "kills"), any_api.services.shard_map
+    await Importer(shard_map, databases).take([stands("ann", board, 1, AT + 9)])
+    assert await any_api.scores() == {"ann": 0}
+    await Importer(shard_map, databases).take([stands("ann", MAIN, 7, AT)])
+    await Importer(shard_map, databases).take([stands("ann", board, 2, AT + 10)])
+    assert await any_api.scores() == {"ann": 7}
+    assert await scores_on(any_api, "kills") == {"ann": 2}
+    assert (await rows(databases))["ann"] == ("ann", 7, AT)
