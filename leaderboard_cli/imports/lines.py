@@ -62,7 +62,7 @@ class Reading:
             board=board,
             score=_score(found.get("score"), board),
             clock=self.as_of if reached_at is None else read_time("reached_at", reached_at, self.now),
-            submits=_submits(found.get("submits"), board),
+            submits=_submits(found.get("submits")),
             metadata=_metadata(found.get("metadata"), board),
         )
 
@@ -145,11 +145,9 @@ def _score(found: object, board: Board) -> int:
     return int(found)
 
 
-def _submits(found: object, board: Board) -> int:
+def _submits(found: object) -> int:
     if found is None:
         return 0
-    if board.is_main:
-        _refuse("submits", "are not counted on main")
     if type(found) is not int or not 0 <= found <= MAX_SUBMITS:
         _refuse("submits", f"{_shown(found)} is no whole number from 0 to {MAX_SUBMITS}")
     return found
@@ -160,7 +158,7 @@ def _metadata(found: object, board: Board) -> str:
         return ""
     if not isinstance(found, dict):
         _refuse("metadata", "is no JSON object")
-    most = 0 if board.is_main else board.rules.metadata_bytes
+    most = board.rules.metadata_bytes
     try:
         text = orjson.dumps(found)
     except orjson.JSONEncodeError as error:

@@ -112,8 +112,8 @@ class Importer:
         return await self._patiently(read)
 
     async def find(self, user_ids: Sequence[str]) -> dict[str, Known]:
-        """Find players on whichever Redis they are. Raises Interrupted."""
-        return await self._patiently(partial(find, self._map, user_ids))
+        """Find players on whichever Redis they are, with the latest deletion of each. Raises Interrupted."""
+        return await self._patiently(partial(self._find, user_ids))
 
     async def take(self, states: Sequence[State]) -> Taken:
         """Import a page. Raises Interrupted; then some of it may be committed."""
@@ -135,12 +135,12 @@ class Importer:
 
     async def _patiently(self, work: Callable[[], Awaitable[Result]]) -> Result:
         loop = asyncio.get_running_loop()
-        deadline, attempt = loop.time() + self._patience, 0
+        deadline, attempt, why = loop.time() + self._patience, 0, ""
         while True:
             try:
                 return await work()
             except _PASSING as error:
-                why = _reason(error)
+                why = _reason(error, why)
                 if loop.time() > deadline:
                     raise Interrupted(why) from error
                 self._nonces.clear()
@@ -152,12 +152,20 @@ class Importer:
         for shard in self._map.shards:
             await self._nonce(shard)  # before anything is read that is committed under it
         user_ids = list({state.user_id: None for state in states})
-        known = await find(self._map, user_ids)
+        known = await self._find(user_ids)
         new = [user_id for user_id in user_ids if not known[user_id].region]
         if not new:
             return await self._take_parts(states, known, done, None)
         async with claimed(self._map, new) as until:
-            return await self._take_parts(states, known | await find(self._map, new), done, until)
+            return await self._take_parts(states, known | await self._find(new), done, until)
+
+    async def _find(self, user_ids: Sequence[str]) -> dict[str, Known]:
+        known = await find(self._map, user_ids)
+        for pool in self._databases.distinct():  # a player may have been at home elsewhere, and Redis forgets it
+            for row in await fetched(pool.fetch(sql.load("deletions_by_id"), user_ids)):
+                player = known[row["user_id"]]
+                known[row["user_id"]] = player._replace(deleted_at=max(player.deleted_at, row["micros"]))
+        return known
 
     async def _take_parts(
         self, states: Sequence[State], known: dict[str, Known], done: dict[Part, Taken], until: float | None
@@ -226,12 +234,7 @@ async def _before(part: Part, pool: Pool, user_ids: Sequence[str], boards: Seque
     for state in states:
         at = (state.user_id, state.board_id)
         entries[at] = merge(entries[at], state) if at in entries else state
-    deletions = await fetched(pool.fetch(sql.load("deletions_by_id"), user_ids))
-    return Before(
-        {row["user_id"]: row["micros"] for row in cards},
-        entries,
-        {row["user_id"]: row["micros"] for row in deletions},
-    )
+    return Before({row["user_id"]: row["micros"] for row in cards}, entries)
 
 
 async def _entries_in(part: Part, user_ids: Sequence[str], boards: Sequence[Board]) -> list[Entry]:
@@ -254,8 +257,10 @@ async def _entries_on(pool: Pool, user_ids: Sequence[str], board_ids: Sequence[i
     return await fetched(pool.fetch(sql.load("entries_on_boards"), user_ids, board_ids))
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, before: str) -> str:
     match error:
+        case Unavailable() if error.__cause__ is None and before:
+            return before  # nobody has asked that Redis again
         case Fenced():
             return "a Redis is being filled anew"
         case Unavailable() if notes := getattr(error, "__notes__", ()):

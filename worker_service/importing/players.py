@@ -35,6 +35,9 @@ class Known(NamedTuple):
     name: str
     protected: bool
     credential: str
+    score: int
+    submits: int
+    metadata: str
 
 
 class Claimed(Exception):
@@ -112,11 +115,13 @@ async def _find_on(shard: Shard, user_ids: Sequence[str]) -> list[tuple[str, Kno
     answer: list[str] = await shard.run("find_users", (keys.admission, keys.board(GLOBAL), *written), (keys.user(""),))
     found = []
     for at, user_id in enumerate(user_ids):
-        region, deleted_at, updated_at, name, protected, credential = answer[6 * at : 6 * at + 6]
+        region, deleted_at, updated_at, name, protected, credential, *of_score = answer[9 * at : 9 * at + 9]
         if region == "-":
             await shard.report_incomplete(user_id)
             raise WarmingUp(f"{user_id} is on a board without a card, which a worker mends.")
-        player = Known(region, int(deleted_at), int(updated_at), name, protected == "1", credential)
+        score, submits, metadata = of_score
+        times, numbers = (int(deleted_at), int(updated_at)), (int(score), int(submits))
+        player = Known(region, *times, name, protected == "1", credential, *numbers, metadata)
         found.append((user_id, player))
     return found
 

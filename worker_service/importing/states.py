@@ -61,11 +61,10 @@ class Judged(NamedTuple):
 
 
 class Before(NamedTuple):
-    """What there is of some players: when each card was written, entries by player and board, deletions (µs)."""
+    """What there is of some players: when each card was written (µs), and entries by player and board."""
 
     cards: Mapping[str, int]
     entries: Mapping[tuple[str, int], Entry]
-    deletions: Mapping[str, int]
 
 
 class Rows(NamedTuple):
@@ -111,12 +110,11 @@ def rows_of(region: str, states: Iterable[State], known: Mapping[str, Known], be
     events, outcomes = [], Counter[Outcome]()
     for user_id in sorted(by_player):  # as every batch: nobody waits for rows in another order
         player = known[user_id]
-        deleted_at = max(player.deleted_at, before.deletions.get(user_id, 0))
-        alive = [state for state in by_player[user_id] if state.clock > deleted_at]
+        alive = [state for state in by_player[user_id] if state.clock > player.deleted_at]
         if dropped := len(by_player[user_id]) - len(alive):
             outcomes["deleted"] += dropped
         if alive:
-            events.append(_event(region, alive, player, before, deleted_at, outcomes))
+            events.append(_event(region, alive, player, before, outcomes))
     return Rows(events, outcomes)
 
 
@@ -125,10 +123,9 @@ def _event(
     states: Sequence[State],
     player: Known,
     before: Before,
-    deleted_at: int,
     outcomes: Counter[Outcome],
 ) -> ScoreEvent:
-    user_id = states[0].user_id
+    user_id, deleted_at = states[0].user_id, player.deleted_at
     entries = merge_all(_entries(states, before, deleted_at, outcomes))
     named = next((state.name for state in states if state.name), "")
     event = ScoreEvent(
@@ -145,14 +142,29 @@ def _event(
     cards = [state for state in states if state.board.is_main]
     latest = max(before.cards.get(user_id, 0), player.updated_at)
     for state in cards:
-        outcomes["kept" if state.clock <= latest else "changed" if latest or player.region else "new"] += 1
+        outcomes["kept" if state.clock <= latest or _is_card(player, state) else "changed" if latest else "new"] += 1
         latest = max(latest, state.clock)
     if cards:
         card = max(cards, key=lambda state: state.clock)
-        return replace(event, name=card.name or event.name, score=card.score, timestamp=card.clock)
+        # As with a submit: the same score keeps what was said of it.
+        kept = player.metadata if player.region and player.score == card.score else ""
+        submits = max(player.submits, *(state.submits for state in cards))
+        event = replace(event, name=card.name or event.name, score=card.score, timestamp=card.clock)
+        return replace(event, submits=submits, metadata=card.metadata or kept)
     if not player.region:
         return replace(event, score=0, timestamp=max(BEFORE_ALL, deleted_at + 1))
     return event
+
+
+def _is_card(player: Known, state: State) -> bool:
+    """Whether a player's card says already what a state does, whatever the times."""
+    said = (
+        state.name or player.name,
+        state.score,
+        state.metadata or player.metadata,
+        max(state.submits, player.submits),
+    )
+    return bool(player.region) and said == (player.name, player.score, player.metadata, player.submits)
 
 
 def _entries(states: Sequence[State], before: Before, deleted_at: int, outcomes: Counter[Outcome]) -> Iterable[Entry]:

@@ -298,3 +298,31 @@ async def test_a_card_is_made_before_whatever_is_said_of_it(any_api: Api, databa
     assert await any_api.scores() == {"ann": 7}
     assert await scores_on(any_api, "kills") == {"ann": 2}
     assert (await rows(databases))["ann"] == ("ann", 7, AT)
+
+
+async def test_a_card_keeps_its_submits_and_what_was_said_of_its_score(
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+) -> None:
+    api, shard_map = any_api, any_api.services.shard_map
+    assert (await api.define({"max_submits": 5, "metadata_bytes": 20})).status_code == 200
+    importer = Importer(shard_map, databases)
+    said = stands("ann", MAIN, 7)._replace(submits=3, metadata='{"car":"red"}')
+    assert (await importer.take([said])).outcomes["new"] == 1
+    assert (await importer.take([stands("ann", MAIN, 7, AT + 1)])).outcomes["kept"] == 1
+
+    async def row() -> dict[str, object]:
+        found = (await api.get("/top", metadata=True)).json()["rows"][0]
+        return {name: found.get(name) for name in ("score", "metadata")}
+
+    assert await row() == {"score": 7, "metadata": {"car": "red"}}
+    await submit(api, "ann", "main", 8)  # the fourth, of which Postgres does not know yet
+    later = await shard_map.shards[0].now()
+    assert (await importer.take([stands("ann", MAIN, 9, later)])).outcomes["changed"] == 1
+    assert await row() == {"score": 9, "metadata": None}
+    async with working(environ, block_seconds=0.05):
+        await drained(all_redis)
+    assert (await verified(environ, databases)).differences == []
+    await submit(api, "ann", "main", 10)
+    body = {"user_id": "ann", "region": "EU", "score": 11}
+    answer = await api.post("/score", body, token=api.server_token())
+    assert (answer.status_code, answer.json()["error"]) == (409, "no_submits_left")
