@@ -80,3 +80,25 @@ def encode(entry: Entry) -> str:
     fields = (key, tie or "-", entry.clock, entry.submits, entry.base_at, int(entry.best))
     key_of_write = [f"@{entry.last_key.replace(' ', ':')}"] if entry.last_key else []
     return " ".join([*map(str, fields), *key_of_write, *([entry.metadata] if entry.metadata else [])])
+
+
+def decode(text: str, user_id: str, board_id: int, board: str, window: str) -> Entry:
+    """Read what `encode` has written, of a player's entry in a window of a board."""
+    head, brace, metadata = text.partition("{")
+    key, tie, clock, submits, base_at, best, *more = head.split()
+    removed = key == "-"
+    return Entry(
+        user_id=user_id,
+        board_id=board_id,
+        board=board,
+        window=window,
+        key=0 if removed else int(key),
+        member="" if removed else f"{'' if tie == '-' else tie}{user_id}",
+        clock=int(clock),
+        submits=int(submits),
+        base_at=int(base_at),
+        best=best == "1",
+        removed=removed,
+        metadata=brace + metadata,
+        last_key=more[0].removeprefix("@").replace(":", " ") if more else "",
+    )

@@ -1,8 +1,7 @@
-"""`leaderboard boards`: show the boards and their rules, state them from a file, and delete boards."""
+"""`leaderboard boards`: show the boards and their rules, state them from a file, delete boards, and import scores."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,12 +10,15 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from leaderboard_cli.boards_file import BadFile, Boards, as_text, read_boards
 from leaderboard_cli.commands.access import call_system, server_access
+from leaderboard_cli.commands.board_import import import_command
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, fail
 from leaderboard_client import Client, DefinedBoard
 
-app = typer.Typer(no_args_is_help=True, help="The boards and their rules: show or state them, or delete some.")
+app = typer.Typer(no_args_is_help=True, help="The boards: show or state their rules, delete some, or import scores.")
+app.command("import")(import_command)
 
 T = TypeVar("T")
 
@@ -36,12 +38,12 @@ def list_boards(url: Url = "") -> None:
 def show(board: Annotated[str, typer.Argument(help="The board's name.")], url: Url = "") -> None:
     """Print a board's rules as `apply` takes them, and nothing else."""
     found = _call(url, lambda client: client.board_definition(board))
-    typer.echo(json.dumps({found.board: found.definition}, indent=2, ensure_ascii=False))
+    typer.echo(as_text({found.board: found.definition}))
 
 
 @app.command()
 def apply(
-    file: Annotated[str, typer.Argument(help='JSON such as {"main": {"min_score": 0}}; - reads standard input.')],
+    file: Annotated[str, typer.Argument(help='JSON or YAML, as {"main": {"min_score": 0}}; - reads standard input.')],
     prune: Annotated[bool, typer.Option("--prune", help="Delete the boards that it does not name.")] = False,
     yes: Yes = False,
     url: Url = "",
@@ -71,18 +73,16 @@ def delete(board: Annotated[str, typer.Argument(help="The board's name.")], yes:
     _call(url, work)
 
 
-def _read(file: str, name: str) -> dict[str, dict[str, Any]]:
+def _read(file: str, name: str) -> Boards:
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-        found = json.loads(text)
-    except (OSError, ValueError) as error:
-        fail(f"{name} cannot be read as JSON: {error}")
-    if not isinstance(found, dict) or not all(isinstance(rules, dict) for rules in found.values()):
-        fail(f'{name} is to have one object of rules for each board, such as {{"main": {{"min_score": 0}}}}.')
-    return found
+        return read_boards(sys.stdin.read() if file == "-" else Path(file).read_text("utf-8"), name)
+    except (OSError, UnicodeError) as error:
+        fail(f"{name} cannot be read: {error}")
+    except BadFile as problem:
+        fail(str(problem))
 
 
-def _apply(client: Client, wanted: dict[str, dict[str, Any]], name: str, *, prune: bool, yes: bool) -> None:
+def _apply(client: Client, wanted: Boards, name: str, *, prune: bool, yes: bool) -> None:
     before = {board.board: board for board in _all_boards(client)}
     doomed = sorted(before.keys() - wanted.keys() - {"main"}) if prune else []
     if doomed:

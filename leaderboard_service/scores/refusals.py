@@ -25,7 +25,7 @@ from leaderboard_core.tokens import revoked_token
 
 
 class ClaimNeeded(Exception):
-    """The player is not on its shard, and the caller holds no claim on the user_id."""
+    """The player is not on its shard, and the caller holds no claim on the user_id: somebody else may, for a moment."""
 
 
 def stale_definition() -> Unavailable:
@@ -46,9 +46,7 @@ def refusal_of(code: str, detail: Sequence[str]) -> LeaderboardError | ClaimNeed
             return RegionRateLimited(retry_after=int(detail[0]) / 1_000_000)
         case "user_exists":
             return UserExists()
-        case "claimed":
-            return UserExists("This user_id is being registered by another request.")
-        case "claim_lost":
+        case "claimed" | "claim_lost":
             return ClaimNeeded()
         case "invalid_token":
             return revoked_token()

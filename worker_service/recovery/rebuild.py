@@ -16,6 +16,7 @@ from leaderboard_core.errors import describe
 from leaderboard_core.postgres import restores, sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
 from leaderboard_core.postgres.fencing import Fence, has_been_admitted, set_nonce
+from leaderboard_core.postgres.imports import imported_since
 from leaderboard_core.postgres.layouts import read_repartition
 from leaderboard_core.redis.admission import Admission, ServerState
 from leaderboard_core.redis.layout import LayoutChanged
@@ -173,8 +174,10 @@ async def _read(
     players = 0
     boards = await known_boards(shard, databases[GLOBAL], others)
     for region in shard.regions:
-        since = await _last_write(shard, region) if region in held and not whole else 0
         part = shard.partition.name(region)
+        since = await _last_write(shard, region) if region in held and not whole else 0
+        if since and await _has_imported(databases[region], part, since):
+            since = 0  # among older rows may be some that Redis has not
         REBUILD_PLAYERS.labels(part).set(0)
         expected = 0 if since else await _estimate(databases[region])
         REBUILD_EXPECTED.labels(part).set(shard.partition.share_of(expected))
@@ -211,6 +214,13 @@ async def _estimate(pool: Pool) -> int:
     """Estimate the players in Postgres, without counting; 0 before its first ANALYZE."""
     try:
         return int(await pool.fetchval(sql.load("estimate_players")) or 0)
+    except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
+        raise RebuildInterrupted(describe(error)) from error
+
+
+async def _has_imported(pool: Pool, part: str, since: int) -> bool:
+    try:
+        return await imported_since(pool, part, since)
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
         raise RebuildInterrupted(describe(error)) from error
 

@@ -352,6 +352,14 @@ SELECT user_id, board_id, board_window, region, key, member, (EXTRACT(EPOCH FROM
 FROM entries
 WHERE user_id = ANY($1::text[])
 
+-- name: entries_on_boards
+-- $1 user_ids, $2 ids of boards. Result: as page_entries, in no order
+SELECT user_id, board_id, board_window, region, key, member, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros,
+       submits, COALESCE(EXTRACT(EPOCH FROM base_at) * 1000000, 0)::bigint AS base_micros, best, removed, metadata,
+       last_key
+FROM entries
+WHERE user_id = ANY($1::text[]) AND board_id = ANY($2::bigint[])
+
 -- name: any_entry
 SELECT EXISTS (SELECT FROM entries)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard_core.entries import Entry, merge, merge_all, tie_of
+from leaderboard_core.entries import Entry, encode, merge, merge_all, tie_of
+from leaderboard_core.entries import decode as decode_text
 from leaderboard_core.events import ScoreEvent, decode
 from tests.support.entries import RULES, STATE, Operation, Writer, operations
 
@@ -40,6 +42,20 @@ def test_all_orders_repeats_and_groups_end_in_the_state_of_the_writer(
 @pytest.mark.parametrize(("one", "other", "expected"), RULES.values(), ids=RULES)
 def test_the_rule(one: Entry, other: Entry, expected: Entry) -> None:
     assert merge(one, other) == merge(other, one) == expected
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"metadata": '{"a b":"@{"}'}, {"last_key": "h f"}, {"last_key": "h f", "metadata": "{}"}, {"best": True}],
+)
+def test_the_text_of_an_entry_says_all_of_it(more: dict[str, Any]) -> None:
+    removed = {"key": 0, "member": "", "removed": True, "metadata": ""}
+    for state in (
+        replace(STATE, **more),
+        replace(STATE, **{**more, **removed}),
+        replace(STATE, member="alice", base_at=3),
+    ):
+        assert decode_text(encode(state), "alice", state.board_id, state.board, state.window) == state
 
 
 def test_entries_of_other_boards_and_windows_are_apart() -> None:

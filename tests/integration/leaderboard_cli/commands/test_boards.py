@@ -19,8 +19,14 @@ async def boards(api: Api, *words: str, typed: str = "") -> tuple[int | None, st
 async def test_a_file_is_stated_once(start: Start, tmp_path: Path) -> None:
     api, file = await start(), tmp_path / "boards.json"
     file.write_text(json.dumps({"main": {"title": "Season 3", "max_score": 900}}), "utf-8")
-    for said in ("main: version 1", "main: unchanged, version 1"):
-        code, output, complaint = await boards(api, "apply", str(file))
+    again = tmp_path / "boards.yaml"
+    again.write_text("main:\n  title: Season 3\n  max_score: 900  # as before\n", "utf-8")
+    for one, said in (
+        (file, "main: version 1"),
+        (file, "main: unchanged, version 1"),
+        (again, "main: unchanged, version 1"),
+    ):
+        code, output, complaint = await boards(api, "apply", str(one))
         assert (code, output) == (0, said), complaint
     code, output, _ = await boards(api, "list")
     assert (code, output) == (0, "main version 1 Season 3")
@@ -46,7 +52,8 @@ async def test_what_is_shown_can_be_stated(start: Start) -> None:
         ('{"Kills": {}}', "board"),
         ('{"kills": {"windows": ["day"]}}', "windows"),
         ('{"title": "x"}', "standard input is to have one object of rules for each board"),
-        ("main: {title: x}", "standard input cannot be read as JSON"),
+        ('{"main": {title: x}}', "standard input cannot be read as JSON"),
+        ("main: {open: yes}", "standard input cannot be read as YAML: line 1, column 14: yes is a text in one YAML"),
     ],
 )
 async def test_what_is_refused_is_said(start: Start, text: str, said: str) -> None:

@@ -110,16 +110,26 @@ async def test_a_claim_of_a_dead_process_ends(start: Start) -> None:
     *("one-redis", "two-partitions", "cluster"),
     why="where regions have Redis of their own, writes wait for a claim, and this one is held for a minute",
 )
-async def test_registration_without_a_password_does_not_slip_past_one_with(api: Api, all_redis: redis.Redis) -> None:
+async def test_nobody_slips_past_somebody_elses_claim(api: Api, all_redis: redis.Redis) -> None:
     await all_redis.set("claim:alice", "somebody's", px=60_000)
     before = await dump(all_redis)
-    for response in (
-        await api.try_register("alice", "EU"),
-        await api.post("/score/create", {"region": "EU"}, token=api.player_token("alice", "EU")),
-        await api.post("/score", {"user_id": "alice", "region": "EU", "score": 1}, token=api.server_token()),
-    ):
-        assert (response.status_code, response.json()["error"]) == (409, "user_exists")
+    response = await api.try_register("alice", "EU")
+    assert (response.status_code, response.json()["error"]) == (409, "user_exists")
+    item = {"user_id": "alice", "region": "EU", "score": 1}
+    waiting = [
+        asyncio.create_task(api.post(path, body, token=token))
+        for path, body, token in (
+            ("/score/create", {"region": "EU"}, api.player_token("alice", "EU")),
+            ("/score", item, api.server_token()),
+            ("/scores", {"scores": [item]}, api.server_token()),
+        )
+    ]
+    done, _ = await asyncio.wait(waiting, timeout=0.3)
+    assert not done
     assert await dump(all_redis) == before
+    await all_redis.delete("claim:alice")
+    assert {(await one).status_code for one in waiting} <= {200, 201}
+    assert await api.scores("EU") == {"alice": 1}
 
 
 async def test_a_delayed_write_of_a_registration_that_gave_up_does_not_make_a_second_player(

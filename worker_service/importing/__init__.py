@@ -1,0 +1,1 @@
+"""Import: where players of another system stand, into Postgres and from there into Redis."""

@@ -1,0 +1,210 @@
+"""Define what is imported, and make the rows of it: the states of cards and entries, and what becomes of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, Literal, NamedTuple
+
+from leaderboard_core.boards import ALL, Board
+from leaderboard_core.entries import Entry, merge, merge_all, tie_of
+from leaderboard_core.events import ScoreEvent
+from leaderboard_core.names import why_no_new_user_id
+from worker_service.importing.players import Known
+
+BEFORE_ALL: Final = 1
+"""The time (µs) of what is before whatever was written here."""
+REQUEST_ID: Final = "import"
+_MADE_BY: Final = "server"
+
+Outcome = Literal["new", "changed", "kept", "deleted", "left_out"]
+"""What became of a line: `kept` is what was here, `deleted` the player since; a Problem says why it was left out."""
+
+
+class State(NamedTuple):
+    """Where a player of another system stands on a board of this one.
+
+    `clock` is when that was so, at least BEFORE_ALL. `name` and `region` are "" where the line has none; a new player
+    is of `default_region` then. `metadata` is JSON, "" for none.
+    """
+
+    line: int
+    user_id: str
+    name: str
+    region: str
+    default_region: str
+    board: Board
+    score: int
+    clock: int
+    submits: int = 0
+    metadata: str = ""
+
+    @property
+    def home(self) -> str:
+        """Where a new player is at home."""
+        return self.region or self.default_region
+
+
+class Problem(NamedTuple):
+    """Why a line is left out; its number."""
+
+    line: int
+    text: str
+
+
+class Judged(NamedTuple):
+    """Lines by the region in which their player is, or will be, at home; and those that do not fit who is there."""
+
+    by_home: Mapping[str, Sequence[State]]
+    problems: Sequence[Problem]
+
+
+class Before(NamedTuple):
+    """What there is of some players: when each card was written (µs), and entries by player and board."""
+
+    cards: Mapping[str, int]
+    entries: Mapping[tuple[str, int], Entry]
+
+
+class Rows(NamedTuple):
+    """An event for each player of whom there is something to save, and what becomes of the lines."""
+
+    events: Sequence[ScoreEvent]
+    outcomes: Counter[Outcome]
+
+
+def judge(states: Iterable[State], known: Mapping[str, Known]) -> Judged:
+    """Hold lines against the players who are there; of a new one the first line says where it is at home."""
+    by_home: dict[str, list[State]] = {}
+    problems = []
+    homes = {user_id: player.region for user_id, player in known.items()}
+    for state in states:
+        user_id, home = state.user_id, homes[state.user_id] or state.home
+        if not home:
+            problem: str | None = "region: is missing, and so is --region for players who are new"
+        elif (
+            state.region not in ("", home) and state.clock > known[user_id].deleted_at
+        ):  # else of one who was there before
+            problem = f"region: {user_id} is at home in {home} already, and players do not move"
+        elif not homes[user_id] and (why := why_no_new_user_id(user_id)):
+            problem = f"user_id: {why}"
+        else:
+            problem = None
+        if problem is None:
+            homes[user_id] = home
+            by_home.setdefault(home, []).append(state)
+        else:
+            problems.append(Problem(state.line, problem))
+    return Judged(by_home, problems)
+
+
+def rows_of(region: str, states: Iterable[State], known: Mapping[str, Known], before: Before) -> Rows:
+    """Make rows of states of players who are at home in a region, or are to be made there.
+
+    Who has no card gets one with 0, before whatever else is said of it. What a deletion came after is left out.
+    """
+    by_player: dict[str, list[State]] = {}
+    for state in states:
+        by_player.setdefault(state.user_id, []).append(state)
+    events, outcomes = [], Counter[Outcome]()
+    for user_id in sorted(by_player):  # as every batch: nobody waits for rows in another order
+        player = known[user_id]
+        alive = [state for state in by_player[user_id] if state.clock > player.deleted_at]
+        if dropped := len(by_player[user_id]) - len(alive):
+            outcomes["deleted"] += dropped
+        if alive:
+            events.append(_event(region, alive, player, before, outcomes))
+    return Rows(events, outcomes)
+
+
+def _event(
+    region: str,
+    states: Sequence[State],
+    player: Known,
+    before: Before,
+    outcomes: Counter[Outcome],
+) -> ScoreEvent:
+    user_id, deleted_at = states[0].user_id, player.deleted_at
+    entries = merge_all(_entries(states, before, deleted_at, outcomes))
+    named = next((state.name for state in states if state.name), "")
+    event = ScoreEvent(
+        user_id,
+        (player.name or named or user_id),
+        region,
+        None,
+        max(state.clock for state in states),
+        REQUEST_ID,
+        protected=player.protected,
+        credential=player.credential if player.region else _MADE_BY,
+        entries=tuple(entries),
+    )
+    cards = [state for state in states if state.board.is_main]
+    latest = max(before.cards.get(user_id, 0), player.updated_at)
+    for state in cards:
+        outcomes["kept" if state.clock <= latest or _is_card(player, state) else "changed" if latest else "new"] += 1
+        latest = max(latest, state.clock)
+    if cards:
+        card = max(cards, key=lambda state: state.clock)
+        # As with a submit: the same score keeps what was said of it.
+        kept = player.metadata if player.region and player.score == card.score else ""
+        submits = max(player.submits, *(state.submits for state in cards))
+        event = replace(event, name=card.name or event.name, score=card.score, timestamp=card.clock)
+        return replace(event, submits=submits, metadata=card.metadata or kept)
+    if not player.region:
+        return replace(event, score=0, timestamp=max(BEFORE_ALL, deleted_at + 1))
+    return event
+
+
+def _is_card(player: Known, state: State) -> bool:
+    """Whether a player's card says already what a state does, whatever the times."""
+    said = (
+        state.name or player.name,
+        state.score,
+        state.metadata or player.metadata,
+        max(state.submits, player.submits),
+    )
+    return bool(player.region) and said == (player.name, player.score, player.metadata, player.submits)
+
+
+def _entries(states: Sequence[State], before: Before, deleted_at: int, outcomes: Counter[Outcome]) -> Iterable[Entry]:
+    stands: dict[int, Entry | None] = {}
+    for state in states:
+        board = state.board
+        if board.is_main:
+            continue
+        if board.id not in stands:
+            stands[board.id] = before.entries.get((state.user_id, board.id))
+        earlier = stands[board.id]
+        entry = _entry(state, earlier, deleted_at)
+        merged = entry if earlier is None else merge(earlier, entry)
+        outcomes["new" if earlier is None else "kept" if _looks_as(earlier, merged) else "changed"] += 1
+        stands[board.id] = merged
+        yield entry
+
+
+def _entry(state: State, earlier: Entry | None, deleted_at: int) -> Entry:
+    board, key = state.board, state.board.sign * state.score
+    entry = Entry(
+        user_id=state.user_id,
+        board_id=board.id,
+        board=board.name,
+        window=ALL,
+        key=key,
+        member=board.member_of(state.user_id, state.clock),
+        clock=state.clock,
+        submits=state.submits,
+        base_at=deleted_at,
+        best=board.rules.operator == "best",
+        metadata=state.metadata,
+    )
+    if earlier is None or earlier.removed or earlier.key != key:
+        return entry
+    # As with a submit: who has the score keeps the moment at which it was reached, and what was said of it.
+    member = max(entry.member, earlier.member) if tie_of(earlier.member, state.user_id) else entry.member
+    return replace(entry, member=member, metadata=entry.metadata or earlier.metadata)
+
+
+def _looks_as(one: Entry, other: Entry) -> bool:
+    """Whether nobody sees a difference, whatever the times at which they were written."""
+    return one == replace(other, clock=one.clock, base_at=one.base_at, last_key=one.last_key)
