@@ -170,7 +170,8 @@ async def _bare_upserts(databases: RegionDatabases, events: int) -> float:
             ids = [f"{region.lower()}-{number:08d}" for number in numbers]
             names = ["Bare"] * len(ids)
             scores, times, protected, keys = list(numbers), [now] * len(ids), [False] * len(ids), [""] * len(ids)
-            columns = (ids, names, [region] * len(ids), scores, times, protected, keys, ["self"] * len(ids))
+            said = (["self"] * len(ids), [0] * len(ids), [""] * len(ids))
+            columns = (ids, names, [region] * len(ids), scores, times, protected, keys, *said)
             await databases[region].execute(statement, *columns)
 
     started = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,9 +13,11 @@ from typing import Any
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
+from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import TopologySettings, WorkerSettings, load
 from tests.support.waiting import eventually
+from worker_service.recovery.lock import LockHeld
 from worker_service.recovery.rebuild import rebuild
 from worker_service.saving.heartbeat import Heartbeat
 from worker_service.services import build
@@ -49,6 +52,18 @@ class Worker:
             _, left = await asyncio.wait(left, timeout=0.1)
 
 
+async def _admit(shard: Shard, databases: RegionDatabases) -> None:
+    """Rebuild a shard, unless it is open or another worker is about it: then wait for that."""
+
+    async def is_open() -> bool:
+        if not await shard.is_ready():
+            with contextlib.suppress(LockHeld):
+                await rebuild(shard, databases, EAGER)
+        return await shard.is_ready()
+
+    await eventually(is_open, "the admission of a shard")
+
+
 @asynccontextmanager
 async def working(
     environ: Mapping[str, str],
@@ -66,8 +81,7 @@ async def working(
     shard_map, databases = ShardMap.open(topology), await RegionDatabases.open(topology)
     if not heartbeats:
         for shard in shard_map.shards:
-            if not await shard.is_ready():
-                await rebuild(shard, databases, EAGER)
+            await _admit(shard, databases)
     stop = asyncio.Event()
     parts = build(name, topology, settings, shard_map, databases, stop, block_seconds=block_seconds)
     consumers = [consumer for consumer in parts.consumers if only in (None, consumer.region)]

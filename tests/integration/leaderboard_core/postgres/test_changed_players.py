@@ -10,10 +10,12 @@ from typing import Any
 import asyncpg
 import pytest
 
+from leaderboard_core.events import ScoreEvent
 from leaderboard_core.postgres import sql
 from leaderboard_core.postgres.changes import page_changed_players
 from leaderboard_core.postgres.databases import Pool, RegionDatabases
 from leaderboard_core.postgres.migrations import migrate
+from worker_service.saving.batch import columns
 
 START = 1_700_000_000_000_000
 """µs"""
@@ -79,8 +81,8 @@ async def test_a_row_that_changes_while_pages_are_read_comes_again(databases: Re
     pool = databases["EU"]
     await put(pool, ("a", START), ("b", START + 1), ("c", START + 2))
     first = await page_changed_players(pool, START, "", rows=2, timeout=10)
-    both = (["a", "c"], ["a", "c"], ["EU"] * 2, [8, 9], [START + 9] * 2, [False] * 2, [""] * 2, ["self"] * 2)
-    await pool.execute(sql.load("upsert_scores"), *both)
+    both = [ScoreEvent(user_id, user_id, "EU", score, START + 9, "") for user_id, score in (("a", 8), ("c", 9))]
+    await pool.execute(sql.load("upsert_scores"), *columns(both))
     rest = await page_changed_players(pool, first[-1]["micros"], first[-1]["user_id"], rows=9, timeout=10)
     assert [(row["user_id"], row["score"]) for row in first] == [("a", 7), ("b", 7)]
     assert [(row["user_id"], row["score"]) for row in rest] == [("a", 8), ("c", 9)]

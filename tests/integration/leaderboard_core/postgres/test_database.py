@@ -77,6 +77,7 @@ async def test_the_table_is_that_of_the_design(databases: RegionDatabases) -> No
         ("protected", "boolean", None, "NO"),  # decision 4
         ("last_key", "text", None, "NO"),  # section 3
         ("credential", "text", None, "NO"),  # decision 19
+        *(("submits", "integer", None, "NO"), ("metadata", "text", None, "NO")),  # decision 26
     ]
     find = "SELECT indexdef FROM pg_indexes WHERE indexname = 'leaderboard_region_score'"
     index = await databases["EU"].fetchval(find)

@@ -63,7 +63,7 @@ async def upsert(connection: Any, number: int) -> float:
     """Save a player; return the seconds that it took."""
     began = time.perf_counter()
     micros = 1_700_000_000_000_000 + number
-    one = (["alice"], ["Alice"], ["EU"], [number], [micros], [False], [""], ["self"])
+    one = (["alice"], ["Alice"], ["EU"], [number], [micros], [False], [""], ["self"], [0], [""])
     await connection.execute(sql.load("upsert_scores"), *one)
     return time.perf_counter() - began
 

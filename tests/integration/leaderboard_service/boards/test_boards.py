@@ -367,11 +367,14 @@ async def test_a_read_is_one_script_call(start: Start, redis_1: redis.Redis) -> 
     ]
     for read in reads:
         await read()  # loads the scripts
-        await redis_1.config_resetstat()
-        assert (await read()).status_code in (200, 404)
-        stats = await redis_1.info("commandstats")
-        assert stats["cmdstat_evalsha"]["calls"] == 1
-        assert "cmdstat_eval" not in stats
+        counts = []
+        for _ in range(3):  # the look at the server, once a second, may come in between
+            await redis_1.config_resetstat()
+            assert (await read()).status_code in (200, 404)
+            stats = await redis_1.info("commandstats")
+            counts.append(stats["cmdstat_evalsha"]["calls"])
+            assert "cmdstat_eval" not in stats
+        assert min(counts) == 1
 
 
 async def test_homes_are_remembered_and_still_right(sharded_api: Api) -> None:

@@ -148,7 +148,7 @@ async def test_what_makes_no_sense_is_refused_by_its_field(api: Api, definition:
 
 async def test_what_cannot_be_changed_is_named(start: Start) -> None:
     api = await start(MIN_SCORE="0")
-    for name, value in (("order", "asc"), ("operator", "best"), ("regions", False), ("max_submits", 3)):
+    for name, value in (("order", "asc"), ("operator", "best"), ("regions", False), ("ties", "earliest")):
         response = await api.define({name: value})
         refused(response, 409, "fixed_field")
         assert response.json()["field"] == name

@@ -584,8 +584,8 @@ async def test_bodies_and_parameters_are_documented(document: dict[str, Any]) ->
         ("/range", {"board", "region", "min", "max", "from", "to", "limit", "cursor", "metadata"}),
         ("/rank/{user_id}", {"board", "user_id", "region", "metadata"}),
         ("/around/{user_id}", {"board", "user_id", "region", "range", "metadata"}),
-        ("/stream/top", {"board", "region", "limit", "last_event_id"}),
-        ("/stream/rank/{user_id}", {"board", "user_id", "region", "range", "last_event_id"}),
+        ("/stream/top", {"board", "region", "limit", "last_event_id", "metadata"}),
+        ("/stream/rank/{user_id}", {"board", "user_id", "region", "range", "last_event_id", "metadata"}),
     ):
         parameters = document["paths"][path]["get"]["parameters"]
         assert {parameter["name"] for parameter in parameters} == names
