@@ -45,6 +45,7 @@ def check_definition(board: Board, found: str) -> None:
 class KnownDefinitions(Protocol):
     """What this process knows of boards; leaderboard_service/definitions/known.py documents it."""
 
+    def heard_of(self, name: str) -> Board | None: ...
     async def board(self, name: str) -> Board: ...
     async def look_again(self, name: str) -> Board: ...
 
@@ -65,7 +66,7 @@ class Places:
         Raises UnknownRegion, BoardNotFound, InvalidPayload and Unavailable.
         """
         region = self._regions.resolve(region)
-        found = await self._known.board(board)
+        found = self._known.heard_of(board) or await self._known.board(board)
         if region != GLOBAL and not found.rules.regions:
             message = f"is {GLOBAL} only on the board {board}, which has no rankings of regions"
             raise InvalidPayload(fields=[{"field": "region", "message": message}])

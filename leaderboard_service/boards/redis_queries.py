@@ -122,8 +122,10 @@ async def read_samples(shard: Shard, place: Place, after: Point, up_to: Point) -
 
 
 async def read_rank(shard: Shard, place: Place, user_id: str, *, metadata: bool = False) -> Found | Missing:
-    hashes, field = _hashes_of_metadata(shard, place)
-    words = (user_id, hashes, _entry_field(place), *((field,) if metadata else ()))
+    words: tuple[str, ...] = (user_id, "", "")
+    if metadata or place.board.tie_digits:
+        hashes, field = _hashes_of_metadata(shard, place)
+        words = (user_id, hashes, _entry_field(place), *((field,) if metadata else ()))
     answer = await _run(shard, "read_rank", place, words, shard.keys.user(user_id))
     if len(answer) == 3:
         return Missing(int(answer[1]), bool(answer[2]))

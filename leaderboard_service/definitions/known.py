@@ -57,7 +57,11 @@ class KnownBoards:
 
         Raises BoardNotFound and Unavailable.
         """
-        return self._boards.get(name) or await self.look_again(name)
+        return self.heard_of(name) or await self.look_again(name)
+
+    def heard_of(self, name: str) -> Board | None:
+        """Return a board as it was last heard of, None for an unknown name: for whoever would not wait otherwise."""
+        return self._boards.get(name)
 
     async def look_again(self, name: str) -> Board:
         """Ask what the board of a name is now. Raises as `board`."""

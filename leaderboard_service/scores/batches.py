@@ -92,18 +92,18 @@ class BatchWriter:
         taken: dict[int, Write] = {}
         refused: dict[tuple[str, bool], LeaderboardError] = {}
         for index in chunk:
+            if not wrong_operator(writes[index]):
+                taken[index] = writes[index]
+                continue
             # Of what its board does not do one write is looked at, and answers for the others.
             kind = writes[index].board.name, writes[index].operation == "add"
-            asks = wrong_operator(writes[index])
-            if asks and kind in refused:
+            if kind in refused:
                 outcomes[index] = refused[kind]
                 continue
             try:
                 taken[index] = await self._writer.fitting(writes[index])
             except LeaderboardError as error:
-                outcomes[index] = error
-                if asks:
-                    refused[kind] = error
+                outcomes[index] = refused[kind] = error
         if not taken:
             return []
         shard = self._map.shard_of(writes[chunk[0]].region, writes[chunk[0]].user_id)

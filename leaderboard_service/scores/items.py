@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from leaderboard_core.boards import MAIN, Board
+from leaderboard_core.boards import Board
 from leaderboard_core.errors import Forbidden, InvalidPayload, LeaderboardError, RegionMismatch
 from leaderboard_core.http.exception_handlers import fields_of
 from leaderboard_core.tokens import Identity
@@ -30,9 +30,9 @@ def check_submits(caller: Identity) -> None:
 
 def check_may_submit(caller: Identity, user_id: str, region: str, *, force: bool) -> None:
     """Raise Forbidden or RegionMismatch where a token may not submit such a score: a server's may submit any."""
-    check_submits(caller)
     if caller.is_server:
         return
+    check_submits(caller)
     if user_id != caller.user_id:
         raise Forbidden("A player's token submits for that player only; use a token with role 'server'.")
     if region != caller.region:
@@ -54,37 +54,55 @@ async def writes_of(
         most = f"has at most {MOST_OF_A_PLAYER} items with a player's token"
         raise InvalidPayload(fields=[{"field": "scores", "message": most}])
     checked = [_checked(fields, caller, regions) for fields in items]
-    names = {one.board for one in checked if isinstance(one, BatchItem)}
-    found = dict(zip(names, await asyncio.gather(*(_found(boards, name) for name in names)), strict=True))
+    found = await _boards_of({one.item.board for one in checked if isinstance(one, _Checked)}, boards)
     writes: list[Write | LeaderboardError] = []
-    for index, item in enumerate(checked):
-        if isinstance(item, LeaderboardError):
-            writes.append(item)
-        elif isinstance(board := found[item.board], LeaderboardError):
+    for index, one in enumerate(checked):
+        if isinstance(one, LeaderboardError):
+            writes.append(one)
+        elif isinstance(board := found[one.item.board], LeaderboardError):
             writes.append(board)
         else:
             key = idempotency.of_item(index) if idempotency else None
-            writes.append(_write_of(item, board, caller, regions, request_id, key))
+            writes.append(_write_of(one, board, caller, request_id, key))
     return writes
 
 
-def _checked(fields: dict[str, Any], caller: Identity, regions: Regions) -> BatchItem | LeaderboardError:
+class _Checked(NamedTuple):
+    """An item that may be written; `metadata` is JSON, "" for none."""
+
+    item: BatchItem
+    region: str
+    metadata: str
+
+
+def _checked(fields: dict[str, Any], caller: Identity, regions: Regions) -> _Checked | LeaderboardError:
     try:
         item = BatchItem.model_validate(fields)
         region = regions.resolve(item.region)
-        _ = item.metadata_json
+        metadata = item.metadata_json
         check_may_submit(caller, item.user_id, region, force=item.force)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
         return InvalidPayload(fields=fields_of([{**problem, "loc": ("body", *problem["loc"])} for problem in problems]))
     except LeaderboardError as error:
         return error
-    return item
+    return _Checked(item, region, metadata)
+
+
+async def _boards_of(names: Collection[str], boards: KnownBoards) -> dict[str, Board | LeaderboardError]:
+    """Find the boards of these names; those that this process has heard of cost nothing."""
+    found: dict[str, Board | LeaderboardError] = {}
+    for name in names:
+        if (board := boards.heard_of(name)) is not None:
+            found[name] = board
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        asked = await asyncio.gather(*(_found(boards, name) for name in unknown))
+        found.update(zip(unknown, asked, strict=True))
+    return found
 
 
 async def _found(boards: KnownBoards, name: str) -> Board | LeaderboardError:
-    if name == MAIN.name:
-        return MAIN
     try:
         return await boards.board(name)
     except LeaderboardError as error:
@@ -92,23 +110,19 @@ async def _found(boards: KnownBoards, name: str) -> Board | LeaderboardError:
 
 
 def _write_of(
-    item: BatchItem,
-    board: Board,
-    caller: Identity,
-    regions: Regions,
-    request_id: str,
-    idempotency: Idempotency | None,
+    checked: _Checked, board: Board, caller: Identity, request_id: str, idempotency: Idempotency | None
 ) -> Write:
+    item = checked.item
     operation: Operation = "add" if item.score is None else "force" if item.force else "set"
     return submitted_write(
         operation,
         item.user_id,
-        regions.resolve(item.region),
+        checked.region,
         item.amount,
         caller,
         request_id,
         idempotency,
         name=item.name or "",
         board=board,
-        metadata=item.metadata_json,
+        metadata=checked.metadata,
     )

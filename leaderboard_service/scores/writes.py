@@ -89,6 +89,7 @@ def submitted_write(
     metadata: str,
 ) -> Write:
     """Build a write of a score that its player submits, or a server, which makes the player if need be."""
+    by_server = caller.is_server
     return Write(
         operation=operation,
         user_id=user_id,
@@ -98,9 +99,9 @@ def submitted_write(
         request_id=request_id,
         subject=caller.user_id,
         idempotency=idempotency,
-        user_bucket=not caller.is_server,
-        may_create=caller.is_server,
-        issued_at=None if caller.is_server else caller.issued_at,
+        user_bucket=not by_server,
+        may_create=by_server,
+        issued_at=None if by_server else caller.issued_at,
         board=board,
         metadata=metadata,
     )
@@ -161,7 +162,7 @@ class Written(NamedTuple):
         """Whether the score is a better one than before; None when that is not known."""
         if self.previous is None:
             return True if self.created else None
-        return self.board.sign * self.score > self.board.sign * self.previous
+        return self.board.sign * (self.score - self.previous) > 0
 
 
 def read_result(write: Write, answer: Sequence[str], counters: BoardCounters) -> Written:
