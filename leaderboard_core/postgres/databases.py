@@ -42,6 +42,7 @@ CONNECTION_ERRORS = (
     asyncpg.QueryCanceledError,
     asyncpg.IdleInTransactionSessionTimeoutError,  # of a process that was paused for a while
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.DeadlockDetectedError,  # with what an administrator does, or a migration
     *POOLER_ERRORS,
 )
 """What the driver raises when a Postgres is unavailable, starting, stopping or not ours; a retry may work."""

@@ -202,6 +202,34 @@ async def test_an_upsert_that_began_before_the_deletion_does_not_outlive_it(
     assert await deletions(databases) == {"alice": 200}
 
 
+async def test_a_deletion_that_meets_a_deadlock_in_postgres_is_done_by_a_worker(
+    any_api: Api, databases: RegionDatabases, environ: dict[str, str], all_redis: AllRedis
+) -> None:
+    """It waits for a row whose transaction then wants the table that the deletion has locked."""
+    await any_api.register("alice", "EU", 7)
+    async with working(environ):
+        await drained(all_redis)
+    async with databases["EU"].acquire() as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("SET LOCAL deadlock_timeout = '60s'")  # so that it is the deletion which is refused
+        await other.execute("SELECT FROM leaderboard WHERE user_id = 'alice' FOR UPDATE")
+        deleting = asyncio.create_task(any_api.delete("alice"))
+
+        async def waits() -> bool:
+            find = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            return await databases["EU"].fetchval(find) is not None
+
+        await eventually(waits, "the deletion waits for the row")
+        await other.execute("LOCK TABLE admissions")
+        await transaction.rollback()
+    assert (await deleting).status_code == 200
+    assert "alice" in await rows(databases)
+    async with working(environ):
+        await drained(all_redis)
+    assert "alice" not in await rows(databases)
+
+
 async def test_a_rebuild_before_the_deletion_is_committed_does_not_bring_the_player_back(
     start: Start, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
