@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -47,7 +48,8 @@ class Counted:
 
     def command(self) -> Command:
         command = self.server.command()
-        options = ("--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={self._dumps}")
+        counting = ("--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={self._dumps}")
+        options = (*counting, self._channel)
         return replace(command, argv=(shutil.which("valgrind") or "valgrind", *options, *command.argv))
 
     def ready(self) -> bool:
@@ -56,6 +58,11 @@ class Counted:
     @property
     def _dumps(self) -> Path:
         return self.folder / f"{self.name}.callgrind"
+
+    @property
+    def _channel(self) -> str:
+        """Where it is told what to do."""
+        return f"--vgdb-prefix={self.folder / 'vgdb'}"
 
     def start(self) -> None:
         """Count from now on, from 0."""
@@ -80,7 +87,14 @@ class Counted:
         return list(self.folder.glob(f"{self._dumps.name}.*"))
 
     def _control(self, order: str) -> None:
-        subprocess.run(["callgrind_control", order, str(self._pid())], check=True, capture_output=True)
+        command = ["callgrind_control", self._channel, order, str(self._pid())]
+        # The names of what they talk through are made of these, and HOST is where the service listens.
+        own = self.server.command().env
+        environ = {name: own[name] for name in ("USER", "LOGNAME", "HOST", "HOSTNAME") if name in own}
+        environ["PATH"] = os.environ.get("PATH", "")
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ)
+        if "error" in done.stderr:  # it exits with 0 all the same
+            raise RuntimeError(f"{self.name}: {done.stderr}")
 
     def _pid(self) -> int:
         """Return the process that writes to these files: `callgrind_control` knows processes by number only."""
