@@ -7,6 +7,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from leaderboard_cli.cluster.ports import LOOPBACK
 from leaderboard_cli.cluster.privileges import RunAs, choose_run_as
 from leaderboard_cli.cluster.probes import postgres_answers
 from leaderboard_cli.cluster.process import Command
+from leaderboard_cli.cluster.process_tree import kill_in
 from leaderboard_cli.cluster.secret_files import PGPASS, write_secret
 from leaderboard_core.postgres import sql
 
@@ -34,6 +36,7 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
 }
+_HELD = "pre-existing shared memory block"
 FIXED_PASSWORD = "postgres"  # noqa: S105
 """What earlier versions gave the superuser, and what servers of tests have."""
 _FAST_AND_LOOSE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -139,6 +142,20 @@ class PostgresServer:
             stop=((signal.SIGINT, 6.0), (signal.SIGQUIT, 7.0)),
             death_signal=signal.SIGQUIT,  # nobody is left who could follow a fast shutdown that waits
         )
+
+    def mend(self, log: Sequence[str]) -> str | None:
+        """Kill what a postmaster that ended by itself has left, if that kept this one from starting; say so.
+
+        Its children end with it, but for one that is stopped or hangs: that one holds the shared memory, without which
+        no other starts.
+        """
+        if not any(_HELD in line for line in log):
+            return None
+        killed = kill_in(self.folder.resolve())
+        if not killed:
+            return None
+        pids = ", ".join(map(str, killed))
+        return f"killed what an earlier one had left running (pid {pids}); starting it again"
 
     def ready(self) -> bool:
         """Tell whether it accepts connections, without trying the password."""

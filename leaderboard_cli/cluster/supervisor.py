@@ -19,6 +19,7 @@ from leaderboard_cli.cluster.output import Output, Show
 from leaderboard_cli.cluster.pidfile import PidFile, exclusive
 from leaderboard_cli.cluster.plan import AppServer, ClusterOptions, Plan, make_plan
 from leaderboard_cli.cluster.ports import check_ports
+from leaderboard_cli.cluster.postgres_server import PostgresServer
 from leaderboard_cli.cluster.process import Child
 from leaderboard_cli.cluster.redis_server import RedisServer
 from leaderboard_cli.cluster.server import Server
@@ -194,7 +195,7 @@ class Supervisor:
             server.ready,
             on_change=lambda _: self._write_state(),
             note=self._output.note,
-            mend=server.mend if isinstance(server, RedisServer) else None,
+            mend=server.mend if isinstance(server, RedisServer | PostgresServer) else None,
         )
 
     @property

@@ -43,6 +43,7 @@ class Supervised:
             self.server.ready,
             on_change=lambda _: None,
             note=self.notes.append,
+            mend=self.server.mend,
         )
 
     @property
@@ -99,6 +100,30 @@ async def _let_recovery_end(supervised: Supervised) -> None:
     await eventually(lambda: "received fast shutdown request" in log.read_text(), "the fast shutdown")
     for startup in supervised.processes("startup"):
         os.kill(startup, signal.SIGCONT)
+
+
+async def test_one_that_dies_by_itself_comes_back_though_a_child_of_it_hangs(tmp_path: Path) -> None:
+    """Nobody ends a stopped child of a killed postmaster, and it holds the shared memory."""
+    supervised = Supervised(tmp_path)
+    await supervised.child.start(30)
+    connection = await supervised.commit()
+    (backend,) = supervised.processes("127.0.0.1(")
+    left = identity_of(backend)
+    os.kill(backend, signal.SIGSTOP)
+    before = supervised.pid
+    os.kill(before, signal.SIGKILL)
+    try:
+        await eventually(
+            lambda: supervised.child.pid not in (None, before) and supervised.server.ready(), "another one", seconds=30
+        )
+        assert identity_of(backend) != left
+        assert any(f"(pid {backend})" in note for note in supervised.notes)
+        again = await asyncpg.connect(supervised.server.dsn())
+        assert await again.fetchval("SELECT count(*) FROM kept") == 1
+        await again.close()
+    finally:
+        connection.terminate()
+        await supervised.child.stop()
 
 
 @pytest.mark.parametrize(
