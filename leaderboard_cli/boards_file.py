@@ -13,6 +13,8 @@ Boards = dict[str, dict[str, Any]]
 """The rules of each board, by its name."""
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
+_ODD_ERRORS = (AttributeError, KeyError, TypeError)
+"""What YAML's loader raises for a tag that does not fit, and JSON for what only YAML has."""
 _EXAMPLE = 'such as {"main": {"min_score": 0}}'
 
 
@@ -26,16 +28,17 @@ def read_boards(text: str, name: str) -> Boards:
     Raises BadFile.
     """
     suffix = name.lower().rpartition(".")[2]
+    as_yaml = suffix in ("yaml", "yml") or (suffix != "json" and not _is_json(text))
     try:
-        if suffix in ("yaml", "yml") or (suffix != "json" and not _is_json(text)):
-            found = _read_yaml(text)
-        else:
-            found = json.loads(text, object_pairs_hook=_each_once)
+        found = _read_yaml(text) if as_yaml else json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_each_once)
+        json.dumps(found)  # what YAML has and JSON does not is no rule
     except (ValueError, yaml.YAMLError) as error:
-        kind = "YAML" if isinstance(error, yaml.YAMLError) else "JSON"
+        kind = "JSON" if isinstance(error, json.JSONDecodeError) else "YAML" if as_yaml else "JSON"
         raise BadFile(f"{name} cannot be read as {kind}: {_described(error)}") from error
     except RecursionError as error:
         raise BadFile(f"{name} is nested too deeply.") from error
+    except _ODD_ERRORS as error:
+        raise BadFile(f"{name} has something that no rule can be: {error}.") from error
     if not isinstance(found, dict) or not all(isinstance(rules, dict) for rules in found.values()):
         raise BadFile(f"{name} is to have one object of rules for each board, {_EXAMPLE}.")
     return found

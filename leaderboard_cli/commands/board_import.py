@@ -14,6 +14,7 @@ import typer
 from leaderboard_cli.commands.environment import stores_environment
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
+from leaderboard_cli.imports.homes import Homes
 from leaderboard_cli.imports.lines import BadLine, Reading, read_time
 from leaderboard_cli.imports.progress import Shown
 from leaderboard_cli.imports.reading import MAX_LINE, Line, lines_of, opened, pages_of
@@ -69,10 +70,12 @@ class _Run:
     async def check(self) -> Counter[str]:
         """Read every line and hold it against the players who are there; count those of `new` and of `known` ones."""
         counted = Counter[str]()
-        with self.shown.step("check"):
+        with self.shown.step("check"), Homes() as homes:
             for page in self.pages():
                 known = await self.importer.find(list({state.user_id: None for state in page.states}))
-                by_home, problems = judge(page.states, known)
+                new_ones = [user_id for user_id, player in known.items() if not player.region]
+                by_home, problems = judge(page.states, known, homes.of(new_ones))
+                homes.keep({state.user_id: home for home, own in by_home.items() for state in own})
                 self._note([*page.bad, *problems])
                 states = [state for own in by_home.values() for state in own]
                 new = sum(not known[state.user_id].region for state in states)

@@ -15,7 +15,7 @@ from leaderboard_cli.commands.access import call_system, server_access
 from leaderboard_cli.commands.board_import import import_command
 from leaderboard_cli.commands.environment import command_environment
 from leaderboard_cli.console import console, fail
-from leaderboard_client import Client, DefinedBoard
+from leaderboard_client import Client, DefinedBoard, LeaderboardError
 
 app = typer.Typer(no_args_is_help=True, help="The boards: show or state their rules, delete some, or import scores.")
 app.command("import")(import_command)
@@ -91,14 +91,26 @@ def _apply(client: Client, wanted: Boards, name: str, *, prune: bool, yes: bool)
         )
         if not yes and not typer.confirm("Delete these boards with all of their entries?", err=True):
             fail("Nothing was changed.")
-    for board in doomed:  # first: there may be room for the others only then
-        client.delete_board(board)
-        console.print(f"{board}: deleted", markup=False)
     for board, rules in wanted.items():
-        now = client.define_board(board, rules)
+        try:
+            now = client.define_board(board, rules)
+        except LeaderboardError as error:
+            if error.code != "too_many_boards" or not doomed:
+                raise
+            doomed = _delete(client, doomed)  # there is room for it only then
+            now = client.define_board(board, rules)
         known = before.get(board)
         said = "made, " if known is None else "unchanged, " if known.version == now.version else ""
         console.print(f"{board}: {said}version {now.version}", markup=False)
+    _delete(client, doomed)  # last: where a rule is refused nothing is gone
+
+
+def _delete(client: Client, doomed: list[str]) -> list[str]:
+    """Delete boards; returns those that are left, which are none."""
+    for board in doomed:
+        client.delete_board(board)
+        console.print(f"{board}: deleted", markup=False)
+    return []
 
 
 def _all_boards(client: Client) -> list[DefinedBoard]:

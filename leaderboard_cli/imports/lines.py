@@ -94,10 +94,11 @@ def read_time(field: str, found: object, now: int) -> int:
     if moment is None:
         _refuse(field, f"{_shown(found)} is no time such as 2026-11-27T17:00:00Z")
     if moment.tzinfo is None:
-        _refuse(field, f"{found} has no time zone: end it with Z, or with +01:00")
+        example = f"{moment.isoformat()}Z" if len(str(found)) <= len("2026-11-27") else f"{found}Z"
+        _refuse(field, f"{found} has no time zone: write {example}, or with +01:00 at its end")
     micros = (moment - _EPOCH) // timedelta(microseconds=1)
     if micros < BEFORE_ALL:
-        _refuse(field, f"{found} is before 1970")
+        _refuse(field, f"{found} is not after the beginning of 1970")
     if micros > now:
         _refuse(field, f"{found} is in the future")
     return micros

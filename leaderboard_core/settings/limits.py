@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from leaderboard_core.settings.loading import Group
 
 MAX_EXACT_INTEGER = 2**53 - 1
 """The largest whole number that a double, and so a sorted set's score or a Lua number, keeps exactly."""
 
-_BoardName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+OTHER_BOARDS: Final = "other"
+"""What metrics call the boards that have no series of their own."""
+
+
+def _is_no_label(name: str) -> str:
+    if name == OTHER_BOARDS:
+        raise ValueError(f"cannot name a board '{OTHER_BOARDS}': that is what all the others are counted as")
+    return name
+
+
+_BoardName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$"), AfterValidator(_is_no_label)]
 
 
 def _split(value: object) -> object:

@@ -13,7 +13,9 @@ from leaderboard_core.events import ScoreEvent
 from leaderboard_core.names import why_no_new_user_id
 from worker_service.importing.players import Known
 
-BEFORE_ALL: Final = 1
+MADE: Final = 1
+"""The time (µs) of a card with which a player begins, before whatever is said of it."""
+BEFORE_ALL: Final = 2
 """The time (µs) of what is before whatever was written here."""
 REQUEST_ID: Final = "import"
 _MADE_BY: Final = "server"
@@ -74,11 +76,15 @@ class Rows(NamedTuple):
     outcomes: Counter[Outcome]
 
 
-def judge(states: Iterable[State], known: Mapping[str, Known]) -> Judged:
-    """Hold lines against the players who are there; of a new one the first line says where it is at home."""
+def judge(states: Iterable[State], known: Mapping[str, Known], earlier: Mapping[str, str] | None = None) -> Judged:
+    """Hold lines against the players who are there; of a new one the first line says where it is at home.
+
+    `earlier` are the homes of new ones of whom lines before these said it.
+    """
     by_home: dict[str, list[State]] = {}
     problems = []
-    homes = {user_id: player.region for user_id, player in known.items()}
+    said = earlier or {}
+    homes = {user_id: player.region or said.get(user_id, "") for user_id, player in known.items()}
     for state in states:
         user_id, home = state.user_id, homes[state.user_id] or state.home
         if not home:
@@ -152,7 +158,7 @@ def _event(
         event = replace(event, name=card.name or event.name, score=card.score, timestamp=card.clock)
         return replace(event, submits=submits, metadata=card.metadata or kept)
     if not player.region:
-        return replace(event, score=0, timestamp=max(BEFORE_ALL, deleted_at + 1))
+        return replace(event, score=0, timestamp=max(MADE, deleted_at + 1))
     return event
 
 

@@ -86,7 +86,7 @@ async def known_to(shards: Sequence[Shard], there: Set[str] | None = None) -> li
             if not await shard.is_ready():
                 continue
             living = None if there is None else await read_living(shard)
-            found = await read_definitions(shard, living and living | (there or set()))
+            found = await read_definitions(shard, None if living is None else living | (there or set()))
         except Unavailable:
             continue
         asked = True

@@ -83,7 +83,8 @@ class Returning:
         boards = (keys.queue(region), keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
         written = (*boards, *self._keys_of(user_id), keys.entries(user_id))
         kept_seconds = max(deletion.tombstone_seconds, MIN_TOMBSTONE_SECONDS)
-        words: tuple[str | int, ...] = (user_id, region, deletion.timestamp, kept_seconds)
+        done_at = deletion.written_at or deletion.timestamp  # it may have come back once before
+        words: tuple[str | int, ...] = (user_id, region, done_at, kept_seconds)
 
         async def run(which: str, fields: Sequence[str]) -> int:
             sets = sets_of(self.shard, region, fields)

@@ -44,6 +44,9 @@ async def save(
         async with fenced(pool, fence) as connection:
             if cards:
                 await connection.execute(sql.load("upsert_scores"), *columns(cards))
+            if counted := [event for event in cards if event.submits]:
+                numbers = zip(*((event.user_id, event.submits, event.timestamp) for event in counted), strict=True)
+                await connection.execute(sql.load("raise_submits"), *map(list, numbers))
             if entries:
                 await connection.execute(sql.load("upsert_entries"), *entries)
 

@@ -127,6 +127,18 @@ SET name = EXCLUDED.name, region = EXCLUDED.region, score = EXCLUDED.score, upda
     submits = GREATEST(EXCLUDED.submits, leaderboard.submits), metadata = EXCLUDED.metadata
 WHERE leaderboard.updated_at IS NULL OR leaderboard.updated_at < EXCLUDED.updated_at
 
+-- name: raise_submits
+-- $1 user_ids, $2 submits, $3 µs: arrays of one length. Of submits the greater number counts, also where an event is older
+-- than the row; not those of a predecessor who was deleted.
+UPDATE leaderboard SET submits = event.submits
+FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS event (user_id, submits, micros)
+WHERE leaderboard.user_id = event.user_id AND leaderboard.submits < event.submits
+  AND NOT EXISTS (
+        SELECT 1 FROM deleted_players
+        WHERE deleted_players.user_id = event.user_id
+          AND deleted_players.deleted_at >= TIMESTAMP 'epoch' + event.micros * INTERVAL '1 microsecond'
+    )
+
 -- name: upsert_entries
 -- $1 user_ids, $2 board_ids, $3 windows, $4 regions, $5 keys, $6 members, $7 µs, $8 submits, $9 µs before which nothing
 -- counts any more (0 for never), $10 whether the better counts and not the later, $11 removed, $12 metadata,

@@ -38,7 +38,8 @@ local times, given = read_times(player[6]), {}
 for i = 8, #ARGV do
   given[ARGV[i]] = 2 * i - 7
 end
-local gone, left, at = {}, {}, math.max(deleted, tonumber(deleted_at))
+local event = ARGV[6]
+local gone, left, at = {}, {}, math.max(deleted, tonumber(deleted_at), tonumber(string.match(event, '"timestamp":%s*(%d+)')))
 -- Later than what it takes, not as late: what was written at a `base_at` counts.
 local function takes(time)
   at = math.max(at, tonumber(time) + 1)
@@ -79,7 +80,6 @@ local time = call('TIME')
 local last = tonumber(player[4] or player[2] or '0')
 local stamp = format('%.0f', math.max(time[1] * 1000000 + time[2], last + 1, at + 1))
 at = format('%.0f', at)
-local event = ARGV[6]
 if tonumber(at) > deleted then
   call('SET', KEYS[7], ARGV[3] .. ' ' .. at, 'EX', ARGV[4])
   event = string.gsub(event, '("timestamp":%s*)%d+', '%1' .. at, 1)
@@ -119,12 +119,18 @@ else
   -- What a predecessor's event has brought into the card of this player.
   local merged_at, protected, credential_at, credential = string.match(player[8] or '', '^(%d+) ([01]) (%d+) (.*)$')
   local written = written_at(player[5], player[2])
-  local undone = merged_at and tonumber(merged_at) <= deleted and written ~= player[2]
-  if undone then
-    call('HDEL', KEYS[5], 'merged', 'protected', 'credential', 'credential_at')
+  local is_predecessors = merged_at and tonumber(merged_at) <= deleted
+  -- A later write of the card keeps the secret, unless it gives a newer one; a password may be one of this player.
+  local undone = is_predecessors and tonumber(call('HGET', KEYS[5], 'credential_at') or '0') <= deleted
+  if is_predecessors and written ~= player[2] then
+    call('HDEL', KEYS[5], 'protected')
     if protected == '1' then
       call('HSET', KEYS[5], 'protected', '1')
     end
+    undone = true
+  end
+  if undone then
+    call('HDEL', KEYS[5], 'merged', 'credential', 'credential_at')
     if credential ~= '' then
       call('HSET', KEYS[5], 'credential', credential)
     end
@@ -156,7 +162,11 @@ for _, entry in ipairs(left) do
     moved = true
   end
 end
-call('HSET', KEYS[5], 'returned_entries', write_times(times))
+if next(times) then
+  call('HSET', KEYS[5], 'returned_entries', write_times(times))
+else
+  call('HDEL', KEYS[5], 'returned_entries')
+end
 if moved and not wrote_card then
   call('HSET', KEYS[5], 'clock', stamp)
 elseif wrote_card and player[4] and tonumber(player[4]) > tonumber(stamp) then

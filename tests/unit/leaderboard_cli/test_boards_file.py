@@ -61,6 +61,12 @@ def test_yaml_may_say_things_once() -> None:
         ("- kills", "is to have one object of rules for each board"),
         ("kills:", "is to have one object of rules for each board"),
         ("a: " + "[" * 10_000, "is nested too deeply"),
+        ("kills: {title: !!bool x}", "has something that no rule can be"),
+        ("kills: {open: !!bool [a]}", "has something that no rule can be"),
+        ("kills: &a {b: *a}", "cannot be read as YAML: Circular reference detected"),
+        ("kills: {title: !!binary aGk=}", "has something that no rule can be"),
+        ("kills: {title: !!set {a}}", "has something that no rule can be"),
+        ("kills: {max_score: !!int x}", "cannot be read as YAML"),
     ],
 )
 def test_what_yaml_makes_something_else_of_is_refused(text: str, said: str) -> None:
@@ -68,6 +74,11 @@ def test_what_yaml_makes_something_else_of_is_refused(text: str, said: str) -> N
         read_boards(text, "boards.yaml")
     assert said in str(problem.value)
     assert "boards.yaml" in str(problem.value)
+
+
+def test_a_mark_of_the_byte_order_says_nothing() -> None:
+    for name, text in (("b.json", '{"kills": {}}'), ("b.yaml", "kills: {}"), ("standard input", '{"kills": {}}')):
+        assert read_boards("\ufeff" + text, name) == {"kills": {}}
 
 
 @pytest.mark.parametrize(

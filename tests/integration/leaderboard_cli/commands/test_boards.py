@@ -86,10 +86,24 @@ async def test_a_file_makes_boards_and_prunes_others(start: Start, tmp_path: Pat
     assert await names(api) == ["laps", "main", "old", "older"]
     code, output, complaint = await boards(api, "apply", str(file), "--prune", typed="y\n")
     assert code == 0, complaint
-    assert output.endswith("older: deleted laps: unchanged, version 1 old: unchanged, version 1")
+    assert output.endswith("laps: unchanged, version 1 old: unchanged, version 1 older: deleted")
     assert await names(api) == ["laps", "main", "old"]
     code, output, _ = await boards(api, "apply", "-", "--prune", "--yes", typed="{}")
     assert (code, await names(api)) == (0, ["main"])
+
+
+async def test_nothing_is_pruned_where_a_rule_is_refused(start: Start, tmp_path: Path) -> None:
+    api, file = await start(BOARDS_MAX="1"), tmp_path / "boards.yaml"
+    assert (await api.define({}, "old")).status_code == 201
+    file.write_text("main: {operator: best}\nnew: {order: asc}\n", "utf-8")
+    code, _, complaint = await boards(api, "apply", str(file), "--prune", "--yes")
+    assert (code, "fixed_field" in complaint) == (1, True), complaint
+    assert await names(api) == ["main", "old"]
+    # There is room for the new one only when the old one is gone.
+    file.write_text("new: {order: asc}\n", "utf-8")
+    code, output, complaint = await boards(api, "apply", str(file), "--prune", "--yes")
+    assert (code, output.split(" ", 3)[-1]) == (0, "old old: deleted new: made, version 1"), (output, complaint)
+    assert await names(api) == ["main", "new"]
 
 
 async def test_a_board_is_deleted_once_that_is_meant(start: Start) -> None:

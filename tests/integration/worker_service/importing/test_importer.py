@@ -17,6 +17,7 @@ from leaderboard_core.postgres.definitions import remove
 from leaderboard_core.redis.shard_map import GLOBAL
 from tests.acceptance.cluster import REPOSITORY, clean_environment
 from tests.conftest import Start
+from tests.integration.leaderboard_service.players.test_users import refused
 from tests.integration.worker_service.recovery.test_verify import verified
 from tests.support.command import run_here
 from tests.support.entries_on import hashes_on
@@ -25,7 +26,7 @@ from tests.support.service import Api
 from tests.support.waiting import eventually
 from tests.support.worker import EAGER, drained, rows, working
 from worker_service.importing.importer import Importer, Interrupted
-from worker_service.importing.states import State
+from worker_service.importing.states import BEFORE_ALL, State
 from worker_service.recovery.rebuild import rebuild
 
 AT = 1_700_000_000_000_000
@@ -298,6 +299,35 @@ async def test_a_card_is_made_before_whatever_is_said_of_it(any_api: Api, databa
     assert await any_api.scores() == {"ann": 7}
     assert await scores_on(any_api, "kills") == {"ann": 2}
     assert (await rows(databases))["ann"] == ("ann", 7, AT)
+
+
+async def test_a_card_that_an_import_has_made_takes_what_a_later_line_says_of_it(
+    any_api: Api, databases: RegionDatabases, environ: dict[str, str]
+) -> None:
+    """Lines without a time are before all that was written here, and not before the card with which a player begins."""
+    board, shard_map = await define(any_api, "kills"), any_api.services.shard_map
+    await Importer(shard_map, databases).take([stands("ann", board, 1, BEFORE_ALL)])
+    assert await any_api.scores() == {"ann": 0}
+    for outcome in ("changed", "kept"):
+        taken = await Importer(shard_map, databases).take([stands("ann", MAIN, 7, BEFORE_ALL)])
+        assert taken.outcomes == {outcome: 1}
+        assert await any_api.scores() == {"ann": 7}
+    assert (await verified(environ, databases)).differences == []
+
+
+async def test_submits_count_by_the_greater_number_on_main_too(
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+) -> None:
+    assert (await any_api.define({"max_submits": 5})).status_code == 200
+    await submit(any_api, "ann", "main", 8)
+    async with working(environ, block_seconds=0.05):
+        await drained(all_redis)
+    older = stands("ann", MAIN, 7, AT)._replace(submits=5)
+    await Importer(any_api.services.shard_map, databases).take([older])
+    body = {"user_id": "ann", "region": "EU", "score": 9}
+    refused(await any_api.post("/score", body, token=any_api.server_token()), 409, "no_submits_left")
+    assert await any_api.scores() == {"ann": 8}
+    assert (await verified(environ, databases)).differences == []
 
 
 async def test_a_card_keeps_its_submits_and_what_was_said_of_its_score(

@@ -326,6 +326,42 @@ async def test_a_deletion_that_comes_last_leaves_the_player_made_anew_as_it_was(
         assert await entry_rows(databases["EU"]) == {}
 
 
+async def test_a_deletion_that_comes_back_twice_is_of_when_it_was_done(
+    shard: Shard, databases: RegionDatabases
+) -> None:
+    """What was written after it and before the time that it got comes back behind it, and counts."""
+    old, new = event("alice", 7, timestamp=1000), event("alice", 3, timestamp=3000)
+    await given_back(shard, databases, old)
+    queued, _ = await given_back(shard, databases, deletion("alice", 2000))
+    (again,) = (json.dumps(one) for one in queued if one.get("deleted"))
+    assert json.loads(again)["timestamp"] > 3000
+    assert json.loads(again)["written"] == 2000
+    await shard.client.delete(*await shard.client.keys("*alice*"), shard.keys.queue("EU"))
+    await given_back(shard, databases, again)
+    queued, player = await given_back(shard, databases, new)
+    assert player["score"] == "3"
+    for one in queued:
+        await saved_on(shard, databases, json.dumps(one))
+    assert {name: row[1] for name, row in (await rows(databases)).items()} == {"alice": 3}
+
+
+@pytest.mark.parametrize("newer_secret", [False, True])
+async def test_a_later_write_keeps_no_secret_of_the_predecessor(
+    shard: Shard, databases: RegionDatabases, *, newer_secret: bool
+) -> None:
+    old = event("alice", 7, timestamp=1000, credential="self 1", credential_at="1000")
+    await given_back(shard, databases, event("alice", 3, timestamp=3000, credential="self 2"))
+    _, player = await given_back(shard, databases, old)
+    assert player["credential"] == "self 1"
+    # As a score or a new secret leaves the card.
+    card, later = shard.keys.user("alice"), int(player["updated_at"]) + 10
+    await shard.client.hset(card, mapping={"updated_at": later, "score": "9"})
+    if newer_secret:
+        await shard.client.hset(card, mapping={"credential": "self 3", "credential_at": later})
+    _, player = await given_back(shard, databases, deletion("alice", 2000))
+    assert (player["score"], player["credential"]) == ("9", "self 3" if newer_secret else "self 2")
+
+
 async def test_an_entry_of_the_player_made_anew_stays_when_the_card_goes(
     shard: Shard, databases: RegionDatabases
 ) -> None:

@@ -156,6 +156,8 @@ def test_a_weak_secret_is_refused_and_not_shown(secret: str) -> None:
         (LimitSettings, "USER_RATE_LIMIT_COUNT", "0"),
         (LimitSettings, "USER_RATE_LIMIT_COUNT", "9999999999"),
         (LimitSettings, "REGION_RATE_LIMIT_PER_SEC", "9999999999999"),
+        (LimitSettings, "METRICS_BOARDS", "main,Kills"),
+        (LimitSettings, "METRICS_BOARDS", "main, other"),
         (WorkerSettings, "BATCH_SIZE", "0"),
         (TracingSettings, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:x"),
         (GatewaySettings, "LEADERBOARD_SERVICE_URLS", "127.0.0.1:5000"),
