@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from copy import copy
 from typing import Final
 
-from leaderboard_core.errors import Unavailable
+from leaderboard_core.errors import LeaderboardError, Unavailable
 from leaderboard_core.postgres import definitions as saved
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.definitions import SavedDefinition
@@ -55,14 +56,17 @@ class Lookups:
         while self._waiting:
             names = [*self._waiting][:NAMES_PER_STATEMENT]
             answers = [self._waiting.pop(name) for name in names]
-            asking = asyncio.create_task(self._read(names))
-            await asyncio.wait([asking])
-            error = asking.exception()
-            for number, answer in enumerate(answers):
-                if error is not None:
-                    answer.set_exception(error)
-                else:
-                    answer.set_result(asking.result()[number])
+            try:
+                (found,) = await asyncio.gather(self._read(names), return_exceptions=True)
+                for number, answer in enumerate(answers):
+                    if isinstance(found, BaseException):
+                        # Each caller adds to it where it came from.
+                        answer.set_exception(copy(found) if isinstance(found, LeaderboardError) else found)
+                    else:
+                        answer.set_result(found[number])
+            finally:
+                for answer in answers:
+                    answer.cancel()  # of which none is left, but where the process is ending
 
     async def _read(self, names: Sequence[str]) -> list[SavedDefinition | None]:
         async with self._databases.answering(POSTGRES):
