@@ -150,12 +150,12 @@ def test_nothing_is_left_out() -> None:
 
     assert left_out(README) == ["make", "docker", "cd", "export"]
     assert left_out(QUICKSTART) == ["make"]
-    assert left_out(OPERATIONS) == ["(exec", ".venv/bin/leaderboard"]
+    assert left_out(OPERATIONS) == ["psql", "jq", "(exec", ".venv/bin/leaderboard"]
     found = snippets(QUICKSTART)
     assert {
         language: sum(snippet.language == language for snippet in found) for language in ("sh", "python", "js")
     } == {
-        "sh": 10,
+        "sh": 11,
         "python": 5,
         "js": 5,
     }
