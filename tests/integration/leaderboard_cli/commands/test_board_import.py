@@ -12,6 +12,7 @@ from typing import Any
 import redis.asyncio as redis
 
 from leaderboard_core.postgres.databases import RegionDatabases
+from tests.integration.worker_service.importing.test_importer import scores_on, submit
 from tests.integration.worker_service.recovery.test_verify import verified
 from tests.support.boards import BoardModel, Standing
 from tests.support.command import run_here
@@ -118,19 +119,6 @@ async def test_what_is_imported_is_read_as_the_model_says(
         await rebuild(shard, databases, EAGER)
     assert before == (await hashes_on(shard_map), await sets_on(shard_map), await any_api.scores())
     await elsewhere.compare()
-
-
-async def scores_on(api: Api, board: str) -> dict[str, int]:
-    found = (await api.get("/top", board=board, limit=1000)).json()["rows"]
-    return {row["user_id"]: row["score"] for row in found}
-
-
-async def submit(api: Api, user_id: str, board: str, score: int, region: str = "EU") -> int:
-    """Submit a score; return when it was written (µs)."""
-    body = {"user_id": user_id, "region": region, "board": board, "score": score}
-    answer = await api.post("/score", body, token=api.server_token())
-    assert answer.status_code == 200, answer.text
-    return int(answer.json()["updated_at"])
 
 
 async def test_what_is_newer_or_better_here_stays(

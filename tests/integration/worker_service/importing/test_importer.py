@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import redis.asyncio as redis
 
 from leaderboard_core.boards import MAIN, Board
 from leaderboard_core.postgres.databases import RegionDatabases
@@ -19,6 +18,7 @@ from tests.acceptance.cluster import REPOSITORY, clean_environment
 from tests.conftest import Start
 from tests.integration.leaderboard_service.players.test_users import refused
 from tests.integration.worker_service.recovery.test_verify import verified
+from tests.support.all_redis import AllRedis
 from tests.support.command import run_here
 from tests.support.entries_on import hashes_on
 from tests.support.own_redis import OwnRedis
@@ -48,14 +48,15 @@ async def scores_on(api: Api, board: str) -> dict[str, int]:
 
 
 async def submit(api: Api, user_id: str, board: str, score: int, region: str = "EU") -> int:
+    """Submit a score; return when it was written (µs)."""
     body = {"user_id": user_id, "region": region, "board": board, "score": score}
     answer = await api.post("/score", body, token=api.server_token())
     assert answer.status_code == 200, answer.text
-    return int(answer.json()["score"])
+    return int(answer.json()["updated_at"])
 
 
 async def test_players_write_while_their_scores_are_imported(
-    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     api, chance = any_api, random.Random(5)
     best = await define(api, "laps", operator="best", order="asc", ties="earliest")
@@ -108,7 +109,7 @@ async def test_players_write_while_their_scores_are_imported(
 
 
 async def test_an_import_waits_for_a_rebuild_and_goes_on(
-    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     board, said = await define(any_api, "kills", operator="sum"), list[str]()
     importer = Importer(any_api.services.shard_map, databases, said.append)
@@ -119,7 +120,7 @@ async def test_an_import_waits_for_a_rebuild_and_goes_on(
     await importer.take([stands("bob", board, 2), stands("cyd", board, 3, region="NA")])
     assert "a Redis is being filled anew" in said
 
-    await all_redis.lose_players()  # type: ignore[attr-defined]
+    await all_redis.lose_players()
     taking = asyncio.create_task(importer.take([stands("dan", board, 4)]))
     await eventually(lambda: len(said) > 2, "it waits")
     assert not taking.done()
@@ -130,10 +131,10 @@ async def test_an_import_waits_for_a_rebuild_and_goes_on(
 
 
 async def test_what_cannot_be_done_ends_after_a_while(
-    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     board = await define(any_api, "kills")
-    await all_redis.begin_another_life()  # type: ignore[attr-defined]
+    await all_redis.begin_another_life()
     with pytest.raises(Interrupted):
         await Importer(any_api.services.shard_map, databases, patience=0.3).take([stands("ann", board, 1)])
     assert await rows(databases) == {}
@@ -141,7 +142,7 @@ async def test_what_cannot_be_done_ends_after_a_while(
 
 @pytest.mark.parametrize("restored", [True, False])
 async def test_redis_gets_back_what_it_has_lost_of_an_import(
-    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis, restored: bool
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis, restored: bool
 ) -> None:
     """Its rows are older than the last write that Redis knows of, after which a rebuild looks for what is missing."""
     api, shard_map = any_api, any_api.services.shard_map
@@ -166,7 +167,7 @@ async def test_redis_gets_back_what_it_has_lost_of_an_import(
         for region in (*REGIONS, GLOBAL):
             await shard.client.zrem(shard.keys.board(region), *(state.user_id for state in states))
     assert await hashes_on(shard_map) == {}
-    await all_redis.begin_another_life()  # type: ignore[attr-defined]
+    await all_redis.begin_another_life()
     for shard in shard_map.shards:
         await rebuild(shard, databases, EAGER)
     assert await hashes_on(shard_map) == wanted
@@ -174,7 +175,7 @@ async def test_redis_gets_back_what_it_has_lost_of_an_import(
 
 
 async def test_a_user_id_is_one_players_whoever_makes_it(
-    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     api = any_api
     board = await define(api, "kills")
@@ -316,7 +317,7 @@ async def test_a_card_that_an_import_has_made_takes_what_a_later_line_says_of_it
 
 
 async def test_submits_count_by_the_greater_number_on_main_too(
-    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     assert (await any_api.define({"max_submits": 5})).status_code == 200
     await submit(any_api, "ann", "main", 8)
@@ -331,7 +332,7 @@ async def test_submits_count_by_the_greater_number_on_main_too(
 
 
 async def test_a_card_keeps_its_submits_and_what_was_said_of_its_score(
-    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: redis.Redis
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases, all_redis: AllRedis
 ) -> None:
     api, shard_map = any_api, any_api.services.shard_map
     assert (await api.define({"max_submits": 5, "metadata_bytes": 20})).status_code == 200
