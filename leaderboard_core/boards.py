@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Literal, NamedTuple, Self
 
 import orjson
@@ -66,32 +66,32 @@ class Board:
 
     A board is in descending order of (key, member). The key is the score, or its negative where low scores are good;
     the member is the user_id, behind TIE_DIGITS digits where who reached the score first stands higher.
+
+    What follows from these is worked out once, since every call asks for it: how many characters of a member are not
+    the user_id's (`tie_digits`), what makes a key of a score, and a score of a key, by multiplication (`sign`), and how
+    shards name this definition (`state`).
     """
 
     name: str
     id: int
     version: int
     rules: Rules
+    is_main: bool = field(init=False, repr=False)
+    tie_digits: int = field(init=False, repr=False)
+    sign: int = field(init=False, repr=False)
+    state: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_main", self.id == 0)
+        object.__setattr__(self, "tie_digits", TIE_DIGITS if self.rules.ties == "earliest" else 0)
+        object.__setattr__(self, "sign", 1 if self.rules.order == "desc" else -1)
+        object.__setattr__(self, "state", f"{self.id} {self.version}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Board) and (self.id, self.version) == (other.id, other.version)
 
     def __hash__(self) -> int:
         return hash((self.id, self.version))
-
-    @property
-    def is_main(self) -> bool:
-        return self.id == 0
-
-    @property
-    def tie_digits(self) -> int:
-        """How many characters of a member are not the user_id's."""
-        return TIE_DIGITS if self.rules.ties == "earliest" else 0
-
-    @property
-    def sign(self) -> int:
-        """What makes a key of a score, and a score of a key, by multiplication."""
-        return 1 if self.rules.order == "desc" else -1
 
     def member_of(self, user_id: str, reached_at: int) -> str:
         """Return the member of a player who reached its score at that time (µs)."""
@@ -130,7 +130,7 @@ class Definition(NamedTuple):
     @property
     def state(self) -> str:
         """What names it on every shard, where a write compares it: `<id> <version>`, or `<id> gone`."""
-        return self.text or f"{self.board.id} {GONE if self.gone else self.board.version}"
+        return self.text or (f"{self.board.id} {GONE}" if self.gone else self.board.state)
 
     @property
     def age(self) -> tuple[int, bool, int, bool]:

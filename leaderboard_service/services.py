@@ -129,7 +129,7 @@ class Services:
             client_addresses=addresses,
             origins=Origins(addresses, cors_origins=process.cors_origins, allowed_hosts=process.allowed_hosts),
             score_writer=writer,
-            batch_writer=BatchWriter(shard_map, settings.limits, writer),
+            batch_writer=BatchWriter(shard_map, writer),
             entry_remover=EntryRemover(shard_map, settings.limits, players, known),
             board_reads=reads,
             postgres_boards=postgres_boards,

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import time
-from typing import Final
+from typing import Final, Protocol
 
 import orjson
 
@@ -19,6 +19,13 @@ from leaderboard_core.telemetry.logs import PROBES
 _UTC: Final = "+00:00"
 _FLUSH_LINES = 200
 _FLUSH_SECONDS = 0.05
+
+
+class Logged(Protocol):
+    """A request that was answered."""
+
+    def log_fields(self) -> dict[str, object]:
+        """Its own fields of its line (request_id, method, path, status, ms, …)."""
 
 
 class AccessLog:
@@ -42,11 +49,11 @@ class AccessLog:
         self._second = 0
         self._to_second = ""
 
-    def answered(self, path: str, fields: dict[str, object]) -> None:
-        """Log one request; `fields` are its own (request_id, method, path, status, ms, …)."""
+    def answered(self, path: str, request: Logged) -> None:
+        """Log one request, unless it is one that leaves no line."""
         if not self._enabled or (path in PROBES and not self._probes):
             return
-        line = {"time": self._now(), **self._start, **fields}
+        line = {"time": self._now(), **self._start, **request.log_fields()}
         self._lines.append(orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
         if len(self._lines) >= _FLUSH_LINES:
             self.flush()

@@ -180,7 +180,7 @@ class Application(FastAPI):
             if context.seconds < 0:
                 context.seconds = perf_counter() - started_at
             self.metrics.answered(context)
-            self.access_log.answered(path, context.log_fields())
+            self.access_log.answered(path, context)
 
     async def _answer_compiled(
         self,

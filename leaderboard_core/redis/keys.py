@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from leaderboard_core.boards import Place
 
 GLOBAL = "GLOBAL"
+
+
+class RegionKeys(NamedTuple):
+    """What every write of a region names."""
+
+    board: str
+    global_board: str
+    queue: str
+    bucket: str
 
 
 class Keys:
@@ -14,11 +25,20 @@ class Keys:
     region's board is its part of the GLOBAL board as well.
     """
 
-    __slots__ = ("only_region", "prefix")
+    __slots__ = ("_of_regions", "only_region", "prefix")
 
     def __init__(self, prefix: str = "", only_region: str = "") -> None:
         self.prefix = prefix
         self.only_region = only_region
+        self._of_regions: dict[str, RegionKeys] = {}
+
+    def of_region(self, region: str) -> RegionKeys:
+        """Name what the writes of a region share: built once, since they are asked for all the time."""
+        found = self._of_regions.get(region)
+        if found is None:
+            built = RegionKeys(self.board(region), self.board(GLOBAL), self.queue(region), self.region_bucket(region))
+            found = self._of_regions[region] = built
+        return found
 
     def place(self, place: Place) -> str:
         """Name the set of a ranking; that of a shard's only region is its part of GLOBAL too, unless it has none."""
@@ -27,7 +47,7 @@ class Keys:
         return f"{self.prefix}leaderboard:{place.name}"
 
     def board(self, region: str) -> str:
-        """Name the set of `Place.on_main(region)`; every write asks for two of them."""
+        """Name the set of `Place.on_main(region)`."""
         if region == GLOBAL and self.only_region:
             region = self.only_region
         return f"{self.prefix}leaderboard:{region}"
@@ -38,8 +58,17 @@ class Keys:
 
     def sets(self, place: Place) -> tuple[str, str]:
         """Name the sets that an entry of a region is in: the region's and GLOBAL's, which may be the same."""
-        of_global = self.place(place.in_region(GLOBAL))
-        return self.place(place) if place.board.rules.regions else of_global, of_global
+        if place.is_default:
+            return self.board(place.region), self.board(GLOBAL)
+        return self.sets_of_entry(place.entry_field, place.region, regions=place.board.rules.regions)
+
+    def sets_of_entry(self, field: str, region: str, *, regions: bool) -> tuple[str, str]:
+        """Name those of an entry by its name, on a board that has rankings of regions or has none."""
+        if not regions:
+            of_global = f"{self.prefix}leaderboard:{field}:{GLOBAL}"
+            return of_global, of_global
+        prefix = f"{self.prefix}leaderboard:{field}:"
+        return prefix + region, prefix + (self.only_region or GLOBAL)
 
     def entry_set(self, field: str, region: str) -> str:
         """Name the set of a region, or of GLOBAL, in which an entry may be: it depends on the rules of its board."""

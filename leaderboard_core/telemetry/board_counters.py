@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from leaderboard_core.settings.limits import OTHER_BOARDS
-from leaderboard_core.telemetry.exposition import count_from_zero
 from leaderboard_core.telemetry.metrics import READS, SCORE_WRITES
 
 _OUTCOMES: Final = (
@@ -22,24 +20,13 @@ class BoardCounters:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
         labels = sorted({*self._names, OTHER_BOARDS})
-        count_from_zero(SCORE_WRITES, labels, _OUTCOMES)
-        count_from_zero(READS, labels, ("redis", "postgres"))
+        SCORE_WRITES.show(labels, _OUTCOMES)
+        READS.show(labels, ("redis", "postgres"))
 
     def count_write(self, board: str, outcome: str) -> None:
         """Count a write of a score, by what came of it."""
-        _of_writes(board if board in self._names else OTHER_BOARDS, outcome).inc()
+        SCORE_WRITES.count(board if board in self._names else OTHER_BOARDS, outcome)
 
     def count_read(self, board: str, source: str) -> None:
         """Count a read, by where it came from."""
-        _of_reads(board if board in self._names else OTHER_BOARDS, source).inc()
-
-
-# Looking a child up by its labels costs more than counting with it.
-@cache
-def _of_writes(board: str, outcome: str) -> Any:
-    return SCORE_WRITES.labels(board, outcome)
-
-
-@cache
-def _of_reads(board: str, source: str) -> Any:
-    return READS.labels(board, source)
+        READS.count(board if board in self._names else OTHER_BOARDS, source)

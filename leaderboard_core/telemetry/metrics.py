@@ -6,23 +6,26 @@ from typing import Final
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
+from leaderboard_core.telemetry.labelled_counts import LabelledCounts
 from leaderboard_core.telemetry.request_metrics import RequestMetrics
 
 HTTP_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
-READS = Counter(
+READS = LabelledCounts(
     "leaderboard_reads",
     "Reads by board (one of METRICS_BOARDS, or other) and source: redis or postgres.",
-    ["board", "source"],
+    ("board", "source"),
+    REGISTRY,
 )
 STREAMS_OPEN = Gauge("leaderboard_streams_open", "Live streams that are open, by kind: top or rank.", ["kind"])
 STREAM_EVENTS = Counter("leaderboard_stream_events", "Events sent to listeners, by kind and event.", ["kind", "event"])
 STREAM_DROPPED = Counter("leaderboard_streams_dropped", "Listeners cut off because they took nothing.", ["kind"])
-SCORE_WRITES = Counter(
+SCORE_WRITES = LabelledCounts(
     "leaderboard_score_writes",
     "Score writes by board (one of METRICS_BOARDS, or other) and outcome: ok, unchanged, replay or the refusal's code "
     "(rate_limited, queue_full, ...).",
-    ["board", "outcome"],
+    ("board", "outcome"),
+    REGISTRY,
 )
 LOGINS = Counter("leaderboard_logins", "Logins by outcome: ok or the refusal's code.", ["outcome"])
 

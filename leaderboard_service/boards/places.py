@@ -66,9 +66,11 @@ class Places:
         Raises UnknownRegion, BoardNotFound, InvalidPayload and Unavailable.
         """
         region = self._regions.resolve(region)
-        found = self._known.heard_of(board) or await self._known.board(board)
+        return self._of(self._known.heard_of(board) or await self._known.board(board), region)
+
+    def _of(self, found: Board, region: str) -> Place:
         if region != GLOBAL and not found.rules.regions:
-            message = f"is {GLOBAL} only on the board {board}, which has no rankings of regions"
+            message = f"is {GLOBAL} only on the board {found.name}, which has no rankings of regions"
             raise InvalidPayload(fields=[{"field": "region", "message": message}])
         return Place(found, ALL, region)
 
@@ -83,9 +85,11 @@ class Places:
 
         Raises as `of`, and what `read` raises.
         """
+        region = self._regions.resolve(region)
         for _ in range(TRIES):
             try:
-                return await read(await self.of(board, region))
+                known = self._known.heard_of(board)
+                return await read(await self.of(board, region) if known is None else self._of(known, region))
             except Redefined:
                 await self.look_again(board)
         raise Unavailable("The board is being defined anew; try again shortly.")

@@ -138,15 +138,19 @@ def _above(part: PagePart, taken: int, key: int) -> int:
 
 
 def _rank_single_part(part: PagePart) -> list[RankedRow]:
-    ranks = []
     positions = range(part.start + 1, part.start + 1 + len(part.keys))
-    rank, before = part.above + 1, None
-    for position, key in zip(positions, part.keys, strict=True):
-        if key != before:
-            if before is not None:
-                rank = position
-            before = key
-        ranks.append(rank)
+    ranks: list[int] = []
+    if len(set(part.keys)) == len(part.keys):  # most pages: no loop over their rows
+        ranks += positions
+        ranks[:1] = [part.above + 1][: len(ranks)]
+    else:
+        rank, before = part.above + 1, None
+        for position, key in zip(positions, part.keys, strict=True):
+            if key != before:
+                if before is not None:
+                    rank = position
+                before = key
+            ranks.append(rank)
     columns = zip(ranks, positions, part.members, part.names, part.regions, part.keys, strict=True)
     return list(map(new_row, columns))
 
@@ -155,7 +159,7 @@ def neighbours(
     ranked: Sequence[RankedRow], member: str, reach: int
 ) -> tuple[RankedRow, list[RankedRow], list[RankedRow]]:
     """Find the member's own row, up to `reach` rows above it and up to `reach` rows below, in board order."""
-    own = next(index for index, row in enumerate(ranked) if row.member == member)
+    own = [row.member for row in ranked].index(member)
     return ranked[own], list(ranked[max(0, own - reach) : own]), list(ranked[own + 1 : own + 1 + reach])
 
 

@@ -118,9 +118,15 @@ class RedisBoards:
     async def rank(self, place: Place, user_id: str, *, metadata: bool = False) -> RankEntry:
         """Rank `user_id`. Raises UserNotFound, NoEntry, WarmingUp or Unavailable."""
         shards = self._map.shards_of_board(place.region)
-        _, (total, row, counts, texts) = await self._read_home_shard(
-            place, user_id, lambda shard: queries.read_rank(shard, place, user_id, metadata=metadata)
-        )
+        if len(shards) == 1:
+            found = await queries.read_rank(shards[0], place, user_id, metadata=metadata)
+            if isinstance(found, Missing):
+                raise await self._missing(place, user_id, (found,))
+        else:
+            _, found = await self._read_home_shard(
+                place, user_id, lambda shard: queries.read_rank(shard, place, user_id, metadata=metadata)
+            )
+        total, row, counts, texts = found
         if len(shards) > 1:
             total, counts = await self._counts_of(place).at(Point(row.key, row.member))
         return RankEntry(total, ranked(row, (counts,)), texts)

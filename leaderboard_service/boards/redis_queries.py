@@ -37,7 +37,7 @@ async def _run(shard: Shard, script: str, place: Place, args: Sequence[str | int
     answer = await shard.run(
         script, (keys.admission, keys.place(place), keys.definition(board.name), *further_keys), args
     )
-    if answer[0] != f"{board.id} {board.version}":
+    if answer[0] != board.state:
         check_definition(board, answer[0])
     return answer
 
@@ -95,12 +95,12 @@ async def read_ranks(
     width = 7 if metadata else 6
     columns = (flat[number::width] for number in range(6))
     found = [
-        (Row(member, int(key), name, home), Counts(int(above), int(before)))
+        (Row(member, int(key), name, home), Counts(above, before))
         for member, key, above, before, name, home in zip(*columns, strict=True)
     ]
     if nameless := [row.member for row, _ in found if not row.name]:
         await _report_incomplete(shard, place, nameless)
-    return int(total), found, _metadata(flat[::7], flat[6::7]) if metadata else NO_METADATA
+    return total, found, _metadata(flat[::7], flat[6::7]) if metadata else NO_METADATA
 
 
 async def read_top(shard: Shard, place: Place, offset: int, limit: int, *, metadata: bool = False) -> PagePart:
@@ -122,29 +122,29 @@ async def read_samples(shard: Shard, place: Place, after: Point, up_to: Point) -
 
 
 async def read_rank(shard: Shard, place: Place, user_id: str, *, metadata: bool = False) -> Found | Missing:
-    words: tuple[str, ...] = (user_id, "", "")
+    words: tuple[str, ...] = (user_id,)
     if metadata or place.board.tie_digits:
         hashes, field = _hashes_of_metadata(shard, place)
         words = (user_id, hashes, _entry_field(place), *((field,) if metadata else ()))
     answer = await _run(shard, "read_rank", place, words, shard.keys.user(user_id))
     if len(answer) == 3:
-        return Missing(int(answer[1]), bool(answer[2]))
+        return Missing(answer[1], bool(answer[2]))
     _, total, above, before, key, member, name, home, *texts = answer
     if not name:
         await _report_incomplete(shard, place, [member])
-    row, counts = Row(member, int(key), name, home), Counts(int(above), int(before))
-    return Found(int(total), row, counts, _metadata((member,), texts) if metadata else NO_METADATA)
+    row, counts = Row(member, int(key), name, home), Counts(above, before)
+    return Found(total, row, counts, _metadata((member,), texts) if metadata else NO_METADATA)
 
 
 async def count_above(shard: Shard, place: Place, board_keys: Sequence[int]) -> tuple[int, list[int]]:
     _, total, *above = await _run(shard, "count_above", place, board_keys)
-    return int(total), list(map(int, above))
+    return total, above
 
 
 async def count_before(shard: Shard, place: Place, points: Sequence[Point]) -> tuple[int, list[Counts]]:
     """Count this shard's players above and before points, where somebody may stand, or have stood until now."""
     _, total, *flat = await _run(shard, "count_before", place, tuple(chain.from_iterable(points)))
-    return int(total), list(map(Counts, map(int, flat[::2]), map(int, flat[1::2])))
+    return total, list(map(Counts, flat[::2], flat[1::2]))
 
 
 async def read_around(
@@ -175,7 +175,7 @@ async def _around(
     words = (shard.keys.user(""), place.board.tie_digits, reach, user_id, hashes, _entry_field(place), *point)
     answer = await _run(shard, "read_around", place, (*words, *((field,) if metadata else ())))
     if len(answer) == 3:
-        return Missing(int(answer[1]), bool(answer[2]))
+        return Missing(answer[1], bool(answer[2]))
     _, total, start, above, rows, named, member, *texts = answer
     columns = await _columns(shard, place, rows, named)
     return PagePart(total, start, above, *columns, metadata=_metadata(columns[0], *texts)), member

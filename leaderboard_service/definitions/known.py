@@ -5,26 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from leaderboard_core.boards import MAIN, Board, Definition, Rules
+from leaderboard_core.boards import ALL, MAIN, Board, Definition, Place, Rules
 from leaderboard_core.errors import BoardNotFound
 from leaderboard_core.redis.definitions import read_definition
 from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_core.settings import MAX_EXACT_INTEGER, LimitSettings
 from leaderboard_service.definitions.rules import effective
 from leaderboard_service.definitions.store import DefinitionStore
 
 TRIES = 3
 """How often a call is tried that finds a definition which its process does not know."""
-_REFUSES_NOTHING: Final = f"{-MAX_EXACT_INTEGER} {MAX_EXACT_INTEGER} - - latest 1 0 0 0"
+_REFUSES_NOTHING: Final = "- - - - latest 1 0 0 0"
 """The main board's rules as they begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeededRules:
-    """Rules as the write scripts take them, for scores of players and of servers, and the definition they are of."""
+    """Rules as the write scripts take them, for scores of players and of servers, and the definition they are of.
+
+    `field` names the board's entries, "" where a score stands on the player's card.
+    """
 
     board: Board
     state: str
+    field: str
     of_players: str
     of_servers: str
 
@@ -34,7 +39,8 @@ class HeededRules:
         rules = effective(board.rules, limits) if board.is_main else board.rules
         closed = "" if rules.open else "board_closed"
         by_servers = closed or ("forbidden" if rules.submit == "server" else "")
-        return cls(board, definition.state, _encode(board, rules, by_servers), _encode(board, rules, closed))
+        field = "" if board.is_main else Place(board, ALL, GLOBAL).entry_field
+        return cls(board, definition.state, field, _encode(board, rules, by_servers), _encode(board, rules, closed))
 
     def for_write(self, *, players_own: bool) -> str:
         return self.of_players if players_own else self.of_servers
@@ -81,6 +87,8 @@ class KnownBoards:
         For one that has been made anew since they are those of before, by which nothing is written any more.
         """
         known = self._heeded.get((shard, board.name))
+        if known is not None and known.board is board:
+            return known
         if known is not None and known.board.id > board.id:
             return HeededRules.of(Definition(board), self._limits)
         if known is None or (board.id, board.version) > (known.board.id, known.board.version):
@@ -103,8 +111,10 @@ class KnownBoards:
 
 def _encode(board: Board, rules: Rules, refusal: str) -> str:
     """Write rules as the scripts have them; '' for those of the main board that refuse nothing."""
+    lowest = "-" if rules.min_score == -MAX_EXACT_INTEGER else rules.min_score
+    highest = "-" if rules.max_score == MAX_EXACT_INTEGER else rules.max_score
     step = "-" if rules.max_step is None else rules.max_step
-    bounds = (rules.min_score, rules.max_score, step, refusal or "-")
+    bounds = (lowest, highest, step, refusal or "-")
     kind = (rules.operator, board.sign, board.tie_digits)
     heeded = " ".join(map(str, (*bounds, *kind, rules.max_submits, rules.metadata_bytes)))
     return "" if board.is_main and heeded == _REFUSES_NOTHING else heeded

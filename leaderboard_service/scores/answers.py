@@ -9,6 +9,7 @@ from leaderboard_core.boards import ALL, Place
 from leaderboard_core.errors import LeaderboardError
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_service.boards.service import BoardReads
+from leaderboard_service.scores.batches import Outcome
 from leaderboard_service.scores.writes import Written
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,11 @@ def as_json(written: Written) -> dict[str, Any]:
         "improved": written.improved,
         "updated_at": written.updated_at,
     }
+
+
+def outcome_as_json(outcome: Outcome) -> dict[str, Any]:
+    """Return what a batch says of one of its scores."""
+    return {"ok": False, **outcome.envelope()} if isinstance(outcome, LeaderboardError) else as_json(outcome)
 
 
 async def with_ranks(written: Written, reads: BoardReads) -> dict[str, Any]:

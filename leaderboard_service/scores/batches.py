@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-from leaderboard_core.boards import ALL, Board, Place
+from leaderboard_core.boards import Board
 from leaderboard_core.errors import BoardNotFound, LeaderboardError
 from leaderboard_core.redis.shard import Shard
-from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
-from leaderboard_core.settings import LimitSettings
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_service.definitions.known import TRIES
 from leaderboard_service.scores.refusals import ClaimNeeded, stale_definition
 from leaderboard_service.scores.service import ScoreWriter
@@ -34,9 +33,8 @@ Outcome = Written | LeaderboardError
 class BatchWriter:
     """Writes the scores of a batch, on whichever boards; each is accepted or refused on its own."""
 
-    def __init__(self, shard_map: ShardMap, limits: LimitSettings, writer: ScoreWriter) -> None:
+    def __init__(self, shard_map: ShardMap, writer: ScoreWriter) -> None:
         self._map = shard_map
-        self._limits = limits
         self._writer = writer
 
     async def write(self, writes: Sequence[Write]) -> list[Outcome]:
@@ -131,10 +129,12 @@ class BatchWriter:
         """Return the script's answer to each write, or the error of a board that is another one on this shard now."""
         refused: dict[int, LeaderboardError] = {}
         for _ in range(TRIES):
-            asked = [write for write in writes if write.board.id not in refused]
+            asked = [write for write in writes if write.board.id not in refused] if refused else writes
             boards = list({write.board.id: write.board for write in asked}.values())
             results = await self._call_once(shard, asked, boards) if asked else []
             if not results or results[0] != "stale_definition":
+                if not refused:
+                    return results
                 answers = iter(results)
                 return [refused.get(write.board.id) or next(answers) for write in writes]
             for number in results[1:]:
@@ -149,34 +149,37 @@ class BatchWriter:
         raise stale_definition()
 
     async def _call_once(self, shard: Shard, writes: Sequence[Write], boards: Sequence[Board]) -> list[Any]:
-        first, limits, keys = writes[0], self._limits, shard.keys
+        first, keys = writes[0], shard.keys
+        limits, of_region = self._writer.limits[shard], keys.of_region(first.region)
         written = [
             keys.admission,
-            keys.board(first.region),
-            keys.board(GLOBAL),
-            keys.queue(first.region),
-            keys.region_bucket(first.region),
+            of_region.board,
+            of_region.global_board,
+            of_region.queue,
+            of_region.bucket,
             keys.user_bucket(first.user_id),
         ]
         words: list[str | int] = [
             first.region,
-            shard.partition.share_of(limits.queue_reject_length),
-            shard.partition.share_of(limits.region_rate_limit_per_sec),
-            limits.idempotency_ttl_seconds if first.idempotency else 0,
+            limits.queue_length,
+            limits.region_rate,
+            limits.answer_seconds if first.idempotency else 0,
             first.idempotency.fingerprint if first.idempotency else "",
             self._writer.unclaimed.period,
             keys.tombstone(""),
-            limits.user_rate_limit_count if first.user_bucket else 0,
-            limits.user_rate_limit_window * 1_000_000,
+            limits.user_count if first.user_bucket else 0,
+            limits.user_window_us,
             "" if first.issued_at is None else first.issued_at,
             "1" if first.may_create else "0",
             len(boards),
         ]
         for board in boards:
-            place, rules = Place(board, ALL, first.region), self._writer.boards.heeded(shard, board)
-            written += (keys.definition(board.name), *keys.sets(place))
-            field = "" if board.is_main else place.entry_field
-            words += (rules.for_write(players_own=is_players_own(first)), rules.state, field)
+            rules = self._writer.boards.heeded(shard, board)
+            sets: tuple[str, str] = of_region[:2]
+            if rules.field:
+                sets = keys.sets_of_entry(rules.field, first.region, regions=board.rules.regions)
+            written += (keys.definition(board.name), *sets)
+            words += (rules.for_write(players_own=is_players_own(first)), rules.state, rules.field)
         numbers = {board.id: number for number, board in enumerate(boards, 1)}
         for write in writes:
             user, main = keys.user(write.user_id), write.board.is_main

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from leaderboard_core.boards import Board
-from leaderboard_core.errors import Forbidden, InvalidPayload, LeaderboardError, RegionMismatch
+from leaderboard_core.errors import BoardNotFound, Forbidden, InvalidPayload, LeaderboardError, RegionMismatch
 from leaderboard_core.http.exception_handlers import fields_of
 from leaderboard_core.tokens import Identity
 from leaderboard_service.definitions.known import KnownBoards
@@ -53,53 +53,53 @@ async def writes_of(
     if not caller.is_server and len(items) > MOST_OF_A_PLAYER:
         most = f"has at most {MOST_OF_A_PLAYER} items with a player's token"
         raise InvalidPayload(fields=[{"field": "scores", "message": most}])
-    checked = [_checked(fields, caller, regions) for fields in items]
-    found = await _boards_of({one.item.board for one in checked if isinstance(one, _Checked)}, boards)
     writes: list[Write | LeaderboardError] = []
-    for index, one in enumerate(checked):
-        if isinstance(one, LeaderboardError):
-            writes.append(one)
-        elif isinstance(board := found[one.item.board], LeaderboardError):
-            writes.append(board)
-        else:
-            key = idempotency.of_item(index) if idempotency else None
-            writes.append(_write_of(one, board, caller, request_id, key))
+    waiting: list[tuple[int, _Checked]] = []
+    for index, fields in enumerate(items):
+        try:
+            checked = _checked(fields, caller, regions)
+            board = boards.heard_of(checked[0].board)
+            if board is None:
+                waiting.append((index, checked))
+                writes.append(BoardNotFound())  # until it is looked for
+            else:
+                key = idempotency.of_item(index) if idempotency else None
+                writes.append(_write_of(checked, board, caller, request_id, key))
+        except LeaderboardError as error:
+            writes.append(error)
+    if waiting:
+        found = await _boards_of({item.board for _, (item, _, _) in waiting}, boards)
+        for index, checked in waiting:
+            looked_for = found[checked[0].board]
+            if isinstance(looked_for, LeaderboardError):
+                writes[index] = looked_for
+            else:
+                key = idempotency.of_item(index) if idempotency else None
+                writes[index] = _write_of(checked, looked_for, caller, request_id, key)
     return writes
 
 
-class _Checked(NamedTuple):
-    """An item that may be written; `metadata` is JSON, "" for none."""
-
-    item: BatchItem
-    region: str
-    metadata: str
+_Checked = tuple[BatchItem, str, str]
+"""An item that may be written, its region, and its metadata as JSON."""
 
 
-def _checked(fields: dict[str, Any], caller: Identity, regions: Regions) -> _Checked | LeaderboardError:
+def _checked(fields: dict[str, Any], caller: Identity, regions: Regions) -> _Checked:
+    """Check an item. Raises the error of one that may not be written."""
     try:
         item = BatchItem.model_validate(fields)
-        region = regions.resolve(item.region)
-        metadata = item.metadata_json
-        check_may_submit(caller, item.user_id, region, force=item.force)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
-        return InvalidPayload(fields=fields_of([{**problem, "loc": ("body", *problem["loc"])} for problem in problems]))
-    except LeaderboardError as error:
-        return error
-    return _Checked(item, region, metadata)
+        at = [{**problem, "loc": ("body", *problem["loc"])} for problem in problems]
+        raise InvalidPayload(fields=fields_of(at)) from None
+    region = regions.resolve(item.region)
+    metadata = item.metadata_json
+    check_may_submit(caller, item.user_id, region, force=item.force)
+    return item, region, metadata
 
 
 async def _boards_of(names: Collection[str], boards: KnownBoards) -> dict[str, Board | LeaderboardError]:
-    """Find the boards of these names; those that this process has heard of cost nothing."""
-    found: dict[str, Board | LeaderboardError] = {}
-    for name in names:
-        if (board := boards.heard_of(name)) is not None:
-            found[name] = board
-    unknown = [name for name in names if name not in found]
-    if unknown:
-        asked = await asyncio.gather(*(_found(boards, name) for name in unknown))
-        found.update(zip(unknown, asked, strict=True))
-    return found
+    asked = await asyncio.gather(*(_found(boards, name) for name in names))
+    return dict(zip(names, asked, strict=True))
 
 
 async def _found(boards: KnownBoards, name: str) -> Board | LeaderboardError:
@@ -112,17 +112,17 @@ async def _found(boards: KnownBoards, name: str) -> Board | LeaderboardError:
 def _write_of(
     checked: _Checked, board: Board, caller: Identity, request_id: str, idempotency: Idempotency | None
 ) -> Write:
-    item = checked.item
+    item, region, metadata = checked
     operation: Operation = "add" if item.score is None else "force" if item.force else "set"
     return submitted_write(
         operation,
         item.user_id,
-        checked.region,
+        region,
         item.amount,
         caller,
         request_id,
         idempotency,
         name=item.name or "",
         board=board,
-        metadata=checked.metadata,
+        metadata=metadata,
     )

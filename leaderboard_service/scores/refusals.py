@@ -21,6 +21,7 @@ from leaderboard_core.errors import (
     UserNotFound,
     WarmingUp,
 )
+from leaderboard_core.settings import MAX_EXACT_INTEGER
 from leaderboard_core.tokens import revoked_token
 
 
@@ -57,7 +58,11 @@ def refusal_of(code: str, detail: Sequence[str]) -> LeaderboardError | ClaimNeed
         case "score_out_of_range":
             return ScoreOutOfRange()
         case "score_out_of_bounds":
-            return ScoreOutOfBounds(min=int(detail[0]), max=int(detail[1]))
+            lowest, highest = detail
+            return ScoreOutOfBounds(
+                min=-MAX_EXACT_INTEGER if lowest == "-" else int(lowest),
+                max=MAX_EXACT_INTEGER if highest == "-" else int(highest),
+            )
         case "step_out_of_bounds":
             most = int(detail[0])
             return ScoreOutOfBounds(

@@ -44,7 +44,7 @@ from leaderboard_service.dependencies import (
 )
 from leaderboard_service.openapi import BODY_ERRORS, NOT_READ, STORE_ERRORS, TOKEN_ERRORS, Errors, refused_with
 from leaderboard_service.schemas import UserId
-from leaderboard_service.scores.answers import as_json, with_ranks
+from leaderboard_service.scores.answers import as_json, outcome_as_json, with_ranks
 from leaderboard_service.scores.batches import Outcome
 from leaderboard_service.scores.dependencies import Batches, Remover, Writer
 from leaderboard_service.scores.items import check_may_submit, check_submits, writes_of
@@ -59,7 +59,7 @@ from leaderboard_service.scores.schemas import (
     SubmitBody,
     UpdateBody,
 )
-from leaderboard_service.scores.writes import player_write, submitted_write
+from leaderboard_service.scores.writes import Write, player_write, submitted_write
 
 _WRITE: Final[Errors] = (
     *TOKEN_ERRORS,
@@ -194,27 +194,14 @@ async def submit_scores(
     that none could be taken.
     """
     check_submits(caller)
-    results: dict[int, Outcome] = {}
-    indexes, writes = [], []
-    for index, write in enumerate(await writes_of(body.scores, caller, regions, boards, request_id, idempotency)):
-        if isinstance(write, LeaderboardError):
-            results[index] = write
-        else:
-            indexes.append(index)
-            writes.append(write)
-    results.update(zip(indexes, await batches.write(writes), strict=True))
-    refused = [result for result in results.values() if isinstance(result, LeaderboardError)]
+    checked = await writes_of(body.scores, caller, regions, boards, request_id, idempotency)
+    outcomes = iter(await batches.write([one for one in checked if isinstance(one, Write)]))
+    results: list[Outcome] = [next(outcomes) if isinstance(one, Write) else one for one in checked]
+    refused = [result for result in results if isinstance(result, LeaderboardError)]
     if len(refused) == len(results) and all(isinstance(error, Unavailable | WarmingUp) for error in refused):
         raise refused[0]  # nothing was done, and nothing was wrong with any of them
     return JSONReply(
-        {
-            "ok": not refused,
-            "accepted": len(results) - len(refused),
-            "results": [
-                {"ok": False, **result.envelope()} if isinstance(result, LeaderboardError) else as_json(result)
-                for _, result in sorted(results.items())
-            ],
-        }
+        {"ok": not refused, "accepted": len(results) - len(refused), "results": list(map(outcome_as_json, results))}
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import NamedTuple, Self
 
-from leaderboard_core.boards import ALL, Place
 from leaderboard_core.errors import Forbidden, InvalidPayload, Unavailable, WrongOperator
 from leaderboard_core.redis.shard import Shard
-from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
+from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import LimitSettings
 from leaderboard_core.telemetry.board_counters import BoardCounters
 from leaderboard_service.definitions.known import TRIES, KnownBoards
@@ -23,6 +23,26 @@ from leaderboard_service.scores.writes import (
     read_result,
     wrong_operator,
 )
+
+
+class WriteLimits(NamedTuple):
+    """The limits of writes to one shard, as its scripts take them: its part of those of a region."""
+
+    queue_length: int
+    region_rate: int
+    user_count: int
+    user_window_us: int
+    answer_seconds: int
+
+    @classmethod
+    def of(cls, limits: LimitSettings, shard: Shard) -> Self:
+        return cls(
+            shard.partition.share_of(limits.queue_reject_length),
+            shard.partition.share_of(limits.region_rate_limit_per_sec),
+            limits.user_rate_limit_count,
+            limits.user_rate_limit_window * 1_000_000,
+            limits.idempotency_ttl_seconds,
+        )
 
 
 class ScoreWriter:
@@ -42,15 +62,16 @@ class ScoreWriter:
         counters: BoardCounters,
     ) -> None:
         self._map = shard_map
-        self._limits = limits
+        self._player_writes = limits.player_writes
         self._players = players
+        self.limits = {shard: WriteLimits.of(limits, shard) for shard in shard_map.shards}
         self.boards = boards
         self.counters = counters
         self.unclaimed = Claim() if shard_map.one_shard_decides else Claim(deadline=1)
 
     async def write(self, write: Write) -> Written:
         """Do one write. Raises the error of the refusal; a refused write has changed nothing."""
-        if not self._limits.player_writes and write.board.is_main and is_players_own(write):
+        if not self._player_writes and write.board.is_main and is_players_own(write):
             raise Forbidden("Scores come from the game's servers here, and players begin with 0 (PLAYER_WRITES=false).")
         if problems := problems_of_new(write):
             write = await self._for_existing(write, problems)
@@ -79,7 +100,8 @@ class ScoreWriter:
     async def _run(self, write: Write, claim: Claim) -> Written:
         shard = self._map.shard_of(write.region, write.user_id)
         for _ in range(TRIES):
-            write = await self.fitting(write)
+            if wrong_operator(write):
+                write = await self.fitting(write)
             answer = await self._call(shard, write, claim)
             if answer[1] != "stale_definition":
                 break
@@ -91,25 +113,23 @@ class ScoreWriter:
         return read_result(write, answer, self.counters)
 
     async def fitting(self, write: Write) -> Write:
-        """Return the write to the board as it is now, if that does this. Raises WrongOperator."""
-        if not wrong_operator(write):
-            return write
+        """Return a write that the board did not do to the board as it is now. Raises WrongOperator if that does not."""
         write = write._replace(board=await self.boards.look_again(write.board.name))
         if wrong_operator(write):
             raise WrongOperator(operator=write.board.rules.operator)
         return write
 
-    async def _call(self, shard: Shard, write: Write, claim: Claim) -> Sequence[str]:
-        keys, limits, idempotency, board = shard.keys, self._limits, write.idempotency, write.board
-        rules = self.boards.heeded(shard, board)
+    def _call(self, shard: Shard, write: Write, claim: Claim) -> Awaitable[Sequence[str]]:
+        keys, limits, idempotency, board = shard.keys, self.limits[shard], write.idempotency, write.board
+        rules, of_region = self.boards.heeded(shard, board), keys.of_region(write.region)
         written: tuple[str, ...] = (
             keys.admission,
             keys.user(write.user_id),
-            keys.board(write.region),
-            keys.board(GLOBAL),
-            keys.queue(write.region),
+            of_region.board,
+            of_region.global_board,
+            of_region.queue,
             keys.user_bucket(write.user_id),
-            keys.region_bucket(write.region),
+            of_region.bucket,
             keys.idempotency(write.subject or write.user_id, idempotency.key if idempotency else ""),
             keys.claim(write.user_id),
             keys.definition(board.name),
@@ -121,11 +141,11 @@ class ScoreWriter:
             write.name,
             write.amount,
             event_start(write.user_id, write.region, write.request_id),
-            shard.partition.share_of(limits.queue_reject_length),
-            limits.user_rate_limit_count if write.user_bucket else 0,
-            limits.user_rate_limit_window * 1_000_000,
-            shard.partition.share_of(limits.region_rate_limit_per_sec),
-            limits.idempotency_ttl_seconds if idempotency else 0,
+            limits.queue_length,
+            limits.user_count if write.user_bucket else 0,
+            limits.user_window_us,
+            limits.region_rate,
+            limits.answer_seconds if idempotency else 0,
             idempotency.fingerprint if idempotency else "",
             "1" if write.may_create else "0",
             claim.nonce,
@@ -138,11 +158,10 @@ class ScoreWriter:
             rules.for_write(players_own=is_players_own(write)),
             rules.state,
         )
-        if not board.is_main:
-            place = Place(board, ALL, write.region)
-            written += (keys.entries(write.user_id), *keys.sets(place))
-            words += (place.entry_field, write.metadata)
+        if rules.field:
+            sets = keys.sets_of_entry(rules.field, write.region, regions=board.rules.regions)
+            written += (keys.entries(write.user_id), *sets)
+            words += (rules.field, write.metadata)
         elif write.metadata:
             words += ("", write.metadata)
-        answer: Sequence[str] = await shard.run("write_score", written, words)
-        return answer
+        return shard.run("write_score", written, words)

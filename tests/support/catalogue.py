@@ -18,6 +18,7 @@ from leaderboard_core.settings import TopologySettings, load
 from leaderboard_core.telemetry import metrics
 from leaderboard_core.telemetry.gauges import breaker_gauges, queue_gauges, store_gauges
 from leaderboard_core.telemetry.health import StoreHealth
+from leaderboard_core.telemetry.labelled_counts import LabelledCounts
 from leaderboard_core.telemetry.queues import QueueReport
 from leaderboard_core.telemetry.request_metrics import RequestMetrics
 
@@ -91,11 +92,12 @@ def _sampled(families: Iterable[Metric], shown_by: str) -> list[Described]:
     ]
 
 
-def _declared(found: Iterable[MetricWrapperBase], shown_by: str) -> list[Described]:
+def _declared(found: Iterable[MetricWrapperBase | LabelledCounts], shown_by: str) -> list[Described]:
     described = []
     for metric in found:
         (family,) = metric.describe()
-        labels = tuple(metric._labelnames)  # the library exposes them nowhere else before the first sample
+        # The library exposes labels nowhere else before the first sample.
+        labels = metric.labels if isinstance(metric, LabelledCounts) else tuple(metric._labelnames)
         described.append(
             Described(_query_name(family.name, family.type), family.type, labels, shown_by, family.documentation)
         )

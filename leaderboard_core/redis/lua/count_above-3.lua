@@ -7,8 +7,8 @@ Result {definition, total, above, above, ...}
 ]]
 local BOARD = KEYS[3]
 --@include admitted_as_defined
-local answer = {DEFINITION, string.format('%.0f', redis.call('ZCARD', KEYS[2]))}
+local answer = {DEFINITION, redis.call('ZCARD', KEYS[2])}
 for i = 1, #ARGV do
-  answer[i + 2] = string.format('%.0f', redis.call('ZCOUNT', KEYS[2], '(' .. ARGV[i], '+inf'))
+  answer[i + 2] = redis.call('ZCOUNT', KEYS[2], '(' .. ARGV[i], '+inf')
 end
 return answer

@@ -9,12 +9,12 @@ Result {definition, total, above, before, above, before, ...}
 local BOARD = KEYS[3]
 --@include admitted_as_defined
 --@include rows_before
-local answer = {DEFINITION, string.format('%.0f', redis.call('ZCARD', KEYS[2]))}
+local answer = {DEFINITION, redis.call('ZCARD', KEYS[2])}
 for i = 1, #ARGV, 2 do
   local before, above = rows_before(KEYS[2], ARGV[i], ARGV[i + 1])
   if tonumber(redis.call('ZSCORE', KEYS[2], ARGV[i + 1])) == tonumber(ARGV[i]) then
     before = before - 1
   end
-  answer[i + 2], answer[i + 3] = string.format('%.0f', above), string.format('%.0f', before)
+  answer[i + 2], answer[i + 3] = above, before
 end
 return answer

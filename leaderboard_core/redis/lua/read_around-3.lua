@@ -16,6 +16,7 @@ local BOARD = KEYS[3]
 --@include admitted_as_defined
 --@include member_of
 --@include metadata_of
+--@include metadata_of_rows
 --@include named_rows
 --@include rows_before
 local range, member = tonumber(ARGV[3]), ARGV[8]

@@ -15,6 +15,7 @@ Result {definition, total, start, above, end, above_start, {member, key, ...}, {
 local BOARD = KEYS[3]
 --@include admitted_as_defined
 --@include metadata_of
+--@include metadata_of_rows
 --@include named_rows
 --@include rows_before
 local function count(from)

@@ -13,7 +13,7 @@ local BOARD = KEYS[3]
 --@include admitted_as_defined
 --@include member_of
 --@include metadata_of
-local answer = {DEFINITION, string.format('%.0f', redis.call('ZCARD', KEYS[2]))}
+local answer = {DEFINITION, redis.call('ZCARD', KEYS[2])}
 local members = {}
 for i = 5, #ARGV do
   members[i - 4] = member_of(ARGV[2], ARGV[3], ARGV[i]) or ''
@@ -23,11 +23,11 @@ local above, n = {}, 2
 for i, key in ipairs(keys) do
   if key then
     if not above[key] then
-      above[key] = string.format('%.0f', redis.call('ZCOUNT', KEYS[2], '(' .. key, '+inf'))
+      above[key] = redis.call('ZCOUNT', KEYS[2], '(' .. key, '+inf')
     end
     local user = redis.call('HMGET', ARGV[1] .. ARGV[i + 4], 'name', 'region')
     answer[n + 1], answer[n + 2], answer[n + 3] = members[i], key, above[key]
-    answer[n + 4] = string.format('%.0f', redis.call('ZREVRANK', KEYS[2], members[i]))
+    answer[n + 4] = redis.call('ZREVRANK', KEYS[2], members[i])
     answer[n + 5], answer[n + 6] = user[1] or '', user[2] or ''
     n = n + 6
     if ARGV[4] ~= '' then

@@ -10,6 +10,7 @@ Result {definition, total, offset, above, {member, key, ...}, {name, region, ...
 local BOARD = KEYS[3]
 --@include admitted_as_defined
 --@include metadata_of
+--@include metadata_of_rows
 --@include named_rows
 local offset, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local total = redis.call('ZCARD', KEYS[2])

@@ -11,6 +11,7 @@ ARGV  1 user_id   2 region   3 request_id for the events
 Result 'from_redis' (what Postgres lacks is on its way there) | 'from_postgres' | 'elsewhere' (the player is not here)
 ]]
 --@include merge_entry
+--@include place_member
 --@include place_entry
 --@include entry_event
 local call, format = redis.call, string.format

@@ -14,6 +14,7 @@ Result {'ok', time}, {'none'} when there is no such entry, or {'refused', code, 
 --@acknowledged
 local BOARD = KEYS[4]
 --@include admitted_as_defined
+--@include place_member
 --@include place_entry
 local call = redis.call
 if DEFINITION ~= ARGV[5] or string.match(ARGV[6], '%.(%d+):') ~= string.match(DEFINITION, '^%d+') then

@@ -10,6 +10,7 @@ ARGV  1 prefix of the players' hashes   2 region
 Result number of entries whose player is here
 ]]
 --@include merge_entry
+--@include place_member
 --@include place_entry
 local restored = 0
 for i = 3, #ARGV do

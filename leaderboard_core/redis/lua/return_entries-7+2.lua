@@ -18,6 +18,7 @@ ARGV  1 user_id   2 region   3 name   4 request_id   5 timestamp of the event
 Result number of entries that came back
 ]]
 --@include merge_entry
+--@include place_member
 --@include place_entry
 --@include entry_event
 --@include returned

@@ -23,7 +23,7 @@ ARGV  1 operation: register | create | set | add | force (sets, whatever the bou
      18 microseconds at which the player's token was issued ('' when it is a server's, or there is none)
      19 hash of the subject and its Idempotency-Key ('' when there is none)
      20 credential of a player that is made; for 'secret' the hash of it
-     21 rules of the board, '' for none: lowest and highest score, largest size of an add ('-' for any), the code with
+     21 rules of the board, '' for none: lowest and highest score, largest size of an add (each '-' for any), the code with
         which scores are refused ('-' takes them), operator, sign that makes a key of a score, digits of ties, most submits
         ('0' for any), most bytes of metadata; a player may begin with 0 whatever they are
      22 definition of the board that these rules are of: id and version
@@ -40,13 +40,16 @@ Result {'ok' | 'unchanged', region, name, score, updated_at, '1' (the player was
 local BOARD = KEYS[10]
 --@include admitted_as_defined
 --@include token_bucket
---@include place_entry
+--@include place_member
 --@include change_entry
 --@include write_score
+local entry = nil
 local on_main = (ARGV[23] or '') == ''
-local of_another = not on_main and string.match(ARGV[23], '%.(%d+):') ~= string.match(DEFINITION, '^%d+')
-if DEFINITION ~= ARGV[22] or of_another then
+if not on_main and DEFINITION == ARGV[22] then
+  local board = board_of(KEYS[#KEYS - 1], KEYS[#KEYS], ARGV[23], ARGV[21], DEFINITION)
+  entry = board and entry_of(KEYS[#KEYS - 2], board, ARGV[24])
+end
+if DEFINITION ~= ARGV[22] or not (on_main or entry) then
   return {'refused', 'stale_definition'}
 end
-local entry = not on_main and entry_of(KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS], ARGV[23], ARGV[21], ARGV[24]) or nil
 return write_score(KEYS, ARGV, entry, ARGV[24])

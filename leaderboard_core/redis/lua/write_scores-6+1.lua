@@ -28,15 +28,15 @@ Result a result of write_score for each write, in their order; {'stale_definitio
 --@acknowledged
 --@include admitted
 --@include token_bucket
---@include place_entry
+--@include place_member
 --@include change_entry
 --@include write_score
 local boards, stale = {}, {'stale_definition'}
 for n = 1, tonumber(ARGV[12]) do
   local key, arg = 3 * n + 4, 3 * n + 10
-  boards[n] = {region_set = KEYS[key + 1], global_set = KEYS[key + 2], rules = ARGV[arg], field = ARGV[arg + 2]}
-  local definition, id = redis.call('GET', KEYS[key]) or '0 0', string.match(ARGV[arg + 2], '%.(%d+):') or '0'
-  if definition ~= ARGV[arg + 1] or string.match(definition, '^%d+') ~= id then
+  local definition, field = redis.call('GET', KEYS[key]) or '0 0', ARGV[arg + 2]
+  boards[n] = field ~= '' and board_of(KEYS[key + 1], KEYS[key + 2], field, ARGV[arg], definition)
+  if definition ~= ARGV[arg + 1] or (field ~= '' and not boards[n]) then
     stale[#stale + 1] = string.format('%d', n)
   end
 end
@@ -51,12 +51,13 @@ local args = {
 local results = {}
 local key, arg, n = 7 + 3 * #boards, 13 + 3 * #boards, 1
 while KEYS[key] do
-  local board, entry = boards[tonumber(ARGV[arg])], nil
+  local number, entry = tonumber(ARGV[arg]), nil
+  local board = boards[number]
   keys[2], keys[8], keys[9] = KEYS[key], KEYS[key + 1], KEYS[key + 2]
   args[1], args[2], args[4], args[5], args[6] = ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4], ARGV[arg + 5]
-  args[19], args[21] = ARGV[arg + 6], board.rules
-  if board.field ~= '' then
-    entry = entry_of(KEYS[key + 3], board.region_set, board.global_set, board.field, board.rules, ARGV[arg + 7])
+  args[19], args[21] = ARGV[arg + 6], ARGV[3 * number + 10]
+  if board then
+    entry = entry_of(KEYS[key + 3], board, ARGV[arg + 7])
   end
   results[n] = write_score(keys, args, entry, ARGV[arg + 7])
   key, arg, n = key + 4, arg + 8, n + 1

@@ -40,13 +40,12 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
     elseif exists then
       -- Redis may have lost the answer, and not the write: the player's last one was done with this key then.
       local another = stored[6] and ARGV[18] ~= '' and tonumber(ARGV[18]) <= tonumber(stored[6])
-      local kept_entry = entry and entry.kept
-      if kept_entry and kept_entry.key then
-        local at = tonumber(kept_entry.clock)
-        if kept_entry.hash == ARGV[19] and now - at < keep_answer * 1000000 and not another then
-          call('HSET', entry.hash, entry.field, kept_entry.text) -- as above
-          local score = format('%d', entry.sign * kept_entry.key)
-          return {'replay', kept_entry.fingerprint, 'ok', stored[1], stored[2], score, kept_entry.clock, '0'}
+      if entry and entry.key then
+        local hash, fingerprint = string.match(entry.more, '^ @([^:]+):(%S+)')
+        if hash == ARGV[19] and now - tonumber(entry.clock) < keep_answer * 1000000 and not another then
+          call('HSET', entry.hash, entry.board.field, entry.text) -- as above
+          local score = with_sign(entry.key, entry.board.rules[6])
+          return {'replay', fingerprint, 'ok', stored[1], stored[2], score, entry.clock, '0'}
         end
       elseif not entry then
         local last = call('HGET', KEYS[2], 'key') or ''
@@ -114,10 +113,11 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
   end
   -- What stands on the card stays with the score: a write of another board, a secret or a password keeps both.
   local submits, metadata = stored[10] or '0', stored[11] or ''
+  local change, refused
   if entry then
-    local refusal = change_entry(entry, operation, amount, deleted_at)
-    if refusal then
-      return refusal
+    change, refused = change_entry(entry, operation, amount, deleted_at)
+    if refused then
+      return refused
     end
   elseif operation ~= 'secret' and operation ~= 'password' then
     local given, most_bytes = given_metadata or '', '0'
@@ -129,7 +129,8 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
       if operation == 'add' and step ~= '-' and math.abs(tonumber(amount)) > tonumber(step) then
         return {'refused', 'step_out_of_bounds', step}
       end
-      if operation ~= 'force' and (tonumber(score) < tonumber(lowest) or tonumber(score) > tonumber(highest)) then
+      if operation ~= 'force'
+        and (lowest ~= '-' and tonumber(score) < tonumber(lowest) or highest ~= '-' and tonumber(score) > tonumber(highest)) then
         return {'refused', 'score_out_of_bounds', lowest, highest}
       end
       if most ~= '0' and operation ~= 'force' then
@@ -182,17 +183,21 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
 
   -- A write to another board leaves the card as it is, unless it makes the player or renames it.
   local card = not entry or not exists or name ~= stored[2]
-  if entry and not card and not entry.changes then
-    call('HSET', entry.hash, entry.field, entry.kept.text) -- as above
-    local beginning = '0 ' .. format('%d', entry.before)
+  if change and not card and not change.differs then
+    call('HSET', entry.hash, entry.board.field, entry.text) -- as above
+    local beginning = '0 ' .. change.before
     if keep_answer > 0 then
       call('SET', KEYS[8],
-        table.concat({ARGV[12], 'unchanged', region, name, entry.score, entry.kept.clock, beginning}, '\n'), 'EX', ARGV[11])
+        table.concat({ARGV[12], 'unchanged', region, name, change.score, entry.clock, beginning}, '\n'), 'EX', ARGV[11])
     end
-    return {'unchanged', region, name, entry.score, entry.kept.clock, beginning}
+    return {'unchanged', region, name, change.score, entry.clock, beginning}
   end
   if card then
-    call('HSET', KEYS[2], 'name', name, 'region', region, 'score', score, 'updated_at', updated_at)
+    if name == stored[2] then
+      call('HSET', KEYS[2], 'score', score, 'updated_at', updated_at)
+    else
+      call('HSET', KEYS[2], 'name', name, 'region', region, 'score', score, 'updated_at', updated_at)
+    end
     if stored[7] then
       call('HDEL', KEYS[2], 'clock')
     end
@@ -245,8 +250,8 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
   local created, key = exists and '0' or '1', ''
   -- Services of an earlier version tell it from '1', and no more.
   local before = stored[3]
-  if entry then
-    before = entry.before and format('%d', entry.before)
+  if change then
+    before = change.before
   end
   local beginning = (entry and before or not entry and exists) and '0 ' .. (before or '') or '1'
   if keep_answer > 0 then
@@ -257,9 +262,9 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
     key = ',"key":"' .. key .. '"'
   end
   local entries = ''
-  if entry and entry.changes then
+  if change and change.differs then
     local last_key = keep_answer > 0 and ARGV[19] .. ':' .. ARGV[12] or ''
-    entries = ',"entries":[' .. put_entry(entry, user_id, updated_at, last_key) .. ']'
+    entries = ',"entries":[' .. put_entry(entry, change, user_id, updated_at, last_key) .. ']'
   end
   -- What such an event does not say of the card stays as it is.
   local of_card = card and ',"score":' .. score or ''
@@ -274,8 +279,8 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
     ARGV[6] .. ',"name":' .. cjson.encode(name) .. of_card .. ',"timestamp":' .. updated_at
     .. (card and protected .. credential or '') .. key .. of_score .. entries .. '}')
 
-  if entry then
-    score = entry.score
+  if change then
+    score = change.score
   end
   if keep_answer > 0 then
     call('SET', KEYS[8],

@@ -14,7 +14,7 @@ def say(log: AccessLog, path: str, request_id: str = "i") -> None:
     context = RequestContext("GET", path, request_id, perf_counter())
     context.status = 200
     context.end()
-    log.answered(path, context.log_fields())
+    log.answered(path, context)
 
 
 async def test_access_lines_are_json_and_come_by_themselves() -> None:

@@ -47,6 +47,10 @@ def test_the_set_of_a_ranking_is_named_after_its_board_creation_and_window() -> 
     assert only_eu.board("GLOBAL") == "{s1}:leaderboard:EU"
     assert only_eu.place(Place(laps, ALL, "GLOBAL")) == "{s1}:leaderboard:laps.7:all:EU"
     assert only_eu.place(Place(flat, ALL, "GLOBAL")) == "{s1}:leaderboard:flat.8:all:GLOBAL", "it has no other set"
+    for keys, place in itertools.product((Keys(), only_eu), (Place(laps, ALL, "EU"), Place.on_main("EU"))):
+        assert keys.sets(place) == (keys.place(place), keys.place(place.in_region("GLOBAL")))
+    for keys in (Keys(), only_eu):
+        assert keys.sets(Place(flat, ALL, "EU")) == (keys.place(Place(flat, ALL, "GLOBAL")),) * 2
 
 
 def test_a_prefix_stands_before_every_name() -> None:
@@ -57,9 +61,10 @@ def test_a_prefix_stands_before_every_name() -> None:
         if isinstance(member, property):
             assert getattr(prefixed, name) == "{s1}:" + getattr(plain, name)
         else:
-            named = list(inspect.signature(member).parameters)[1:]
+            named = [one for one in inspect.signature(member).parameters if one not in ("self", "regions")]
             arguments = [Place.on_main("x") if named == ["place"] else "x" for name in named]
-            built, expected = (getattr(keys, name)(*arguments) for keys in (prefixed, plain))
+            more = {"regions": True} if name == "sets_of_entry" else {}
+            built, expected = (getattr(keys, name)(*arguments, **more) for keys in (prefixed, plain))
             if isinstance(built, tuple):
                 assert built == tuple("{s1}:" + one for one in expected)
             else:
@@ -128,11 +133,13 @@ def test_every_key_that_a_script_writes_is_one_of_its_keys(name: str) -> None:
     for written in re.findall(rf"\bp?call\('(?:{WRITES})', ([^,)]+)", source):
         if re.match(r"(KEYS|keys)\[", written):
             continue
-        if re.fullmatch(r"entry\.\w+", written):  # they are what the script gives entry_of
-            for given in re.findall(r"= (?:[\w ]+ and )?entry_of\(([^)]*?), (?:ARGV|board\.field)", source):
-                assert all(re.match(r"KEYS\[|board\.\w+_set", one) for one in given.split(", ")), given
+        if written == "entry.hash":  # what the script gives entry_of
+            assert all(given.startswith("KEYS[") for given in re.findall(r"= (?:\w+ and )?entry_of\(([^,]*),", source))
             continue
         assert re.fullmatch(r"\w+", written), f"{name} builds the key {written}"
+        if written in ("region_set", "global_set"):
+            for both in re.findall(r"= (?:[^\n]* and )?board_of\((\S+), (\S+),", source):
+                assert all(given.startswith("KEYS[") for given in both), both
         names = re.findall(rf"local ([\w, ]*\b{written}\b[\w, ]*) = ([^\n]+)", source)
         parameters = re.findall(rf"function \w+\([^)]*\b{written}\b[^)]*\)", source)
         assert names or parameters, written

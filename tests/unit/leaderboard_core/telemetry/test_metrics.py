@@ -14,12 +14,13 @@ from leaderboard_core.redis.queues import QueueState
 from leaderboard_core.telemetry import metrics
 from leaderboard_core.telemetry.exposition import expose
 from leaderboard_core.telemetry.gauges import queue_gauges
+from leaderboard_core.telemetry.labelled_counts import LabelledCounts
 from leaderboard_core.telemetry.queues import QueueReport
 from tests.support.catalogue import Described, catalogue
 
 
 def test_every_declared_metric_has_an_owner() -> None:
-    declared = {metric for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)}
+    declared = {metric for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase | LabelledCounts)}
     assert declared == {*metrics.OF_SERVICE, *metrics.OF_WORKER}
 
 

@@ -132,7 +132,7 @@ def test_a_board_may_begin_with_any_rules_that_agree() -> None:
     ("rules", "of_players", "of_servers"),
     [
         (Rules(title="x", decimals=2), "", ""),
-        (Rules(min_score=0), "0 9007199254740991 - - latest 1 0 0 0", "0 9007199254740991 - - latest 1 0 0 0"),
+        (Rules(min_score=0), "0 - - - latest 1 0 0 0", "0 - - - latest 1 0 0 0"),
         (Rules(min_score=0, max_score=9, max_step=0), "0 9 0 - latest 1 0 0 0", "0 9 0 - latest 1 0 0 0"),
         (
             Rules(min_score=0, max_score=9, submit="server"),
