@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, NoReturn
 
@@ -90,7 +90,7 @@ async def read_ranks(
     """Count this shard's players, and find those of `user_ids` that are here."""
     here = filter(shard.partition.holds, user_ids)
     hashes, field = _hashes_of_metadata(shard, place)
-    words = (shard.keys.user(""), hashes, _entry_field(place), field if metadata else "")
+    words = (shard.keys.user(""), hashes, field if place.board.tie_digits else "", field if metadata else "")
     _, total, *flat = await _run(shard, "read_ranks", place, (*words, *here))
     width = 7 if metadata else 6
     columns = (flat[number::width] for number in range(6))
@@ -125,7 +125,7 @@ async def read_rank(shard: Shard, place: Place, user_id: str, *, metadata: bool 
     words: tuple[str, ...] = (user_id,)
     if metadata or place.board.tie_digits:
         hashes, field = _hashes_of_metadata(shard, place)
-        words = (user_id, hashes, _entry_field(place), *((field,) if metadata else ()))
+        words = (user_id, hashes, field if place.board.tie_digits else "", *((field,) if metadata else ()))
     answer = await _run(shard, "read_rank", place, words, shard.keys.user(user_id))
     if len(answer) == 3:
         return Missing(answer[1], bool(answer[2]))
@@ -147,11 +147,11 @@ async def count_before(shard: Shard, place: Place, points: Sequence[Point]) -> t
     return total, list(map(Counts, flat[::2], flat[1::2]))
 
 
-async def read_around(
+def read_around(
     shard: Shard, place: Place, user_id: str, reach: int, *, metadata: bool = False
-) -> tuple[PagePart, str] | Missing:
+) -> Awaitable[tuple[PagePart, str] | Missing]:
     """Read up to `reach` rows above and below a player; returns its member too."""
-    return await _around(shard, place, reach, user_id, metadata=metadata)
+    return _around(shard, place, reach, user_id, metadata=metadata)
 
 
 async def read_next_to(shard: Shard, place: Place, reach: int, point: Point, *, metadata: bool = False) -> PagePart:
@@ -171,8 +171,11 @@ async def _around(
     *,
     metadata: bool,
 ) -> tuple[PagePart, str] | Missing:
-    hashes, field = _hashes_of_metadata(shard, place)
-    words = (shard.keys.user(""), place.board.tie_digits, reach, user_id, hashes, _entry_field(place), *point)
+    hashes, field = "", ""
+    if metadata or place.board.tie_digits:
+        hashes, field = _hashes_of_metadata(shard, place)
+    digits = place.board.tie_digits
+    words = (shard.keys.user(""), digits, reach, user_id, hashes, field if digits else "", *point)
     answer = await _run(shard, "read_around", place, (*words, *((field,) if metadata else ())))
     if len(answer) == 3:
         return Missing(answer[1], bool(answer[2]))
@@ -182,7 +185,10 @@ async def _around(
 
 
 def _hashes_of_metadata(shard: Shard, place: Place) -> tuple[str, str]:
-    """Return what the hashes with the metadata of a ranking's scores begin with, and the field of it in each."""
+    """Return what the hashes with the metadata of a ranking's scores begin with, and the field of it in each.
+
+    On a board other than `main` it is the field of the entry, which says the player's member too.
+    """
     keys = shard.keys
     return (keys.user(""), "metadata") if place.is_default else (keys.entries(""), place.entry_field)
 
@@ -197,8 +203,3 @@ def _metadata(members: Sequence[str], texts: Sequence[str] = ()) -> Metadata:
     if not texts:
         return NO_METADATA
     return {member: text for member, text in zip(members, texts, strict=True) if text}
-
-
-def _entry_field(place: Place) -> str:
-    """Name what says a player's member, '' where that is the user_id."""
-    return place.entry_field if place.board.tie_digits else ""

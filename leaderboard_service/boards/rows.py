@@ -18,15 +18,15 @@ def rows_as_json(
 
     Their metadata too unless that is None.
     """
-    digits, sign = board.tie_digits, board.sign
-    shown = [
+    digits, negated = board.tie_digits, board.sign < 0
+    shown: list[dict[str, str | int | Any]] = [
         {
             "rank": rank,
             "position": position,
-            "user_id": member[digits:],
+            "user_id": member[digits:] if digits else member,
             "name": name,
             "region": region,
-            "score": sign * key,
+            "score": -key if negated else key,
         }
         for rank, position, member, name, region, key in rows
     ]

@@ -18,8 +18,8 @@ class ByPosition:
         self._store = store
 
     async def top(self, place: Place, limit: int, offset: int, *, metadata: bool = False) -> Page:
-        page = await self._store.top(place, limit, offset, metadata=metadata)
-        return page._replace(rows=_by_position(page.rows))
+        total, rows, more, texts = await self._store.top(place, limit, offset, metadata=metadata)
+        return Page(total, _by_position(rows), more, texts)
 
     async def page(self, place: Place, board_range: BoardRange, limit: int, *, metadata: bool = False) -> Page:
         """Read a page of a range; one between two ranks is read by its offset, or after its cursor."""
@@ -38,8 +38,8 @@ class ByPosition:
         return page._replace(rows=rows, more=page.more and not ended)
 
     async def rank(self, place: Place, user_id: str, *, metadata: bool = False) -> RankEntry:
-        entry = await self._store.rank(place, user_id, metadata=metadata)
-        return entry._replace(row=_by_position((entry.row,))[0])
+        total, row, texts = await self._store.rank(place, user_id, metadata=metadata)
+        return RankEntry(total, _by_position((row,))[0], texts)
 
     async def ranks(self, place: Place, user_ids: Sequence[str], *, metadata: bool = False) -> ListRanks:
         found = await self._store.ranks(place, user_ids, metadata=metadata)
@@ -49,8 +49,8 @@ class ByPosition:
         )
 
     async def around(self, place: Place, user_id: str, reach: int, *, metadata: bool = False) -> Neighbourhood:
-        found = await self._store.around(place, user_id, reach, metadata=metadata)
-        return found._replace(row=_by_position((found.row,))[0], around=_by_position(found.around))
+        total, row, around, texts = await self._store.around(place, user_id, reach, metadata=metadata)
+        return Neighbourhood(total, _by_position((row,))[0], _by_position(around), texts)
 
 
 def _by_position(rows: Sequence[RankedRow]) -> list[RankedRow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from leaderboard_core.errors import Forbidden, InvalidPayload, Unavailable, WrongOperator
 from leaderboard_core.redis.shard import Shard
@@ -11,6 +11,7 @@ from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import LimitSettings
 from leaderboard_core.telemetry.board_counters import BoardCounters
 from leaderboard_service.definitions.known import TRIES, KnownBoards
+from leaderboard_service.players.credentials import SERVER
 from leaderboard_service.players.service import Claim, Players
 from leaderboard_service.scores.refusals import ClaimNeeded, stale_definition
 from leaderboard_service.scores.writes import (
@@ -23,6 +24,9 @@ from leaderboard_service.scores.writes import (
     read_result,
     wrong_operator,
 )
+
+_NOTHING_MORE: Final = ("", "", "", "", "0", SERVER)
+"""What the script takes its last words for, where they are absent."""
 
 
 class WriteLimits(NamedTuple):
@@ -146,22 +150,26 @@ class ScoreWriter:
             limits.user_window_us,
             limits.region_rate,
             limits.answer_seconds if idempotency else 0,
-            idempotency.fingerprint if idempotency else "",
             "1" if write.may_create else "0",
-            claim.nonce,
             claim.period,
-            "1" if write.protected else "0",
             keys.tombstone(""),
-            "" if write.issued_at is None else write.issued_at,
-            key_hash(write),
-            write.credential,
             rules.for_write(players_own=is_players_own(write)),
             rules.state,
         )
         if rules.field:
             sets = keys.sets_of_entry(rules.field, write.region, regions=board.rules.regions)
             written += (keys.entries(write.user_id), *sets)
+        more = (
+            "" if write.issued_at is None else write.issued_at,
+            idempotency.fingerprint if idempotency else "",
+            key_hash(write),
+            claim.nonce,
+            "1" if write.protected else "0",
+            write.credential,
+        )
+        # Each word costs Redis something, and most writes have nothing more to say.
+        if more != _NOTHING_MORE:
+            words += (rules.field, write.metadata, *more)
+        elif rules.field or write.metadata:
             words += (rules.field, write.metadata)
-        elif write.metadata:
-            words += ("", write.metadata)
         return shard.run("write_score", written, words)

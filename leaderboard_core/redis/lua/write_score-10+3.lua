@@ -14,21 +14,21 @@ ARGV  1 operation: register | create | set | add | force (sets, whatever the bou
       8 player's bucket: tokens ('0' ignores it)   9 and its window in microseconds
      10 region's bucket: tokens per second ('0' ignores it)
      11 seconds to keep the answer for an Idempotency-Key ('0' when there is none)
-     12 fingerprint of the request, to tell a reused key
-     13 may a missing player be made by set or add: '1' | '0' (register and create always may)
-     14 claim's nonce held by the caller ('' when it holds none)
-     15 from when to when a claim held elsewhere holds, in microseconds of this Redis ('0' when it is held here)
-     16 '1' when the new player has a password
-     17 prefix of the tombstones
-     18 microseconds at which the player's token was issued ('' when it is a server's, or there is none)
-     19 hash of the subject and its Idempotency-Key ('' when there is none)
-     20 credential of a player that is made; for 'secret' the hash of it
-     21 rules of the board, '' for none: lowest and highest score, largest size of an add (each '-' for any), the code with
+     12 may a missing player be made by set or add: '1' | '0' (register and create always may)
+     13 from when to when a claim held elsewhere holds, in microseconds of this Redis ('0' when it is held here)
+     14 prefix of the tombstones
+     15 rules of the board, '' for none: lowest and highest score, largest size of an add (each '-' for any), the code with
         which scores are refused ('-' takes them), operator, sign that makes a key of a score, digits of ties, most submits
         ('0' for any), most bytes of metadata; a player may begin with 0 whatever they are
-     22 definition of the board that these rules are of: id and version
-      on a board other than main, or with metadata: 23 name of the entry, `<board>.<id>:<window>`, '' on main
-     24 metadata as JSON, '' for none
+     16 definition of the board that these rules are of: id and version
+      absent from some on, which are as said then:
+     17 name of the entry, `<board>.<id>:<window>`, '' on main   18 metadata as JSON, '' for none
+     19 microseconds at which the player's token was issued ('' when it is a server's, or there is none)
+     20 fingerprint of the request, to tell a reused key, and 21 hash of the subject and its Idempotency-Key ('' when there
+        is none)
+     22 claim's nonce held by the caller ('' when it holds none)
+     23 '1' when the new player has a password, else '0'
+     24 credential of a player that is made ('server'); for 'secret' the hash of it
 Result {'ok' | 'unchanged', region, name, score, updated_at, '1' (the player was made, or its entry) | '0 ' and the score before}
        {'replay', fingerprint, 'ok' | 'unchanged', region, name, score, updated_at, as above, or '0' (what it was is lost)}
        {'refused', code, detail...}; nothing has changed:
@@ -44,12 +44,12 @@ local BOARD = KEYS[10]
 --@include change_entry
 --@include write_score
 local entry = nil
-local on_main = (ARGV[23] or '') == ''
-if not on_main and DEFINITION == ARGV[22] then
-  local board = board_of(KEYS[#KEYS - 1], KEYS[#KEYS], ARGV[23], ARGV[21], DEFINITION)
-  entry = board and entry_of(KEYS[#KEYS - 2], board, ARGV[24])
+local on_main = (ARGV[17] or '') == ''
+if not on_main and DEFINITION == ARGV[16] then
+  local board = board_of(KEYS[#KEYS - 1], KEYS[#KEYS], ARGV[17], ARGV[15], DEFINITION)
+  entry = board and entry_of(KEYS[#KEYS - 2], board, ARGV[18])
 end
-if DEFINITION ~= ARGV[22] or not (on_main or entry) then
+if DEFINITION ~= ARGV[16] or not (on_main or entry) then
   return {'refused', 'stale_definition'}
 end
-return write_score(KEYS, ARGV, entry, ARGV[24])
+return write_score(KEYS, ARGV, entry, ARGV[18])

@@ -45,8 +45,8 @@ if #stale > 1 then
 end
 local keys = {KEYS[1], '', KEYS[2], KEYS[3], KEYS[4], KEYS[6], KEYS[5], '', ''}
 local args = {
-  '', '', ARGV[1], '', '', '', ARGV[2], ARGV[8], ARGV[9], ARGV[3], ARGV[4], ARGV[5], ARGV[11], '', ARGV[6], '0', ARGV[7],
-  ARGV[10], '', 'server', '',
+  '', '', ARGV[1], '', '', '', ARGV[2], ARGV[8], ARGV[9], ARGV[3], ARGV[4], ARGV[11], ARGV[6], ARGV[7], '', '', '', '',
+  ARGV[10], ARGV[5], '',
 }
 local results = {}
 local key, arg, n = 7 + 3 * #boards, 13 + 3 * #boards, 1
@@ -55,7 +55,7 @@ while KEYS[key] do
   local board = boards[number]
   keys[2], keys[8], keys[9] = KEYS[key], KEYS[key + 1], KEYS[key + 2]
   args[1], args[2], args[4], args[5], args[6] = ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4], ARGV[arg + 5]
-  args[19], args[21] = ARGV[arg + 6], ARGV[3 * number + 10]
+  args[15], args[21] = ARGV[3 * number + 10], ARGV[arg + 6]
   if board then
     entry = entry_of(KEYS[key + 3], board, ARGV[arg + 7])
   end

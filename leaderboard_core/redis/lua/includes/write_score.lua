@@ -15,6 +15,7 @@ local RULES_OF_CARD = '^(%S+) (%S+) (%S+) (%S+) %S+ %S+ %S+ (%S+) (%S+)$'
 
 local function write_score(KEYS, ARGV, entry, given_metadata)
   local operation, user_id, region, name, amount = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+  local issued_at, fingerprint, key_hash = ARGV[19] or '', ARGV[20] or '', ARGV[21] or ''
 
   local time = call('TIME')
   local now = time[1] * 1000000 + time[2]
@@ -32,17 +33,17 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
       -- The same end again: a write, for whoever waits until a replica has what the answer rests on.
       call('PEXPIREAT', KEYS[8], call('PEXPIRETIME', KEYS[8]))
       -- What a player was answered before it was deleted is no answer for its successor.
-      local deleted_at = ARGV[18] ~= '' and answer[7]
-        and (stored[6] or call('GET', ARGV[17] .. user_id))
+      local deleted_at = issued_at ~= '' and answer[7]
+        and (stored[6] or call('GET', ARGV[14] .. user_id))
       if not deleted_at or tonumber(answer[7]) > tonumber(deleted_at) then
         return answer
       end
     elseif exists then
       -- Redis may have lost the answer, and not the write: the player's last one was done with this key then.
-      local another = stored[6] and ARGV[18] ~= '' and tonumber(ARGV[18]) <= tonumber(stored[6])
+      local another = stored[6] and issued_at ~= '' and tonumber(issued_at) <= tonumber(stored[6])
       if entry and entry.key then
         local hash, fingerprint = string.match(entry.more, '^ @([^:]+):(%S+)')
-        if hash == ARGV[19] and now - tonumber(entry.clock) < keep_answer * 1000000 and not another then
+        if hash == key_hash and now - tonumber(entry.clock) < keep_answer * 1000000 and not another then
           call('HSET', entry.hash, entry.board.field, entry.text) -- as above
           local score = with_sign(entry.key, entry.board.rules[6])
           return {'replay', fingerprint, 'ok', stored[1], stored[2], score, entry.clock, '0'}
@@ -50,7 +51,7 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
       elseif not entry then
         local last = call('HGET', KEYS[2], 'key') or ''
         local key, fingerprint, created, at = string.match(last, '^(%S+) (%S+) (%d) (%d+)')
-        if key == ARGV[19] and at == stored[4] and now - tonumber(at) < keep_answer * 1000000 and not another then
+        if key == key_hash and at == stored[4] and now - tonumber(at) < keep_answer * 1000000 and not another then
           call('HSET', KEYS[2], 'key', last) -- as above
           return {'replay', fingerprint, 'ok', stored[1], stored[2], stored[3], at, created}
         end
@@ -71,25 +72,25 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
   -- When a player of this user_id was deleted: tokens from before that speak for nobody, writes come after it.
   local deleted_at = stored[6]
   if not exists then
-    deleted_at = call('GET', ARGV[17] .. user_id)
+    deleted_at = call('GET', ARGV[14] .. user_id)
   end
-  if deleted_at and ARGV[18] ~= '' and tonumber(ARGV[18]) <= tonumber(deleted_at) then
+  if deleted_at and issued_at ~= '' and tonumber(issued_at) <= tonumber(deleted_at) then
     return {'refused', 'invalid_token'}
   end
 
-  if operation == 'register' or (not exists and (operation == 'create' or ARGV[13] == '1')) then
+  if operation == 'register' or (not exists and (operation == 'create' or ARGV[12] == '1')) then
     if exists then
       return {'refused', 'user_exists'}
     end
-    if ARGV[15] ~= '0' then
-      local from, till = string.match(ARGV[15], '^(%d+) (%d+)$')
+    if ARGV[13] ~= '0' then
+      local from, till = string.match(ARGV[13], '^(%d+) (%d+)$')
       if now < tonumber(from) or now >= tonumber(till) then
         return {'refused', 'claim_lost'}
       end
     else
-      local holder = call('GET', KEYS[9]) or ''
-      if holder ~= ARGV[14] then
-        return {'refused', ARGV[14] == '' and 'claimed' or 'claim_lost'}
+      local holder, nonce = call('GET', KEYS[9]) or '', ARGV[22] or ''
+      if holder ~= nonce then
+        return {'refused', nonce == '' and 'claimed' or 'claim_lost'}
       end
     end
     score = entry and '0' or amount
@@ -121,8 +122,8 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
     end
   elseif operation ~= 'secret' and operation ~= 'password' then
     local given, most_bytes = given_metadata or '', '0'
-    if ARGV[21] ~= '' and (exists or operation == 'set' or score ~= '0') then
-      local lowest, highest, step, refusal, most, bytes = string.match(ARGV[21], RULES_OF_CARD)
+    if ARGV[15] ~= '' and (exists or operation == 'set' or score ~= '0') then
+      local lowest, highest, step, refusal, most, bytes = string.match(ARGV[15], RULES_OF_CARD)
       if refusal ~= '-' then
         return {'refused', refusal}
       end
@@ -188,7 +189,7 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
     local beginning = '0 ' .. change.before
     if keep_answer > 0 then
       call('SET', KEYS[8],
-        table.concat({ARGV[12], 'unchanged', region, name, change.score, entry.clock, beginning}, '\n'), 'EX', ARGV[11])
+        table.concat({fingerprint, 'unchanged', region, name, change.score, entry.clock, beginning}, '\n'), 'EX', ARGV[11])
     end
     return {'unchanged', region, name, change.score, entry.clock, beginning}
   end
@@ -219,15 +220,15 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
   local protected = ''
   if stored[5] then
     protected = ',"protected":true'
-  elseif ARGV[16] == '1' and (not exists or operation == 'password') then
+  elseif ARGV[23] == '1' and (not exists or operation == 'password') then
     protected = ',"protected":true'
     call('HSET', KEYS[2], 'protected', '1')
   end
   local credential, credential_at = stored[8] or '', stored[9]
   if not exists then
-    credential = ARGV[20]
+    credential = ARGV[24] or 'server'
   elseif operation == 'secret' then
-    credential = (string.match(credential, '^%l+') or 'self') .. ' ' .. ARGV[20]
+    credential = (string.match(credential, '^%l+') or 'self') .. ' ' .. ARGV[24]
     -- Of two secrets an event that comes back must know the newer, whatever else was written meanwhile.
     credential_at = updated_at
     call('HSET', KEYS[2], 'credential_at', updated_at)
@@ -255,7 +256,7 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
   end
   local beginning = (entry and before or not entry and exists) and '0 ' .. (before or '') or '1'
   if keep_answer > 0 then
-    key = table.concat({ARGV[19], ARGV[12], created, updated_at}, ' ')
+    key = table.concat({key_hash, fingerprint, created, updated_at}, ' ')
     if card then
       call('HSET', KEYS[2], 'key', key)
     end
@@ -263,7 +264,7 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
   end
   local entries = ''
   if change and change.differs then
-    local last_key = keep_answer > 0 and ARGV[19] .. ':' .. ARGV[12] or ''
+    local last_key = keep_answer > 0 and key_hash .. ':' .. fingerprint or ''
     entries = ',"entries":[' .. put_entry(entry, change, user_id, updated_at, last_key) .. ']'
   end
   -- What such an event does not say of the card stays as it is.
@@ -284,7 +285,7 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
   end
   if keep_answer > 0 then
     call('SET', KEYS[8],
-      table.concat({ARGV[12], 'ok', region, name, score, updated_at, beginning}, '\n'), 'EX', ARGV[11])
+      table.concat({fingerprint, 'ok', region, name, score, updated_at, beginning}, '\n'), 'EX', ARGV[11])
   end
   return {'ok', region, name, score, updated_at, beginning}
 end

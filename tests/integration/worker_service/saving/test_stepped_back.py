@@ -135,8 +135,8 @@ async def test_a_claim_on_another_shard_ends_when_the_clock_steps_back(start: St
                 keys.definition("main"),
             ),
             (
-                *("register", "alice", "EU", "alice", 1, '{"user_id":"alice"', 1000, 0, 0, 0, 0, "", "1", ""),
-                *(period, "0", keys.tombstone(""), "", "", "self", "", "0 0"),
+                *("register", "alice", "EU", "alice", 1, '{"user_id":"alice"', 1000, 0, 0, 0, 0, "1"),
+                *(period, keys.tombstone(""), "", "0 0", "", "", "", "", "", "", "0", "self"),
             ),
         )
         assert outcome in answer[:2]
