@@ -254,6 +254,7 @@ class EntryOnBoard:
     ranks: Mapping[str, BoardRank]
     score_text: str | None = None
     metadata: Mapping[str, Any] | None = None
+    submits: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class BoardsQuery(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     cursor: Annotated[
-        str | None, Field(max_length=64, description="The `next_cursor` of the page before: reads on behind it.")
+        BoardName | None, Field(description="The `next_cursor` of the page before: reads on behind it.")
     ] = None
 
 

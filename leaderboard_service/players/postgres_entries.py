@@ -39,12 +39,15 @@ class PostgresEntries:
             by_id = {name.board_id: boards[name.field] for name in names[:wanted]}
             rows = await pool.fetch(sql.load("entries_of_player"), user_id, list(by_id))
         entries = [
-            PlayerEntry(by_id[row["board_id"]], row["key"], row["member"], row["micros"], row["metadata"], {})
+            PlayerEntry(
+                by_id[row["board_id"]], row["key"], row["member"], row["micros"], row["submits"], row["metadata"], {}
+            )
             for row in rows
         ]
         entries.sort(key=lambda entry: entry.board.name)
         if after is None:
-            entries.insert(0, PlayerEntry(main, card.score, user_id, card.updated_at, card.metadata, {}))
+            own = PlayerEntry(main, card.score, user_id, card.updated_at, card.submits, card.metadata, {})
+            entries.insert(0, own)
         turn = asyncio.Semaphore(_AT_ONCE)
 
         async def stand(entry: PlayerEntry) -> PlayerEntry | None:
@@ -59,7 +62,9 @@ class PostgresEntries:
             for region in self._databases.regions:
                 for row in await self._databases[region].fetch(sql.load("players_by_id"), [user_id]):
                     if row["region"] == region:
-                        return Card(user_id, row["name"], region, row["score"], row["micros"], row["metadata"])
+                        return Card(
+                            user_id, row["name"], region, row["score"], row["micros"], row["submits"], row["metadata"]
+                        )
         raise UserNotFound
 
     async def _stand(self, card: Card, entry: PlayerEntry) -> PlayerEntry | None:

@@ -74,8 +74,8 @@ class RedisEntries:
                 await shard.report_incomplete(user_id)
                 raise WarmingUp
             if answer[0] == "ok":
-                _, name, region, score, updated_at, metadata, *fields = answer
-                return shard, Card(user_id, name, region, int(score), int(updated_at), metadata), fields
+                _, name, region, score, updated_at, submits, metadata, *fields = answer
+                return shard, Card(user_id, name, region, int(score), int(updated_at), int(submits), metadata), fields
         raise UserNotFound
 
     async def _on_main(self, card: Card, main: Board) -> PlayerEntry:
@@ -85,7 +85,8 @@ class RedisEntries:
             place.region: Standing(one.row.rank, one.row.position, one.total)
             for place, one in zip(places, found, strict=True)
         }
-        return PlayerEntry(main, found[0].row.key, card.user_id, card.updated_at, card.metadata, standings)
+        key = found[0].row.key
+        return PlayerEntry(main, key, card.user_id, card.updated_at, card.submits, card.metadata, standings)
 
     async def _read(self, home: Shard, card: Card, names: Sequence[EntryName]) -> list[PlayerEntry]:
         """Read entries and the standings of each; those of boards that are gone are left out."""
@@ -157,6 +158,7 @@ class RedisEntries:
 
 def _entry_of(board: Board, card: Card, text: str) -> PlayerEntry:
     """Read an entry as its hash has it (`includes/merge_entry.lua`)."""
-    key, tie, clock, *_ = text.split(" ")
+    key, tie, clock, submits, *_ = text.split(" ")
     metadata = text[text.index("{") :] if "{" in text else ""
-    return PlayerEntry(board, int(key), ("" if tie == "-" else tie) + card.user_id, int(clock), metadata, {})
+    member = ("" if tie == "-" else tie) + card.user_id
+    return PlayerEntry(board, int(key), member, int(clock), int(submits), metadata, {})

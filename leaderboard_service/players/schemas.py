@@ -22,6 +22,10 @@ from leaderboard_service.schemas import (
     UserId,
 )
 
+Submits = Annotated[
+    int, Field(ge=0, description="Scores taken while the board limited them (`max_submits`), corrections apart.")
+]
+
 
 class ExportedUser(BaseModel):
     user_id: UserId
@@ -31,7 +35,7 @@ class ExportedUser(BaseModel):
     updated_at: Micros
     protected: Annotated[bool, Field(description="Whether the player has a password.")]
     has_secret: Annotated[bool, Field(description="Whether the player has a secret to log in with.")]
-    submits: Annotated[int, Field(ge=0, description="Scores taken while the main board limited them (`max_submits`).")]
+    submits: Submits
     metadata: Annotated[dict[str, Any] | None, Field(description="What came with the score on the main board.")]
 
 
@@ -59,6 +63,7 @@ class EntryOnBoard(BaseModel):
     score_text: ScoreText | SkipJsonSchema[None] = None
     metadata: Metadata = None
     updated_at: Micros
+    submits: Submits
     ranks: Annotated[
         dict[str, StandingOnBoard],
         Field(description="In the ranking of the home region, if the board has those of regions, and in GLOBAL's."),

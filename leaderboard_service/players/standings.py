@@ -17,13 +17,17 @@ _FIELD: Final = re.compile(rf"({BOARD_NAME.pattern})\.(\d+):{ALL}")
 
 
 class Card(NamedTuple):
-    """A player: `updated_at` is when its score on the main board was written (µs), `metadata` what came with that."""
+    """A player: `updated_at` is when its score on the main board was written (µs), `metadata` what came with that.
+
+    `submits` counts the scores that were taken there while the board limited them.
+    """
 
     user_id: str
     name: str
     region: str
     score: int
     updated_at: int
+    submits: int
     metadata: str
 
 
@@ -36,12 +40,16 @@ class Standing(NamedTuple):
 
 
 class PlayerEntry(NamedTuple):
-    """A player's entry on a board, when it was written (µs), and where it stands, by region and on GLOBAL."""
+    """A player's entry on a board, when it was written (µs), and where it stands, by region and on GLOBAL.
+
+    `submits` counts the scores that were taken while the board limited them.
+    """
 
     board: Board
     key: int
     member: str
     updated_at: int
+    submits: int
     metadata: str
     standings: dict[str, Standing]
 
@@ -93,6 +101,7 @@ def entry_as_json(entry: PlayerEntry) -> dict[str, Any]:
         "score": board.sign * entry.key,
         **more_of(board, entry.key, entry.member, metadata if board.rules.metadata_bytes else None),
         "updated_at": entry.updated_at,
+        "submits": entry.submits,
         "ranks": {
             region: {**standing._asdict(), "percentile": percentile(standing.rank, standing.total)}
             for region, standing in entry.ranked.items()

@@ -608,8 +608,8 @@ LIMIT $7
 SELECT board_id FROM entries WHERE user_id = $1 AND board_window = 'all' AND NOT removed
 
 -- name: entries_of_player
--- $1 user_id, $2 ids of boards. Result: board_id, key, member, micros, metadata
-SELECT board_id, key, member, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros, metadata FROM entries
+-- $1 user_id, $2 ids of boards. Result: board_id, key, member, micros, submits, metadata
+SELECT board_id, key, member, (EXTRACT(EPOCH FROM updated_at) * 1000000)::bigint AS micros, submits, metadata FROM entries
 WHERE user_id = $1 AND board_id = ANY($2::bigint[]) AND board_window = 'all' AND NOT removed
 
 -- name: players_by_id

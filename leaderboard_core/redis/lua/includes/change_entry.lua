@@ -71,7 +71,7 @@ local function change_entry(entry, operation, amount, deleted_at)
     end
     submits = format('%d', submits + 1)
   end
-  if #entry.given > tonumber(bytes) then
+  if entry.given ~= '' and #entry.given > tonumber(bytes) then
     return nil, {'refused', 'metadata_too_large', bytes}
   end
 

@@ -12,9 +12,12 @@ from leaderboard_core.boards import ALL, Board, Definition, Place, Rules
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.redis.keys import GLOBAL
 from leaderboard_service.boards.ranking import percentile
+from tests.conftest import Start
 from tests.integration.leaderboard_service.boards.test_board_parameter import BOARDS, as_json, tell
 from tests.integration.leaderboard_service.boards.test_places import Entry, as_answered, fill, players_of, save
+from tests.support.all_redis import AllRedis
 from tests.support.service import Api
+from tests.support.worker import drained, working
 
 
 def expected(board: Board, entries: list[Entry], entry: Entry) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def expected(board: Board, entries: list[Entry], entry: Entry) -> dict[str, Any]
         ranks[region]["percentile"] = percentile(own.rank, len(rows))
         shown = as_json(own, board, by_id, metadata=True)
     kept: dict[str, Any] = {name: shown[name] for name in ("score", "score_text", "metadata") if name in shown}
-    return {"board": board.name, **kept, "ranks": ranks}
+    return {"board": board.name, **kept, "submits": 0, "ranks": ranks}
 
 
 def without_times(page: dict[str, Any]) -> list[dict[str, Any]]:
@@ -105,6 +108,28 @@ async def test_boards_that_are_gone_are_left_out_and_made_anew_they_are_others(a
         await shard.client.zadd(shard.keys.board(region), {player.user_id: 1})
     page = (await any_api.get(f"/users/{player.user_id}/entries")).json()
     assert [entry["board"] for entry in page["entries"]] == ["main", "kept"]
+
+
+async def test_entries_say_how_many_submits_were_taken(
+    start: Start, environ: dict[str, str], all_redis: AllRedis, databases: RegionDatabases
+) -> None:
+    api = await start()
+    assert (await api.define({"max_submits": 2})).status_code == 200
+    assert (await api.define({"max_submits": 3, "operator": "best"}, "tries")).status_code == 201
+    token = await api.register("ann", "EU", 0)
+    for score in (5, 4):  # the second one counts, and changes nothing else
+        await api.post("/score/update", {"score": score, "board": "tries"}, token=token)
+    assert (await api.post("/score/update", {"score": 7}, token=token)).status_code == 200
+    async with working(environ):
+        await drained(all_redis)
+    for source in ("redis", "postgres"):
+        answer = await api.get("/users/ann/entries")
+        assert answer.headers["x-leaderboard-source"] == source
+        taken = {entry["board"]: (entry["score"], entry["submits"]) for entry in answer.json()["entries"]}
+        assert taken == {"main": (7, 1), "tries": (5, 2)}
+        (exported,) = (await api.export("ann", token)).json()["entries"]
+        assert (exported["board"], exported["submits"]) == ("tries", 2)
+        await all_redis.flushdb()
 
 
 async def test_a_thousand_boards_come_in_pages_of_few_calls(

@@ -158,6 +158,7 @@ def test_a_weak_secret_is_refused_and_not_shown(secret: str) -> None:
         (LimitSettings, "REGION_RATE_LIMIT_PER_SEC", "9999999999999"),
         (LimitSettings, "METRICS_BOARDS", "main,Kills"),
         (LimitSettings, "METRICS_BOARDS", "main, other"),
+        (LimitSettings, "METRICS_BOARDS", ","),
         (WorkerSettings, "BATCH_SIZE", "0"),
         (TracingSettings, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:x"),
         (GatewaySettings, "LEADERBOARD_SERVICE_URLS", "127.0.0.1:5000"),
