@@ -75,7 +75,8 @@ async def check_boards(
             there = [row for row in of_board[board] if region in ("GLOBAL", row.region)]
             there.sort(key=lambda row: (row.key, row.member.encode()), reverse=True)
             wanted = [(row.user_id, score_of(row, rules), _write(row)) for row in there]
-            shown = await _whole_board(http, board, region, rules)
+            answered = await whole_board(http, board, region, rules)
+            shown = [(row["user_id"], row["score"], write_in(row)) for row in answered]
             if shown != wanted:
                 differences = sorted(map(str, set(shown) ^ set(wanted)))
                 found.append(f"{scope(board, region)} and Postgres differ: {differences[:10]} ({len(differences)})")
@@ -87,7 +88,11 @@ async def check_boards(
     return found
 
 
-async def _whole_board(http: httpx.AsyncClient, board: str, region: str, rules: Rules) -> list[Shown]:
+async def whole_board(http: httpx.AsyncClient, board: str, region: str, rules: Rules) -> list[dict[str, Any]]:
+    """Read a ranking from its top to its end, its order, ranks and positions checked.
+
+    Raises Violation, and OSError while it is not read from Redis.
+    """
     rows: list[dict[str, Any]] = []
     while True:
         params: dict[str, Any] = {"board": board, "region": region, "limit": _PAGE, "offset": len(rows)}
@@ -101,7 +106,7 @@ async def _whole_board(http: httpx.AsyncClient, board: str, region: str, rules: 
     check_order(rows, first_rank=1, rules=rules)
     if [row["position"] for row in rows] != list(range(1, len(rows) + 1)):
         raise Violation(f"wrong positions on {scope(board, region)}: {[row['position'] for row in rows][:50]}")
-    return [(row["user_id"], row["score"], write_in(row)) for row in rows]
+    return rows
 
 
 async def _check_places(

@@ -26,7 +26,7 @@ SETTLE_SECONDS = 90.0
 _PASSWORD = "correct horse battery staple"
 _PASSWORD_SHARE, _GIVE_UP_SHARE, _READ_SHARE = 0.01, 0.02, 0.4
 _BOARD_SHARE, _BOARD_READ_SHARE, _ENTRIES_READ_SHARE, _BY_SERVER_SHARE = 0.5, 0.4, 0.15, 0.3
-_REMOVAL_SHARE, _LEAVE_SHARE, _RETURN_SHARE, _MADE_ON_BOARD_SHARE = 0.06, 0.08, 0.6, 0.3
+_FORCE_SHARE, _REMOVAL_SHARE, _LEAVE_SHARE, _RETURN_SHARE, _MADE_ON_BOARD_SHARE = 0.15, 0.06, 0.08, 0.6, 0.3
 _LAPS = 3
 _FORGOTTEN = ("previous", "improved")
 
@@ -380,6 +380,8 @@ class LoadGenerator:
         body = self._score(write, "delta" if record.adds else "score")
         if submits and (by_server or (record.board != MAIN and self._rng.random() < _BY_SERVER_SHARE)):
             path, body = "/score", self._submitted(player, write, "score")
+            if record.kind is Kind.SETS and token == self._server and self._rng.random() < _FORCE_SHARE:
+                body["force"] = True  # a correction, which sets what the write would
         elif by_server:
             path, body = "/scores", {"scores": [self._item(player, write)]}
         await self._post(player, [write], path, body, token, keyed=keyed, must=must)

@@ -8,15 +8,14 @@ from typing import Any
 
 import httpx
 
-from tests.faults.answers import check_order
-from tests.faults.entries_verification import check_boards, check_rows, score_of
+from tests.faults.answers import MAIN_RULES
+from tests.faults.entries_verification import check_boards, check_rows, score_of, whole_board
 from tests.faults.harness import Harness
 from tests.faults.ledger import board_order, ranks
 from tests.faults.records import MAIN, NEVER, Player, Violation
 from tests.faults.system import REGIONS, SystemUnderTest
 
 _SAMPLE = 12
-_PAGE = 1000
 _NEIGHBOURS = 3
 
 
@@ -86,7 +85,8 @@ async def _problems(harness: Harness) -> list[str]:
     async with httpx.AsyncClient(base_url=system.cluster.url, timeout=40) as http:
         for region in REGIONS:
             expected = rows[region] if region != "GLOBAL" else {k: v for part in rows.values() for k, v in part.items()}
-            board = await _whole_board(http, region)
+            rows_of_board = await whole_board(http, MAIN, region, MAIN_RULES)
+            board = [(row["user_id"], row["score"]) for row in rows_of_board]
             if board != board_order(expected.items()):
                 differences = sorted(set(board) ^ set(expected.items()))
                 found.append(f"board of {region} and Postgres differ: {differences[:10]} ({len(differences)})")
@@ -108,20 +108,6 @@ async def _problems(harness: Harness) -> list[str]:
             found += await _check_secrets(http, harness.chaos.rng.sample(with_secret, min(_SAMPLE, len(with_secret))))
             found += await _check_ranks(http, rows, harness.chaos.rng)
     return found
-
-
-async def _whole_board(http: httpx.AsyncClient, region: str) -> list[tuple[str, int]]:
-    rows: list[dict[str, Any]] = []
-    while True:
-        answer = await http.get("/top", params={"region": region, "limit": _PAGE, "offset": len(rows)})
-        if answer.status_code != 200 or answer.headers["X-Leaderboard-Source"] != "redis":
-            raise OSError(f"the board of {region} is not served from redis: {answer.text[:200]}")
-        page = answer.json()["rows"]
-        rows += page
-        if len(page) < _PAGE:
-            break
-    check_order(rows, first_rank=1)
-    return [(row["user_id"], row["score"]) for row in rows]
 
 
 async def _check_secrets(http: httpx.AsyncClient, players: Sequence[Player]) -> list[str]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from operator import itemgetter
 from typing import Any
 
 from leaderboard_core.boards import Board, Place
@@ -48,6 +49,7 @@ async def restore_entries(shard: Shard, region: str, page: Sequence[Any], boards
     if unknown := len(page) - len(known):
         ENTRIES_UNKNOWN.labels(region).inc(unknown)
         log.warning("entries of boards that are gone were left out", extra={"region": region, "entries": unknown})
+    known.sort(key=itemgetter("board_id", "key"))  # as players are restored by score
     calls = []
     for first in range(0, len(known), ENTRIES_PER_CALL):
         keys, texts = [], []

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
+from operator import itemgetter
 from typing import Any
 
 import asyncpg
@@ -21,6 +22,8 @@ from leaderboard_core.redis.shard_map import GLOBAL
 log = logging.getLogger(__name__)
 
 PAGE = 5_000
+PLAYERS_A_PAGE = 20_000
+"""More than of others: a page is restored by score, and the larger it is, the nearer to each other are its places."""
 PLAYERS_PER_CALL = 250
 PAGE_TIMEOUT_SECONDS = 120
 
@@ -33,12 +36,12 @@ async def player_pages(pool: Pool, since: int = 0) -> AsyncGenerator[Sequence[An
     """Yield the rows of a database, or those changed after `since` (µs). Raises RebuildInterrupted."""
 
     async def all_after(last: Any) -> Sequence[Any]:
-        words = (last["user_id"] if last else "", PAGE)
+        words = (last["user_id"] if last else "", PLAYERS_A_PAGE)
         return await fetched(pool.fetch(sql.load("page_players"), *words, timeout=PAGE_TIMEOUT_SECONDS))
 
     async def changed_after(last: Any) -> Sequence[Any]:
         place = (last["micros"], last["user_id"]) if last else (since, "")
-        return await fetched(page_changed_players(pool, *place, rows=PAGE, timeout=PAGE_TIMEOUT_SECONDS))
+        return await fetched(page_changed_players(pool, *place, rows=PLAYERS_A_PAGE, timeout=PAGE_TIMEOUT_SECONDS))
 
     async with aclosing(ahead(changed_after if since else all_after)) as found:
         async for page in found:
@@ -85,6 +88,8 @@ async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
     keys, calls = shard.keys, []
     boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
     page = [row for row in page if row["region"] == region and shard.partition.holds(row["user_id"])]
+    # Places in a set of millions are far from each other in memory, and most of an insertion is the way there.
+    page.sort(key=itemgetter("score"))
     for first in range(0, len(page), PLAYERS_PER_CALL):
         part = page[first : first + PLAYERS_PER_CALL]
         players = (

@@ -69,7 +69,7 @@ def written(user_id: str, *plan: Operation) -> Writer:
 async def test_hashes_and_sets_come_back(
     shard: Shard, databases: RegionDatabases, redis_1: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restore, "PAGE", 5)
+    monkeypatch.setattr(restore, "PLAYERS_A_PAGE", 5)
     monkeypatch.setattr(recovery, "PAGE", 5)
     monkeypatch.setattr(recovery, "ENTRIES_PER_CALL", 3)
     writers = [written(f"p{number}", *PLAN[: 2 + number]) for number in range(len(PLAN) - 1)]
