@@ -101,9 +101,9 @@ class Loads:
         self._number = 0
 
     def prepare(self) -> None:
-        """Make the boards, and put every player on each."""
+        """Make the boards, and put every player on each, with the scores that it gets on `main` too."""
         asyncio.run(self.define())
-        for board in BOARDS:
+        for board in ("main", *BOARDS):
             asyncio.run(self.fill(board))
 
     async def define(self) -> None:
@@ -177,6 +177,7 @@ def measured(service: OneService, options: argparse.Namespace, where: str) -> di
     """Fill the boards of a service and measure every kind of call on it."""
     loads, environ = Loads(service, options.requests), dict(service.environ)
     asyncio.run(loads.define())
+    asyncio.run(loads.fill("main"))
     entry_bytes = {}
     for board in BOARDS:
         before = with_stores(environ, _memory)

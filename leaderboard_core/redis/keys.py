@@ -65,10 +65,9 @@ class Keys:
     def sets_of_entry(self, field: str, region: str, *, regions: bool) -> tuple[str, str]:
         """Name those of an entry by its name, on a board that has rankings of regions or has none."""
         if not regions:
-            of_global = f"{self.prefix}leaderboard:{field}:{GLOBAL}"
+            of_global = self.entry_set(field, GLOBAL)
             return of_global, of_global
-        prefix = f"{self.prefix}leaderboard:{field}:"
-        return prefix + region, prefix + (self.only_region or GLOBAL)
+        return self.entry_set(field, region), self.entry_set(field, self.only_region or GLOBAL)
 
     def entry_set(self, field: str, region: str) -> str:
         """Name the set of a region, or of GLOBAL, in which an entry may be: it depends on the rules of its board."""

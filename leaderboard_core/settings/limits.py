@@ -27,7 +27,7 @@ _BoardName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$"), AfterV
 def _split(value: object) -> object:
     if not isinstance(value, str):
         return value
-    return [part.strip() for part in value.split(",")] if value.strip() else []
+    return [part.strip() for part in value.split(",")]
 
 
 class LimitSettings(Group):

@@ -11,7 +11,10 @@ from prometheus_client.registry import Collector
 
 
 class LabelledCounts(Collector):
-    """A counter whose series are counted by one thread; the library's own take a lock for each number."""
+    """A counter whose series are counted by one thread; the library's own take a lock for each number.
+
+    It does not say when a series began (`_created`).
+    """
 
     def __init__(self, name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry) -> None:
         self.labels = labels
@@ -25,7 +28,7 @@ class LabelledCounts(Collector):
         counts[values] = counts.get(values, 0) + 1
 
     def show(self, *labels: Iterable[str]) -> None:
-        """Show a series from zero on for each combination of the values of its labels."""
+        """Show a series from zero on for each combination of the values of its labels (`count_from_zero` says why)."""
         for values in product(*labels):
             self._counts.setdefault(values, 0)
 
@@ -35,6 +38,8 @@ class LabelledCounts(Collector):
     def collect(self) -> Iterator[Metric]:
         family = self._family()
         for values, number in self._counts.items():
+            if len(values) != len(self.labels):  # looked at here, where it costs no call
+                raise ValueError(f"{self._name} has the labels {self.labels}, and counted {values}")
             family.add_metric(values, number)
         yield family
 

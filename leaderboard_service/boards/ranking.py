@@ -142,7 +142,8 @@ def _rank_single_part(part: PagePart) -> list[RankedRow]:
     ranks: list[int] = []
     if len(set(part.keys)) == len(part.keys):  # most pages: no loop over their rows
         ranks += positions
-        ranks[:1] = [part.above + 1][: len(ranks)]
+        if ranks:
+            ranks[0] = part.above + 1
     else:
         rank, before = part.above + 1, None
         for position, key in zip(positions, part.keys, strict=True):
@@ -168,7 +169,8 @@ def percentile(rank: int, total: int) -> float:
     others = total - 1
     if others <= 0:
         return 100.0
-    return (2_000_000 * (total - rank) + others) // (2 * others) / 10_000  # `round` to digits costs much more
+    # Half up, in whole numbers: `round` to digits costs much more.
+    return (2_000_000 * (total - rank) + others) // (2 * others) / 10_000
 
 
 def list_ranks(rows: Sequence[RankedRow], total: int) -> list[ListRank]:

@@ -118,7 +118,7 @@ class RedisBoards:
     async def rank(self, place: Place, user_id: str, *, metadata: bool = False) -> RankEntry:
         """Rank `user_id`. Raises UserNotFound, NoEntry, WarmingUp or Unavailable."""
         shards = self._map.shards_of_board(place.region)
-        if len(shards) == 1:
+        if len(shards) == 1:  # as _read_home_shard, without a turn through it: the read that is asked for most
             found = await queries.read_rank(shards[0], place, user_id, metadata=metadata)
             if isinstance(found, Missing):
                 raise await self._missing(place, user_id, (found,))

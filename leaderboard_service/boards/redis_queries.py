@@ -89,7 +89,7 @@ async def read_ranks(
 ) -> tuple[int, list[tuple[Row, Counts]], Metadata]:
     """Count this shard's players, and find those of `user_ids` that are here."""
     here = filter(shard.partition.holds, user_ids)
-    hashes, field = _hashes_of_metadata(shard, place)
+    hashes, field = _hashes_beside(shard, place)
     words = (shard.keys.user(""), hashes, field if place.board.tie_digits else "", field if metadata else "")
     _, total, *flat = await _run(shard, "read_ranks", place, (*words, *here))
     width = 7 if metadata else 6
@@ -124,7 +124,7 @@ async def read_samples(shard: Shard, place: Place, after: Point, up_to: Point) -
 async def read_rank(shard: Shard, place: Place, user_id: str, *, metadata: bool = False) -> Found | Missing:
     words: tuple[str, ...] = (user_id,)
     if metadata or place.board.tie_digits:
-        hashes, field = _hashes_of_metadata(shard, place)
+        hashes, field = _hashes_beside(shard, place)
         words = (user_id, hashes, field if place.board.tie_digits else "", *((field,) if metadata else ()))
     answer = await _run(shard, "read_rank", place, words, shard.keys.user(user_id))
     if len(answer) == 3:
@@ -173,7 +173,7 @@ async def _around(
 ) -> tuple[PagePart, str] | Missing:
     hashes, field = "", ""
     if metadata or place.board.tie_digits:
-        hashes, field = _hashes_of_metadata(shard, place)
+        hashes, field = _hashes_beside(shard, place)
     digits = place.board.tie_digits
     words = (shard.keys.user(""), digits, reach, user_id, hashes, field if digits else "", *point)
     answer = await _run(shard, "read_around", place, (*words, *((field,) if metadata else ())))
@@ -184,10 +184,10 @@ async def _around(
     return PagePart(total, start, above, *columns, metadata=_metadata(columns[0], *texts)), member
 
 
-def _hashes_of_metadata(shard: Shard, place: Place) -> tuple[str, str]:
-    """Return what the hashes with the metadata of a ranking's scores begin with, and the field of it in each.
+def _hashes_beside(shard: Shard, place: Place) -> tuple[str, str]:
+    """Return what the names of the hashes begin with that say more of a ranking's scores, and the field in each.
 
-    On a board other than `main` it is the field of the entry, which says the player's member too.
+    On `main` those are the cards with their metadata, else the entries, which say metadata and a player's member.
     """
     keys = shard.keys
     return (keys.user(""), "metadata") if place.is_default else (keys.entries(""), place.entry_field)
@@ -195,7 +195,7 @@ def _hashes_of_metadata(shard: Shard, place: Place) -> tuple[str, str]:
 
 def _wanted(shard: Shard, place: Place, *, metadata: bool) -> tuple[str, ...]:
     """Name the hashes and the field in them whose metadata is wanted."""
-    return _hashes_of_metadata(shard, place) if metadata else ()
+    return _hashes_beside(shard, place) if metadata else ()
 
 
 def _metadata(members: Sequence[str], texts: Sequence[str] = ()) -> Metadata:

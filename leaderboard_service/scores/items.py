@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
 from leaderboard_core.boards import Board
-from leaderboard_core.errors import BoardNotFound, Forbidden, InvalidPayload, LeaderboardError, RegionMismatch
+from leaderboard_core.errors import Forbidden, InvalidPayload, LeaderboardError, RegionMismatch
 from leaderboard_core.http.exception_handlers import fields_of
 from leaderboard_core.tokens import Identity
 from leaderboard_service.definitions.known import KnownBoards
@@ -53,34 +53,37 @@ async def writes_of(
     if not caller.is_server and len(items) > MOST_OF_A_PLAYER:
         most = f"has at most {MOST_OF_A_PLAYER} items with a player's token"
         raise InvalidPayload(fields=[{"field": "scores", "message": most}])
-    writes: list[Write | LeaderboardError] = []
-    waiting: list[tuple[int, _Checked]] = []
+
+    def write_of(index: int, checked: _Checked, board: Board) -> Write:
+        key = idempotency.of_item(index) if idempotency else None
+        return _write_of(checked, board, caller, request_id, key)
+
+    writes: dict[int, Write | LeaderboardError] = {}
+    unheard: dict[int, _Checked] = {}
     for index, fields in enumerate(items):
         try:
             checked = _checked(fields, caller, regions)
-            board = boards.heard_of(checked[0].board)
+            board = boards.heard_of(checked.item.board)
             if board is None:
-                waiting.append((index, checked))
-                writes.append(BoardNotFound())  # until it is looked for
+                unheard[index] = checked
             else:
-                key = idempotency.of_item(index) if idempotency else None
-                writes.append(_write_of(checked, board, caller, request_id, key))
+                writes[index] = write_of(index, checked, board)
         except LeaderboardError as error:
-            writes.append(error)
-    if waiting:
-        found = await _boards_of({item.board for _, (item, _, _) in waiting}, boards)
-        for index, checked in waiting:
-            looked_for = found[checked[0].board]
-            if isinstance(looked_for, LeaderboardError):
-                writes[index] = looked_for
-            else:
-                key = idempotency.of_item(index) if idempotency else None
-                writes[index] = _write_of(checked, looked_for, caller, request_id, key)
-    return writes
+            writes[index] = error
+    if unheard:
+        found = await _boards_of({checked.item.board for checked in unheard.values()}, boards)
+        for index, checked in unheard.items():
+            answer = found[checked.item.board]
+            writes[index] = answer if isinstance(answer, LeaderboardError) else write_of(index, checked, answer)
+    return [writes[index] for index in range(len(items))]
 
 
-_Checked = tuple[BatchItem, str, str]
-"""An item that may be written, its region, and its metadata as JSON."""
+class _Checked(NamedTuple):
+    """An item that may be written; `metadata` is JSON, "" for none."""
+
+    item: BatchItem
+    region: str
+    metadata: str
 
 
 def _checked(fields: dict[str, Any], caller: Identity, regions: Regions) -> _Checked:
@@ -94,7 +97,7 @@ def _checked(fields: dict[str, Any], caller: Identity, regions: Regions) -> _Che
     region = regions.resolve(item.region)
     metadata = item.metadata_json
     check_may_submit(caller, item.user_id, region, force=item.force)
-    return item, region, metadata
+    return _Checked(item, region, metadata)
 
 
 async def _boards_of(names: Collection[str], boards: KnownBoards) -> dict[str, Board | LeaderboardError]:

@@ -117,7 +117,7 @@ class ScoreWriter:
         return read_result(write, answer, self.counters)
 
     async def fitting(self, write: Write) -> Write:
-        """Return a write that the board did not do to the board as it is now. Raises WrongOperator if that does not."""
+        """Return a write whose operation the board does not do, for the board as it is now. Raises WrongOperator."""
         write = write._replace(board=await self.boards.look_again(write.board.name))
         if wrong_operator(write):
             raise WrongOperator(operator=write.board.rules.operator)

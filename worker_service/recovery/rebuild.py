@@ -44,6 +44,8 @@ from worker_service.recovery.rewrites import without_rewrites
 
 log = logging.getLogger(__name__)
 
+PLAYERS_PER_PAGE = 20_000
+"""A page is restored by score: the larger it is, the nearer to each other are its places in the sets."""
 CLOCK_MARGIN_SECONDS = 60
 """How far the clock of a Redis may have stepped back without a lost row being overlooked."""
 
@@ -181,7 +183,7 @@ async def _read(
         REBUILD_PLAYERS.labels(part).set(0)
         expected = 0 if since else await _estimate(databases[region])
         REBUILD_EXPECTED.labels(part).set(shard.partition.share_of(expected))
-        async with aclosing(player_pages(databases[region], since)) as found:
+        async with aclosing(player_pages(databases[region], since, PLAYERS_PER_PAGE)) as found:
             async for page in found:
                 own = [row for row in page if shard.partition.holds(row["user_id"])]
                 await restore(shard, region, own)

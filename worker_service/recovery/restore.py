@@ -22,8 +22,7 @@ from leaderboard_core.redis.shard_map import GLOBAL
 log = logging.getLogger(__name__)
 
 PAGE = 5_000
-PLAYERS_A_PAGE = 20_000
-"""More than of others: a page is restored by score, and the larger it is, the nearer to each other are its places."""
+"""Rows that are read at once."""
 PLAYERS_PER_CALL = 250
 PAGE_TIMEOUT_SECONDS = 120
 
@@ -32,16 +31,16 @@ class RebuildInterrupted(Exception):
     """The rebuild could not be completed and must be tried again; the text says why."""
 
 
-async def player_pages(pool: Pool, since: int = 0) -> AsyncGenerator[Sequence[Any], None]:
-    """Yield the rows of a database, or those changed after `since` (µs). Raises RebuildInterrupted."""
+async def player_pages(pool: Pool, since: int = 0, rows: int = PAGE) -> AsyncGenerator[Sequence[Any], None]:
+    """Yield the rows of a database, or those changed after `since` (µs), so many a page. Raises RebuildInterrupted."""
 
     async def all_after(last: Any) -> Sequence[Any]:
-        words = (last["user_id"] if last else "", PLAYERS_A_PAGE)
+        words = (last["user_id"] if last else "", rows)
         return await fetched(pool.fetch(sql.load("page_players"), *words, timeout=PAGE_TIMEOUT_SECONDS))
 
     async def changed_after(last: Any) -> Sequence[Any]:
         place = (last["micros"], last["user_id"]) if last else (since, "")
-        return await fetched(page_changed_players(pool, *place, rows=PLAYERS_A_PAGE, timeout=PAGE_TIMEOUT_SECONDS))
+        return await fetched(page_changed_players(pool, *place, rows=rows, timeout=PAGE_TIMEOUT_SECONDS))
 
     async with aclosing(ahead(changed_after if since else all_after)) as found:
         async for page in found:

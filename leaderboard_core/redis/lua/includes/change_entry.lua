@@ -61,7 +61,8 @@ local function change_entry(entry, operation, amount, deleted_at)
     end
     score = format('%d', sum)
   end
-  if not forced and (lowest ~= '-' and tonumber(score) < tonumber(lowest) or highest ~= '-' and tonumber(score) > tonumber(highest)) then
+  if not forced and (lowest ~= '-' and tonumber(score) < tonumber(lowest)
+    or highest ~= '-' and tonumber(score) > tonumber(highest)) then
     return nil, {'refused', 'score_out_of_bounds', lowest, highest}
   end
   local submits = entry.submits or '0'

@@ -42,18 +42,18 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
       -- Redis may have lost the answer, and not the write: the player's last one was done with this key then.
       local another = stored[6] and issued_at ~= '' and tonumber(issued_at) <= tonumber(stored[6])
       if entry and entry.key then
-        local hash, fingerprint = string.match(entry.more, '^ @([^:]+):(%S+)')
+        local hash, kept_fingerprint = string.match(entry.more, '^ @([^:]+):(%S+)')
         if hash == key_hash and now - tonumber(entry.clock) < keep_answer * 1000000 and not another then
           call('HSET', entry.hash, entry.board.field, entry.text) -- as above
           local score = with_sign(entry.key, entry.board.rules[6])
-          return {'replay', fingerprint, 'ok', stored[1], stored[2], score, entry.clock, '0'}
+          return {'replay', kept_fingerprint, 'ok', stored[1], stored[2], score, entry.clock, '0'}
         end
       elseif not entry then
         local last = call('HGET', KEYS[2], 'key') or ''
-        local key, fingerprint, created, at = string.match(last, '^(%S+) (%S+) (%d) (%d+)')
+        local key, kept_fingerprint, created, at = string.match(last, '^(%S+) (%S+) (%d) (%d+)')
         if key == key_hash and at == stored[4] and now - tonumber(at) < keep_answer * 1000000 and not another then
           call('HSET', KEYS[2], 'key', last) -- as above
-          return {'replay', fingerprint, 'ok', stored[1], stored[2], stored[3], at, created}
+          return {'replay', kept_fingerprint, 'ok', stored[1], stored[2], stored[3], at, created}
         end
       end
     end
@@ -131,7 +131,8 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
         return {'refused', 'step_out_of_bounds', step}
       end
       if operation ~= 'force'
-        and (lowest ~= '-' and tonumber(score) < tonumber(lowest) or highest ~= '-' and tonumber(score) > tonumber(highest)) then
+        and (lowest ~= '-' and tonumber(score) < tonumber(lowest)
+          or highest ~= '-' and tonumber(score) > tonumber(highest)) then
         return {'refused', 'score_out_of_bounds', lowest, highest}
       end
       if most ~= '0' and operation ~= 'force' then
@@ -194,7 +195,7 @@ local function write_score(KEYS, ARGV, entry, given_metadata)
     return {'unchanged', region, name, change.score, entry.clock, beginning}
   end
   if card then
-    if name == stored[2] then
+    if exists and name == stored[2] then
       call('HSET', KEYS[2], 'score', score, 'updated_at', updated_at)
     else
       call('HSET', KEYS[2], 'name', name, 'region', region, 'score', score, 'updated_at', updated_at)

@@ -34,7 +34,6 @@ from tests.support.entries import (
 from tests.support.metrics import sample
 from tests.support.worker import EAGER, event
 from worker_service.recovery import entries as recovery
-from worker_service.recovery import restore
 from worker_service.recovery.rebuild import rebuild
 from worker_service.saving.batch import build
 from worker_service.saving.upsert import save
@@ -69,7 +68,7 @@ def written(user_id: str, *plan: Operation) -> Writer:
 async def test_hashes_and_sets_come_back(
     shard: Shard, databases: RegionDatabases, redis_1: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restore, "PLAYERS_A_PAGE", 5)
+    monkeypatch.setattr("worker_service.recovery.rebuild.PLAYERS_PER_PAGE", 5)
     monkeypatch.setattr(recovery, "PAGE", 5)
     monkeypatch.setattr(recovery, "ENTRIES_PER_CALL", 3)
     writers = [written(f"p{number}", *PLAN[: 2 + number]) for number in range(len(PLAN) - 1)]

@@ -58,7 +58,7 @@ async def boards(client: redis.Redis) -> dict[str, dict[str, float]]:
 async def test_everything_comes_back(
     shard: Shard, databases: RegionDatabases, redis_1: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "PLAYERS_A_PAGE", 7)
+    monkeypatch.setattr("worker_service.recovery.rebuild.PLAYERS_PER_PAGE", 7)
     monkeypatch.setattr(recovery, "PLAYERS_PER_CALL", 3)
     for number, region in enumerate(("ASIA", "EU", "GLOBAL")):
         await fill(databases, region, 10 + 4 * number)
@@ -100,7 +100,7 @@ async def test_what_is_newer_in_redis_stays(shard: Shard, databases: RegionDatab
 async def test_a_rebuild_that_was_interrupted_is_not_served_and_is_resumed(
     shard: Shard, environ: dict[str, str], databases: RegionDatabases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "PLAYERS_A_PAGE", 5)
+    monkeypatch.setattr("worker_service.recovery.rebuild.PLAYERS_PER_PAGE", 5)
     await fill(databases, "ASIA", 12)
     await fill(databases, "EU", 12)
     async with proxy(environ["DATABASE_URL_EU"]) as between:
@@ -127,7 +127,7 @@ async def test_a_rebuild_that_was_interrupted_is_not_served_and_is_resumed(
 async def test_a_cancelled_rebuild_is_not_served(
     shard: Shard, databases: RegionDatabases, redis_1: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "PLAYERS_A_PAGE", 2)
+    monkeypatch.setattr("worker_service.recovery.rebuild.PLAYERS_PER_PAGE", 2)
     await fill(databases, "EU", 9)
 
     class Killed(BaseException):
@@ -156,7 +156,7 @@ async def test_two_rebuilds_at_once(shard: Shard, databases: RegionDatabases, re
 async def test_a_rebuild_whose_lock_was_taken_by_another_stops(
     shard: Shard, databases: RegionDatabases, redis_1: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "PLAYERS_A_PAGE", 2)
+    monkeypatch.setattr("worker_service.recovery.rebuild.PLAYERS_PER_PAGE", 2)
     await fill(databases, "EU", 5)
     loop = asyncio.get_running_loop()
     stolen: list[asyncio.Task[Any]] = []

@@ -134,12 +134,15 @@ def test_every_key_that_a_script_writes_is_one_of_its_keys(name: str) -> None:
         if re.match(r"(KEYS|keys)\[", written):
             continue
         if written == "entry.hash":  # what the script gives entry_of
-            assert all(given.startswith("KEYS[") for given in re.findall(r"= (?:\w+ and )?entry_of\(([^,]*),", source))
+            given = re.findall(r"= (?:\w+ and )?entry_of\(([^,]*),", source)
+            assert given, "nothing gives it"
+            assert all(one.startswith("KEYS[") for one in given), given
             continue
         assert re.fullmatch(r"\w+", written), f"{name} builds the key {written}"
         if written in ("region_set", "global_set"):
-            for both in re.findall(r"= (?:[^\n]* and )?board_of\((\S+), (\S+),", source):
-                assert all(given.startswith("KEYS[") for given in both), both
+            both = re.findall(r"= (?:[^\n]* and )?board_of\(([^,]+), ([^,]+),", source)
+            assert both or "board_of(" not in source, "nothing gives it"
+            assert all(one.startswith("KEYS[") for given in both for one in given), both
         names = re.findall(rf"local ([\w, ]*\b{written}\b[\w, ]*) = ([^\n]+)", source)
         parameters = re.findall(rf"function \w+\([^)]*\b{written}\b[^)]*\)", source)
         assert names or parameters, written

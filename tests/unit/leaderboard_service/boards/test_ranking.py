@@ -164,6 +164,7 @@ def test_percentiles() -> None:
     assert percentile(1, 1) == 100.0
     assert percentile(2, 4) == 66.6667
     assert percentile(1, 10**8) == 100.0
+    assert percentile(4, 129) == 97.6563, "97.65625, half up"
 
 
 def test_ranks_within_a_list() -> None:
