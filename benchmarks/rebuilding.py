@@ -225,6 +225,7 @@ def main() -> None:
     found = {"machine": machine_facts(), "sizes": sizes}
     for head, lines in rebuilding_tables(found):
         Console(highlight=False).print(rich_table(head, lines))
+    options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "rebuilding.json").write_text(json.dumps(found, indent=2) + "\n")
     console.print(f"written to {options.results}")
 
