@@ -230,6 +230,7 @@ def main() -> None:
     found = {"machine": machine_facts(), "sizes": sizes}
     for head, lines in fallback_tables(found):
         Console(highlight=False).print(rich_table(head, lines))
+    options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "fallback.json").write_text(json.dumps(found, indent=2) + "\n")
     console.print(f"written to {options.results}")
 
