@@ -44,7 +44,7 @@ from worker_service.recovery.rewrites import without_rewrites
 
 log = logging.getLogger(__name__)
 
-PLAYERS_PER_PAGE = 40_000
+PLAYERS_PER_PAGE = 20_000
 """A page is restored by score: the larger it is, the nearer to each other are its places in the sets."""
 CLOCK_MARGIN_SECONDS = 60
 """How far the clock of a Redis may have stepped back without a lost row being overlooked."""
