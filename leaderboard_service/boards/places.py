@@ -88,8 +88,7 @@ class Places:
         region = self._regions.resolve(region)
         for _ in range(TRIES):
             try:
-                known = self._known.heard_of(board)
-                return await read(await self.of(board, region) if known is None else self._of(known, region))
+                return await read(self._of(self._known.heard_of(board) or await self._known.board(board), region))
             except Redefined:
                 await self.look_again(board)
         raise Unavailable("The board is being defined anew; try again shortly.")

@@ -89,8 +89,8 @@ async def read_ranks(
 ) -> tuple[int, list[tuple[Row, Counts]], Metadata]:
     """Count this shard's players, and find those of `user_ids` that are here."""
     here = filter(shard.partition.holds, user_ids)
-    hashes, field = _hashes_beside(shard, place)
-    words = (shard.keys.user(""), hashes, field if place.board.tie_digits else "", field if metadata else "")
+    hashes, of_member, of_metadata = _hashes_beside(shard, place)
+    words = (shard.keys.user(""), hashes, of_member, of_metadata if metadata else "")
     _, total, *flat = await _run(shard, "read_ranks", place, (*words, *here))
     width = 7 if metadata else 6
     columns = (flat[number::width] for number in range(6))
@@ -124,8 +124,8 @@ async def read_samples(shard: Shard, place: Place, after: Point, up_to: Point) -
 async def read_rank(shard: Shard, place: Place, user_id: str, *, metadata: bool = False) -> Found | Missing:
     words: tuple[str, ...] = (user_id,)
     if metadata or place.board.tie_digits:
-        hashes, field = _hashes_beside(shard, place)
-        words = (user_id, hashes, field if place.board.tie_digits else "", *((field,) if metadata else ()))
+        hashes, of_member, of_metadata = _hashes_beside(shard, place)
+        words = (user_id, hashes, of_member, *((of_metadata,) if metadata else ()))
     answer = await _run(shard, "read_rank", place, words, shard.keys.user(user_id))
     if len(answer) == 3:
         return Missing(answer[1], bool(answer[2]))
@@ -171,12 +171,11 @@ async def _around(
     *,
     metadata: bool,
 ) -> tuple[PagePart, str] | Missing:
-    hashes, field = "", ""
+    hashes, of_member, of_metadata = "", "", ""
     if metadata or place.board.tie_digits:
-        hashes, field = _hashes_beside(shard, place)
-    digits = place.board.tie_digits
-    words = (shard.keys.user(""), digits, reach, user_id, hashes, field if digits else "", *point)
-    answer = await _run(shard, "read_around", place, (*words, *((field,) if metadata else ())))
+        hashes, of_member, of_metadata = _hashes_beside(shard, place)
+    words = (shard.keys.user(""), place.board.tie_digits, reach, user_id, hashes, of_member, *point)
+    answer = await _run(shard, "read_around", place, (*words, *((of_metadata,) if metadata else ())))
     if len(answer) == 3:
         return Missing(answer[1], bool(answer[2]))
     _, total, start, above, rows, named, member, *texts = answer
@@ -184,18 +183,25 @@ async def _around(
     return PagePart(total, start, above, *columns, metadata=_metadata(columns[0], *texts)), member
 
 
-def _hashes_beside(shard: Shard, place: Place) -> tuple[str, str]:
-    """Return what the names of the hashes begin with that say more of a ranking's scores, and the field in each.
+def _hashes_beside(shard: Shard, place: Place) -> tuple[str, str, str]:
+    """Return what the names of the hashes begin with that say more of a ranking's scores, and two of their fields.
 
-    On `main` those are the cards with their metadata, else the entries, which say metadata and a player's member.
+    They are those of a player's member, '' where that is the user_id, and of the metadata. On `main` the hashes are
+    the cards, else the entries, which say both in one field.
     """
     keys = shard.keys
-    return (keys.user(""), "metadata") if place.is_default else (keys.entries(""), place.entry_field)
+    if place.is_default:
+        return keys.user(""), "", "metadata"
+    field = place.entry_field
+    return keys.entries(""), field if place.board.tie_digits else "", field
 
 
 def _wanted(shard: Shard, place: Place, *, metadata: bool) -> tuple[str, ...]:
     """Name the hashes and the field in them whose metadata is wanted."""
-    return _hashes_beside(shard, place) if metadata else ()
+    if not metadata:
+        return ()
+    hashes, _, of_metadata = _hashes_beside(shard, place)
+    return hashes, of_metadata
 
 
 def _metadata(members: Sequence[str], texts: Sequence[str] = ()) -> Metadata:

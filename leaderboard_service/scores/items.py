@@ -55,8 +55,20 @@ async def writes_of(
         raise InvalidPayload(fields=[{"field": "scores", "message": most}])
 
     def write_of(index: int, checked: _Checked, board: Board) -> Write:
-        key = idempotency.of_item(index) if idempotency else None
-        return _write_of(checked, board, caller, request_id, key)
+        item, region, metadata = checked
+        operation: Operation = "add" if item.score is None else "force" if item.force else "set"
+        return submitted_write(
+            operation,
+            item.user_id,
+            region,
+            item.amount,
+            caller,
+            request_id,
+            idempotency.of_item(index) if idempotency else None,
+            name=item.name or "",
+            board=board,
+            metadata=metadata,
+        )
 
     writes: dict[int, Write | LeaderboardError] = {}
     unheard: dict[int, _Checked] = {}
@@ -110,22 +122,3 @@ async def _found(boards: KnownBoards, name: str) -> Board | LeaderboardError:
         return await boards.board(name)
     except LeaderboardError as error:
         return error
-
-
-def _write_of(
-    checked: _Checked, board: Board, caller: Identity, request_id: str, idempotency: Idempotency | None
-) -> Write:
-    item, region, metadata = checked
-    operation: Operation = "add" if item.score is None else "force" if item.force else "set"
-    return submitted_write(
-        operation,
-        item.user_id,
-        region,
-        item.amount,
-        caller,
-        request_id,
-        idempotency,
-        name=item.name or "",
-        board=board,
-        metadata=metadata,
-    )
