@@ -380,8 +380,12 @@ class LoadGenerator:
         body = self._score(write, "delta" if record.adds else "score")
         if submits and (by_server or (record.board != MAIN and self._rng.random() < _BY_SERVER_SHARE)):
             path, body = "/score", self._submitted(player, write, "score")
-            if record.kind is Kind.SETS and token == self._server and self._rng.random() < _FORCE_SHARE:
-                body["force"] = True  # a correction, which sets what the write would
+            corrected = record.correction(write.number)
+            if corrected is not None and token == self._server and self._rng.random() < _FORCE_SHARE:
+                record.corrections.add(write.number)
+                body |= {"score": corrected, "force": True}
+                if record.kind is not Kind.SETS:
+                    keyed = must = True  # one that came late would undo what was written since
         elif by_server:
             path, body = "/scores", {"scores": [self._item(player, write)]}
         await self._post(player, [write], path, body, token, keyed=keyed, must=must)

@@ -71,6 +71,8 @@ class Record:
     leaves: bool = False
     closed: bool = False
     """Nothing more is written: a removal may come late, and nobody could say what of."""
+    corrections: set[int] = field(default_factory=set)
+    """Writes that set what stands after them (`force`): no submits are counted of these."""
 
     @property
     def adds(self) -> bool:
@@ -100,6 +102,21 @@ class Record:
                 return number
             case Kind.BEST:
                 return _STEP * (MOST_WRITES - number // _STEP) + _BEHIND_BEST[number % _STEP]
+
+    def correction(self, number: int) -> int | None:
+        """Return the score that a correction may set instead of the write `number`, to the same end.
+
+        None where that is not known: of a sum while an earlier write may count or not, of the best for a worse score.
+        """
+        if self.kind is Kind.BEST:
+            return None if number % _STEP else self.amount(number)
+        if self.kind is Kind.SETS:
+            return self.amount(number)
+        before = self.outcomes[:number]
+        if self.kept_from or Outcome.UNKNOWN in before:
+            return None
+        counted = [*(at for at, outcome in enumerate(before) if outcome is Outcome.ACKNOWLEDGED), number]
+        return sum(map(self.amount, counted))
 
     def begin_removal(self) -> None:
         """Record a removal before it is sent."""
@@ -212,8 +229,9 @@ class Record:
 
     def check_submits(self, submits: int) -> None:
         """Check how many submits were counted in all. Raises Violation."""
-        least = sum(outcome is Outcome.ACKNOWLEDGED for outcome in self.outcomes)
-        most = least + sum(outcome is Outcome.UNKNOWN for outcome in self.outcomes)
+        counted = [outcome for number, outcome in enumerate(self.outcomes) if number not in self.corrections]
+        least = counted.count(Outcome.ACKNOWLEDGED)
+        most = least + counted.count(Outcome.UNKNOWN)
         if not least <= submits <= most:
             raise Violation(f"{self} has {submits} submits, not {least} to {most}")
 

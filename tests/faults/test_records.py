@@ -277,3 +277,35 @@ def test_a_repeat_of_several_scores_repeats_each() -> None:
     assert not repeats(first, {**first, "results": [one]})
     assert not repeats(first, {**first, "results": [one, one | {"score": 2}]})
     assert not repeats(first, {"error": "unavailable", "message": "m"})
+
+
+@pytest.mark.parametrize(
+    ("board", "outcomes", "corrected"),
+    [
+        ("coins", (), 1),
+        ("coins", (DONE, REFUSED, DONE), 1 + 16 + 64),
+        ("coins", (DONE, UNKNOWN, DONE), None),  # nobody knows the sum
+        ("laps", (DONE, DONE, DONE), 3 * 25),
+        ("laps", (DONE,), None),  # worse than what is there
+        ("level", (DONE, DONE), 1 + 4 + 16),
+    ],
+)
+def test_a_correction_sets_what_the_write_would_come_to(
+    board: str, outcomes: tuple[Outcome, ...], corrected: int | None
+) -> None:
+    _, _, entry = an_entry(board, *outcomes)
+    assert entry.correction(entry.begin()) == corrected
+
+
+def test_a_correction_is_no_submit() -> None:
+    _, _, entry = an_entry("coins", DONE, UNKNOWN)
+    entry.corrections.add(0)
+    entry.check_submits(1)
+    with pytest.raises(Violation, match="2 submits, not 0 to 1"):
+        entry.check_submits(2)
+
+
+def test_the_sum_after_a_removal_is_not_corrected() -> None:
+    _, _, entry = an_entry("coins", DONE)
+    entry.begin_removal()
+    assert entry.correction(entry.begin()) is None
