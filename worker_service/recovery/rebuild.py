@@ -32,6 +32,7 @@ from worker_service.recovery.forgetting import forget_players
 from worker_service.recovery.global_sets import settle_global_sets
 from worker_service.recovery.layout import note_layout
 from worker_service.recovery.lock import under_lock
+from worker_service.recovery.nearly_sorted import by_score
 from worker_service.recovery.regions import RegionsChanged, check_regions
 from worker_service.recovery.restore import (
     RebuildInterrupted,
@@ -45,7 +46,8 @@ from worker_service.recovery.rewrites import without_rewrites
 log = logging.getLogger(__name__)
 
 PLAYERS_PER_PAGE = 20_000
-"""A page is restored by score: the larger it is, the nearer to each other are its places in the sets."""
+PAGES_HELD = 5
+"""Players are restored by score as far as holding so many allows: the more, the nearer their places in the sets are."""
 CLOCK_MARGIN_SECONDS = 60
 """How far the clock of a Redis may have stepped back without a lost row being overlooked."""
 
@@ -183,8 +185,11 @@ async def _read(
         REBUILD_PLAYERS.labels(part).set(0)
         expected = 0 if since else await _estimate(databases[region])
         REBUILD_EXPECTED.labels(part).set(shard.partition.share_of(expected))
-        async with aclosing(player_pages(databases[region], since, PLAYERS_PER_PAGE)) as found:
-            async for page in found:
+        async with (
+            aclosing(player_pages(databases[region], since, PLAYERS_PER_PAGE)) as found,
+            aclosing(by_score(found, PAGES_HELD * PLAYERS_PER_PAGE)) as pages,
+        ):
+            async for page in pages:
                 own = [row for row in page if shard.partition.holds(row["user_id"])]
                 await restore(shard, region, own)
                 players += len(own)
