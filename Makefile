@@ -11,7 +11,7 @@ ON_A_CLUSTER = tests/integration/leaderboard_service/scores/test_scores.py
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench
 
-.PHONY: help up check fix test test-quick test-matrix test-documents test-containers test-newest test-uvicorn test-clients test-pgbouncer test-compose test-upgrade docs site soak ledger-cluster history fuzz hostile bench bench-boards bench-durability bench-fallback bench-growing bench-instructions bench-rebuild bench-recovery bench-scaling lock clean
+.PHONY: help up check fix test test-quick test-matrix test-documents test-containers test-newest test-uvicorn test-clients test-pgbouncer test-compose test-upgrade docs site soak ledger-cluster history fuzz hostile bench bench-boards bench-durability bench-fallback bench-growing bench-instructions bench-rebuild bench-recovery bench-scaling bench-whole-calls lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -128,6 +128,9 @@ bench-boards: .venv/.ready ## scores and reads of other boards beside those of m
 
 bench-instructions: .venv/.ready ## instructions of calls on main and on other boards, which other work on the machine does not change; needs valgrind
 	$(BIN)/python -m benchmarks.instructions
+
+bench-whole-calls: .venv/.ready ## CPU of calls from NGINX to Postgres, on main and other boards, or in two checkouts (AGAINST=); half an hour; needs wrk
+	$(BIN)/python -m benchmarks.whole_calls $(if $(AGAINST),--against $(AGAINST))
 
 bench-growing: .venv/.ready ## failovers of a cluster, and other numbers of partitions, at 100,000 and 1,000,000 players; a quarter of an hour
 	$(BIN)/python -m benchmarks.growing

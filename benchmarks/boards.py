@@ -100,10 +100,15 @@ class Loads:
         self._server = self._tokens.issue("bench", "bench", "GLOBAL", role="server")
         self._number = 0
 
+    def prepare_main(self) -> None:
+        """Put every player on `main`."""
+        asyncio.run(self.fill("main"))
+
     def prepare(self) -> None:
         """Make the boards, and put every player on each, with the scores that it gets on `main` too."""
+        self.prepare_main()
         asyncio.run(self.define())
-        for board in ("main", *BOARDS):
+        for board in BOARDS:
             asyncio.run(self.fill(board))
 
     async def define(self) -> None:
@@ -116,7 +121,10 @@ class Loads:
 
     async def fill(self, board: str) -> None:
         """Put every player on a board."""
-        players, more = self._service.players, {"metadata": METADATA} if board == "metadata" else {}
+        players = self._service.players
+        more: dict[str, Any] = {} if board == "main" else {"board": board}
+        if board == "metadata":
+            more["metadata"] = METADATA
         headers = {"Authorization": f"Bearer {self._server}"}
         async with httpx.AsyncClient(base_url=self._service.url, timeout=600) as http:
             for first in range(0, players, BATCH):
@@ -124,7 +132,6 @@ class Loads:
                     {
                         "user_id": player_id(REGIONS, players, place),
                         "region": REGIONS[place % len(REGIONS)],
-                        "board": board,
                         "score": place * 7919 % 1000003,
                         **more,
                     }

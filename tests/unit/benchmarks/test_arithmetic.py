@@ -10,6 +10,7 @@ from benchmarks.recovery import players_of
 from benchmarks.report import CPU_HEAD, HEAD, cells, cpu_cells, markdown_table, write_lines
 from benchmarks.scenarios import SCENARIOS, Turn
 from benchmarks.summary import medians, rows_of
+from benchmarks.whole_calls import compared
 from benchmarks.wrk import SCRIPTS, Load, WrkError, parse
 
 REPORT = (
@@ -89,3 +90,12 @@ def test_every_scenario_has_a_script_and_a_line_in_the_tables() -> None:
 
 def test_a_markdown_table_aligns_numbers() -> None:
     assert markdown_table(("a", "b"), [("x", "1")]) == "| a | b |\n| --- | --: |\n| x | 1 |"
+
+
+def test_costs_are_compared_round_by_round() -> None:
+    # The machine was twice as slow in the second round, and the base had a bad third one.
+    found = compared([11, 22, 11, 12], [10, 20, 20, 10])
+    assert found["ratio"] == 1.1
+    assert found["cpu_us"] == 11.5
+    assert found["base_us"] == 15
+    assert compared([3], [2])["lower_quartile"] == 1.5

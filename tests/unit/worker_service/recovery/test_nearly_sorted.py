@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -27,7 +28,7 @@ def yielded(scores: Sequence[int], page: int, held: int) -> list[list[dict[str, 
 
 
 def runs(scores: Sequence[int]) -> int:
-    return 1 + sum(later < earlier for earlier, later in zip(scores, scores[1:], strict=False))
+    return 1 + sum(later < earlier for earlier, later in pairwise(scores))
 
 
 @given(st.lists(st.integers(-5, 5)), st.integers(1, 7), st.integers(0, 20))
