@@ -38,15 +38,15 @@ from worker_service.recovery.restore import (
     RebuildInterrupted,
     deletion_pages,
     player_pages,
-    restore,
     restore_deletions,
+    restore_pages,
 )
 from worker_service.recovery.rewrites import without_rewrites
 
 log = logging.getLogger(__name__)
 
 PLAYERS_PER_PAGE = 20_000
-PAGES_HELD = 5
+PAGES_HELD = 4
 """Players are restored by score as far as holding so many allows: the more, the nearer their places in the sets are."""
 CLOCK_MARGIN_SECONDS = 60
 """How far the clock of a Redis may have stepped back without a lost row being overlooked."""
@@ -188,14 +188,13 @@ async def _read(
         async with (
             aclosing(player_pages(databases[region], since, PLAYERS_PER_PAGE)) as found,
             aclosing(by_score(found, PAGES_HELD * PLAYERS_PER_PAGE)) as pages,
+            aclosing(restore_pages(shard, region, pages)) as restored,
         ):
-            async for page in pages:
-                own = [row for row in page if shard.partition.holds(row["user_id"])]
-                await restore(shard, region, own)
-                players += len(own)
-                REBUILD_PLAYERS.labels(part).inc(len(own))
+            async for number in restored:
+                players += number
+                REBUILD_PLAYERS.labels(part).inc(number)
                 if on_page is not None:
-                    on_page(region, len(own))
+                    on_page(region, number)
         # The GLOBAL sets of a shard that gets another region are made of all entries.
         changed_since = since if held == set(shard.regions) else 0
         async with aclosing(entry_pages(databases[region], changed_since)) as entries:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from operator import itemgetter
 from typing import Any
@@ -77,6 +78,32 @@ async def fetched(fetching: Awaitable[Sequence[Any]]) -> Sequence[Any]:
         return await fetching
     except (*CONNECTION_ERRORS, asyncpg.PostgresError) as error:
         raise RebuildInterrupted(describe(error)) from error
+
+
+async def restore_pages(shard: Shard, region: str, pages: AsyncIterable[Sequence[Any]]) -> AsyncGenerator[int, None]:
+    """Restore the shard's players of pages, and yield how many there were of each once they are in Redis.
+
+    While Redis works on one the next is prepared. Raises Unavailable.
+    """
+    under_way: deque[asyncio.Task[int]] = deque()
+    try:
+        async for page in pages:
+            under_way.append(asyncio.create_task(_restore_own(shard, region, page)))
+            if len(under_way) > 1:
+                yield await under_way[0]
+                under_way.popleft()
+        for task in under_way:
+            yield await task
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+
+async def _restore_own(shard: Shard, region: str, page: Sequence[Any]) -> int:
+    own = [row for row in page if shard.partition.holds(row["user_id"])]
+    await restore(shard, region, own)
+    return len(own)
 
 
 async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:

@@ -139,7 +139,7 @@ async def test_a_cancelled_rebuild_is_not_served(
     with pytest.raises(Killed):
         await rebuild(shard, databases, EAGER, kill)
     assert not await shard.is_ready()
-    assert await shard.command("ZCARD", "leaderboard:EU") == 2
+    assert 0 < await shard.command("ZCARD", "leaderboard:EU") < 9
     assert await rebuild(shard, databases, EAGER) == 9
 
 
