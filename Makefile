@@ -6,7 +6,8 @@ SIDE_BY_SIDE = $(if $(TEST_REDIS_URL)$(TEST_POSTGRES_URL),,-n $(or $(JOBS),2) --
 
 # What `make test-matrix` runs on each layout, and the part of it that `make test` runs on a cluster.
 ON_EVERY_LAYOUT = tests/integration/leaderboard_service tests/integration/worker_service
-ON_A_CLUSTER = tests/integration/leaderboard_service/scores/test_scores.py
+ON_A_CLUSTER = tests/integration/leaderboard_service/scores/test_scores.py \
+	tests/integration/leaderboard_cli/commands/test_board_import_spread.py
 
 # Plots need more than the system does.
 BENCH_SETUP = sh .ci/setup --extra bench

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from io import SEEK_END
 from typing import Annotated, BinaryIO, NamedTuple
@@ -15,6 +17,7 @@ from leaderboard_cli.commands.environment import stores_environment
 from leaderboard_cli.commands.stores import open_stores
 from leaderboard_cli.console import console, errors, fail
 from leaderboard_cli.imports.homes import Homes
+from leaderboard_cli.imports.lanes import LANES, in_lanes
 from leaderboard_cli.imports.lines import BadLine, Reading, read_time
 from leaderboard_cli.imports.progress import Shown
 from leaderboard_cli.imports.reading import MAX_LINE, Line, lines_of, opened, pages_of
@@ -22,10 +25,12 @@ from leaderboard_core.boards import MAIN, Board
 from leaderboard_core.settings import LimitSettings, load
 from leaderboard_service.definitions.rules import effective
 from worker_service.importing.importer import Importer, Interrupted, OnWait, Taken
+from worker_service.importing.players import Known
 from worker_service.importing.states import BEFORE_ALL, Outcome, Problem, State, judge
 
-LINES_PER_PAGE = 2_000
+LINES_PER_LANE = 2_000
 SHOWN = 20
+_OBJECTS_BETWEEN_COLLECTIONS = 50_000
 _SAID: tuple[tuple[Outcome, str], ...] = (
     ("new", "new"),
     ("changed", "changed"),
@@ -58,7 +63,7 @@ class _Run:
     lines: int = 0
 
     def pages(self) -> Iterator[_Read]:
-        for page in pages_of(lines_of(self.file), LINES_PER_PAGE):
+        for page in pages_of(lines_of(self.file), LANES * LINES_PER_LANE):
             states, bad = [], []
             for line in page:
                 try:
@@ -71,32 +76,41 @@ class _Run:
         """Read every line and hold it against the players who are there; count those of `new` and of `known` ones."""
         counted = Counter[str]()
         with self.shown.step("check"), Homes() as homes:
-            for page in self.pages():
-                known = await self.importer.find(list({state.user_id: None for state in page.states}))
-                new_ones = [user_id for user_id, player in known.items() if not player.region]
-                by_home, problems = judge(page.states, known, homes.of(new_ones))
-                homes.keep({state.user_id: home for home, own in by_home.items() for state in own})
-                self._note([*page.bad, *problems])
-                states = [state for own in by_home.values() for state in own]
-                new = sum(not known[state.user_id].region for state in states)
-                counted += Counter(new=new, known=len(states) - new)
-                self.lines += page.lines
-                self.shown.read(page.lines, page.position)
+            async with aclosing(in_lanes(self.pages(), lambda page: page.states, self._find)) as found:
+                async for page, several in found:
+                    known = {user_id: player for one in several for user_id, player in one.items()}
+                    new_ones = [user_id for user_id, player in known.items() if not player.region]
+                    by_home, problems = judge(page.states, known, homes.of(new_ones))
+                    homes.keep({state.user_id: home for home, own in by_home.items() for state in own})
+                    self._note([*page.bad, *problems])
+                    states = [state for own in by_home.values() for state in own]
+                    new = sum(not known[state.user_id].region for state in states)
+                    counted += Counter(new=new, known=len(states) - new)
+                    self.lines += page.lines
+                    self.shown.read(page.lines, page.position)
         return counted
 
     async def take(self) -> Taken:
         """Import every line that can be read. Raises Interrupted."""
         taken = Taken()
         with self.shown.step("import"):
-            for page in self.pages():
-                if page.bad and not self.skip_bad:
-                    raise Interrupted(f"line {page.bad[0].line}: {page.bad[0].text}, and was good when it was checked")
-                taken.add(await self.importer.take(page.states))
-                taken.outcomes["left_out"] += len(page.bad)
-                del taken.problems[SHOWN:]
-                self.shown.read(page.lines, page.position)
+            async with aclosing(in_lanes(self.pages(), self._good, self.importer.take)) as done:
+                async for page, several in done:
+                    for one in several:
+                        taken.add(one)
+                    taken.outcomes["left_out"] += len(page.bad)
+                    del taken.problems[SHOWN:]
+                    self.shown.read(page.lines, page.position)
         await self.importer.end()
         return taken
+
+    async def _find(self, states: Sequence[State]) -> dict[str, Known]:
+        return await self.importer.find(list({state.user_id: None for state in states}))
+
+    def _good(self, page: _Read) -> list[State]:
+        if page.bad and not self.skip_bad:
+            raise Interrupted(f"line {page.bad[0].line}: {page.bad[0].text}, and was good when it was checked")
+        return page.states
 
     def _note(self, problems: list[Problem]) -> None:
         self.number_bad += len(problems)
@@ -129,6 +143,10 @@ def import_command(
 
 async def _import(file: BinaryIO, board: str, region: str, as_of: str, *, skip_bad: bool, dry_run: bool) -> None:
     async with open_stores() as (shard_map, databases):
+        # The millions of objects that lines become have no cycles: what was loaded before is not searched for them, and
+        # they are searched less often.
+        gc.freeze()
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
         with Shown(errors, file.seek(0, SEEK_END)) as shown:
             importer = Importer(shard_map, databases, _say_waits())
             try:

@@ -16,8 +16,7 @@ from leaderboard_core.settings import MAX_EXACT_INTEGER
 from worker_service.importing.states import BEFORE_ALL, State
 
 FIELDS: Final = ("user_id", "name", "region", "board", "score", "submits", "metadata", "reached_at")
-_NAMES: Final = ("name", "username")
-_KNOWN: Final = frozenset((*FIELDS, *_NAMES))
+_KNOWN: Final = frozenset((*FIELDS, "username"))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,8 +48,8 @@ class Reading:
             raise BadLine(
                 "is no JSON object" + (": jq -c '.[]' makes lines of a list" if text.startswith(b"[") else "")
             )
-        if unknown := found.keys() - _KNOWN:
-            _refuse(min(unknown), f"is none of the fields {', '.join(FIELDS)}")
+        if not _KNOWN.issuperset(found):
+            _refuse(min(found.keys() - _KNOWN), f"is none of the fields {', '.join(FIELDS)}")
         board = self._board(found)
         reached_at = found.get("reached_at")
         return State(
@@ -80,6 +79,8 @@ class Reading:
     def _region(self, found: object) -> str:
         if found is None:
             return ""
+        if found in self.regions:
+            return str(found)
         if not isinstance(found, str) or found.upper() not in self.regions:
             _refuse("region", f"{_shown(found)} is none of {', '.join(self.regions)}")
         return found.upper()
@@ -115,17 +116,19 @@ def _user_id(found: object) -> str:
 
 
 def _name(line: Mapping[str, Any]) -> str:
-    given = [field for field in _NAMES if line.get(field) is not None]
-    if len(given) > 1:
+    name, username = line.get("name"), line.get("username")
+    if name is not None and username is not None:
         _refuse("username", "is the same as name; give one of them")
-    if not given:
+    found = username if name is None else name
+    if found is None:
         return ""
-    found = line[given[0]]
     if not isinstance(found, str) or not is_name(found):
-        _refuse(given[0], f"is to be a text of 1-{MAX_NAME} characters, none of them a control character")
-    if why := why_no_new_name(found):
-        _refuse(given[0], why)
-    return found
+        why: str | None = f"is to be a text of 1-{MAX_NAME} characters, none of them a control character"
+    else:
+        why = why_no_new_name(found)
+    if why:
+        _refuse("username" if name is None else "name", why)
+    return str(found)
 
 
 def _score(found: object, board: Board) -> int:

@@ -12,18 +12,20 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import asyncpg
 
 from leaderboard_core.backoff import Backoff
-from leaderboard_core.boards import ALL, Board, Place
-from leaderboard_core.entries import Entry, decode, merge
+from leaderboard_core.boards import Board
+from leaderboard_core.entries import Entry
 from leaderboard_core.errors import Unavailable, WarmingUp, describe
+from leaderboard_core.events import ScoreEvent
 from leaderboard_core.postgres import imports, sql
 from leaderboard_core.postgres.databases import CONNECTION_ERRORS, Pool, RegionDatabases
 from leaderboard_core.postgres.fencing import Fence, Fenced
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL, ShardMap
+from worker_service.importing.before import cards_of, entries_of, read_before
 from worker_service.importing.players import Claimed, Known, all_of, claimed, find
-from worker_service.importing.states import Before, Outcome, Problem, State, judge, rows_of
+from worker_service.importing.states import Outcome, Problem, State, judge, rows_of
 from worker_service.recovery.definitions import known_boards
-from worker_service.recovery.entries import entry_of, restore_entries
+from worker_service.recovery.entries import Boards, restore_entries
 from worker_service.recovery.restore import RebuildInterrupted, fetched, restore, restore_deletions
 from worker_service.saving.batch import Batch
 from worker_service.saving.dead_boards import DeadBoards
@@ -74,11 +76,43 @@ class Taken:
         self.problems += other.problems
 
 
+class _Saved(NamedTuple):
+    """What was done with the lines of a part, and the events that it made."""
+
+    taken: Taken
+    events: Sequence[ScoreEvent]
+
+    @property
+    def user_ids(self) -> list[str]:
+        return [event.user_id for event in self.events]
+
+    @property
+    def cards(self) -> list[str]:
+        return [event.user_id for event in self.events if event.score is not None]
+
+    @property
+    def entries(self) -> dict[tuple[str, int], Entry]:
+        return {(entry.user_id, entry.board_id): entry for event in self.events for entry in event.entries}
+
+
+class _Attempt(NamedTuple):
+    """What one attempt at a page goes by: who is there, what is saved, and the admissions from before both were read.
+
+    `until` is how long (loop time) the user_ids of new players are held.
+    """
+
+    known: dict[str, Known]
+    done: dict[Part, _Saved]
+    nonces: dict[Shard, str]
+    until: float | None = None
+
+
 class Importer:
     """Takes states of players; the same ones again change nothing, and newer ones of this system stay.
 
     What it commits names the admission that the player's Redis had before it was asked, as a worker's batch does. A
-    page is tried again for `patience` seconds, over anything that passes; `on_wait` is told of it.
+    page is tried again for `patience` seconds, over anything that passes; `on_wait` is told of it. Several pages may be
+    taken at once, of different players.
     """
 
     def __init__(
@@ -117,11 +151,11 @@ class Importer:
 
     async def take(self, states: Sequence[State]) -> Taken:
         """Import a page. Raises Interrupted; then some of it may be committed."""
-        done: dict[Part, Taken] = {}
+        done: dict[Part, _Saved] = {}
         problems = await self._patiently(partial(self._take, states, done))
         taken = Taken(Counter[Outcome]({"left_out": len(problems)}), problems)
         for one in done.values():
-            taken.add(one)
+            taken.add(one.taken)
         return taken
 
     async def end(self) -> None:
@@ -148,71 +182,76 @@ class Importer:
                 await asyncio.sleep(BACKOFF.pause(attempt))
                 attempt += 1
 
-    async def _take(self, states: Sequence[State], done: dict[Part, Taken]) -> list[Problem]:
-        for shard in self._map.shards:
-            await self._nonce(shard)  # before anything is read that is committed under it
+    async def _take(self, states: Sequence[State], done: dict[Part, _Saved]) -> list[Problem]:
+        # Before anything is read that is committed under them; another page may be at work, and forget them.
+        nonces = {shard: await self._nonce(shard) for shard in self._map.shards}
         user_ids = list({state.user_id: None for state in states})
-        known = await self._find(user_ids)
+        known = await find(self._map, user_ids)
         new = [user_id for user_id in user_ids if not known[user_id].region]
         if not new:
-            return await self._take_parts(states, known, done, None)
+            return await self._take_parts(states, _Attempt(await self._with_deletions(known), done, nonces))
         async with claimed(self._map, new) as until:
-            return await self._take_parts(states, known | await self._find(new), done, until)
+            known |= await find(self._map, new)
+            return await self._take_parts(states, _Attempt(await self._with_deletions(known), done, nonces, until))
 
     async def _find(self, user_ids: Sequence[str]) -> dict[str, Known]:
-        known = await find(self._map, user_ids)
-        for pool in self._databases.distinct():  # a player may have been at home elsewhere, and Redis forgets it
-            for row in await fetched(pool.fetch(sql.load("deletions_by_id"), user_ids)):
+        return await self._with_deletions(await find(self._map, user_ids))
+
+    async def _with_deletions(self, known: dict[str, Known]) -> dict[str, Known]:
+        """Add what databases know of deletions: a player may have been at home elsewhere, and Redis forgets it."""
+        for rows in await all_of(_deletions_of(pool, list(known)) for pool in self._databases.distinct()):
+            for row in rows:
                 player = known[row["user_id"]]
                 known[row["user_id"]] = player._replace(deleted_at=max(player.deleted_at, row["micros"]))
         return known
 
-    async def _take_parts(
-        self, states: Sequence[State], known: dict[str, Known], done: dict[Part, Taken], until: float | None
-    ) -> list[Problem]:
-        by_home, problems = judge(states, known)
+    async def _take_parts(self, states: Sequence[State], attempt: _Attempt) -> list[Problem]:
+        by_home, problems = judge(states, attempt.known)
         parts: dict[Part, list[State]] = {}
         for home, own in by_home.items():
             for state in own:
                 parts.setdefault(Part(self._map.shard_of(home, state.user_id), home), []).append(state)
-        await all_of(self._take_part(part, own, known, done, until) for part, own in parts.items())
+        await all_of(self._take_part(part, own, attempt) for part, own in parts.items())
         return list(problems)
 
-    async def _take_part(
-        self, part: Part, states: Sequence[State], known: dict[str, Known], done: dict[Part, Taken], until: float | None
-    ) -> None:
+    async def _take_part(self, part: Part, states: Sequence[State], attempt: _Attempt) -> None:
         (shard, region), pool = part, self._databases[part.region]
-        user_ids = sorted({state.user_id for state in states})
-        board_ids = sorted({state.board.id for state in states if not state.board.is_main})
         boards = await known_boards(shard, self._databases[GLOBAL], self._map.shards)
-        if part not in done:
-            before = await _before(part, pool, user_ids, [boards[one] for one in board_ids if one in boards])
-            if until is not None and asyncio.get_running_loop().time() > until:
+        if part not in attempt.done:
+            attempt.done[part] = await self._save(part, states, boards, attempt)
+        saved = attempt.done[part]
+        await restore(shard, region, await cards_of(pool, saved.cards))
+        await restore_entries(shard, region, await entries_of(pool, saved.entries), boards)
+        # Last, as after pages: what was deleted while they were read is in one of the two.
+        await restore_deletions(shard, region, await _deletions_of(pool, saved.user_ids))
+
+    async def _save(self, part: Part, states: Sequence[State], boards: Boards, attempt: _Attempt) -> _Saved:
+        (shard, region), pool = part, self._databases[part.region]
+        before = await read_before(shard, region, pool, states, attempt.known, boards)
+        gone = await self._dead_boards.among({state.board.id for state in states})
+        problems = [
+            Problem(state.line, f"board: {state.board.name} was deleted meanwhile")
+            for state in states
+            if state.board.id in gone
+        ]
+        rows = rows_of(region, [state for state in states if state.board.id not in gone], attempt.known, before)
+        refused: dict[str, str] = {}
+        self._begun.add(part)
+        if rows.events:
+            if attempt.until is not None and asyncio.get_running_loop().time() > attempt.until:
                 raise Claimed("it took longer than user_ids can be held")
             await imports.note_begun(pool, part.name)
-            self._begun.add(part)
-            done[part] = await self._save(part, states, known, before)
-        await restore(shard, region, await fetched(pool.fetch(sql.load("players_by_id"), user_ids)))
-        entries = await _entries_on(pool, user_ids, board_ids)
-        await restore_entries(shard, region, entries, boards)
-        # Last, as after pages: what was deleted while they were read is in one of the two.
-        await restore_deletions(shard, region, await fetched(pool.fetch(sql.load("deletions_by_id"), user_ids)))
-
-    async def _save(self, part: Part, states: Sequence[State], known: dict[str, Known], before: Before) -> Taken:
-        rows = rows_of(part.region, states, known, before)
-        whole = Batch(events=rows.events, dead=(), superseded=0, raw_of={})
-        batch = await self._dead_boards.without(whole, part.shard, part.region)
-        taken = Taken(rows.outcomes)
-        fence = Fence(part.name, await self._nonce(part.shard))
-        refused = {event.user_id: reason for event, reason in await save(self._databases[part.region], batch, fence)}
-        there = {entry.board_id for event in batch.events for entry in event.entries}
-        for state in states:
-            if reason := refused.get(state.user_id):
-                taken.problems.append(Problem(state.line, f"Postgres refuses {state.user_id}: {reason}"))
-            elif batch is not whole and not state.board.is_main and state.board.id not in there:
-                taken.problems.append(Problem(state.line, f"board: {state.board.name} was deleted meanwhile"))
-        taken.outcomes["left_out"] = len(taken.problems)
-        return taken
+            batch = Batch(events=rows.events, dead=(), superseded=0, raw_of={})
+            fence = Fence(part.name, attempt.nonces[shard])
+            refused = {event.user_id: reason for event, reason in await save(pool, batch, fence)}
+        problems += (
+            Problem(state.line, f"Postgres refuses {state.user_id}: {refused[state.user_id]}")
+            for state in states
+            if state.user_id in refused and state.board.id not in gone
+        )
+        outcomes = Counter(outcome for user_id, outcome in rows.outcomes if user_id not in refused)
+        outcomes["left_out"] = len(problems)
+        return _Saved(Taken(outcomes, problems), rows.events)
 
     async def _nonce(self, shard: Shard) -> str:
         """Read the admission of a Redis, once until something is in the way. Raises Unavailable."""
@@ -224,37 +263,8 @@ class Importer:
         return self._nonces[shard]
 
 
-async def _before(part: Part, pool: Pool, user_ids: Sequence[str], boards: Sequence[Board]) -> Before:
-    """Read what there is, of each entry what stands of Postgres' and Redis'. Raises RebuildInterrupted, Unavailable."""
-    cards = await fetched(pool.fetch(sql.load("players_by_id"), user_ids))
-    names = {board.id: board.name for board in boards}
-    states = [entry_of(row, names[row["board_id"]]) for row in await _entries_on(pool, user_ids, list(names))]
-    states += await _entries_in(part, user_ids, boards)
-    entries: dict[tuple[str, int], Entry] = {}
-    for state in states:
-        at = (state.user_id, state.board_id)
-        entries[at] = merge(entries[at], state) if at in entries else state
-    return Before({row["user_id"]: row["micros"] for row in cards}, entries)
-
-
-async def _entries_in(part: Part, user_ids: Sequence[str], boards: Sequence[Board]) -> list[Entry]:
-    if not boards:
-        return []
-    fields = [Place(board, ALL, part.region).entry_field for board in boards]
-    reads = [("HMGET", part.shard.keys.entries(user_id), *fields) for user_id in user_ids]
-    answers: list[list[str | None]] = await part.shard.pipeline(reads)
-    return [
-        decode(text, user_id, board.id, board.name, ALL)
-        for user_id, texts in zip(user_ids, answers, strict=True)
-        for board, text in zip(boards, texts, strict=True)
-        if text
-    ]
-
-
-async def _entries_on(pool: Pool, user_ids: Sequence[str], board_ids: Sequence[int]) -> Sequence[asyncpg.Record]:
-    if not board_ids:
-        return []
-    return await fetched(pool.fetch(sql.load("entries_on_boards"), user_ids, board_ids))
+async def _deletions_of(pool: Pool, user_ids: Sequence[str]) -> Sequence[asyncpg.Record]:
+    return await fetched(pool.fetch(sql.load("deletions_among"), "\n".join(user_ids))) if user_ids else []
 
 
 def _reason(error: BaseException, before: str) -> str:

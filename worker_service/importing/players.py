@@ -40,6 +40,9 @@ class Known(NamedTuple):
     metadata: str
 
 
+_NOBODY = Known("", 0, 0, "", protected=False, credential="", score=0, submits=0, metadata="")
+
+
 class Claimed(Exception):
     """Somebody else is making a player of one of the user_ids, for longer than that should take."""
 
@@ -119,9 +122,12 @@ async def _find_on(shard: Shard, user_ids: Sequence[str]) -> list[tuple[str, Kno
         if region == "-":
             await shard.report_incomplete(user_id)
             raise WarmingUp(f"{user_id} is on a board without a card, which a worker mends.")
-        score, submits, metadata = of_score
-        times, numbers = (int(deleted_at), int(updated_at)), (int(score), int(submits))
-        player = Known(region, *times, name, protected == "1", credential, *numbers, metadata)
+        if region:
+            score, submits, metadata = of_score
+            times, numbers = (int(deleted_at), int(updated_at)), (int(score), int(submits))
+            player = Known(region, *times, name, protected == "1", credential, *numbers, metadata)
+        else:
+            player = _NOBODY if deleted_at == "0" else _NOBODY._replace(deleted_at=int(deleted_at))
         found.append((user_id, player))
     return found
 

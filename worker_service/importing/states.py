@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
@@ -62,18 +61,32 @@ class Judged(NamedTuple):
     problems: Sequence[Problem]
 
 
-class Before(NamedTuple):
-    """What there is of some players: when each card was written (µs), and entries by player and board."""
+class Card(NamedTuple):
+    """When the row of a card was written (µs), and its submits."""
 
-    cards: Mapping[str, int]
+    clock: int
+    submits: int
+
+
+_NO_CARD: Final = Card(0, 0)
+
+
+class Before(NamedTuple):
+    """What there is of some players: rows of cards, and of each entry, by player and board, what stands.
+
+    `same` are the entries of which Postgres and Redis say the same.
+    """
+
+    cards: Mapping[str, Card]
     entries: Mapping[tuple[str, int], Entry]
+    same: Set[tuple[str, int]]
 
 
 class Rows(NamedTuple):
-    """An event for each player of whom there is something to save, and what becomes of the lines."""
+    """An event for each player of whom there is something to save, and what becomes of the lines of each player."""
 
     events: Sequence[ScoreEvent]
-    outcomes: Counter[Outcome]
+    outcomes: Sequence[tuple[str, Outcome]]
 
 
 def judge(states: Iterable[State], known: Mapping[str, Known], earlier: Mapping[str, str] | None = None) -> Judged:
@@ -108,58 +121,58 @@ def judge(states: Iterable[State], known: Mapping[str, Known], earlier: Mapping[
 def rows_of(region: str, states: Iterable[State], known: Mapping[str, Known], before: Before) -> Rows:
     """Make rows of states of players who are at home in a region, or are to be made there.
 
-    Who has no card gets one with 0, before whatever else is said of it. What a deletion came after is left out.
+    Who has no card gets one with 0, before whatever else is said of it. What a deletion came after is left out, and so
+    is what both Postgres and Redis have already.
     """
     by_player: dict[str, list[State]] = {}
     for state in states:
         by_player.setdefault(state.user_id, []).append(state)
-    events, outcomes = [], Counter[Outcome]()
+    events: list[ScoreEvent] = []
+    outcomes: list[tuple[str, Outcome]] = []
     for user_id in sorted(by_player):  # as every batch: nobody waits for rows in another order
-        player = known[user_id]
-        alive = [state for state in by_player[user_id] if state.clock > player.deleted_at]
-        if dropped := len(by_player[user_id]) - len(alive):
-            outcomes["deleted"] += dropped
-        if alive:
-            events.append(_event(region, alive, player, before, outcomes))
+        own, player = by_player[user_id], known[user_id]
+        alive = [state for state in own if state.clock > player.deleted_at]
+        said: list[Outcome] = ["deleted"] * (len(own) - len(alive))
+        event = _event(region, alive, player, before, said) if alive else None
+        if event is not None:
+            events.append(event)
+        outcomes += ((user_id, one) for one in said)
     return Rows(events, outcomes)
 
 
 def _event(
-    region: str,
-    states: Sequence[State],
-    player: Known,
-    before: Before,
-    outcomes: Counter[Outcome],
-) -> ScoreEvent:
+    region: str, states: Sequence[State], player: Known, before: Before, outcomes: list[Outcome]
+) -> ScoreEvent | None:
     user_id, deleted_at = states[0].user_id, player.deleted_at
-    entries = merge_all(_entries(states, before, deleted_at, outcomes))
+    entries = tuple(merge_all(_entries(states, before, deleted_at, outcomes)))
+    cards = [state for state in states if state.board.is_main]
+    row = before.cards.get(user_id, _NO_CARD)
+    latest = max(row.clock, player.updated_at)
+    for state in cards:
+        outcomes.append("kept" if state.clock <= latest or _is_card(player, state) else "changed" if latest else "new")
+        latest = max(latest, state.clock)
+    if player.region and row == (player.updated_at, player.submits):
+        cards = [state for state in cards if state.clock > row.clock or state.submits > row.submits]
+    if player.region and not cards and not entries:
+        return None
     named = next((state.name for state in states if state.name), "")
-    event = ScoreEvent(
-        user_id,
-        (player.name or named or user_id),
-        region,
-        None,
-        max(state.clock for state in states),
-        REQUEST_ID,
+    # As with a submit: the same score keeps what was said of it.
+    card = max(cards, key=lambda state: state.clock, default=None)
+    made = max(MADE, deleted_at + 1)
+    kept = player.metadata if card and player.region and player.score == card.score else ""
+    return ScoreEvent(
+        user_id=user_id,
+        name=(card.name if card else "") or player.name or named or user_id,
+        region=region,
+        score=card.score if card else None if player.region else 0,
+        timestamp=card.clock if card else max(state.clock for state in states) if player.region else made,
+        request_id=REQUEST_ID,
         protected=player.protected,
         credential=player.credential if player.region else _MADE_BY,
-        entries=tuple(entries),
+        submits=max(player.submits, *(state.submits for state in cards)) if card else 0,
+        metadata=(card.metadata or kept) if card else "",
+        entries=entries,
     )
-    cards = [state for state in states if state.board.is_main]
-    latest = max(before.cards.get(user_id, 0), player.updated_at)
-    for state in cards:
-        outcomes["kept" if state.clock <= latest or _is_card(player, state) else "changed" if latest else "new"] += 1
-        latest = max(latest, state.clock)
-    if cards:
-        card = max(cards, key=lambda state: state.clock)
-        # As with a submit: the same score keeps what was said of it.
-        kept = player.metadata if player.region and player.score == card.score else ""
-        submits = max(player.submits, *(state.submits for state in cards))
-        event = replace(event, name=card.name or event.name, score=card.score, timestamp=card.clock)
-        return replace(event, submits=submits, metadata=card.metadata or kept)
-    if not player.region:
-        return replace(event, score=0, timestamp=max(MADE, deleted_at + 1))
-    return event
 
 
 def _is_card(player: Known, state: State) -> bool:
@@ -173,7 +186,7 @@ def _is_card(player: Known, state: State) -> bool:
     return bool(player.region) and said == (player.name, player.score, player.metadata, player.submits)
 
 
-def _entries(states: Sequence[State], before: Before, deleted_at: int, outcomes: Counter[Outcome]) -> Iterable[Entry]:
+def _entries(states: Sequence[State], before: Before, deleted_at: int, outcomes: list[Outcome]) -> Iterable[Entry]:
     stands: dict[int, Entry | None] = {}
     for state in states:
         board = state.board
@@ -184,9 +197,10 @@ def _entries(states: Sequence[State], before: Before, deleted_at: int, outcomes:
         earlier = stands[board.id]
         entry = _entry(state, earlier, deleted_at)
         merged = entry if earlier is None else merge(earlier, entry)
-        outcomes["new" if earlier is None else "kept" if _looks_as(earlier, merged) else "changed"] += 1
+        outcomes.append("new" if earlier is None else "kept" if _looks_as(earlier, merged) else "changed")
         stands[board.id] = merged
-        yield entry
+        if merged != earlier or (state.user_id, board.id) not in before.same:
+            yield entry
 
 
 def _entry(state: State, earlier: Entry | None, deleted_at: int) -> Entry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import replace
 
 import asyncpg
@@ -38,10 +38,7 @@ class DeadBoards:
         While GLOBAL's database cannot say that a board is gone, its entries stay.
         """
         found = {entry.board_id for event in batch.events for entry in event.entries}
-        if not found:
-            return batch
-        await self._ask(found)
-        gone = self._dead & found
+        gone = await self.among(found)
         if not gone:
             return batch
         dropped = [entry for event in batch.events for entry in event.entries if entry.board_id in gone]
@@ -51,6 +48,11 @@ class DeadBoards:
             # Neither a set nor a row leads to their fields.
             await forget_fields(shard, [(one.user_id, f"{one.board}.{one.board_id}:{one.window}") for one in removed])
         return replace(batch, events=[replace(one, entries=_kept(one.entries, gone)) for one in batch.events])
+
+    async def among(self, ids: Set[int]) -> Set[int]:
+        """Return which of these boards are gone, as far as GLOBAL's database can say it."""
+        await self._ask(ids)
+        return self._dead & ids
 
     async def _ask(self, ids: Iterable[int]) -> None:
         now = asyncio.get_running_loop().time()
@@ -70,5 +72,5 @@ class DeadBoards:
             del self._asked_at[one]
 
 
-def _kept(entries: Iterable[Entry], gone: set[int]) -> tuple[Entry, ...]:
+def _kept(entries: Iterable[Entry], gone: Set[int]) -> tuple[Entry, ...]:
     return tuple(entry for entry in entries if entry.board_id not in gone)

@@ -311,6 +311,14 @@ SELECT user_id, (EXTRACT(EPOCH FROM deleted_at) * 1000000)::bigint AS micros,
 FROM deleted_players
 WHERE user_id = ANY($1::text[])
 
+-- name: deletions_among
+-- $1 user_ids of an import, a line each: thousands of parameters in an array take longer than the look-up.
+-- Result: user_id, micros, until_micros, as page_deletions
+SELECT user_id, (EXTRACT(EPOCH FROM deleted_at) * 1000000)::bigint AS micros,
+       (EXTRACT(EPOCH FROM tokens_until) * 1000000)::bigint AS until_micros
+FROM deleted_players
+WHERE user_id = ANY(string_to_array($1::text, E'\n'))
+
 -- name: page_players
 -- $1 last user_id of the page before ('' at first), $2 rows a page
 -- Result: user_id, name, region, score, micros, protected (has a password), last_key, credential, submits, metadata,

@@ -205,21 +205,21 @@ async def test_whoever_was_deleted_since_stays_deleted(
 async def test_the_home_of_a_new_player_holds_for_all_lines_behind(
     any_api: Api, environ: dict[str, str], databases: RegionDatabases, tmp_path: Path
 ) -> None:
-    """However many lines are between: they are held against the players a page at a time."""
+    """However many lines are between: pages are held against the players, and taken, several at once."""
     await Elsewhere(any_api).define()
-    names = [f"p{number}" for number in range(2100)]
+    names = [f"p{number}" for number in range(4100)]
     first = [{"user_id": name, "region": "EU", "board": "level", "score": 1} for name in names]
     again: list[dict[str, Any]] = [{"user_id": name, "board": "main", "score": 7} for name in names]
     moved = [{**again[0], "region": "NA"}]
     file = write(tmp_path / "moved.ndjson", [*first, *again, *moved])
     said = await refused(environ, file)
-    assert "line 4201: region: p0 is at home in EU already, and players do not move" in said
-    assert "1 of 4201 lines cannot be taken, and nothing was changed." in said
+    assert "line 8201: region: p0 is at home in EU already, and players do not move" in said
+    assert "1 of 8201 lines cannot be taken, and nothing was changed." in said
     assert await any_api.scores() == {}
     file = write(tmp_path / "export.ndjson", [*first, *again])
-    assert await imported(environ, file) == "4200 lines: 2100 new, 2100 changed."
+    assert await imported(environ, file) == "8200 lines: 4100 new, 4100 changed."
     assert set((await any_api.scores("EU")).values()) == {7}
-    assert (await imported(environ, file)).startswith("4200 lines: 4200 as they were")
+    assert (await imported(environ, file)).startswith("8200 lines: 8200 as they were")
     assert (await verified(environ, databases)).differences == []
 
 

@@ -6,13 +6,17 @@ import asyncio
 import json
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from leaderboard_core.boards import MAIN, Board
+from leaderboard_core.boards import ALL, MAIN, Board, Place
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.definitions import remove
+from leaderboard_core.postgres.fencing import Fence, set_nonce
+from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
 from tests.acceptance.cluster import REPOSITORY, clean_environment
 from tests.conftest import Start
@@ -40,6 +44,15 @@ async def define(api: Api, name: str, **rules: object) -> Board:
 
 def stands(user_id: str, board: Board, score: int, at: int = AT, region: str = "EU") -> State:
     return State(1, user_id, "", region, "", board, score, at)
+
+
+async def admit_anew(shard: Shard, databases: RegionDatabases) -> None:
+    """Give a Redis another admission, as a rebuild does, but without a moment in which it has none."""
+    admission = (await shard.look()).admission
+    assert admission is not None
+    for region in shard.regions:
+        await set_nonce(databases[region], Fence(shard.partition.name(region), "another"))
+    await shard.client.set(shard.keys.admission, replace(admission, nonce="another").encode())
 
 
 async def scores_on(api: Api, board: str) -> dict[str, int]:
@@ -220,10 +233,45 @@ async def test_a_board_that_is_deleted_meanwhile_gets_nothing(
     gone, kept = await define(any_api, "gone"), await define(any_api, "kept")
     importer = Importer(any_api.services.shard_map, databases)
     assert await remove(databases[GLOBAL], "gone") is not None
-    taken = await importer.take([stands("ann", gone, 5), stands("ann", kept, 6)])
-    assert [problem.text for problem in taken.problems] == ["board: gone was deleted meanwhile"]
+    taken = await importer.take([stands("ann", gone, 5), stands("ann", kept, 6), stands("bob", gone, 7)])
+    assert [problem.text for problem in taken.problems] == ["board: gone was deleted meanwhile"] * 2
+    assert taken.outcomes == {"new": 1, "left_out": 2}
+    assert await any_api.scores() == {"ann": 0}
     assert await scores_on(any_api, "kept") == {"ann": 6}
     assert await databases["EU"].fetchval("SELECT count(*) FROM entries") == 1
+
+
+async def test_what_postgres_refuses_counts_once(any_api: Api, databases: RegionDatabases) -> None:
+    board = await define(any_api, "kills")
+    states = [stands("ann", board, 5)._replace(name="a\0b"), stands("bob", board, 6)]
+    taken = await Importer(any_api.services.shard_map, databases).take(states)
+    assert [problem.text.partition(":")[0] for problem in taken.problems] == ["Postgres refuses ann"]
+    assert taken.outcomes == {"new": 1, "left_out": 1}
+    assert await scores_on(any_api, "kills") == {"bob": 6}
+
+
+async def test_a_page_is_not_committed_under_an_admission_that_came_while_it_was_at_work(
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases
+) -> None:
+    """Another page has asked for the new one meanwhile; who is there was read before."""
+    board, shard_map, said = await define(any_api, "kills"), any_api.services.shard_map, list[str]()
+    importer = Importer(shard_map, databases, said.append)
+    await importer.take([stands("zoe", board, 1)])
+    claims = shard_map.claim_shard_of("ann")
+    await claims.client.set(claims.keys.claim("ann"), "another", px=60_000)
+    taking = asyncio.create_task(importer.take([stands("ann", board, 5)]))
+    await asyncio.wait((taking,), timeout=0.3)
+    for shard in shard_map.shards:
+        await admit_anew(shard, databases)
+    other = shard_map.shard_of("EU", "ann")
+    name = next(one for number in range(99) if shard_map.shard_of("EU", one := f"p{number}") is other)
+    await importer.take([stands(name, board, 6)])
+    assert said == ["a Redis is being filled anew"]
+    await claims.client.delete(claims.keys.claim("ann"))
+    assert (await taking).outcomes["new"] == 1
+    assert said == ["a Redis is being filled anew"] * 2
+    assert await scores_on(any_api, "kills") == {"zoe": 1, "ann": 5, name: 6}
+    assert (await verified(environ, databases)).differences == []
 
 
 async def test_an_import_that_is_killed_is_run_again(
@@ -254,8 +302,8 @@ async def test_an_import_that_is_killed_is_run_again(
     code, output, complaint = await run_here(environ, "boards", "import", str(file))
     assert code == 0, complaint
     assert output.startswith(f"{count} lines: ")
-    found = await api.services.shard_map.shard_of("EU", "p1").client.hlen("entries:p1")
-    assert found == 1
+    shard = api.services.shard_map.shard_of(REGIONS[1], "p1")
+    assert await shard.client.hlen(shard.keys.entries("p1")) == 1
     report = await verified(environ, databases)
     assert (report.differences, report.players, report.entries) == ([], count, count)
     await submit(api, "p1", "kills", 1)
@@ -314,6 +362,30 @@ async def test_a_card_that_an_import_has_made_takes_what_a_later_line_says_of_it
         assert taken.outcomes == {outcome: 1}
         assert await any_api.scores() == {"ann": 7}
     assert (await verified(environ, databases)).differences == []
+
+
+async def test_what_a_killed_import_saved_of_who_was_here_comes_into_redis_when_it_is_run_again(
+    any_api: Api, databases: RegionDatabases, environ: dict[str, str]
+) -> None:
+    """It is in Postgres already, so that nothing of it is new there."""
+    board, shard_map = await define(any_api, "kills"), any_api.services.shard_map
+    shard, importer = shard_map.shard_of("EU", "ann"), Importer(shard_map, databases)
+    hashes = (shard.keys.user("ann"), shard.keys.entries("ann"))
+    await importer.take([stands("ann", MAIN, 1), stands("ann", board, 2)])
+    kept: dict[str, Any] = {key: await shard.client.hgetall(key) for key in hashes}
+    again = [stands("ann", MAIN, 7, AT + 9), stands("ann", board, 8, AT + 9)]
+    assert (await importer.take(again)).outcomes == {"changed": 2}
+    for key in hashes:
+        await shard.client.delete(key)
+        await shard.client.hset(key, mapping=kept[key])
+    for region in ("EU", GLOBAL):
+        await shard.client.zadd(shard.keys.board(region), {"ann": 1})
+    for name in shard.keys.sets(Place(board, ALL, "EU")):
+        await shard.client.zadd(name, {"ann": 2})
+    await importer.take(again)
+    assert (await any_api.scores(), await scores_on(any_api, "kills")) == ({"ann": 7}, {"ann": 8})
+    assert (await verified(environ, databases)).differences == []
+    assert (await importer.take(again)).outcomes == {"kept": 2}
 
 
 async def test_submits_count_by_the_greater_number_on_main_too(
