@@ -128,7 +128,7 @@ class Importer:
         self._on_wait = on_wait
         self._patience = patience
         self._nonces: dict[Shard, str] = {}
-        self._begun: set[Part] = set()
+        self._touched: set[Part] = set()
 
     async def boards(self) -> dict[str, Board]:
         """Read the boards that there are, by name. Raises Interrupted."""
@@ -162,7 +162,7 @@ class Importer:
         """Note that Redis has all that was taken. Raises Interrupted."""
 
         async def note() -> None:
-            for part in self._begun:
+            for part in self._touched:
                 await imports.note_ended(self._databases[part.region], part.name, await part.shard.now())
 
         await self._patiently(note)
@@ -183,7 +183,7 @@ class Importer:
                 attempt += 1
 
     async def _take(self, states: Sequence[State], done: dict[Part, _Saved]) -> list[Problem]:
-        # Before anything is read that is committed under them; another page may be at work, and forget them.
+        # From before anything is read that is committed under them; another page may go on by later ones.
         nonces = {shard: await self._nonce(shard) for shard in self._map.shards}
         user_ids = list({state.user_id: None for state in states})
         known = await find(self._map, user_ids)
@@ -236,7 +236,7 @@ class Importer:
         ]
         rows = rows_of(region, [state for state in states if state.board.id not in gone], attempt.known, before)
         refused: dict[str, str] = {}
-        self._begun.add(part)
+        self._touched.add(part)
         if rows.events:
             if attempt.until is not None and asyncio.get_running_loop().time() > attempt.until:
                 raise Claimed("it took longer than user_ids can be held")

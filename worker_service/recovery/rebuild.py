@@ -37,6 +37,7 @@ from worker_service.recovery.regions import RegionsChanged, check_regions
 from worker_service.recovery.restore import (
     RebuildInterrupted,
     deletion_pages,
+    own_pages,
     player_pages,
     restore_deletions,
     restore_pages,
@@ -187,7 +188,8 @@ async def _read(
         REBUILD_EXPECTED.labels(part).set(shard.partition.share_of(expected))
         async with (
             aclosing(player_pages(databases[region], since, PLAYERS_PER_PAGE)) as found,
-            aclosing(by_score(found, PAGES_HELD * PLAYERS_PER_PAGE)) as pages,
+            aclosing(own_pages(shard, found)) as own,
+            aclosing(by_score(own, PAGES_HELD * PLAYERS_PER_PAGE)) as pages,
             aclosing(restore_pages(shard, region, pages)) as restored,
         ):
             async for number in restored:

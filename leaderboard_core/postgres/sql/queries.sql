@@ -167,15 +167,15 @@ SET (region, key, member, updated_at, submits, base_at, best, removed, metadata,
            GREATEST(entries.base_at, EXCLUDED.base_at), best, removed, metadata, last_key
     FROM (VALUES
         (EXCLUDED.region, EXCLUDED.key, EXCLUDED.member, EXCLUDED.updated_at, EXCLUDED.best, EXCLUDED.removed,
-         EXCLUDED.metadata, EXCLUDED.last_key),
+         EXCLUDED.metadata, EXCLUDED.last_key, FALSE),
         (entries.region, entries.key, entries.member, entries.updated_at, entries.best, entries.removed,
-         entries.metadata, entries.last_key)
-    ) AS state (region, key, member, updated_at, best, removed, metadata, last_key)
+         entries.metadata, entries.last_key, TRUE)
+    ) AS state (region, key, member, updated_at, best, removed, metadata, last_key, kept)
     ORDER BY state.updated_at >= COALESCE(GREATEST(entries.base_at, EXCLUDED.base_at), '-infinity') DESC,
              NOT state.removed DESC,
              CASE WHEN entries.best AND EXCLUDED.best THEN state.key END DESC,
              CASE WHEN entries.best AND EXCLUDED.best THEN state.member END DESC,
-             state.updated_at DESC
+             state.updated_at DESC, state.kept DESC
     LIMIT 1
 )
 WHERE EXCLUDED.updated_at > entries.updated_at

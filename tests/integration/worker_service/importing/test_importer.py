@@ -429,3 +429,16 @@ async def test_a_card_keeps_its_submits_and_what_was_said_of_its_score(
     body = {"user_id": "ann", "region": "EU", "score": 11}
     answer = await api.post("/score", body, token=api.server_token())
     assert (answer.status_code, answer.json()["error"]) == (409, "no_submits_left")
+
+
+async def test_of_two_states_of_one_time_the_first_stands_in_both_stores(
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases
+) -> None:
+    board = await define(any_api, "kills", operator="sum", max_submits=50)
+    importer = Importer(any_api.services.shard_map, databases)
+    await importer.take([stands("ann", board, 10)._replace(submits=3)])
+    taken = await importer.take([stands("ann", board, 15)._replace(submits=5)])
+    assert taken.outcomes["kept"] == 0, "the submits that were counted are more"
+    assert await scores_on(any_api, "kills") == {"ann": 10}
+    assert (await verified(environ, databases)).differences == []
+    assert (await importer.take([stands("ann", board, 15)._replace(submits=5)])).outcomes == {"kept": 1}

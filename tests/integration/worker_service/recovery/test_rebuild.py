@@ -101,6 +101,7 @@ async def test_a_rebuild_that_was_interrupted_is_not_served_and_is_resumed(
     shard: Shard, environ: dict[str, str], databases: RegionDatabases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker_service.recovery.rebuild.PLAYERS_PER_PAGE", 5)
+    monkeypatch.setattr("worker_service.recovery.rebuild.PAGES_HELD", 0)
     await fill(databases, "ASIA", 12)
     await fill(databases, "EU", 12)
     async with proxy(environ["DATABASE_URL_EU"]) as between:
@@ -128,6 +129,7 @@ async def test_a_cancelled_rebuild_is_not_served(
     shard: Shard, databases: RegionDatabases, redis_1: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker_service.recovery.rebuild.PLAYERS_PER_PAGE", 2)
+    monkeypatch.setattr("worker_service.recovery.rebuild.PAGES_HELD", 0)
     await fill(databases, "EU", 9)
 
     class Killed(BaseException):
@@ -157,6 +159,7 @@ async def test_a_rebuild_whose_lock_was_taken_by_another_stops(
     shard: Shard, databases: RegionDatabases, redis_1: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker_service.recovery.rebuild.PLAYERS_PER_PAGE", 2)
+    monkeypatch.setattr("worker_service.recovery.rebuild.PAGES_HELD", 0)
     await fill(databases, "EU", 5)
     loop = asyncio.get_running_loop()
     stolen: list[asyncio.Task[Any]] = []
