@@ -4,7 +4,7 @@
     python -m benchmarks.whole_calls --against ../before    # main beside another checkout's, with this environment
 
 The real cluster of `leaderboard up`, of each checkout. In each round every kind of call comes once, in an order of its
-own, and in both checkouts at once after the other, so that a ratio compares the same few seconds. It is CPU of all
+own, and in one checkout right after the other, so that a ratio compares the same few seconds. It is CPU of all
 processes as the operating system counts it, with what the worker and Postgres do after the answers, less what they
 use when nobody calls.
 """

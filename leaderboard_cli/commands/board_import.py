@@ -99,7 +99,7 @@ class _Run:
                     for one in several:
                         taken.add(one)
                     taken.outcomes["left_out"] += len(page.bad)
-                    del taken.problems[SHOWN:]
+                    taken.problems = sorted(taken.problems)[:SHOWN]
                     self.shown.read(page.lines, page.position)
         await self.importer.end()
         return taken

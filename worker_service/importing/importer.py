@@ -219,9 +219,11 @@ class Importer:
         boards = await known_boards(shard, self._databases[GLOBAL], self._map.shards)
         if part not in attempt.done:
             attempt.done[part] = await self._save(part, states, boards, attempt)
-        saved = attempt.done[part]
-        await restore(shard, region, await cards_of(pool, saved.cards))
-        await restore_entries(shard, region, await entries_of(pool, saved.entries), boards)
+        # Some of those who were saved by an attempt before may have been made elsewhere since.
+        saved, here = attempt.done[part], {state.user_id for state in states}
+        await restore(shard, region, await cards_of(pool, [user_id for user_id in saved.cards if user_id in here]))
+        entries = {at: entry for at, entry in saved.entries.items() if at[0] in here}
+        await restore_entries(shard, region, await entries_of(pool, entries), boards)
         # Last, as after pages: what was deleted while they were read is in one of the two.
         await restore_deletions(shard, region, await _deletions_of(pool, saved.user_ids))
 

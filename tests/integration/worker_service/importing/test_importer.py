@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from leaderboard_core.boards import ALL, MAIN, Board, Place
+from leaderboard_core.errors import Unavailable
 from leaderboard_core.postgres.databases import RegionDatabases
 from leaderboard_core.postgres.definitions import remove
 from leaderboard_core.postgres.fencing import Fence, set_nonce
@@ -32,6 +33,7 @@ from tests.support.worker import EAGER, drained, rows, working
 from worker_service.importing.importer import Importer, Interrupted
 from worker_service.importing.states import BEFORE_ALL, State
 from worker_service.recovery.rebuild import rebuild
+from worker_service.recovery.restore import restore
 
 AT = 1_700_000_000_000_000
 REGIONS = ("ASIA", "EU", "NA")
@@ -442,3 +444,43 @@ async def test_of_two_states_of_one_time_the_first_stands_in_both_stores(
     assert await scores_on(any_api, "kills") == {"ann": 10}
     assert (await verified(environ, databases)).differences == []
     assert (await importer.take([stands("ann", board, 15)._replace(submits=5)])).outcomes == {"kept": 1}
+
+
+async def test_lines_of_the_same_best_score_say_the_same_when_they_come_again(
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases
+) -> None:
+    rules = {"operator": "best", "order": "asc", "ties": "earliest", "metadata_bytes": 40}
+    board = await define(any_api, "laps", **rules)
+    importer = Importer(any_api.services.shard_map, databases)
+    page = [
+        stands("ann", board, 5, AT + 9)._replace(metadata='{"said":"last"}'),
+        stands("ann", board, 5, AT)._replace(metadata='{"said":"first"}'),
+        stands("ben", board, 5, AT + 5),
+    ]
+    await importer.take(page)
+    for _ in range(2):
+        rows = (await any_api.get("/top", board="laps", metadata=True)).json()["rows"]
+        assert [(row["user_id"], row["metadata"]) for row in rows] == [("ann", {"said": "last"}), ("ben", None)]
+        assert (await importer.take(page)).outcomes == {"kept": 3}
+    assert (await verified(environ, databases)).differences == []
+
+
+async def test_who_is_made_in_another_region_between_two_attempts_stays_there(
+    any_api: Api, environ: dict[str, str], databases: RegionDatabases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board, made = await define(any_api, "kills"), list[asyncio.Task[Any]]()
+
+    async def fails(shard: Shard, region: str, page: Any) -> None:
+        monkeypatch.setattr("worker_service.importing.importer.restore", restore)
+        raise Unavailable("it went away")
+
+    def register(_: str) -> None:
+        made.append(asyncio.create_task(any_api.register("ann", region="NA")))
+
+    monkeypatch.setattr("worker_service.importing.importer.restore", fails)
+    importer = Importer(any_api.services.shard_map, databases, register)
+    await importer.take([stands("ann", board, 5), stands("ben", board, 6)])
+    await asyncio.gather(*made)
+    assert (await any_api.get("/rank/ann", region="NA")).json()["found"]
+    assert (await any_api.get("/rank/ann", region="EU")).status_code == 404
+    assert (await any_api.get("/rank/ben", region="EU")).json()["found"]
