@@ -223,8 +223,9 @@ def _entry(state: State, earlier: Entry | None, deleted_at: int) -> Entry:
     # As with a submit: who has the score keeps the moment at which it was reached, and what was said of it.
     member = max(entry.member, earlier.member) if tie_of(earlier.member, state.user_id) else entry.member
     if entry.best and state.clock < earlier.clock:
-        # What was said last stands, though this was reached before.
-        return replace(earlier, member=member, submits=max(state.submits, earlier.submits))
+        # It was reached before; what was said last stands all the same.
+        metadata, submits = earlier.metadata or entry.metadata, max(earlier.submits, entry.submits)
+        return replace(earlier, member=member, submits=submits, metadata=metadata)
     return replace(entry, member=member, metadata=entry.metadata or earlier.metadata)
 
 
