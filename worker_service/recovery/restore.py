@@ -85,7 +85,11 @@ async def fetched(fetching: Awaitable[Sequence[Any]]) -> Sequence[Any]:
 async def own_pages(shard: Shard, pages: AsyncIterable[Sequence[Any]]) -> AsyncGenerator[Sequence[Any], None]:
     """Yield of each page the rows of the players that the shard holds."""
     async for page in pages:
-        yield [row for row in page if shard.partition.holds(row["user_id"])]
+        yield _own(shard, page)
+
+
+def _own(shard: Shard, page: Sequence[Any]) -> list[Any]:
+    return [row for row in page if shard.partition.holds(row["user_id"])]
 
 
 async def restore_pages(shard: Shard, region: str, pages: AsyncIterable[Sequence[Any]]) -> AsyncGenerator[int, None]:
@@ -96,7 +100,7 @@ async def restore_pages(shard: Shard, region: str, pages: AsyncIterable[Sequence
     under_way: deque[tuple[int, asyncio.Task[None]]] = deque()
     try:
         async for page in pages:
-            under_way.append((len(page), asyncio.create_task(restore(shard, region, page))))
+            under_way.append((len(page), asyncio.create_task(_restore_own(shard, region, page))))
             if len(under_way) > 1:
                 yield await _first_of(under_way)
         while under_way:
@@ -120,9 +124,13 @@ async def restore(shard: Shard, region: str, page: Sequence[Any]) -> None:
 
     Raises Unavailable.
     """
+    await _restore_own(shard, region, _own(shard, page))
+
+
+async def _restore_own(shard: Shard, region: str, page: Sequence[Any]) -> None:
     keys, calls = shard.keys, []
     boards = (keys.board(region), keys.board(GLOBAL), keys.any_tombstone)
-    page = [row for row in page if row["region"] == region and shard.partition.holds(row["user_id"])]
+    page = [row for row in page if row["region"] == region]
     # Places in a set of millions are far from each other in memory, and most of an insertion is the way there.
     page.sort(key=itemgetter("score"))
     for first in range(0, len(page), PLAYERS_PER_CALL):
@@ -149,7 +157,7 @@ async def restore_deletions(shard: Shard, region: str, page: Sequence[Any]) -> N
 
     Raises Unavailable.
     """
-    page = [row for row in page if shard.partition.holds(row["user_id"])]
+    page = _own(shard, page)
     for first in range(0, len(page), PLAYERS_PER_CALL):
         await deletions.restore_deletions(
             shard, region, [deletions.DeletedPlayer(*row) for row in page[first : first + PLAYERS_PER_CALL]]
