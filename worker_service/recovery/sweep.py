@@ -27,7 +27,7 @@ LOOK_SECONDS = 2.0
 COMPARE_SECONDS = 300.0
 """How often it looks for rows that came after their board was swept: of a worker that could not know of it."""
 CLAIM_SECONDS = 30.0
-"""For how long a board is one worker's, and so the pause between two passes over it."""
+"""For how long a board is one worker's, and so the pause between two passes over it that got everywhere."""
 ENTRIES_PER_CALL = 200
 """So few that Redis is held up by about a millisecond."""
 ROWS_PER_STATEMENT = 2_000
@@ -95,6 +95,7 @@ class Sweeper:
                 "entries of a board that is gone were taken away", extra={"board": dead.board.name, "taken": taken}
             )
         if away:
+            await dead_boards.keep(self._pool, dead.board, LOOK_SECONDS)
             raise Interrupted("; ".join(away))
         if dead.settled and not taken and not self._stop.is_set():
             await dead_boards.note_swept(self._pool, dead.board)

@@ -12,6 +12,7 @@ from tests.support.all_redis import AllRedis
 from tests.support.service import Api
 from tests.support.waiting import eventually
 from tests.support.worker import drained, working
+from worker_service.recovery.sweep import CLAIM_SECONDS
 
 ROUNDS = 6
 PLAYERS = {"alice": "EU", "bob": "NA", "carol": "ASIA", "dave": "EU"}
@@ -84,7 +85,8 @@ async def test_the_last_board_has_what_was_sent_to_it_and_nothing_else(
                     fields |= {str(name) for name in await shard.client.hkeys(key)}
             return ids == {board_id} and fields == {f"coins.{board_id}:all"}
 
-        await eventually(only_the_last_one, seconds=20)
+        # What is saved after a pass over its board waits for the next one.
+        await eventually(only_the_last_one, "the end of all other boards", seconds=CLAIM_SECONDS + 20)
     rows: dict[str, int] = {}
     for region in databases.regions:
         rows |= {
