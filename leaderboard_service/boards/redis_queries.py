@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 from leaderboard_core.boards import Place
 from leaderboard_core.errors import WarmingUp
 from leaderboard_core.redis.shard import Shard
+from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_service.boards.places import check_definition
 from leaderboard_service.boards.ranges import BoardRange, Point
 from leaderboard_service.boards.ranking import NO_METADATA, Counts, Metadata, PagePart, Row
@@ -42,15 +43,37 @@ async def _run(shard: Shard, script: str, place: Place, args: Sequence[str | int
     return answer
 
 
+def _naming(shard: Shard, place: Place) -> tuple[str, int, str]:
+    """Return what scripts need for the names beside rows, regions only where they are not all the same."""
+    return shard.keys.user(""), place.board.tie_digits, "" if _home(shard, place) else "1"
+
+
+def _home(shard: Shard, place: Place) -> str:
+    """Return the region of all players of a shard's part of a ranking, '' where they may be of several."""
+    if place.region != GLOBAL:
+        return place.region
+    return shard.regions[0] if len(shard.regions) == 1 else ""
+
+
+def _values(text: str) -> list[str]:
+    """Return the values of a list that a script returned as one text."""
+    return text.split("\0") if text else []
+
+
 async def _columns(
-    shard: Shard, place: Place, rows: list[str], named: list[str]
+    shard: Shard, place: Place, rows_text: str, named_text: str
 ) -> tuple[list[str], list[int], list[str], list[str]]:
+    rows, named = _values(rows_text), _values(named_text)
     members = rows[::2]
-    if None in named:
+    if home := _home(shard, place):
+        names, homes = named, [home] * len(members)
+    else:
+        names, homes = named[::2], named[1::2]
+    if "" in named:
         await _report_incomplete(
-            shard, place, [member for member, name in zip(members, named[::2], strict=True) if not name]
+            shard, place, [member for member, name in zip(members, names, strict=True) if not name]
         )
-    return members, list(map(int, rows[1::2])), named[::2], named[1::2]
+    return members, list(map(int, rows[1::2])), names, homes
 
 
 async def _report_incomplete(shard: Shard, place: Place, members: Sequence[str]) -> NoReturn:
@@ -69,8 +92,7 @@ async def read_page(
         "read_page",
         place,
         (
-            shard.keys.user(""),
-            place.board.tie_digits,
+            *_naming(shard, place),
             limit,
             *boundary,
             board_range.lowest,
@@ -81,7 +103,9 @@ async def read_page(
     )
     _, total, start, above, end, above_start, rows, named, *texts = answer
     columns = await _columns(shard, place, rows, named)
-    return PagePart(total, start, above, *columns, end, boundary.key, above_start, _metadata(columns[0], *texts))
+    return PagePart(
+        total, start, above, *columns, end, boundary.key, above_start, _metadata_of_rows(columns[0], *texts)
+    )
 
 
 async def read_ranks(
@@ -91,32 +115,34 @@ async def read_ranks(
     here = filter(shard.partition.holds, user_ids)
     hashes, of_member, of_metadata = _hashes_beside(shard, place)
     words = (shard.keys.user(""), hashes, of_member, of_metadata if metadata else "")
-    _, total, *flat = await _run(shard, "read_ranks", place, (*words, *here))
+    _, total, text = await _run(shard, "read_ranks", place, (*words, *here))
+    values = _values(text)
     width = 7 if metadata else 6
-    columns = (flat[number::width] for number in range(6))
+    columns = (values[number::width] for number in range(6))
     found = [
-        (Row(member, int(key), name, home), Counts(above, before))
+        (Row(member, int(key), name, home), Counts(int(above), int(before)))
         for member, key, above, before, name, home in zip(*columns, strict=True)
     ]
     if nameless := [row.member for row, _ in found if not row.name]:
         await _report_incomplete(shard, place, nameless)
-    return total, found, _metadata(flat[::7], flat[6::7]) if metadata else NO_METADATA
+    return total, found, _metadata(values[::7], values[6::7]) if metadata else NO_METADATA
 
 
 async def read_top(shard: Shard, place: Place, offset: int, limit: int, *, metadata: bool = False) -> PagePart:
-    words = (shard.keys.user(""), place.board.tie_digits, offset, limit)
+    words = (*_naming(shard, place), offset, limit)
     if not metadata:
         _, total, start, above, rows, named = await _run(shard, "read_top", place, words)
         return PagePart(total, start, above, *await _columns(shard, place, rows, named))
     answer = await _run(shard, "read_top", place, (*words, *_wanted(shard, place, metadata=True)))
     _, total, start, above, rows, named, texts = answer
     columns = await _columns(shard, place, rows, named)
-    return PagePart(total, start, above, *columns, metadata=_metadata(columns[0], texts))
+    return PagePart(total, start, above, *columns, metadata=_metadata_of_rows(columns[0], texts))
 
 
 async def read_samples(shard: Shard, place: Place, after: Point, up_to: Point) -> Sample:
     answer = await _run(shard, "read_samples", place, (*after, *up_to, SAMPLES))
-    _, total, low, high, stride, rows = answer
+    _, total, low, high, stride, text = answer
+    rows = _values(text)
     points = map(Point, map(int, rows[1::2]), rows[::2])
     return Sample(total, low, high, list(zip(points, range(low + stride, high + 1, stride), strict=True)))
 
@@ -174,13 +200,13 @@ async def _around(
     hashes, of_member, of_metadata = "", "", ""
     if metadata or place.board.tie_digits:
         hashes, of_member, of_metadata = _hashes_beside(shard, place)
-    words = (shard.keys.user(""), place.board.tie_digits, reach, user_id, hashes, of_member, *point)
+    words = (*_naming(shard, place), reach, user_id, hashes, of_member, *point)
     answer = await _run(shard, "read_around", place, (*words, *((of_metadata,) if metadata else ())))
     if len(answer) == 3:
         return Missing(answer[1], bool(answer[2]))
     _, total, start, above, rows, named, member, *texts = answer
     columns = await _columns(shard, place, rows, named)
-    return PagePart(total, start, above, *columns, metadata=_metadata(columns[0], *texts)), member
+    return PagePart(total, start, above, *columns, metadata=_metadata_of_rows(columns[0], *texts)), member
 
 
 def _hashes_beside(shard: Shard, place: Place) -> tuple[str, str, str]:
@@ -202,6 +228,10 @@ def _wanted(shard: Shard, place: Place, *, metadata: bool) -> tuple[str, ...]:
         return ()
     hashes, _, of_metadata = _hashes_beside(shard, place)
     return hashes, of_metadata
+
+
+def _metadata_of_rows(members: Sequence[str], texts: str = "") -> Metadata:
+    return _metadata(members, _values(texts)) if texts else NO_METADATA
 
 
 def _metadata(members: Sequence[str], texts: Sequence[str] = ()) -> Metadata:

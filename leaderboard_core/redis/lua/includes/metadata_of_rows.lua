@@ -1,5 +1,5 @@
 --[[
-The metadata of rows, as `named_rows` gives them: a list in their order, or nil where `field` is: nobody asked. Needs
+The metadata of rows, as `named_rows` gives them: in their order, as one text, or nil where `field` is: nobody asked. Needs
 metadata_of.
 ]]
 local function metadata_of_rows(rows, digits, prefix, field)
@@ -10,5 +10,5 @@ local function metadata_of_rows(rows, digits, prefix, field)
   for i = 1, #rows, 2 do
     found[(i + 1) / 2] = metadata_of(prefix, field, string.sub(rows[i], digits + 1))
   end
-  return found
+  return table.concat(found, '\0')
 end

@@ -38,11 +38,11 @@ def fill(client: redis.Redis) -> None:
         client.hset(KEYS.user(user_id), mapping={"name": f"name of {user_id}", "region": "EU"})
 
 
-def read(client: redis.Redis) -> tuple[list[str], list[str | None]]:
+def read(client: redis.Redis, *, homes: bool = True) -> tuple[list[str], list[str]]:
     source = lua.load("read_top").under(ADMISSION).source
     keys = (KEYS.admission, KEYS.board("EU"), KEYS.definition("main"))
-    *_, rows, named = client.eval(source, 3, *keys, KEYS.user(""), 0, 0, 10)
-    return rows, named
+    *_, rows, named = client.eval(source, 3, *keys, KEYS.user(""), 0, "1" if homes else "", 0, 10)
+    return rows.split("\0"), named.split("\0")
 
 
 def test_a_hash_that_is_gone_has_no_name(own_redis: OwnRedis) -> None:
@@ -50,7 +50,8 @@ def test_a_hash_that_is_gone_has_no_name(own_redis: OwnRedis) -> None:
         fill(client)
         assert read(client) == (ROWS, NAMED)
         client.delete(KEYS.user("b"))
-        assert read(client) == (ROWS, [*NAMED[:2], None, None, *NAMED[4:]])
+        assert read(client) == (ROWS, [*NAMED[:2], "", "", *NAMED[4:]])
+        assert read(client, homes=False) == (ROWS, [NAMED[0], "", NAMED[4]])
 
 
 def test_names_come_without_sort_ro(own_redis: OwnRedis) -> None:
@@ -58,6 +59,7 @@ def test_names_come_without_sort_ro(own_redis: OwnRedis) -> None:
         fill(client)
         run(client, "ACL", "SETUSER", "default", "-sort_ro")
         assert read(client) == (ROWS, NAMED)
+        assert read(client, homes=False) == (ROWS, NAMED[::2])
 
 
 @dataclass(frozen=True)
@@ -101,5 +103,6 @@ async def test_a_hash_that_has_been_moved_is_an_error_and_not_a_player_without_a
     run(old, "CLUSTER SETSLOT", slot, "MIGRATING", run(new, "CLUSTER MYID"))
     assert read(old) == (ROWS, NAMED)
     run(old, "MIGRATE", LOOPBACK, port, KEYS.user("b"), 0, 5000)
-    with pytest.raises(redis.ResponseError, match="non local key"):
-        read(old)
+    for homes in (True, False):
+        with pytest.raises(redis.ResponseError, match="non local key"):
+            read(old, homes=homes)
