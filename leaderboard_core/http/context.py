@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from time import perf_counter
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ def choose_request_id(given: bytes | None) -> str:
     """Return the id that the client gives its request, if it is harmless, else a new one."""
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given.decode("ascii")
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 class RequestContext:
@@ -70,7 +70,7 @@ class RequestContext:
             "method": self.method,
             "path": self.path,
             "status": self.status,
-            "ms": round(self.seconds * 1000, 2),
+            "ms": int(self.seconds * 100_000 + 0.5) / 100,  # `round` to digits costs much more
         }
         if self.extra is not None:
             fields |= self.extra

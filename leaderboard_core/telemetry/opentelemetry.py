@@ -92,8 +92,8 @@ class Tracing:
     def application(self, inner: Any, route_of: RouteOf) -> TracedApplication:
         return TracedApplication(inner, self, route_of)
 
-    def event_fields(self, region: str) -> dict[str, str]:
-        """Begin the span of the script that will write the event, and name it as the event's parent."""
+    def event_fields(self, region: str, events: int) -> dict[str, str]:
+        """Begin the span of the script that will write so many events, and name it as their parent."""
         pending = _pending.get()
         if pending is None:
             if not trace.get_current_span().get_span_context().is_valid:
@@ -101,7 +101,7 @@ class Tracing:
             pending = _Pending(self.tracer.start_span("redis", kind=SpanKind.PRODUCER))
             _pending.set(pending)
         pending.regions.add(region)
-        pending.events += 1
+        pending.events += events
         if not pending.span.is_recording():
             return {}  # sampled out: nobody will look for the upsert
         carrier: dict[str, str] = {}

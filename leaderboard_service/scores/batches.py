@@ -16,11 +16,13 @@ from leaderboard_service.scores.service import ScoreWriter
 from leaderboard_service.scores.writes import (
     Write,
     Written,
+    event_fields,
     event_start,
     is_players_own,
     key_hash,
     problems_of_new,
     read_result,
+    read_values,
     wrong_operator,
 )
 
@@ -57,8 +59,11 @@ class BatchWriter:
         user_id or name is only good for a player who is there is looked for first.
         """
         regions: dict[str, str] = {}
-        mixed = {write.user_id for write in writes if regions.setdefault(write.user_id, write.region) != write.region}
-        mixed |= {write.user_id for write in writes if problems_of_new(write)}
+        mixed = {
+            write.user_id
+            for write in writes
+            if regions.setdefault(write.user_id, write.region) != write.region or problems_of_new(write)
+        }
         groups: dict[tuple[Shard, str], list[int]] = {}
         single: list[int] = []
         for index, write in enumerate(writes):
@@ -111,11 +116,12 @@ class BatchWriter:
             outcomes.update(dict.fromkeys(taken, error))
             return []
         unclaimed = []
-        for (index, write), result in zip(taken.items(), results, strict=True):
-            if isinstance(result, LeaderboardError):
-                outcomes[index] = result
+        for (index, write), answer in zip(taken.items(), results, strict=True):
+            if isinstance(answer, LeaderboardError):
+                outcomes[index] = answer
                 continue
             try:
+                result = read_values(answer)
                 if result[1] == "incomplete":
                     await shard.report_incomplete(write.user_id)
                 outcomes[index] = read_result(write, result, self._writer.counters)
@@ -181,13 +187,13 @@ class BatchWriter:
             written += (keys.definition(board.name), *sets)
             words += (rules.for_write(players_own=is_players_own(first)), rules.state, rules.field)
         numbers = {board.id: number for number, board in enumerate(boards, 1)}
+        of_event = event_fields(first.region, first.request_id, len(writes))
         for write in writes:
             user, main = keys.user(write.user_id), write.board.is_main
             kept = keys.idempotency(write.subject, write.idempotency.key if write.idempotency else "")
             # The script asks a card's hash for nothing in the place of entries.
             written += (user, kept, keys.claim(write.user_id), user if main else keys.entries(write.user_id))
             words += (numbers[write.board.id], write.operation, write.user_id, write.name, write.amount)
-            start = event_start(write.user_id, write.region, write.request_id)
-            words += (start, key_hash(write), write.metadata)
+            words += (event_start(write.user_id, of_event), key_hash(write), write.metadata)
         results: list[Any] = await shard.run("write_scores", written, words)
         return results

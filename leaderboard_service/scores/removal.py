@@ -12,7 +12,7 @@ from leaderboard_core.settings import LimitSettings
 from leaderboard_service.definitions.known import TRIES, KnownBoards
 from leaderboard_service.players.service import Players, StoredPlayer
 from leaderboard_service.scores.refusals import refusal_of, stale_definition
-from leaderboard_service.scores.writes import event_start
+from leaderboard_service.scores.writes import event_fields, event_start
 
 
 class EntryRemover:
@@ -62,7 +62,7 @@ class EntryRemover:
             (
                 user_id,
                 player.region,
-                event_start(user_id, player.region, request_id),
+                event_start(user_id, event_fields(player.region, request_id)),
                 shard.partition.share_of(self._limits.queue_reject_length),
                 self._boards.heeded(shard, board).state,
                 place.entry_field,

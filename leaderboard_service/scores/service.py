@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from typing import Final, NamedTuple, Self
 
 from leaderboard_core.errors import Forbidden, InvalidPayload, Unavailable, WrongOperator
@@ -17,11 +17,13 @@ from leaderboard_service.scores.refusals import ClaimNeeded, stale_definition
 from leaderboard_service.scores.writes import (
     Write,
     Written,
+    event_fields,
     event_start,
     is_players_own,
     key_hash,
     problems_of_new,
     read_result,
+    read_values,
     wrong_operator,
 )
 
@@ -106,7 +108,7 @@ class ScoreWriter:
         for _ in range(TRIES):
             if wrong_operator(write):
                 write = await self.fitting(write)
-            answer = await self._call(shard, write, claim)
+            answer = read_values(await self._call(shard, write, claim))
             if answer[1] != "stale_definition":
                 break
             write = write._replace(board=await self.boards.read_again(shard, write.board.name))
@@ -123,7 +125,7 @@ class ScoreWriter:
             raise WrongOperator(operator=write.board.rules.operator)
         return write
 
-    def _call(self, shard: Shard, write: Write, claim: Claim) -> Awaitable[Sequence[str]]:
+    def _call(self, shard: Shard, write: Write, claim: Claim) -> Awaitable[str]:
         keys, limits, idempotency, board = shard.keys, self.limits[shard], write.idempotency, write.board
         rules, of_region = self.boards.heeded(shard, board), keys.of_region(write.region)
         written: tuple[str, ...] = (
@@ -144,7 +146,7 @@ class ScoreWriter:
             write.region,
             write.name,
             write.amount,
-            event_start(write.user_id, write.region, write.request_id),
+            event_start(write.user_id, event_fields(write.region, write.request_id)),
             limits.queue_length,
             limits.user_count if write.user_bucket else 0,
             limits.user_window_us,

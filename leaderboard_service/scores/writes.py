@@ -165,6 +165,11 @@ class Written(NamedTuple):
         return self.board.sign * (self.score - self.previous) > 0
 
 
+def read_values(answer: str) -> list[str]:
+    """Return the values of a script's answer to a write."""
+    return answer.split("\0")
+
+
 def read_result(write: Write, answer: Sequence[str], counters: BoardCounters) -> Written:
     """Read the script's answer to a write, and count it. Raises the error of its refusal, or ClaimNeeded."""
     if answer[0] == "refused":
@@ -181,12 +186,17 @@ def read_result(write: Write, answer: Sequence[str], counters: BoardCounters) ->
     return Written(write.user_id, region, name, int(score), int(updated_at), created == "1", before, write.board)
 
 
-def event_start(user_id: str, region: str, request_id: str) -> str:
-    """Encode the beginning of a write's event, which the script completes."""
-    fields = {"user_id": user_id, "region": region, "request_id": request_id}
+def event_fields(region: str, request_id: str, events: int = 1) -> str:
+    """Encode what so many events have in common that one script writes."""
+    fields = {"region": region, "request_id": request_id}
     if (tracer := tracing.active()) is not None:
-        fields |= tracer.event_fields(region)
-    return orjson.dumps(fields)[:-1].decode()
+        fields |= tracer.event_fields(region, events)
+    return orjson.dumps(fields)[1:-1].decode()
+
+
+def event_start(user_id: str, fields: str) -> str:
+    """Encode the beginning of a write's event, which the script completes, from `event_fields`."""
+    return f'{{"user_id":{orjson.dumps(user_id).decode()},{fields}'
 
 
 def key_hash(write: Write) -> str:

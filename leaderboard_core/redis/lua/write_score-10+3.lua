@@ -29,7 +29,8 @@ ARGV  1 operation: register | create | set | add | force (sets, whatever the bou
      22 claim's nonce held by the caller ('' when it holds none)
      23 '1' when the new player has a password, else '0'
      24 credential of a player that is made ('server'); for 'secret' the hash of it
-Result {'ok' | 'unchanged', region, name, score, updated_at, '1' (the player was made, or its entry) | '0 ' and the score before}
+Result a text, with NUL, which is in no value, between its values:
+       {'ok' | 'unchanged', region, name, score, updated_at, '1' (the player was made, or its entry) | '0 ' and the score before}
        {'replay', fingerprint, 'ok' | 'unchanged', region, name, score, updated_at, as above, or '0' (what it was is lost)}
        {'refused', code, detail...}; nothing has changed:
          queue_full length | incomplete (on the board without a hash) | rate_limited us | region_rate_limited us | user_exists | claimed
@@ -50,6 +51,6 @@ if not on_main and DEFINITION == ARGV[16] then
   entry = board and entry_of(KEYS[#KEYS - 2], board, ARGV[18])
 end
 if DEFINITION ~= ARGV[16] or not (on_main or entry) then
-  return {'refused', 'stale_definition'}
+  return 'refused\0stale_definition'
 end
-return write_score(KEYS, ARGV, entry, ARGV[18])
+return table.concat(write_score(KEYS, ARGV, entry, ARGV[18]), '\0')

@@ -59,7 +59,7 @@ while KEYS[key] do
   if board then
     entry = entry_of(KEYS[key + 3], board, ARGV[arg + 7])
   end
-  results[n] = write_score(keys, args, entry, ARGV[arg + 7])
+  results[n] = table.concat(write_score(keys, args, entry, ARGV[arg + 7]), '\0')
   key, arg, n = key + 4, arg + 8, n + 1
 end
 return results
