@@ -12,6 +12,8 @@ class Regions(tuple[str, ...]):
 
     def resolve(self, text: str) -> str:
         """Return a region's name as it is stored, from any case. Raises UnknownRegion, which lists the known ones."""
+        if text in self:
+            return text
         name = text.upper() if text.isascii() else text  # "ſ".upper() is "S"
         if name not in self:
             raise UnknownRegion(text, self)

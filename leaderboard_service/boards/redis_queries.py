@@ -155,8 +155,7 @@ async def read_rank(shard: Shard, place: Place, user_id: str, *, metadata: bool 
     answer = await _run(shard, "read_rank", place, words, shard.keys.user(user_id))
     if len(answer) == 3:
         return Missing(answer[1], bool(answer[2]))
-    _, total, above, before, text = answer
-    key, member, name, home, *texts = _values(text)
+    _, total, above, before, key, member, name, home, *texts = answer
     if not name:
         await _report_incomplete(shard, place, [member])
     row, counts = Row(member, int(key), name, home), Counts(above, before)

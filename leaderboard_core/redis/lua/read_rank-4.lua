@@ -6,8 +6,8 @@ ARGV  1 user_id; the others may be absent where the user_id is the member and no
       2 prefix of the hashes of entries   3 field of the entry, '' where the user_id is the member
       4 field of the entry whose metadata is wanted, absent where it is not
 Result {definition, total, 1 when the player is here without being on the board, else 0}, or
-       {definition, total, above, before, 'key, member, name, region, metadata?'}, the last ones in one text, with NUL
-       between them; above = players here with a strictly greater key; before = players here before it in board order
+       {definition, total, above, before, key, member, name, region, metadata?}
+       above = players here with a strictly greater key; before = players here before it in board order
 ]]
 local BOARD = KEYS[3]
 --@include admitted_as_defined
@@ -22,5 +22,5 @@ end
 local user = redis.call('HMGET', KEYS[4], 'name', 'region')
 local above = redis.call('ZCOUNT', KEYS[2], '(' .. key, '+inf')
 local before = redis.call('ZREVRANK', KEYS[2], member)
-local row = {key, member, user[1] or '', user[2] or '', ARGV[4] and metadata_of(ARGV[2], ARGV[4], ARGV[1])}
-return {DEFINITION, total, above, before, table.concat(row, '\0')}
+local metadata = ARGV[4] and metadata_of(ARGV[2], ARGV[4], ARGV[1])
+return {DEFINITION, total, above, before, key, member, user[1] or '', user[2] or '', metadata}
