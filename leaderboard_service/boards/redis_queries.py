@@ -63,7 +63,8 @@ def _values(text: str) -> list[str]:
 async def _columns(
     shard: Shard, place: Place, rows_text: str, named_text: str
 ) -> tuple[list[str], list[int], list[str], list[str]]:
-    rows, named = _values(rows_text), _values(named_text)
+    rows = _values(rows_text)
+    named = named_text.split("\0") if rows else []  # of one row without a name it is empty too
     members = rows[::2]
     if home := _home(shard, place):
         names, homes = named, [home] * len(members)

@@ -22,15 +22,16 @@ local function named_rows(board, first, last, prefix, digits, homes)
       named = {}
     end
   end
+  local call, sub, first_of_id = redis.call, string.sub, digits + 1 -- looked up once, not for each row
   if not homes then
     for i = 1, #rows / 2 do
-      named[i] = named[i] or redis.call('HGET', prefix .. string.sub(rows[2 * i - 1], digits + 1), 'name') or ''
+      named[i] = named[i] or call('HGET', prefix .. sub(rows[2 * i - 1], first_of_id), 'name') or ''
     end
     return rows, named
   end
   for i = 1, #rows, 2 do
     if not named[i] or not named[i + 1] then
-      local user = redis.call('HMGET', prefix .. string.sub(rows[i], digits + 1), 'name', 'region')
+      local user = call('HMGET', prefix .. sub(rows[i], first_of_id), 'name', 'region')
       named[i], named[i + 1] = user[1] or '', user[2] or ''
     end
   end

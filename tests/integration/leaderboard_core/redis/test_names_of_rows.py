@@ -38,10 +38,10 @@ def fill(client: redis.Redis) -> None:
         client.hset(KEYS.user(user_id), mapping={"name": f"name of {user_id}", "region": "EU"})
 
 
-def read(client: redis.Redis, *, homes: bool = True) -> tuple[list[str], list[str]]:
+def read(client: redis.Redis, *, homes: bool = True, digits: int = 0) -> tuple[list[str], list[str]]:
     source = lua.load("read_top").under(ADMISSION).source
     keys = (KEYS.admission, KEYS.board("EU"), KEYS.definition("main"))
-    *_, rows, named = client.eval(source, 3, *keys, KEYS.user(""), 0, "1" if homes else "", 0, 10)
+    *_, rows, named = client.eval(source, 3, *keys, KEYS.user(""), digits, "1" if homes else "", 0, 10)
     return rows.split("\0"), named.split("\0")
 
 
@@ -52,6 +52,18 @@ def test_a_hash_that_is_gone_has_no_name(own_redis: OwnRedis) -> None:
         client.delete(KEYS.user("b"))
         assert read(client) == (ROWS, [*NAMED[:2], "", "", *NAMED[4:]])
         assert read(client, homes=False) == (ROWS, [NAMED[0], "", NAMED[4]])
+
+
+def test_members_that_are_more_than_user_ids_have_the_names_of_their_players(own_redis: OwnRedis) -> None:
+    with own_redis.client() as client:
+        fill(client)
+        members = [f"{9 - score}{user_id}" for score, user_id in enumerate("abc", 1)]
+        client.delete(KEYS.board("EU"))
+        client.zadd(KEYS.board("EU"), dict.fromkeys(members, 5))
+        rows = [word for member in sorted(members, reverse=True) for word in (member, "5")]
+        names = [f"name of {member[1:]}" for member in rows[::2]]
+        assert read(client, digits=1) == (rows, [word for name in names for word in (name, "EU")])
+        assert read(client, digits=1, homes=False) == (rows, names)
 
 
 def test_names_come_without_sort_ro(own_redis: OwnRedis) -> None:

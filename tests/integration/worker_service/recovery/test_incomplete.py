@@ -46,7 +46,10 @@ async def test_a_player_without_a_hash_is_repaired_and_not_made_anew(
     batch = {"scores": [{"user_id": user_id, "region": "EU", "score": 1} for user_id in ("alice", "bob")]}
     items = (await api.post("/scores", batch, token=api.server_token())).json()["results"]
     assert [item.get("error") for item in items] == ["warming_up", None]
-    reads = ("/rank/alice", "/top", "/around/alice", "/range?min=1")
+    reads = (
+        *("/rank/alice", "/top", "/around/alice", "/range?min=1"),
+        *("/top?region=EU&limit=1", "/range?region=EU&min=4000", "/around/alice?region=EU"),  # nobody else with a name
+    )
     for path in reads:
         assert (await api.get(path)).headers["x-leaderboard-source"] == "postgres"
     assert (await api.post("/ranks", {"user_ids": ["alice"]})).headers["x-leaderboard-source"] == "postgres"
