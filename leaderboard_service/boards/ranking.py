@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from types import MappingProxyType
 from typing import Final, NamedTuple, Self
 
@@ -108,33 +106,33 @@ def merge(parts: Sequence[PagePart], most: int | None = None) -> list[RankedRow]
     """
     if len(parts) == 1:
         return _rank_single_part(parts[0])[:most]
-    merged = heapq.merge(
-        *([(row, number) for row in part.rows()] for number, part in enumerate(parts)),
-        key=lambda item: board_order(item[0]),
-        reverse=True,
-    )
-    taken = [0] * len(parts)
+    rows = [
+        (key, member.encode(), member, name, region, number)
+        for number, part in enumerate(parts)
+        for key, member, name, region in zip(part.keys, part.members, part.names, part.regions, strict=True)
+    ]
+    rows.sort(reverse=True)
+    untouched = set(range(len(parts)))
     ranked: list[RankedRow] = []
     rank, last = 0, None
-    for position, ((member, key, name, region), number) in enumerate(
-        islice(merged, most), 1 + sum(part.start for part in parts)
+    for position, (key, _, member, name, region, number) in enumerate(
+        rows[:most], 1 + sum(part.start for part in parts)
     ):
         if key != last:
             last = key
-            rank = 1 + sum(_above(part, count, key) for part, count in zip(parts, taken, strict=True))
-        taken[number] += 1
-        ranked.append(RankedRow(rank, position, member, name, region, key))
+            rank = position + sum(_above_rows(parts[one], key) - parts[one].start for one in untouched)
+        untouched.discard(number)
+        ranked.append(new_row((rank, position, member, name, region, key)))
     return ranked
 
 
-def _above(part: PagePart, taken: int, key: int) -> int:
-    """Count a part's players with more than `key`, when its first `taken` rows are those above."""
-    if taken == 0:
-        if part.keys and part.keys[0] == key:
-            return part.above
-        if key == part.start_key:
-            return part.above_start  # its ties stand before the first row, and not above
-    return part.start + taken
+def _above_rows(part: PagePart, key: int) -> int:
+    """Count the players with more than `key` among those of a part who stand before its rows."""
+    if part.keys and part.keys[0] == key:
+        return part.above
+    if key == part.start_key:
+        return part.above_start  # its ties stand before the first row, and not above
+    return part.start
 
 
 def _rank_single_part(part: PagePart) -> list[RankedRow]:
