@@ -71,10 +71,6 @@ class PagePart(NamedTuple):
         members, keys, names, regions = zip(*rows, strict=True) if rows else ((), (), (), ())
         return cls(total, start, above, members, keys, names, regions, end, start_key, above_start, metadata)
 
-    def rows(self) -> list[Row]:
-        """Return the rows, each whole."""
-        return list(map(Row, self.members, self.keys, self.names, self.regions))
-
 
 class Counts(NamedTuple):
     """How many players of a board, or of a part of it, have a strictly greater key, and how many come before at all."""

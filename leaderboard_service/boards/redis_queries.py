@@ -231,12 +231,10 @@ def _wanted(shard: Shard, place: Place, *, metadata: bool) -> tuple[str, ...]:
     return hashes, of_metadata
 
 
-def _metadata_of_rows(members: Sequence[str], texts: str = "") -> Metadata:
-    return _metadata(members, _values(texts)) if texts else NO_METADATA
+def _metadata_of_rows(members: Sequence[str], text: str = "") -> Metadata:
+    """Return the metadata of the members that have any; no text came where nobody asked for it."""
+    return _metadata(members, _values(text)) if text else NO_METADATA
 
 
-def _metadata(members: Sequence[str], texts: Sequence[str] = ()) -> Metadata:
-    """Return the metadata of the members that have any; no texts came where nobody asked for it."""
-    if not texts:
-        return NO_METADATA
+def _metadata(members: Sequence[str], texts: Sequence[str]) -> Metadata:
     return {member: text for member, text in zip(members, texts, strict=True) if text}
