@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from leaderboard_core.boards import Place
 from leaderboard_core.errors import WarmingUp
+from leaderboard_core.redis.lua import values_of
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import GLOBAL
 from leaderboard_service.boards.places import check_definition
@@ -55,16 +56,11 @@ def _home(shard: Shard, place: Place) -> str:
     return shard.regions[0] if len(shard.regions) == 1 else ""
 
 
-def _values(text: str) -> list[str]:
-    """Return the values of a list that a script returned as one text."""
-    return text.split("\0") if text else []
-
-
 async def _columns(
     shard: Shard, place: Place, rows_text: str, named_text: str
 ) -> tuple[list[str], list[int], list[str], list[str]]:
-    rows = _values(rows_text)
-    named = named_text.split("\0") if rows else []  # of one row without a name it is empty too
+    rows = values_of(rows_text)
+    named = values_of(named_text, some=bool(rows))
     members = rows[::2]
     if home := _home(shard, place):
         names, homes = named, [home] * len(members)
@@ -117,7 +113,7 @@ async def read_ranks(
     hashes, of_member, of_metadata = _hashes_beside(shard, place)
     words = (shard.keys.user(""), hashes, of_member, of_metadata if metadata else "")
     _, total, text = await _run(shard, "read_ranks", place, (*words, *here))
-    values = _values(text)
+    values = values_of(text)
     width = 7 if metadata else 6
     columns = (values[number::width] for number in range(6))
     found = [
@@ -143,7 +139,7 @@ async def read_top(shard: Shard, place: Place, offset: int, limit: int, *, metad
 async def read_samples(shard: Shard, place: Place, after: Point, up_to: Point) -> Sample:
     answer = await _run(shard, "read_samples", place, (*after, *up_to, SAMPLES))
     _, total, low, high, stride, text = answer
-    rows = _values(text)
+    rows = values_of(text)
     points = map(Point, map(int, rows[1::2]), rows[::2])
     return Sample(total, low, high, list(zip(points, range(low + stride, high + 1, stride), strict=True)))
 
@@ -233,7 +229,7 @@ def _wanted(shard: Shard, place: Place, *, metadata: bool) -> tuple[str, ...]:
 
 def _metadata_of_rows(members: Sequence[str], text: str = "") -> Metadata:
     """Return the metadata of the members that have any; no text came where nobody asked for it."""
-    return _metadata(members, _values(text)) if text else NO_METADATA
+    return _metadata(members, values_of(text)) if text else NO_METADATA
 
 
 def _metadata(members: Sequence[str], texts: Sequence[str]) -> Metadata:

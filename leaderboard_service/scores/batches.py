@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from leaderboard_core.boards import Board
 from leaderboard_core.errors import BoardNotFound, LeaderboardError
+from leaderboard_core.redis.lua import values_of
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_service.definitions.known import TRIES
@@ -22,7 +23,6 @@ from leaderboard_service.scores.writes import (
     key_hash,
     problems_of_new,
     read_result,
-    read_values,
     wrong_operator,
 )
 
@@ -121,7 +121,7 @@ class BatchWriter:
                 outcomes[index] = answer
                 continue
             try:
-                result = read_values(answer)
+                result = values_of(answer)
                 if result[1] == "incomplete":
                     await shard.report_incomplete(write.user_id)
                 outcomes[index] = read_result(write, result, self._writer.counters)

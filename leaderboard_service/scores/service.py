@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Final, NamedTuple, Self
 
 from leaderboard_core.errors import Forbidden, InvalidPayload, Unavailable, WrongOperator
+from leaderboard_core.redis.lua import values_of
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
 from leaderboard_core.settings import LimitSettings
@@ -23,7 +24,6 @@ from leaderboard_service.scores.writes import (
     key_hash,
     problems_of_new,
     read_result,
-    read_values,
     wrong_operator,
 )
 
@@ -108,7 +108,7 @@ class ScoreWriter:
         for _ in range(TRIES):
             if wrong_operator(write):
                 write = await self.fitting(write)
-            answer = read_values(await self._call(shard, write, claim))
+            answer = values_of(await self._call(shard, write, claim))
             if answer[1] != "stale_definition":
                 break
             write = write._replace(board=await self.boards.read_again(shard, write.board.name))

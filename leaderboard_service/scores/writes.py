@@ -165,11 +165,6 @@ class Written(NamedTuple):
         return self.board.sign * (self.score - self.previous) > 0
 
 
-def read_values(answer: str) -> list[str]:
-    """Return the values of a script's answer to a write."""
-    return answer.split("\0")
-
-
 def read_result(write: Write, answer: Sequence[str], counters: BoardCounters) -> Written:
     """Read the script's answer to a write, and count it. Raises the error of its refusal, or ClaimNeeded."""
     if answer[0] == "refused":

@@ -70,3 +70,8 @@ def all_scripts() -> dict[str, Script]:
 def load(name: str) -> Script:
     """Load the script called `name`. Raises KeyError when there is none."""
     return all_scripts()[name]
+
+
+def values_of(text: str, *, some: bool = False) -> list[str]:
+    """Return the values of a list that a script returned as one text: of an empty text none, or with `some` one."""
+    return text.split("\0") if text or some else []

@@ -3,10 +3,10 @@ Rows of a board from one index to another, best first: a list of member, key, an
 name, region, or the name alone where `homes` is false ('' where there is no hash). `digits` is how many characters of a
 member are not the user_id's. Scripts return such lists as one text, with NUL, which is in no value, between the values:
 each string of an answer costs the server and the client more than the others' bytes do.
-One SORT_RO that sorts nothing asks for all hashes: a call for each of them costs half as much again for the script as a
+One SORT_RO that sorts nothing asks for all hashes: a call for each of them costs a third more for the script as a
 whole. Whom it gives no name is asked for by a call after all, which tells a hash that is not there (nil) from one whose
-slot is being moved to another node of a cluster (an error); and so is everybody where SORT_RO takes no names, as on Redis
-before 8 in a cluster, or cannot name the hashes, because members are more than user_ids.
+slot is being moved to another node of a cluster (an error); and so is everybody where SORT_RO takes no names, as on
+Redis before 8 in a cluster, or cannot name the hashes, because members are more than user_ids.
 ]]
 local function named_rows(board, first, last, prefix, digits, homes)
   local rows = redis.call('ZREVRANGE', board, first, last, 'WITHSCORES')
