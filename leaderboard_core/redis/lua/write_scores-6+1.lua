@@ -48,18 +48,41 @@ local args = {
   '', '', ARGV[1], '', '', '', ARGV[2], ARGV[8], ARGV[9], ARGV[3], ARGV[4], ARGV[11], ARGV[6], ARGV[7], '', '', '', '',
   ARGV[10], ARGV[5], '',
 }
-local results = {}
-local key, arg, n = 7 + 3 * #boards, 13 + 3 * #boards, 1
-while KEYS[key] do
-  local number, entry = tonumber(ARGV[arg]), nil
-  local board = boards[number]
-  keys[2], keys[8], keys[9] = KEYS[key], KEYS[key + 1], KEYS[key + 2]
-  args[1], args[2], args[4], args[5], args[6] = ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4], ARGV[arg + 5]
-  args[15], args[21] = ARGV[3 * number + 10], ARGV[arg + 6]
-  if board then
-    entry = entry_of(KEYS[key + 3], board, ARGV[arg + 7])
-  end
-  results[n] = table.concat(write_score(keys, args, entry, ARGV[arg + 7]), '\0')
-  key, arg, n = key + 4, arg + 8, n + 1
+local time = redis.call('TIME')
+local batch = {now = time[1] * 1000000 + time[2], length = redis.call('LLEN', KEYS[4]), scores = {}, events = {}}
+if ARGV[3] ~= '0' then
+  batch.level = bucket_level(KEYS[5], tonumber(ARGV[3]), 1000000, batch.now)
 end
-return results
+local results = {}
+
+local function write_all()
+  local key, arg, n = 7 + 3 * #boards, 13 + 3 * #boards, 1
+  while KEYS[key] do
+    local number, entry = tonumber(ARGV[arg]), nil
+    local board = boards[number]
+    keys[2], keys[8], keys[9] = KEYS[key], KEYS[key + 1], KEYS[key + 2]
+    args[1], args[2], args[4], args[5], args[6] = ARGV[arg + 1], ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4], ARGV[arg + 5]
+    args[15], args[21] = ARGV[3 * number + 10], ARGV[arg + 6]
+    if board then
+      entry = entry_of(KEYS[key + 3], board, ARGV[arg + 7])
+    end
+    results[n] = table.concat(write_score(keys, args, entry, ARGV[arg + 7], batch), '\0')
+    key, arg, n = key + 4, arg + 8, n + 1
+  end
+end
+
+-- What is written when an error comes has its event and its place, and the error is said after all.
+local done, problem = pcall(write_all)
+if batch.taken then
+  redis.call('HSET', KEYS[5], 'level', string.format('%d', batch.level), 'at', string.format('%d', batch.now))
+end
+if #batch.events > 0 then
+  redis.call('LPUSH', KEYS[4], unpack(batch.events))
+end
+if #batch.scores > 0 then
+  redis.call('ZADD', KEYS[2], unpack(batch.scores))
+  if KEYS[3] ~= KEYS[2] then
+    redis.call('ZADD', KEYS[3], unpack(batch.scores))
+  end
+end
+return done and results or redis.error_reply(problem)

@@ -3,6 +3,10 @@ The level of a token bucket, which counts 1/window parts of a token, so that ref
 (count parts a microsecond, a token costs window parts), and the microseconds until it has a token, 0 or less if it has
 one. A bucket whose time lies ahead is full: the clock has stepped back, and how long ago that was nobody knows.
 ]]
+local function wait_for_token(level, count, window)
+  return math.ceil((window - level) / count)
+end
+
 local function bucket_level(bucket, count, window, now)
   local kept = redis.call('HMGET', bucket, 'level', 'at')
   local full = count * window
@@ -10,5 +14,5 @@ local function bucket_level(bucket, count, window, now)
   if kept[1] and tonumber(kept[2]) <= now then
     level = math.min(full, tonumber(kept[1]) + (now - tonumber(kept[2])) * count)
   end
-  return level, math.ceil((window - level) / count)
+  return level, wait_for_token(level, count, window)
 end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 import redis.asyncio as redis
 
@@ -99,6 +100,39 @@ async def test_the_regions_bucket_and_the_queue_hold_batches_too(start: Start, a
     api = await start(REGION_RATE_LIMIT_PER_SEC=1, USER_RATE_LIMIT_COUNT=1)
     body = (await api.post("/scores", {"scores": scores[:3]}, token=api.server_token())).json()
     assert [result.get("error") for result in body["results"]].count("region_rate_limited") == 2
+
+
+@WHOLE_LIMITS
+async def test_a_batch_takes_a_token_for_each_score_that_is_taken(start: Start, all_redis: redis.Redis) -> None:
+    api = await start(REGION_RATE_LIMIT_PER_SEC=20)
+    await api.register("eve", "ASIA")
+    await api.define({"max_score": 7}, "best-of")
+    scores = [{"user_id": f"p{number}", "region": "EU", "score": number} for number in range(5)]
+    scores += [{"user_id": "p0", "region": "EU", "score": score, "board": "best-of"} for score in (7, 7, 8)]
+    scores += [{"user_id": "eve", "region": "EU", "score": 1}]
+    body = (await api.post("/scores", {"scores": scores}, token=api.server_token())).json()
+    assert [result.get("error") for result in body["results"]] == [None] * 7 + ["score_out_of_bounds", "region_mismatch"]
+    # An equal score takes a token and makes no event.
+    assert await all_redis.hget("bucket:region:EU", "level") == f"{(20 - 7) * 1_000_000}"
+    events = [orjson.loads(event) for event in reversed(await all_redis.lrange("queue:scores:EU", 0, -1))]
+    assert [event["user_id"] for event in events] == ["p0", "p1", "p2", "p3", "p4", "p0"]
+    assert len({event["timestamp"] for event in events if event["user_id"] == "p0"}) == 2
+
+
+async def test_what_a_batch_did_before_an_error_has_its_place_and_its_event(
+    api: Api, redis_1: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    await redis_1.set("user:p2", "no hash")
+    scores = [{"user_id": f"p{number}", "region": "EU", "score": number} for number in range(4)]
+    answer = await api.post("/scores", {"scores": scores}, token=api.server_token())
+    await redis_1.delete("user:p2")
+    assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")
+    assert "(WRONGTYPE)" in caplog.text, "the error's code is that of the command"
+    assert await api.scores() == {"p0": 0, "p1": 1}
+    assert await redis_1.zrange("leaderboard:EU", 0, -1) == ["p0", "p1"]
+    events = [orjson.loads(event) for event in await redis_1.lrange("queue:scores:EU", 0, -1)]
+    assert [(event["user_id"], event["score"]) for event in events] == [("p1", 1), ("p0", 0)]
+    assert (await api.post("/scores", {"scores": scores}, token=api.server_token())).json()["accepted"] == 4
 
 
 async def test_a_player_named_with_two_regions_lives_where_the_first_score_puts_it(any_api: Api) -> None:
