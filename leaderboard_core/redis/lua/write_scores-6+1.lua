@@ -31,6 +31,15 @@ Result a result of write_score for each write, in their order; {'stale_definitio
 --@include place_member
 --@include change_entry
 --@include write_score
+local function place_members(region_set, global_set, scores)
+  if #scores > 0 then
+    redis.call('ZADD', region_set, unpack(scores))
+    if global_set ~= region_set then
+      redis.call('ZADD', global_set, unpack(scores))
+    end
+  end
+end
+
 local boards, stale = {}, {'stale_definition'}
 for n = 1, tonumber(ARGV[12]) do
   local key, arg = 3 * n + 4, 3 * n + 10
@@ -38,6 +47,8 @@ for n = 1, tonumber(ARGV[12]) do
   boards[n] = field ~= '' and board_of(KEYS[key + 1], KEYS[key + 2], field, ARGV[arg], definition)
   if definition ~= ARGV[arg + 1] or (field ~= '' and not boards[n]) then
     stale[#stale + 1] = string.format('%d', n)
+  elseif boards[n] then
+    boards[n].scores = {}
   end
 end
 if #stale > 1 then
@@ -79,10 +90,10 @@ end
 if #batch.events > 0 then
   redis.call('LPUSH', KEYS[4], unpack(batch.events))
 end
-if #batch.scores > 0 then
-  redis.call('ZADD', KEYS[2], unpack(batch.scores))
-  if KEYS[3] ~= KEYS[2] then
-    redis.call('ZADD', KEYS[3], unpack(batch.scores))
+place_members(KEYS[2], KEYS[3], batch.scores)
+for n = 1, #boards do
+  if boards[n] then
+    place_members(boards[n].region_set, boards[n].global_set, boards[n].scores)
   end
 end
 return done and results or redis.error_reply(problem)

@@ -97,7 +97,8 @@ local function change_entry(entry, operation, amount, deleted_at)
 end
 
 --[[
-Write the changed entry as of a time, with what tells a repeat of this write, and return it as an event has it.
+Write the changed entry as of a time, with what tells a repeat of this write, and return it as an event has it. Where the
+board has `scores` (key, member, ...), members that never change are put there, for the caller to place.
 ]]
 local function put_entry(entry, change, user_id, clock, last_key)
   local board, key, submits, metadata = entry.board, change.key, change.submits, change.metadata
@@ -108,7 +109,12 @@ local function put_entry(entry, change, user_id, clock, last_key)
     .. (last_key == '' and '' or ' @' .. last_key) .. (metadata == '' and '' or ' ' .. metadata))
   local digits = tie == '-' and '' or tie
   local stood = entry.text and (entry.tie == '-' and '' or entry.tie) .. user_id
-  place_member(board.region_set, board.global_set, key, digits .. user_id, stood)
+  if board.scores and digits == '' then
+    local scores = board.scores
+    scores[#scores + 1], scores[#scores + 2] = key, user_id
+  else
+    place_member(board.region_set, board.global_set, key, digits .. user_id, stood)
+  end
   return '{"board_id":' .. board.id .. ',"board":"' .. board.name .. '","window":"' .. board.window .. '","key":' .. key
     .. ',"member":"' .. digits .. string.sub(cjson.encode(user_id), 2)
     .. ',"submits":' .. submits .. ',"base_at":' .. base_at .. (change.best and ',"best":true' or '')

@@ -5,8 +5,8 @@ main board, which stands on the player's card, else what entry_of has made for a
 is that of such a score as JSON, '' or nil for none: entries have their own. Needs token_bucket and change_entry.
 
 `batch` is nil for a write by itself. Those of a batch share the time (`now`), the queue's `length`, and the `level` of the
-region's bucket with whether a token was `taken`, and leave it to the batch to write the bucket, the `scores` of the
-main board (score, user_id, ...) and the `events`: by commands of their own they would be a third of Redis' work.
+region's bucket with whether a token was `taken`, and leave it to the batch to write the bucket, the `scores` of the main
+board (score, user_id, ...) and of others, and the `events`: by commands of their own they would be a third of Redis' work.
 
 Numbers stay strings or go through '%d', which is exact for whole numbers and cheaper than '%.0f': tostring and
 cjson print 14 digits only. A string is compared as one where that will do: making it a number costs as much as 50 steps.
