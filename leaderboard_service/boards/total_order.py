@@ -12,7 +12,7 @@ from leaderboard_service.boards.source import BoardSource
 
 
 class ByPosition:
-    """A store's reads with positions for ranks; they raise what the store's do."""
+    """A store's reads with positions for ranks, of which the store need not know; they raise what its reads do."""
 
     def __init__(self, store: BoardSource) -> None:
         self._store = store
@@ -39,7 +39,7 @@ class ByPosition:
 
     async def rank(self, place: Place, user_id: str, *, metadata: bool = False) -> RankEntry:
         total, row, texts = await self._store.rank(place, user_id, metadata=metadata)
-        return RankEntry(total, _by_position((row,))[0], texts)
+        return RankEntry(total, _own(row), texts)
 
     async def ranks(self, place: Place, user_ids: Sequence[str], *, metadata: bool = False) -> ListRanks:
         found = await self._store.ranks(place, user_ids, metadata=metadata)
@@ -50,9 +50,15 @@ class ByPosition:
 
     async def around(self, place: Place, user_id: str, reach: int, *, metadata: bool = False) -> Neighbourhood:
         total, row, around, texts = await self._store.around(place, user_id, reach, metadata=metadata)
-        return Neighbourhood(total, _by_position((row,))[0], _by_position(around), texts)
+        return Neighbourhood(total, _own(row), _by_position(around), texts)
 
 
-def _by_position(rows: Sequence[RankedRow]) -> list[RankedRow]:
-    # Only those of equal scores change: most pages have none.
-    return [row if row[0] == row[1] else new_row((row[1], *row[1:])) for row in rows]
+def _own(row: RankedRow) -> RankedRow:
+    return row if row[0] == row[1] else new_row((row[1], *row[1:]))
+
+
+def _by_position(rows: list[RankedRow]) -> list[RankedRow]:
+    for row in rows:
+        if row[0] != row[1]:
+            return list(map(_own, rows))
+    return rows  # most pages: only rows of equal scores change

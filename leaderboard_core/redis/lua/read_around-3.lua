@@ -10,8 +10,8 @@ ARGV  1 prefix of the players' hashes   2 characters of a member that are not th
       10 field of the entries whose metadata is wanted, absent where it is not
 Result {definition, total, 1 when the player is here without being on the board, else 0}, or
        {definition, total, start, above, 'member, key, ...', 'name, region?, ...', member, 'metadata, ...'?}
-       start = index of the first row on this board; above = players with a strictly greater key than
-       the first row; member = the player's, whose own row is among the rows when it is here
+       start = index of the first row on this board; above = as named_rows counts it; member = the player's, whose own row
+       is among the rows when it is here
 ]]
 local BOARD = KEYS[3]
 --@include admitted_as_defined
@@ -35,10 +35,6 @@ else
   last = place + range - 1
 end
 local start = math.max(0, place - range)
-local rows, named = named_rows(KEYS[2], start, last, ARGV[1], digits, ARGV[3] == '1')
-local above = 0
-if rows[2] and start > 0 then
-  above = redis.call('ZCOUNT', KEYS[2], '(' .. rows[2], '+inf')
-end
+local rows, named, above = named_rows(KEYS[2], start, last, ARGV[1], digits, ARGV[3] == '1')
 local metadata = metadata_of_rows(rows, digits, ARGV[6], ARGV[10])
 return {DEFINITION, total, start, above, table.concat(rows, '\0'), table.concat(named, '\0'), member, metadata}

@@ -9,9 +9,8 @@ ARGV  1 prefix of the players' hashes   2 characters of a member that are not th
       7 lowest key   8 first rank ('' without)   9 last rank ('' without)
       10 prefix of the hashes of entries and 11 field of those whose metadata is wanted, absent where it is not
 Result {definition, total, start, above, end, above_start, 'member, key, ...', 'name, region?, ...', 'metadata, ...'?}
-       start = players before the first row; above = players with a strictly greater key than the first row
-       ('0' without rows); end = players before the end of the range; above_start = players with a strictly
-       greater key than ARGV[5]
+       start = players before the first row; above = as named_rows counts it; end = players before the end of the range;
+       above_start = players with a strictly greater key than ARGV[5]
 ]]
 local BOARD = KEYS[3]
 --@include admitted_as_defined
@@ -49,8 +48,7 @@ end
 
 local rows, named, above = {}, {}, 0
 if start < last then
-  rows, named = named_rows(KEYS[2], start, math.min(start + limit, last) - 1, ARGV[1], digits, ARGV[3] == '1')
-  above = count('(' .. rows[2])
+  rows, named, above = named_rows(KEYS[2], start, math.min(start + limit, last) - 1, ARGV[1], digits, ARGV[3] == '1')
 end
 local metadata = metadata_of_rows(rows, digits, ARGV[10], ARGV[11])
 return {

@@ -6,7 +6,7 @@ ARGV  1 prefix of the players' hashes   2 characters of a member that are not th
       3 '1' where regions are wanted beside names, else ''   4 offset   5 limit
       6 prefix of the hashes of entries and 7 field of those whose metadata is wanted, absent where it is not
 Result {definition, total, offset, above, 'member, key, ...', 'name, region?, ...', 'metadata, ...'?}
-       above = players with a strictly greater key than the first row ('0' without rows)
+       above = as named_rows counts it
 ]]
 local BOARD = KEYS[3]
 --@include admitted_as_defined
@@ -15,10 +15,6 @@ local BOARD = KEYS[3]
 --@include named_rows
 local digits, offset, limit = tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local total = redis.call('ZCARD', KEYS[2])
-local rows, named = named_rows(KEYS[2], offset, offset + limit - 1, ARGV[1], digits, ARGV[3] == '1')
-local above = 0
-if rows[2] and offset > 0 then
-  above = redis.call('ZCOUNT', KEYS[2], '(' .. rows[2], '+inf')
-end
+local rows, named, above = named_rows(KEYS[2], offset, offset + limit - 1, ARGV[1], digits, ARGV[3] == '1')
 local metadata = metadata_of_rows(rows, digits, ARGV[6], ARGV[7])
 return {DEFINITION, total, offset, above, table.concat(rows, '\0'), table.concat(named, '\0'), metadata}
