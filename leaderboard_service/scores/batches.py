@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from leaderboard_core.boards import Board
-from leaderboard_core.errors import BoardNotFound, LeaderboardError
+from leaderboard_core.errors import BoardNotFound, LeaderboardError, WrongOperator
 from leaderboard_core.redis.lua import values_of
 from leaderboard_core.redis.shard import Shard
 from leaderboard_core.redis.shard_map import ShardMap
@@ -116,7 +116,7 @@ class BatchWriter:
             outcomes.update(dict.fromkeys(taken, error))
             return []
         unclaimed = []
-        for (index, write), answer in zip(taken.items(), results, strict=True):
+        for index, (write, answer) in zip(taken, results, strict=True):
             if isinstance(answer, LeaderboardError):
                 outcomes[index] = answer
                 continue
@@ -131,27 +131,29 @@ class BatchWriter:
                 outcomes[index] = error
         return unclaimed
 
-    async def _call(self, shard: Shard, writes: Sequence[Write]) -> Sequence[Any]:
-        """Return the script's answer to each write, or the error of a board that is another one on this shard now."""
-        refused: dict[int, LeaderboardError] = {}
+    async def _call(self, shard: Shard, writes: Sequence[Write]) -> list[tuple[Write, Any]]:
+        """Return each write as it was done, with the script's answer to it or the error of its board.
+
+        Those to a board that is another one on this shard now are done to that one, as a single write is.
+        """
+        asked, done = dict(enumerate(writes)), dict[int, tuple[Write, Any]]()
         for _ in range(TRIES):
-            asked = [write for write in writes if write.board.id not in refused] if refused else writes
-            boards = list({write.board.id: write.board for write in asked}.values())
-            results = await self._call_once(shard, asked, boards) if asked else []
+            boards = list({write.board.id: write.board for write in asked.values()}.values())
+            results = await self._call_once(shard, list(asked.values()), boards) if asked else []
             if not results or results[0] != "stale_definition":
-                if not refused:
-                    return results
-                answers = iter(results)
-                return [refused.get(write.board.id) or next(answers) for write in writes]
-            for number in results[1:]:
-                known = boards[int(number) - 1]
+                done.update(zip(asked, zip(asked.values(), results, strict=True), strict=True))
+                return [done[number] for number in range(len(writes))]
+            for board in [boards[int(number) - 1] for number in results[1:]]:
+                of_board = {number: write for number, write in asked.items() if write.board.id == board.id}
                 try:
-                    found = await self._writer.boards.read_again(shard, known.name)
+                    found = await self._writer.boards.read_again(shard, board.name)
                 except BoardNotFound as error:
-                    refused[known.id] = error
-                else:
-                    if found.id != known.id:
-                        refused[known.id] = stale_definition()
+                    done.update({number: (asked.pop(number), error) for number in of_board})
+                    continue
+                for number, write in of_board.items():
+                    asked[number] = write._replace(board=found)
+                    if wrong_operator(asked[number]):
+                        done[number] = asked.pop(number), WrongOperator(operator=found.rules.operator)
         raise stale_definition()
 
     async def _call_once(self, shard: Shard, writes: Sequence[Write], boards: Sequence[Board]) -> list[Any]:

@@ -97,6 +97,25 @@ async def test_a_batch_goes_by_rules_of_which_its_service_knew_nothing(any_api: 
     assert [one.get("error") for one in found] == ["score_out_of_bounds", None]
 
 
+async def test_a_batch_goes_to_a_board_that_was_made_anew_elsewhere(any_api: Api, start: Start) -> None:
+    other = await start()
+    kills = {"user_id": "alice", "board": "kills", "score": 5}
+    for definition, refused_add, score, improved in (
+        ({}, None, 6, False),
+        ({"operator": "best", "order": "asc"}, "wrong_operator", 5, False),
+        ({"operator": "sum", "regions": False}, None, 13, True),
+    ):
+        assert (await any_api.define(definition, "kills")).status_code == 201
+        more = {"user_id": "alice", "board": "kills", "delta": 2}
+        found = await batch(other, kills, {"user_id": "alice", "score": 1}, more, {**kills, "score": 6})
+        assert [one.get("error") for one in found] == [None, None, refused_add, None]
+        assert (found[0]["score"], found[3]["score"], found[3]["improved"]) == (5, score, improved)
+        assert (await other.get("/rank/alice", board="kills")).json()["score"] == score
+        headers = {"Authorization": f"Bearer {any_api.admin_token()}"}
+        assert (await any_api.http.delete("/boards/kills", headers=headers)).status_code == 200
+    assert [one.get("error") for one in await batch(other, kills)] == ["board_not_found"]
+
+
 async def test_an_add_has_a_largest_size(any_api: Api, start: Start, all_redis: AllRedis) -> None:
     other = await start()
     own = await any_api.register("alice", "EU", 10)
