@@ -76,7 +76,10 @@ def _snake_case(phrase: str) -> str:
 def fields_of(problems: Sequence[Any]) -> list[dict[str, str]]:
     """FastAPI's errors as the `fields` of the envelope; what is wrong as a whole is named for its place."""
     return [
-        {"field": ".".join(str(part) for part in problem["loc"][1:]) or problem["loc"][0], "message": problem["msg"]}
+        {
+            "field": ".".join(str(part) for part in problem["loc"][1:]) or problem["loc"][0],
+            "message": problem["msg"].removeprefix("Value error, "),  # pydantic's, before what a validator says
+        }
         for problem in problems
     ]
 

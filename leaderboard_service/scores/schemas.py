@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Self
 
 import orjson
@@ -42,6 +43,14 @@ Metadata = Annotated[
 WithRanks = Annotated[bool, Field(alias="rank", description="Answer with the player's ranks as well.")]
 
 
+def _is_finite(found: object) -> bool:
+    if isinstance(found, dict):
+        return all(map(_is_finite, found.values()))
+    if isinstance(found, list):
+        return all(map(_is_finite, found))
+    return not isinstance(found, float) or math.isfinite(found)
+
+
 class ScoreOnBoard(Body):
     """What every score says of where it belongs."""
 
@@ -51,10 +60,16 @@ class ScoreOnBoard(Body):
     @property
     def metadata_json(self) -> str:
         """The metadata as it is kept, "" for none. Raises InvalidPayload."""
+        if self.metadata is None:
+            return ""
         try:
-            return "" if self.metadata is None else orjson.dumps(self.metadata).decode()
+            text = orjson.dumps(self.metadata).decode()
         except orjson.JSONEncodeError as error:
             raise InvalidPayload(fields=[{"field": "metadata", "message": f"cannot be kept: {error}"}]) from error
+        if "null" in text and not _is_finite(self.metadata):  # which is what orjson makes of them
+            problem = "cannot be kept: JSON has no NaN, Infinity, or number as large as that"
+            raise InvalidPayload(fields=[{"field": "metadata", "message": problem}])
+        return text
 
 
 class UpdateBody(ScoreOnBoard):

@@ -60,9 +60,10 @@ local args = {
   ARGV[10], ARGV[5], '',
 }
 local time = redis.call('TIME')
-local batch = {now = time[1] * 1000000 + time[2], length = redis.call('LLEN', KEYS[4]), scores = {}, events = {}}
+local started = time[1] * 1000000 + time[2]
+local batch = {now = started, length = redis.call('LLEN', KEYS[4]), scores = {}, events = {}}
 if ARGV[3] ~= '0' then
-  batch.level = bucket_level(KEYS[5], tonumber(ARGV[3]), 1000000, batch.now)
+  batch.level = bucket_level(KEYS[5], tonumber(ARGV[3]), 1000000, started)
 end
 local results = {}
 
@@ -79,13 +80,14 @@ local function write_all()
     end
     results[n] = table.concat(write_score(keys, args, entry, ARGV[arg + 7], batch), '\0')
     key, arg, n = key + 4, arg + 8, n + 1
+    batch.now = batch.now + 1 -- of equal scores the first in the list was there earlier; to write one takes longer
   end
 end
 
 -- What is written when an error comes has its event and its place, and the error is said after all.
 local done, problem = pcall(write_all)
 if batch.taken then
-  redis.call('HSET', KEYS[5], 'level', string.format('%d', batch.level), 'at', string.format('%d', batch.now))
+  redis.call('HSET', KEYS[5], 'level', string.format('%d', batch.level), 'at', string.format('%d', started))
 end
 if #batch.events > 0 then
   redis.call('LPUSH', KEYS[4], unpack(batch.events))

@@ -102,6 +102,17 @@ async def test_the_regions_bucket_and_the_queue_hold_batches_too(start: Start, a
     assert [result.get("error") for result in body["results"]].count("region_rate_limited") == 2
 
 
+@pytest.mark.layout("one-redis", "two-redis", why="partitions do their parts of a region's scores side by side")
+async def test_of_equal_scores_the_first_in_the_list_was_there_earlier(api: Api) -> None:
+    assert (await api.define({"ties": "earliest"}, "races")).status_code == 201
+    finish = [*(f"racer-{number * 7 % CHUNK}" for number in range(CHUNK)), "zoe", "ann", "racer-7"]
+    scores = [{"user_id": user_id, "region": "EU", "score": 100, "board": "races"} for user_id in finish]
+    body = (await api.post("/scores", {"scores": scores}, token=api.server_token())).json()
+    assert body["accepted"] == len(finish)
+    rows = (await api.get("/top", region="EU", board="races", limit=100)).json()["rows"]
+    assert [row["user_id"] for row in rows] == finish[:-1]
+
+
 @WHOLE_LIMITS
 async def test_a_batch_takes_a_token_for_each_score_that_is_taken(start: Start, all_redis: redis.Redis) -> None:
     api = await start(REGION_RATE_LIMIT_PER_SEC=20)

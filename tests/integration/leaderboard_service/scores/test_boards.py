@@ -187,6 +187,13 @@ async def test_refusals_have_their_codes_and_change_nothing(api: Api, all_redis:
         refused(await api.post("/score", {**metadata, "board": board}, token=token), 422, "metadata_too_large")
     refused(await api.post("/score", {**metadata, "metadata": {"a": 10**30}}, token=token), 422, "invalid_payload")
     refused(await api.post("/score", {**metadata, "metadata": [1]}, token=token), 422, "invalid_payload")
+    for number in ("NaN", '[0, {"b": -Infinity}]', "1e400"):  # none is JSON's, and a null would be kept
+        whole = json.dumps({**metadata, "metadata": {"a": "here"}}).replace('"here"', number)
+        found = await api.post_raw("/score", whole, token=token)
+        refused(found, 422, "invalid_payload")
+        assert [field["field"] for field in found.json()["fields"]] == ["metadata"]
+        listed = await api.post_raw("/scores", f'{{"scores": [{whole}]}}', token=token)
+        assert listed.json()["results"][0]["fields"] == found.json()["fields"]
     after = {key: value for key, value in (await dump(all_redis)).items() if "bucket" not in key}
     assert after == before
     forced = await api.post("/score", {**item, "board": "narrow", "score": -9, "force": True}, token=server)
