@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from leaderboard_cli import healthcheck
+from leaderboard_cli.cluster.environment import DOTENV, read_environment
 from leaderboard_cli.console import errors
 from leaderboard_client import __version__
 from leaderboard_core.errors import LeaderboardError
@@ -78,10 +80,25 @@ def build(named: str = "") -> typer.Typer:
     return app
 
 
+def defaults_of(command: Any, values: Mapping[str, str]) -> dict[str, Any]:
+    """Return what variables say of the options of a command and its subcommands, as Click's `default_map` has it."""
+    found: dict[str, Any] = {
+        option.name: values[option.envvar]
+        for option in command.params
+        if isinstance(option.envvar, str) and option.envvar in values
+    }
+    subcommands = getattr(command, "commands", {})  # of a group; its class is Click's or Typer's own
+    return found | {name: defaults_of(one, values) for name, one in subcommands.items()}
+
+
 def main() -> None:
-    """Run a command; print what the user can correct as a plain message, with exit code 1."""
+    """Run a command; print what the user can correct as a plain message, with exit code 1.
+
+    Options whose variables are in `.env` have these as their defaults: what the environment says comes first.
+    """
+    command = typer.main.get_command(build(*sys.argv[1:2]))
     try:
-        build(*sys.argv[1:2])()
+        command(default_map=defaults_of(command, read_environment({}, DOTENV)))
     except (SettingsError, LeaderboardError) as error:
         errors.print("\n".join((str(error), *getattr(error, "__notes__", ()))), style="red", markup=False)
         sys.exit(1)

@@ -32,7 +32,7 @@ def call_system(access: tuple[str, str], call: Callable[[Client], T]) -> T:
         fail(f"Cannot reach {base}: {error.__cause__}. {how_to_start()}")
     except LeaderboardError as error:
         fields = [f"{one['field']} {one['message']}." for one in error.details.get("fields", ())]
-        fail(" ".join([str(error), *fields]))
+        fail(" ".join([str(error), *fields, *getattr(error, "__notes__", ())]))
 
 
 def how_to_start() -> str:

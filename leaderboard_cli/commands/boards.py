@@ -91,11 +91,12 @@ def _apply(client: Client, wanted: Boards, name: str, *, prune: bool, yes: bool)
         )
         if not yes and not typer.confirm("Delete these boards with all of their entries?", err=True):
             fail("Nothing was changed.")
-    for board, rules in wanted.items():
+    for number, (board, rules) in enumerate(wanted.items()):
         try:
             now = client.define_board(board, rules)
         except LeaderboardError as error:
             if error.code != "too_many_boards" or not doomed:
+                error.add_note(f"That is {board}." + (" The boards above are as the file says." if number else ""))
                 raise
             doomed = _delete(client, doomed)  # there is room for it only then
             now = client.define_board(board, rules)

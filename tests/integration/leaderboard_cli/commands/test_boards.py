@@ -52,6 +52,7 @@ async def test_what_is_shown_can_be_stated(start: Start) -> None:
         ('{"Kills": {}}', "board"),
         ('{"kills": {"windows": ["day"]}}', "windows"),
         ('{"title": "x"}', "standard input is to have one object of rules for each board"),
+        ('{"main": {}, "laps": null}', "laps has none"),
         ('{"main": {title: x}}', "standard input cannot be read as JSON"),
         ("main: {open: yes}", "standard input cannot be read as YAML: line 1, column 14: yes is a text in one YAML"),
     ],
@@ -64,6 +65,14 @@ async def test_what_is_refused_is_said(start: Start, text: str, said: str) -> No
     assert "Traceback" not in complaint
     code, _, complaint = await boards(api, "show", "kills")
     assert (code, "board_not_found" in complaint) == (1, True)
+
+
+async def test_the_board_that_is_refused_is_named(start: Start) -> None:
+    api = await start()
+    code, output, complaint = await boards(api, "apply", "-", typed='{"first": {}, "second": {"x": 1}, "third": {}}')
+    assert (code, output) == (1, "first: made, version 1")
+    assert "That is second. The boards above are as the file says." in " ".join(complaint.split())
+    assert await names(api) == ["first", "main"]
 
 
 async def names(api: Api) -> list[str]:
