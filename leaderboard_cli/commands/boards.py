@@ -96,7 +96,7 @@ def _apply(client: Client, wanted: Boards, name: str, *, prune: bool, yes: bool)
             now = client.define_board(board, rules)
         except LeaderboardError as error:
             if error.code != "too_many_boards" or not doomed:
-                error.add_note(f"That is {board}." + (" The boards above are as the file says." if number else ""))
+                error.add_note(f"Refused: {board}." + (" The boards above are as the file says." if number else ""))
                 raise
             doomed = _delete(client, doomed)  # there is room for it only then
             now = client.define_board(board, rules)
