@@ -49,7 +49,7 @@ def seed(
             bounds = limits.min_score, limits.max_score
             if board != MAIN.name:
                 rules = asyncio.run(_definition(base, token, board))
-                bounds = rules["min_score"], rules["max_score"]
+                bounds = _bounds(rules)
             chosen = list(demo_players(count, regions, *bounds, None if board == MAIN.name else board))
             asyncio.run(_seed(base, token, chosen, connections))
             of_board = "" if board == MAIN.name else f"&board={board}"
@@ -61,6 +61,14 @@ def seed(
         problem = f"The system refused: {group.exceptions[0]}"
     if problem:
         fail(problem)
+
+
+def _bounds(rules: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the least and the greatest score that a board takes by one submit: that to a sum is a step."""
+    lowest, highest, step = rules["min_score"], rules["max_score"], rules["max_step"]
+    if rules["operator"] != "sum" or step is None:
+        return lowest, highest
+    return max(lowest, -step), min(highest, step)
 
 
 async def _definition(base: str, token: str, board: str) -> Mapping[str, Any]:

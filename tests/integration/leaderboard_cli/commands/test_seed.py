@@ -71,6 +71,10 @@ async def test_demo_scores_of_a_board_keep_to_its_limits(start: Start) -> None:
     found = (await api.get("/top", board="laps")).json()
     assert (found["total"], found["rows"][0]["score"] >= 900, found["rows"][-1]["score"] <= 1000) == (40, True, True)
     assert set((await api.scores()).values()) == {0}
+    await api.define({"operator": "sum", "max_step": 10}, "coins")
+    for _ in range(2):
+        code, _, complaint = await seed("40", "--board", "coins", "--url", url)
+        assert code == 0, complaint
     code, _, complaint = await seed("40", "--board", "speed-run", "--url", url)
     assert (code, "There is no such board" in complaint) == (1, True)
 
