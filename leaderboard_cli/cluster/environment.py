@@ -11,7 +11,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from leaderboard_cli.cluster.secret_files import JWT_SECRET, kept_secret
-from leaderboard_core.settings import GROUPS, PER_REGION_PREFIXES, TopologySettings, load
+from leaderboard_core.settings import GROUPS, PER_REGION_PREFIXES, SettingsError, TopologySettings, load
 
 DOTENV = Path(".env")
 """In the folder where the command is called."""
@@ -24,8 +24,14 @@ _LIKENESS = 0.8
 
 
 def read_environment(environ: Mapping[str, str], dotenv: Path) -> dict[str, str]:
-    """Merge `environ` over the values of a `.env` file; the file may be missing, an empty value counts as unset."""
-    values = {name: value for name, value in dotenv_values(dotenv).items() if value}
+    """Merge `environ` over the values of a `.env` file; the file may be missing, an empty value counts as unset.
+
+    Raises SettingsError for a file that is no UTF-8.
+    """
+    try:
+        values = {name: value for name, value in dotenv_values(dotenv).items() if value}
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{dotenv} cannot be read as UTF-8; save it as such.") from error
     return {**values, **{name: value for name, value in environ.items() if value}}
 
 

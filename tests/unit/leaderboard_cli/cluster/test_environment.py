@@ -19,6 +19,13 @@ from leaderboard_core.settings import SettingsError, TopologySettings, load
 from tests.docs.regions import REPOSITORY
 
 
+def test_a_file_that_is_no_utf_8_is_named(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_bytes("CORS_ORIGINS=ü".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"\.env cannot be read as UTF-8"):
+        read_environment({}, dotenv)
+
+
 def test_the_environment_wins_over_dotenv(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text('LOG_LEVEL=DEBUG\nBATCH_SIZE=7\nREDIS_URL=\n# a comment\nJWT_SECRET="from file"\n')
