@@ -32,7 +32,8 @@ def call_system(access: tuple[str, str], call: Callable[[Client], T]) -> T:
         fail(f"Cannot reach {base}: {error.__cause__}. {how_to_start()}")
     except LeaderboardError as error:
         fields = [f"{one['field']} {one['message']}." for one in error.details.get("fields", ())]
-        fail(" ".join([str(error), *fields, *getattr(error, "__notes__", ())]))
+        said = str(error).replace("; see 'fields'", "") if fields else str(error)
+        fail(" ".join([said, *fields, *getattr(error, "__notes__", ())]))
 
 
 def how_to_start() -> str:

@@ -72,6 +72,7 @@ async def test_the_board_that_is_refused_is_named(start: Start) -> None:
     code, output, complaint = await boards(api, "apply", "-", typed='{"first": {}, "second": {"x": 1}, "third": {}}')
     assert (code, output) == (1, "first: made, version 1")
     assert "Refused: second. The boards above are as the file says." in " ".join(complaint.split())
+    assert "see 'fields'" not in complaint, "they stand beside it"
     assert await names(api) == ["first", "main"]
 
 
