@@ -39,12 +39,11 @@ def read_boards(text: str, name: str) -> Boards:
         raise BadFile(f"{name} is nested too deeply.") from error
     except _ODD_ERRORS as error:
         raise BadFile(f"{name} has something that no rule can be: {error}.") from error
-    wrong = (
-        [str(board) for board, rules in found.items() if not isinstance(rules, dict)] if isinstance(found, dict) else []
-    )
-    if wrong or not isinstance(found, dict):
-        which = f"; {', '.join(wrong)} has none" if wrong else ""
-        raise BadFile(f"{name} is to have one object of rules for each board, {_EXAMPLE}{which}.")
+    needed = f"{name} is to have one object of rules for each board, {_EXAMPLE}"
+    if not isinstance(found, dict):
+        raise BadFile(f"{needed}.")
+    if wrong := [str(board) for board, rules in found.items() if not isinstance(rules, dict)]:
+        raise BadFile(f"{needed}; {', '.join(wrong)} has none.")
     return found
 
 

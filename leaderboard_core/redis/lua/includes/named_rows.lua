@@ -16,10 +16,10 @@ local function named_rows(board, first, last, prefix, digits, homes)
     return rows, rows, 0
   end
   local named, above = {}, first
-  if digits == 0 and first > 0 then
-    above = redis.call('ZCOUNT', board, '(' .. rows[2], '+inf')
-  end
   if digits == 0 then
+    if first > 0 then
+      above = redis.call('ZCOUNT', board, '(' .. rows[2], '+inf')
+    end
     local home = homes and {'GET', prefix .. '*->region'} or {}
     named = redis.pcall('SORT_RO', board, 'BY', 'nosort', 'DESC', 'LIMIT', first, #rows / 2,
       'GET', prefix .. '*->name', unpack(home))

@@ -2,7 +2,8 @@
 One score write as a function of its KEYS and ARGV, which write_score describes, so that a batch can call it
 for each of its scores. A call either does the whole write or, refused, changes nothing. `entry` is nil for a score on the
 main board, which stands on the player's card, else what entry_of has made for another board. `given_metadata`
-is that of such a score as JSON, '' or nil for none: entries have their own. Needs token_bucket and change_entry.
+is that of such a score as JSON, '' or nil for none: entries have their own. Needs token_bucket,
+place_member and change_entry.
 
 `batch` is nil for a write by itself. Those of a batch share the time (`now`), the queue's `length`, and the `level` of the
 region's bucket with whether a token was `taken`, and leave it to the batch to write the bucket, the `scores` of the main
@@ -260,10 +261,7 @@ local function write_score(KEYS, ARGV, entry, given_metadata, batch)
     local scores = batch.scores
     scores[#scores + 1], scores[#scores + 2] = score, user_id
   elseif not entry or not exists then
-    call('ZADD', KEYS[3], score, user_id)
-    if KEYS[4] ~= KEYS[3] then
-      call('ZADD', KEYS[4], score, user_id)
-    end
+    place_member(KEYS[3], KEYS[4], score, user_id)
   end
   local created, key = exists and '0' or '1', ''
   -- Services of an earlier version tell it from '1', and no more.
